@@ -1,0 +1,104 @@
+"""Options and output that several verbs share. Imports nothing heavy at its top."""
+
+import json
+import re
+import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vitrail.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that `word` most likely stands for, if any is close."""
+    matches = get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return matches[0] if matches else None
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Complete a model name in the shell."""
+    from vitrail import list_models
+
+    return [name for name in list_models() if name.startswith(incomplete)]
+
+
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m", help="Name out of `vitrail list`.", autocompletion=complete_model
+    ),
+]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        "-w",
+        help="A checkpoint file, 'bundled', or a hub repository id (owner/name).",
+    ),
+]
+SizeOption = Annotated[
+    str | None,
+    typer.Option("--size", help="Input size as HxW, or one number for a square; e.g. 96x128."),
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option("--device", help="cpu, cuda, cuda:1, mps; the fastest one found by default."),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print JSON for scripts instead of text for people.")
+]
+
+
+def parse_size(text: str | None, *, axes: int = 2, name: str = "--size") -> tuple[int, ...] | None:
+    """Read a size such as `96x128` or `96`.
+
+    Args:
+        text: lengths joined by `x`; one number stands for every axis; None stays None.
+        axes: number of spatial axes.
+        name: the option, for the error.
+    Returns:
+        One length per axis in array order (height before width), or None.
+    Raises:
+        UsageError: not numbers, zero, or another number of axes.
+    """
+    if text is None:
+        return None
+    if re.fullmatch(r"\d+([xX×,]\d+)*", text.strip()):
+        lengths = tuple(int(part) for part in re.split("[xX×,]", text.strip()))
+        lengths = lengths * axes if len(lengths) == 1 else lengths
+        if len(lengths) == axes and min(lengths) > 0:
+            return lengths
+    raise UsageError(
+        given=f"{name} {text}",
+        allowed=f"{axes} whole numbers above zero joined by 'x', or one number for all axes",
+        fix=f"write {name} {'x'.join(['224'] * axes)} (height before width)",
+    )
+
+
+def print_json(value: Any) -> None:
+    """Print `value` as JSON on stdout."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def console() -> "Console":
+    """Return a console on stdout that does not fold lines when the output is a file or a pipe."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+
+
+def progress() -> "Progress":
+    """Return a progress display on stderr, so that stdout stays clean for results."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
