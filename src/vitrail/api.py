@@ -1,0 +1,118 @@
+"""What ``import vitrail`` offers: each function composes the rooms below, and imports them late."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from vitrail.errors import UsageError
+from vitrail.models import CATALOG, Backbone, Entry
+
+if TYPE_CHECKING:
+    from torchvision.transforms.v2 import Transform
+
+    from vitrail.explorer import Report
+
+Weights = str | Path | Mapping[str, Tensor] | None
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Return the names of all models that match ``pattern``, a shell-style wildcard."""
+    return [name for name in CATALOG if fnmatch(name, pattern)]
+
+
+def create_model(
+    name: str,
+    *,
+    num_classes: int | None = None,
+    weights: Weights = None,
+    in_channels: int = 3,
+    **config_fields: Any,
+) -> Backbone:
+    """Build a model by name, with or without weights.
+
+    Args:
+        name: one of ``list_models()``.
+        num_classes: classes of the head; 0 for none; default those of the weights or the paper.
+        weights: None for a fresh start, ``"bundled"``, a file, a state dict or a hub repository id.
+        in_channels: channels of the input; the stem of loaded weights adapts.
+        config_fields: any field of the model's config, e.g. ``window=(12, 12)``.
+    Returns:
+        The model, in evaluation mode if it has weights.
+    Raises:
+        UsageError: an unknown name or field, a value that cannot be, or weights that do not fit.
+    """
+    entry = _entry(name)
+    known = [field.name for field in fields(entry.config)]
+    for field in config_fields:
+        if field not in known:
+            raise UsageError(
+                f"{field}={config_fields[field]!r} for {name}",
+                f"a field of {type(entry.config).__name__}: {', '.join(known)}",
+                _nearest(field, known, "leave it out"),
+            )
+    config = replace(entry.config, in_channels=in_channels, **config_fields)
+    if num_classes is not None:
+        config = replace(config, num_classes=num_classes)
+    if weights is None:
+        return entry.model(config, preprocessing=entry.preprocessing, name=name)
+    from vitrail.weights import create_with_weights
+
+    return create_with_weights(name, entry, config, weights, fixed_classes=num_classes is not None)
+
+
+def from_model(model: nn.Module) -> Backbone:
+    """Return the Vitrail model with the outputs of a live timm, torchvision or transformers Swin.
+
+    Args:
+        model: the peer's module; it is not changed.
+    Raises:
+        UsageError: a module of another kind.
+    """
+    from vitrail.weights import from_model
+
+    return from_model(model)
+
+
+def transform(model: Backbone, *, train: bool = False) -> "Transform":
+    """Return the torchvision v2 preprocessing that belongs to a model and its weights.
+
+    Args:
+        model: a Vitrail model for images.
+        train: return the training augmentation instead of the evaluation's resize and crop.
+    """
+    from vitrail.data.transforms import transform
+
+    return transform(model, train=train)
+
+
+def explore(model: Backbone | str, photo: str | Path | Any, **options: Any) -> "Report":
+    """Run a model on a photo and return the report that shows how it attends.
+
+    Args:
+        model: a model, or the name of one.
+        photo: a file or a Pillow image.
+        options: see ``vitrail.explorer.explore``.
+    """
+    from vitrail.explorer import explore
+
+    return explore(model, photo, **options)
+
+
+def _entry(name: str) -> Entry:
+    if name not in CATALOG:
+        raise UsageError(
+            f"model {name!r}",
+            f"one of {', '.join(CATALOG)}",
+            _nearest(name, list(CATALOG), "run vitrail list"),
+        )
+    return CATALOG[name]
+
+
+def _nearest(given: str, known: list[str], otherwise: str) -> str:
+    matches = difflib.get_close_matches(given, known, n=1, cutoff=0.4)
+    return f"did you mean {matches[0]!r}?" if matches else otherwise

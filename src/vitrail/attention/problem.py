@@ -1,0 +1,58 @@
+"""What an implementation of attention must know to say whether it can serve."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+Region = tuple[Int[Tensor, "batch windows queries"], Int[Tensor, "batch windows keys"]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One call of ``attend``, without its numbers.
+
+    Args:
+        queries: tokens that ask, per window.
+        keys: tokens that answer, per window.
+        head_dim: channels of a head.
+        dtype: of q, k and v.
+        device: kind of device, e.g. ``"cpu"``.
+        has_bias: a bias is added to the scores.
+        has_region: labels restrict who sees whom.
+        bias_gradient: the bias wants a gradient.
+        dropout: probability of dropping an attention weight.
+    """
+
+    queries: int
+    keys: int
+    head_dim: int
+    dtype: torch.dtype
+    device: str
+    has_bias: bool
+    has_region: bool
+    bias_gradient: bool
+    dropout: float
+
+    @classmethod
+    def of(
+        cls,
+        q: Float[Tensor, "batch windows heads queries head_dim"],
+        k: Float[Tensor, "batch windows heads keys head_dim"],
+        bias: Tensor | None,
+        region: Region | None,
+        dropout: float,
+    ) -> "Problem":
+        """Describe a call by its tensors."""
+        return cls(
+            queries=q.shape[-2],
+            keys=k.shape[-2],
+            head_dim=q.shape[-1],
+            dtype=q.dtype,
+            device=q.device.type,
+            has_bias=bias is not None,
+            has_region=region is not None,
+            bias_gradient=torch.is_grad_enabled() and bias is not None and bias.requires_grad,
+            dropout=dropout,
+        )

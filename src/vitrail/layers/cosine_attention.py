@@ -1,0 +1,76 @@
+"""Swin V2's window attention: cosine similarity, a learned temperature, a continuous bias."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vitrail.layers.position import ContinuousBias
+from vitrail.layers.window_attention import WindowAttention
+from vitrail.patterns import Window
+from vitrail.shapes import Size
+
+
+class CosineWindowAttention(WindowAttention):
+    """Window attention whose scores are cosines, so that they cannot grow with the width.
+
+    Args:
+        dim: channels.
+        num_heads: attention heads; divides ``dim``.
+        pattern: who sees whom.
+        normaliser: the window in which the bias's offsets span -1 to 1; default the pattern's.
+        qkv_bias: queries and values have a bias; keys have none, as it would cancel.
+        mask_value: added to scores across regions; minus infinity unless a checkpoint needs -100.
+        attn_drop: probability of dropping an attention weight.
+        proj_drop: probability of dropping an output value.
+    Source: Liu et al. 2022, Swin Transformer V2, arXiv 2111.09883, section 3.2.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        pattern: Window,
+        *,
+        normaliser: Size | None = None,
+        qkv_bias: bool = True,
+        mask_value: float = -math.inf,
+        attn_drop: float = 0.0,
+        proj_drop: float = 0.0,
+    ) -> None:
+        super().__init__(
+            dim,
+            num_heads,
+            pattern,
+            qkv_bias=False,
+            mask_value=mask_value,
+            attn_drop=attn_drop,
+            proj_drop=proj_drop,
+        )
+        self.scale = 1.0
+        self.bias = ContinuousBias(pattern.size, num_heads, normaliser=normaliser)
+        self.q_bias = nn.Parameter(torch.zeros(dim)) if qkv_bias else None
+        self.v_bias = nn.Parameter(torch.zeros(dim)) if qkv_bias else None
+        self.logit_scale = nn.Parameter(torch.empty(num_heads, 1, 1))
+
+    def reset_parameters(self) -> None:
+        """Start as the official code does: temperature 1/10, no bias."""
+        nn.init.constant_(self.logit_scale, math.log(10))
+        for bias in (self.q_bias, self.v_bias):
+            if bias is not None:
+                nn.init.zeros_(bias)
+
+    def heads(
+        self, windows: Float[Tensor, "batch windows tokens dim"]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Project, and normalise queries (times the temperature) and keys to unit length."""
+        bias = None
+        if self.q_bias is not None and self.v_bias is not None:
+            bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
+        qkv = F.linear(windows, self.qkv.weight, bias).unflatten(-1, (3, self.num_heads, -1))
+        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5)
+        scale = self.logit_scale.clamp(max=math.log(100)).exp()
+        q = F.normalize(q, dim=-1) * scale.to(q.dtype)
+        return q, F.normalize(k, dim=-1), v

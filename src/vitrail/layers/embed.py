@@ -1,0 +1,62 @@
+"""Cut the input into patches and embed each as a token."""
+
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vitrail.errors import UsageError
+from vitrail.ops.windows import padded_lengths
+from vitrail.shapes import Size
+
+PatchFit = Literal["pad", "floor"]
+_CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+
+
+class PatchEmbed(nn.Module):
+    """Map each non-overlapping patch to one token.
+
+    Args:
+        in_channels: channels of the input.
+        dim: channels of a token.
+        patch: input samples per token along each axis.
+        norm: normalise the tokens.
+        norm_eps: added to the variance.
+        patch_fit: an input the patch does not divide is padded with zeros at its end (``"pad"``),
+            or loses what is left over (``"floor"``, torchvision).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        dim: int,
+        patch: Size,
+        *,
+        norm: bool = True,
+        norm_eps: float = 1e-5,
+        patch_fit: PatchFit = "pad",
+    ) -> None:
+        super().__init__()
+        if len(patch) not in _CONVOLUTIONS:
+            raise UsageError(
+                f"patch={patch}", "a patch of one, two or three axes", "use patch=(4, 4) for images"
+            )
+        if patch_fit not in ("pad", "floor"):
+            raise UsageError(f"patch_fit={patch_fit!r}", "pad or floor", "use patch_fit='pad'")
+        self.patch = patch
+        self.patch_fit = patch_fit
+        self.proj = _CONVOLUTIONS[len(patch)](in_channels, dim, kernel_size=patch, stride=patch)
+        self.norm = nn.LayerNorm(dim, eps=norm_eps) if norm else nn.Identity()
+
+    def forward(
+        self, x: Float[Tensor, "batch channels *samples"]
+    ) -> Float[Tensor, "batch *spatial dim"]:
+        """Embed an image, a sequence or a volume; tokens come out channels-last."""
+        if self.patch_fit == "pad":
+            amounts: list[int] = []
+            lengths = padded_lengths(x.shape[2:], self.patch)
+            for n, length in zip(reversed(x.shape[2:]), reversed(lengths), strict=True):
+                amounts += [0, length - n]
+            x = F.pad(x, amounts)
+        return self.norm(self.proj(x).movedim(1, -1))

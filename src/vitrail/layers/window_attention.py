@@ -1,0 +1,98 @@
+"""Window attention, regular and shifted, in any rank."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vitrail.attention import Region
+from vitrail.layers.attend import Attend
+from vitrail.layers.position import BiasLookup, ContinuousBias, RelativeBias
+from vitrail.ops.windows import (
+    crop,
+    known_zero,
+    pad,
+    padded_lengths,
+    partition,
+    regions,
+    shift,
+    unpartition,
+    unshift,
+)
+from vitrail.patterns import Window
+
+
+class WindowAttention(nn.Module):
+    """Multi-head attention within the windows of a pattern, with a relative position bias.
+
+    Args:
+        dim: channels.
+        num_heads: attention heads; divides ``dim``.
+        pattern: who sees whom.
+        qkv_bias: queries, keys and values have a bias.
+        bias_lookup: how a window smaller than the pattern's finds its relative bias.
+        mask_value: added to scores across regions; minus infinity unless a checkpoint needs -100.
+        attn_drop: probability of dropping an attention weight.
+        proj_drop: probability of dropping an output value.
+    Source: Liu et al. 2021, Swin Transformer, arXiv 2103.14030, section 3.2.
+    """
+
+    bias: RelativeBias | ContinuousBias
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        pattern: Window,
+        *,
+        qkv_bias: bool = True,
+        bias_lookup: BiasLookup = "offset",
+        mask_value: float = -math.inf,
+        attn_drop: float = 0.0,
+        proj_drop: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.pattern = pattern
+        self.num_heads = num_heads
+        self.scale = (dim // num_heads) ** -0.5
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.bias = RelativeBias(pattern.size, num_heads, lookup=bias_lookup)
+        self.attend = Attend(mask_value=mask_value, dropout=attn_drop)
+        self.proj = nn.Linear(dim, dim)
+        self.proj_drop = nn.Dropout(proj_drop)
+
+    def heads(
+        self, windows: Float[Tensor, "batch windows tokens dim"]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Project to queries, keys and values, ``(batch, windows, heads, tokens, head_dim)``."""
+        q, k, v = self.qkv(windows).unflatten(-1, (3, self.num_heads, -1)).permute(3, 0, 1, 4, 2, 5)
+        return q, k, v
+
+    def region(
+        self, spatial: tuple[int, ...], window: tuple[int, ...], amount: tuple[int, ...],
+        device: torch.device,
+    ) -> Region | None:  # fmt: skip
+        """Return the labels of queries and keys, or None where every window is all its own."""
+        mask_padding = self.pattern.padding == "masked"
+        if known_zero(*amount):
+            lengths = padded_lengths(spatial, window)
+            padding = [length - n for n, length in zip(spatial, lengths, strict=True)]
+            if not mask_padding or known_zero(*padding):
+                return None
+        labels = regions(spatial, window, amount, mask_padding=mask_padding, device=device)
+        return labels, labels
+
+    def forward(
+        self, x: Float[Tensor, "batch *spatial dim"]
+    ) -> Float[Tensor, "batch *spatial dim"]:
+        """Let every token attend to the tokens that the pattern allows it."""
+        spatial = x.shape[1:-1]
+        window, amount = self.pattern.fit(spatial)
+        lengths = padded_lengths(spatial, window)
+        windows = partition(shift(pad(x, lengths), amount), window)
+        q, k, v = self.heads(windows)
+        region = self.region(spatial, window, amount, x.device)
+        windows = self.attend(q, k, v, scale=self.scale, bias=self.bias(window), region=region)
+        windows = self.proj_drop(self.proj(windows.transpose(2, 3).flatten(3)))
+        return crop(unshift(unpartition(windows, window, lengths), amount), spatial)

@@ -1,0 +1,319 @@
+"""The contract of every backbone: what users of the field expect a model to answer."""
+
+import math
+from typing import Any, Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from vitrail.errors import UsageError
+from vitrail.layers import AbsolutePosition, PatchEmbed
+from vitrail.models.config import SwinConfig
+from vitrail.models.hub import HubModel
+from vitrail.models.preprocessing import Preprocessing
+from vitrail.shapes import Size
+
+
+class Stage(nn.Module):
+    """Blocks at one resolution, after the merge that leads to it.
+
+    Args:
+        merge: brings the tokens of the stage before together; None in the first stage.
+        blocks: what the tokens then pass.
+    """
+
+    def __init__(self, merge: nn.Module | None, blocks: list[nn.Module]) -> None:
+        super().__init__()
+        self.merge = merge
+        self.blocks = nn.ModuleList(blocks)
+        self.checkpointing = False
+
+    def forward(
+        self, x: Float[Tensor, "batch *spatial dim"]
+    ) -> Float[Tensor, "batch *merged out_dim"]:
+        """Return the stage's output, before the next merge."""
+        if self.merge is not None:
+            x = self.merge(x)
+        for block in self.blocks:
+            if self.checkpointing and torch.is_grad_enabled():
+                # Non-reentrant: also right when the input needs no gradient (a frozen stem).
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
+        return x
+
+
+class Backbone(HubModel, nn.Module):
+    """A hierarchy of stages over embedded patches, with a classifier on top.
+
+    Args:
+        config: every number of the model.
+        preprocessing: the input that its weights want.
+        name: its name in the catalog, if it has one.
+    Raises:
+        UsageError: from the config's own checks.
+    """
+
+    def __init__(
+        self,
+        config: SwinConfig,
+        *,
+        preprocessing: Preprocessing | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.preprocessing = preprocessing or Preprocessing(size=(224,) * config.axes)
+        self.name = name
+        stages = len(config.depths)
+        self.bare = config.out_indices is not None
+        self.out_indices = config.out_indices or tuple(range(stages))
+        built = self.out_indices[-1] + 1
+        self.embed = PatchEmbed(
+            config.in_channels,
+            config.dim,
+            config.patch,
+            norm=config.embed_norm,
+            norm_eps=config.norm_eps,
+            patch_fit=config.patch_fit,
+        )
+        grid = config.absolute_position
+        self.position = None if grid is None else AbsolutePosition(grid, config.dim)
+        self.position_drop = nn.Dropout(config.drop)
+        self.stages = nn.ModuleList(self.build_stage(stage) for stage in range(built))
+        last = config.dim * 2 ** (stages - 1)
+        self.num_features = last if not self.bare else self.dims[-1]
+        self.norm = nn.LayerNorm(last, eps=config.norm_eps) if not self.bare else None
+        self.head = self._new_head(config.num_classes) if not self.bare else None
+        self.feature_norms = nn.ModuleDict()
+        if config.feature_norms:
+            for stage, dim in zip(self.out_indices, self.dims, strict=True):
+                self.feature_norms[str(stage)] = nn.LayerNorm(dim, eps=config.norm_eps)
+        self.reset_parameters()
+        self.set_grad_checkpointing(config.checkpointing)
+        self._freeze()
+
+    def build_stage(self, stage: int) -> Stage:
+        """Build stage number ``stage``; what a family of models differs in."""
+        raise NotImplementedError
+
+    def reset_parameters(self) -> None:
+        """Initialise every parameter as the papers do; also after ``to_empty`` on a meta model."""
+        own = []
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif module is not self and hasattr(module, "reset_parameters"):
+                own.append(module)
+        # Innermost first, so that a block has the final word on its norms.
+        for module in reversed(own):
+            module.reset_parameters()
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """Channels of each map that ``features`` returns."""
+        return tuple(self.config.dim * 2**stage for stage in self.out_indices)
+
+    @property
+    def strides(self) -> tuple[Size, ...]:
+        """Input samples per token and axis, for each map that ``features`` returns."""
+        config = self.config
+        return tuple(
+            tuple(p * f**stage for p, f in zip(config.patch, config.merge, strict=True))
+            for stage in self.out_indices
+        )
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the head; 0 for no head."""
+        return self.config.num_classes
+
+    @property
+    def global_pool(self) -> str:
+        """How tokens are pooled before the head."""
+        return self.config.global_pool
+
+    def forward(self, x: Float[Tensor, "batch channels *samples"]) -> Any:
+        """Return logits ``(batch, num_classes)``; of a bare backbone, the list of its features."""
+        if self.bare:
+            return self.features(x, norm=self.config.feature_norms)
+        return self.forward_head(self.forward_features(x))
+
+    def forward_features(
+        self, x: Float[Tensor, "batch channels *samples"]
+    ) -> Float[Tensor, "batch *spatial dim"]:
+        """Return the last stage's tokens, normalised, channels-last on their grid."""
+        x = self._embed(x)
+        for stage in self.stages:
+            x = stage(x)
+        return x if self.norm is None else self.norm(x)
+
+    def forward_head(
+        self, x: Float[Tensor, "batch *spatial dim"], pre_logits: bool = False
+    ) -> Float[Tensor, "batch *rest"]:
+        """Pool the tokens and classify.
+
+        Args:
+            x: what ``forward_features`` returned.
+            pre_logits: return the pooled tokens instead.
+        """
+        if self.config.global_pool == "avg":
+            x = x.mean(dim=tuple(range(1, x.ndim - 1)))
+        return x if pre_logits or self.head is None else self.head(x)
+
+    def features(
+        self,
+        x: Float[Tensor, "batch channels *samples"],
+        channels_first: bool = False,
+        norm: bool = False,
+    ) -> list[Float[Tensor, "batch *rest"]]:
+        """Return one map for each of ``out_indices``: the stage's output before merging.
+
+        Args:
+            x: an input of any size.
+            channels_first: return ``(batch, dim, *spatial)``.
+            norm: apply the per-stage norms that detectors have.
+        Raises:
+            UsageError: norms are asked for, but the model has none.
+        """
+        if norm and not self.feature_norms:
+            raise UsageError(
+                "norm=True on a model without per-stage norms",
+                "norm=True where the config has feature_norms=True",
+                "create the model with feature_norms=True, or leave norm out",
+            )
+        maps = []
+        x = self._embed(x)
+        for index, stage in enumerate(self.stages):
+            x = stage(x)
+            if index in self.out_indices:
+                out = self.feature_norms[str(index)](x) if norm else x
+                maps.append(out.movedim(-1, 1).contiguous() if channels_first else out)
+        return maps
+
+    def get_classifier(self) -> nn.Module | None:
+        """Return the head, or None."""
+        return self.head
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Replace the head by a new one.
+
+        Args:
+            num_classes: classes of the new head; 0 for none.
+            global_pool: ``"avg"`` or ``""``; default as it was.
+        """
+        pool = self.config.global_pool if global_pool is None else global_pool
+        self._set_config(num_classes=num_classes, global_pool=pool)
+        known = self.preprocessing.classes
+        if known is not None and len(known) != num_classes:
+            self._set_preprocessing(classes=None)
+        parameter = self.embed.proj.weight
+        head = self._new_head(num_classes)
+        if head is not None:
+            nn.init.trunc_normal_(head.weight, std=0.02)
+            nn.init.zeros_(head.bias)
+            head.to(parameter.device, parameter.dtype)
+        self.head = head
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recompute activations in the backward pass instead of storing them."""
+        for stage in self.stages:
+            stage.checkpointing = enable  # type: ignore[assignment]  # a plain attribute
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training; frozen stages stay as they are in evaluation."""
+        super().train(mode)
+        if mode:
+            for module in self._frozen_modules():
+                module.eval()
+        return self
+
+    def no_weight_decay(self) -> set[str]:
+        """Return the names of the parameters that the papers exempt from weight decay."""
+        return {
+            name
+            for name, parameter in self.named_parameters()
+            if parameter.ndim <= 1
+            or name == "position.table"
+            or ".attn.bias." in name
+            or name.endswith(".logit_scale")
+        }
+
+    @property
+    def num_layers(self) -> int:
+        """Number of depths that ``layer_index`` tells apart: the embedding, each block, the end."""
+        return sum(self.config.depths[: len(self.stages)]) + 2
+
+    def layer_index(self, name: str) -> int:
+        """Return the depth of a parameter: 0 the embedding, then each block, last norm and head.
+
+        A merge counts with the first block that it leads to.
+        """
+        parts = name.split(".")
+        if parts[0] in ("embed", "position"):
+            return 0
+        if parts[0] != "stages":
+            return self.num_layers - 1
+        block = int(parts[3]) if parts[2] == "blocks" else 0
+        return 1 + sum(self.config.depths[: int(parts[1])]) + block
+
+    def _embed(self, x: Tensor) -> Tensor:
+        self._check_input(x)
+        x = self.embed(x)
+        if self.position is not None:
+            x = self.position(x)
+        return self.position_drop(x)
+
+    def _check_input(self, x: Tensor) -> None:
+        config = self.config
+        if x.ndim != config.axes + 2 or x.shape[1] != config.in_channels:
+            axes = ("length", "height, width", "depth, height, width")[config.axes - 1]
+            raise UsageError(
+                f"an input of shape {tuple(x.shape)}",
+                f"(batch, {config.in_channels}, {axes})",
+                "add a batch axis with x[None], or create the model with in_channels=...",
+            )
+        if not x.is_floating_point():
+            raise UsageError(
+                f"an input of {x.dtype}",
+                "floating-point numbers, normalised",
+                "use vitrail.transform(model), or x.float() / 255",
+            )
+        least = config.patch if config.patch_fit == "floor" else (1,) * config.axes
+        if any(n < m for n, m in zip(x.shape[2:], least, strict=True)):
+            raise UsageError(
+                f"an input of {tuple(x.shape[2:])} samples",
+                f"at least {least} samples",
+                "enlarge the input, or use patch_fit='pad'",
+            )
+
+    def _new_head(self, num_classes: int) -> nn.Linear | None:
+        return nn.Linear(self.num_features, num_classes) if num_classes > 0 else None
+
+    def _frozen_modules(self) -> list[nn.Module]:
+        frozen = self.config.frozen_stages
+        if frozen == 0:
+            return []
+        position = [] if self.position is None else [self.position]
+        return [self.embed, *position, self.position_drop, *self.stages[:frozen]]
+
+    def _freeze(self) -> None:
+        for module in self._frozen_modules():
+            module.requires_grad_(False)
+
+    @staticmethod
+    def drop_path_rates(config: SwinConfig) -> list[list[float]]:
+        """Return each block's rate: rising linearly over all blocks to ``config.drop_path``."""
+        total = sum(config.depths)
+        rates = [config.drop_path * i / max(1, total - 1) for i in range(total)]
+        starts = [sum(config.depths[:stage]) for stage in range(len(config.depths))]
+        return [rates[s : s + d] for s, d in zip(starts, config.depths, strict=True)]
+
+
+def mask_value(config: SwinConfig) -> float:
+    """Return what is added to scores across regions."""
+    return -math.inf if config.mask_value is None else config.mask_value

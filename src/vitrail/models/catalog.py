@@ -1,0 +1,54 @@
+"""Every model by name: one literal table, nothing registered by import."""
+
+from typing import NamedTuple
+
+from vitrail.models import swin, swin_v2
+from vitrail.models.backbone import Backbone
+from vitrail.models.config import SwinConfig
+from vitrail.models.preprocessing import Preprocessing
+from vitrail.models.swin import Swin
+from vitrail.models.swin_v2 import SwinV2
+
+
+class Entry(NamedTuple):
+    """What a name stands for."""
+
+    config: SwinConfig
+    model: type[Backbone]
+    preprocessing: Preprocessing
+
+
+_192 = Preprocessing(size=(192, 192))
+_224 = Preprocessing(size=(224, 224))
+_256 = Preprocessing(size=(256, 256))
+_384 = Preprocessing(size=(384, 384), crop=1.0)
+_VIDEO = Preprocessing(size=(32, 224, 224), crop=0.875, interpolation="bilinear")
+_SEQUENCE = Preprocessing(size=(4096,), crop=1.0, mean=(0.0,), std=(1.0,))
+_NANO = Preprocessing(size=(32, 32), crop=1.0)
+
+CATALOG: dict[str, Entry] = {
+    "swin_nano": Entry(swin.SWIN_NANO, Swin, _NANO),
+    "swin_tiny": Entry(swin.SWIN_TINY, Swin, _224),
+    "swin_small": Entry(swin.SWIN_SMALL, Swin, _224),
+    "swin_base": Entry(swin.SWIN_BASE, Swin, _224),
+    "swin_base_384": Entry(swin.SWIN_BASE_384, Swin, _384),
+    "swin_large": Entry(swin.SWIN_LARGE, Swin, _224),
+    "swin_large_384": Entry(swin.SWIN_LARGE_384, Swin, _384),
+    "swin_v2_tiny": Entry(swin_v2.SWIN_V2_TINY, SwinV2, _256),
+    "swin_v2_tiny_w16": Entry(swin_v2.SWIN_V2_TINY_W16, SwinV2, _256),
+    "swin_v2_small": Entry(swin_v2.SWIN_V2_SMALL, SwinV2, _256),
+    "swin_v2_small_w16": Entry(swin_v2.SWIN_V2_SMALL_W16, SwinV2, _256),
+    "swin_v2_base": Entry(swin_v2.SWIN_V2_BASE, SwinV2, _256),
+    "swin_v2_base_w12_192": Entry(swin_v2.SWIN_V2_BASE_W12_192, SwinV2, _192),
+    "swin_v2_base_w16": Entry(swin_v2.SWIN_V2_BASE_W16, SwinV2, _256),
+    "swin_v2_base_22k_w16": Entry(swin_v2.SWIN_V2_BASE_22K_W16, SwinV2, _256),
+    "swin_v2_base_w24_384": Entry(swin_v2.SWIN_V2_BASE_W24, SwinV2, _384),
+    "swin_v2_large": Entry(swin_v2.SWIN_V2_LARGE, SwinV2, _256),
+    "swin_v2_large_w12_192": Entry(swin_v2.SWIN_V2_LARGE_W12_192, SwinV2, _192),
+    "swin_v2_large_w16": Entry(swin_v2.SWIN_V2_LARGE_W16, SwinV2, _256),
+    "swin_v2_large_w24_384": Entry(swin_v2.SWIN_V2_LARGE_W24, SwinV2, _384),
+    "video_swin_tiny": Entry(swin.VIDEO_SWIN_TINY, Swin, _VIDEO),
+    "video_swin_small": Entry(swin.VIDEO_SWIN_SMALL, Swin, _VIDEO),
+    "video_swin_base": Entry(swin.VIDEO_SWIN_BASE, Swin, _VIDEO),
+    "swin1d_tiny": Entry(swin.SWIN1D_TINY, Swin, _SEQUENCE),
+}

@@ -1,0 +1,177 @@
+"""Every number that defines a hierarchical backbone, checked once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from vitrail.errors import UsageError
+from vitrail.layers.embed import PatchFit
+from vitrail.layers.position import BiasLookup
+from vitrail.patterns import Padding, ShiftRule
+from vitrail.shapes import Size, as_size
+
+Sizes = Size | tuple[Size, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SwinConfig:
+    """Every number that defines a Swin backbone; nothing about data or training.
+
+    Args:
+        in_channels: channels of the input.
+        num_classes: classes of the head; 0 for no head.
+        dim: channels of the first stage; each merge doubles them.
+        depths: blocks in each stage.
+        num_heads: attention heads in each stage.
+        window: tokens per axis, or one such tuple for each stage.
+        patch: input samples per token and axis; its length is the number of axes.
+        merge: neighbours that become one token between stages, per axis.
+        mlp_ratio: hidden channels of the perceptron over channels.
+        qkv_bias: queries, keys and values have a bias.
+        drop: probability of dropping a value after projections.
+        attn_drop: probability of dropping an attention weight.
+        drop_path: probability of dropping the last block's branches; grows linearly from 0.
+        norm_eps: added to the variance by every norm.
+        embed_norm: normalise the embedded patches.
+        absolute_position: grid of a learned absolute position table, or None for no table.
+        global_pool: ``"avg"``, or ``""`` to apply the head to every token.
+        out_indices: stages whose maps ``features`` returns. When given, the model is a bare
+            backbone: later stages, the last norm and the head are not built.
+        feature_norms: give each of ``out_indices`` a norm of its own, as detectors have.
+        frozen_stages: stages that do not train, counted from the first; the embedding with them.
+        checkpointing: recompute each block's activations in the backward pass.
+        padding: ``"masked"``, or ``"visible"`` as in every peer (ADR 2).
+        shift_rule: what a short axis does to window and shift (ADR 3).
+        mask_value: added to scores across regions; None for minus infinity (ADR 5).
+        bias_lookup: rows of the relative bias in a shrunken window (ADR 8).
+        patch_fit: what happens to an input that the patch does not divide (ADR 7).
+    """
+
+    in_channels: int = 3
+    num_classes: int = 1000
+    dim: int = 96
+    depths: tuple[int, ...] = (2, 2, 6, 2)
+    num_heads: tuple[int, ...] = (3, 6, 12, 24)
+    window: Sizes = (7, 7)
+    patch: Size = (4, 4)
+    merge: Size = (2, 2)
+    mlp_ratio: float = 4.0
+    qkv_bias: bool = True
+    drop: float = 0.0
+    attn_drop: float = 0.0
+    drop_path: float = 0.2
+    norm_eps: float = 1e-5
+    embed_norm: bool = True
+    absolute_position: Size | None = None
+    global_pool: Literal["avg", ""] = "avg"
+    out_indices: tuple[int, ...] | None = None
+    feature_norms: bool = False
+    frozen_stages: int = 0
+    checkpointing: bool = False
+    padding: Padding = "masked"
+    shift_rule: ShiftRule = "axis"
+    mask_value: float | None = None
+    bias_lookup: BiasLookup = "offset"
+    patch_fit: PatchFit = "pad"
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, _as_tuples(getattr(self, field.name)))
+        # A whole number means the same along every axis; the patch alone says how many there are
+        # unless it is a number itself, which stands for an image.
+        axes = 2 if isinstance(self.patch, int) else len(self.patch)
+        object.__setattr__(self, "patch", as_size(self.patch, axes, "patch"))
+        object.__setattr__(self, "merge", as_size(self.merge, axes, "merge"))
+        if self.absolute_position is not None:
+            grid = as_size(self.absolute_position, axes, "absolute_position")
+            object.__setattr__(self, "absolute_position", grid)
+        object.__setattr__(self, "window", self._checked_sizes("window"))
+        self._check_stages()
+        self._check_ranges()
+
+    @property
+    def axes(self) -> int:
+        """Number of spatial axes."""
+        return len(self.patch)
+
+    @property
+    def windows(self) -> tuple[Size, ...]:
+        """Window of each stage, in tokens."""
+        return self._per_stage(self.window)
+
+    def _per_stage(self, sizes: Sizes) -> tuple[Size, ...]:
+        return sizes if isinstance(sizes[0], tuple) else (sizes,) * len(self.depths)  # type: ignore[return-value]
+
+    def _checked_sizes(self, name: str) -> Sizes:
+        value = getattr(self, name)
+        if isinstance(value, tuple) and value and isinstance(value[0], tuple):
+            if len(value) != len(self.depths):
+                raise UsageError(
+                    f"{name}={value} for {len(self.depths)} stages",
+                    "one size, or one for each stage",
+                    f"use {name}={value[0]}",
+                )
+            return tuple(as_size(size, self.axes, name) for size in value)
+        return as_size(value, self.axes, name)
+
+    def _check_stages(self) -> None:
+        stages = len(self.depths)
+        if not stages or any(depth < 1 for depth in self.depths):
+            raise UsageError(
+                f"depths={self.depths}", "one or more blocks in each stage", "use depths=(2, 2)"
+            )
+        if len(self.num_heads) != stages:
+            raise UsageError(
+                f"num_heads={self.num_heads} for {stages} stages",
+                "one number of heads for each stage",
+                f"give {stages} numbers",
+            )
+        for stage, heads in enumerate(self.num_heads):
+            dim = self.dim * 2**stage
+            if heads < 1 or dim % heads != 0:
+                options = [h for h in range(1, min(dim, 64) + 1) if dim % h == 0]
+                raise UsageError(
+                    f"num_heads[{stage}]={heads} for a stage of dim {dim}",
+                    "a number of heads that divides the stage's dim",
+                    f"use one of {options}",
+                )
+        outs = self.out_indices
+        if outs is not None and (not outs or sorted({*outs} & {*range(stages)}) != [*outs]):
+            raise UsageError(
+                f"out_indices={outs} for {stages} stages",
+                f"rising numbers of stages, from 0 to {stages - 1}",
+                f"use out_indices={tuple(range(stages))}",
+            )
+        if not 0 <= self.frozen_stages <= stages:
+            raise UsageError(
+                f"frozen_stages={self.frozen_stages}",
+                f"0 to {stages}",
+                "use frozen_stages=0 to train everything",
+            )
+
+    def _check_ranges(self) -> None:
+        for name in ("in_channels", "dim"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name}={getattr(self, name)}", "at least 1", f"use {name}=3")
+        if self.num_classes < 0:
+            raise UsageError(
+                f"num_classes={self.num_classes}", "0 or more", "use num_classes=0 for no head"
+            )
+        if self.mlp_ratio <= 0:
+            raise UsageError(f"mlp_ratio={self.mlp_ratio}", "more than 0", "use mlp_ratio=4.0")
+        for name in ("drop", "attn_drop", "drop_path"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise UsageError(
+                    f"{name}={getattr(self, name)}", "a probability below 1", f"use {name}=0.1"
+                )
+        if self.global_pool not in ("avg", ""):
+            raise UsageError(
+                f"global_pool={self.global_pool!r}", "'avg' or ''", "use global_pool='avg'"
+            )
+
+
+def _as_tuples(value: Any) -> Any:
+    """Turn lists into tuples, all the way down: JSON and users write lists."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return tuple(_as_tuples(item) for item in value)
+    return value

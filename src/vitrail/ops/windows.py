@@ -1,0 +1,169 @@
+"""Cut a grid of tokens into windows and put it together again.
+
+Every function takes ``(batch, *spatial, channels)`` and serves one, two and three dimensions from
+the same lines. None branches on a length, so all of them trace with symbolic sizes.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Int, Shaped
+from torch import Tensor
+from torch.nn import functional as F
+
+from vitrail.errors import UsageError
+from vitrail.shapes import Size
+
+
+def padded_lengths(spatial: Sequence[int], multiple: Sequence[int]) -> Size:
+    """Return the least lengths that ``multiple`` divides and that hold ``spatial`` tokens."""
+    return tuple((n + m - 1) // m * m for n, m in zip(spatial, multiple, strict=True))
+
+
+def pad(
+    x: Shaped[Tensor, "batch *spatial channels"], lengths: Sequence[int]
+) -> Shaped[Tensor, "batch *padded channels"]:
+    """Append zeros to every axis of ``x`` until the grid has ``lengths`` tokens.
+
+    Args:
+        x: tokens on a grid.
+        lengths: lengths after padding, in tokens; never less than those of ``x``.
+    Returns:
+        The padded grid; the tokens keep their places.
+    """
+    amounts = [0, 0]
+    for n, length in zip(reversed(x.shape[1:-1]), reversed(lengths), strict=True):
+        amounts += [0, length - n]
+    return F.pad(x, amounts)
+
+
+def crop(
+    x: Shaped[Tensor, "batch *padded channels"], spatial: Sequence[int]
+) -> Shaped[Tensor, "batch *spatial channels"]:
+    """Undo ``pad``: keep the first ``spatial`` tokens along every axis."""
+    for axis, n in enumerate(spatial, start=1):
+        x = x.narrow(axis, 0, n)
+    return x
+
+
+def shift(
+    x: Shaped[Tensor, "batch *spatial channels"], amount: Sequence[int]
+) -> Shaped[Tensor, "batch *spatial channels"]:
+    """Roll the grid towards its origin by ``amount`` tokens along every axis.
+
+    Pad first, shift second: rolling an unpadded map would bring tokens of opposite edges into one
+    window with no padding between them.
+    """
+    return torch.roll(x, [-s for s in amount], list(range(1, x.ndim - 1)))
+
+
+def unshift(
+    x: Shaped[Tensor, "batch *spatial channels"], amount: Sequence[int]
+) -> Shaped[Tensor, "batch *spatial channels"]:
+    """Undo ``shift``."""
+    return torch.roll(x, list(amount), list(range(1, x.ndim - 1)))
+
+
+def partition(
+    x: Shaped[Tensor, "batch *spatial channels"], window: Size
+) -> Shaped[Tensor, "batch windows tokens channels"]:
+    """Cut ``x`` into non-overlapping windows.
+
+    Args:
+        x: tokens on a grid.
+        window: window length along each spatial axis, in tokens.
+    Returns:
+        Windows in row-major order, tokens inside a window in row-major order.
+    Raises:
+        UsageError: if a window length does not divide its axis.
+    Source: Liu et al. 2021, arXiv 2103.14030, section 3.2.
+    """
+    batch, *spatial, channels = x.shape
+    _check_divides(spatial, window)
+    counts = [n // m for n, m in zip(spatial, window, strict=True)]
+    cut = [length for pair in zip(counts, window, strict=True) for length in pair]
+    axes = len(window)
+    x = x.reshape(batch, *cut, channels)
+    x = x.permute(0, *range(1, 2 * axes, 2), *range(2, 2 * axes + 1, 2), 2 * axes + 1)
+    return x.reshape(batch, math.prod(counts), math.prod(window), channels)
+
+
+def unpartition(
+    x: Shaped[Tensor, "batch windows tokens channels"], window: Size, spatial: Sequence[int]
+) -> Shaped[Tensor, "batch *spatial channels"]:
+    """Undo ``partition``.
+
+    Args:
+        x: windows in row-major order.
+        window: window length along each spatial axis, in tokens.
+        spatial: lengths of the grid that was cut, in tokens.
+    Returns:
+        Tokens on their grid.
+    Raises:
+        UsageError: if a window length does not divide its axis.
+    """
+    batch, _, _, channels = x.shape
+    _check_divides(spatial, window)
+    counts = [n // m for n, m in zip(spatial, window, strict=True)]
+    axes = len(window)
+    x = x.reshape(batch, *counts, *window, channels)
+    order = [axis for pair in zip(range(1, axes + 1), range(axes + 1, 2 * axes + 1), strict=True)
+             for axis in pair]  # fmt: skip
+    return x.permute(0, *order, 2 * axes + 1).reshape(batch, *spatial, channels)
+
+
+def regions(
+    spatial: Sequence[int],
+    window: Size,
+    amount: Sequence[int],
+    *,
+    mask_padding: bool,
+    device: torch.device | None = None,
+) -> Int[Tensor, "1 windows tokens"]:
+    """Label every place of every shifted window; equal labels may attend to one another.
+
+    This is the shift mask in one number a token: tokens that the roll brought round from the
+    other edge carry another label along that axis, and so, with ``mask_padding``, does padding.
+
+    Args:
+        spatial: lengths of the grid before padding, in tokens.
+        window: window length along each axis, in tokens.
+        amount: shift along each axis, in tokens.
+        mask_padding: give padding the label -1, so that no token sees it.
+        device: where the labels are needed.
+    Returns:
+        Labels in the order of ``partition``.
+    """
+    axes = len(window)
+    label = torch.zeros((1,) * axes, dtype=torch.int32, device=device)
+    padded = torch.zeros((1,) * axes, dtype=torch.bool, device=device)
+    lengths = padded_lengths(spatial, window)
+    for axis, (n, length, s) in enumerate(zip(spatial, lengths, amount, strict=True)):
+        place = torch.arange(length, device=device)
+        view = [1] * axes
+        view[axis] = length
+        label = 2 * label + (place >= length - s).to(torch.int32).view(view)
+        padded = padded | (((place + s) % length) >= n).view(view)
+    if mask_padding:
+        label = label.masked_fill(padded, -1)
+    return partition(label[None, ..., None], window)[..., 0]
+
+
+def _check_divides(spatial: Sequence[int], window: Size) -> None:
+    for n, m in zip(spatial, window, strict=True):
+        if m < 1 or n % m != 0:
+            raise UsageError(
+                f"window={window} on a grid of {tuple(spatial)} tokens",
+                "a window of at least one token whose length divides every axis",
+                f"pad the grid first, to {padded_lengths(spatial, [max(1, m) for m in window])}",
+            )
+
+
+def known_zero(*amounts: int) -> bool:
+    """Tell whether all ``amounts`` are zero whatever the size of the input.
+
+    A symbolic length of an exported graph is never known, so that the graph keeps the general
+    case instead of being specialised to the example it was exported with.
+    """
+    return not any(isinstance(amount, torch.SymInt) or amount for amount in amounts)

@@ -1,0 +1,134 @@
+"""Window attention, regular and shifted: tokens see the tokens of their own window.
+
+Source: Liu et al. 2021, Swin Transformer, arXiv 2103.14030, section 3.2.
+Differs from the official code in that padding is a region of its own (ADR 2), and that the shift
+stops along each axis on its own once one window covers it (ADR 3); ``padding="visible"`` and
+``shift_rule`` bring the other behaviours back where a checkpoint needs them.
+"""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+
+from vitrail.errors import UsageError
+from vitrail.patterns.base import Groups, Pattern
+from vitrail.shapes import Size, as_size
+
+Padding = Literal["masked", "visible"]
+ShiftRule = Literal["axis", "clamp", "shortest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Window(Pattern):
+    """Tokens see the tokens of their own (shifted) window.
+
+    Args:
+        size: tokens along each axis, e.g. ``(7, 7)``.
+        shift: tokens along each axis, e.g. ``(3, 3)``; zeros for a regular window.
+        padding: ``"masked"``: tokens never see padding; ``"visible"``: padding joins the softmax
+            as it does in every peer.
+        shift_rule: what a short axis does. ``"axis"``: it is padded up to one window, unshifted
+            (torchvision); ``"clamp"``: the window shrinks to the axis, unshifted (timm, video);
+            ``"shortest"``: once the window covers the shortest axis, every axis takes that length
+            as its window and none is shifted (official classifier, transformers).
+    Raises:
+        UsageError: a length below one, a shift outside its window, or an unknown word.
+    """
+
+    size: Size
+    shift: Size
+    padding: Padding = "masked"
+    shift_rule: ShiftRule = "axis"
+
+    def __post_init__(self) -> None:
+        axes = len(self.size)
+        object.__setattr__(self, "size", as_size(self.size, axes, "window"))
+        object.__setattr__(self, "shift", as_size(self.shift, axes, "shift", minimum=0))
+        if any(s >= m for s, m in zip(self.shift, self.size, strict=True)):
+            raise UsageError(
+                f"shift={self.shift} for window={self.size}",
+                "a shift smaller than its window along every axis",
+                f"use shift={tuple(m // 2 for m in self.size)}",
+            )
+        _check_word("padding", self.padding, ("masked", "visible"))
+        _check_word("shift_rule", self.shift_rule, ("axis", "clamp", "shortest"))
+
+    def fit(self, spatial: Size) -> tuple[Size, Size]:
+        """Return the window and the shift that this pattern uses on ``spatial`` tokens.
+
+        Whole-number arithmetic without branches, so that it also runs on symbolic lengths.
+        """
+        if self.shift_rule == "shortest":
+            shortest = _minimum(*spatial, *self.size)
+            # 1 while every axis is longer than its window, 0 once one window covers an axis.
+            free = _minimum(*(_longer(n, m) for n, m in zip(spatial, self.size, strict=True)))
+            window = tuple(m * free + shortest * (1 - free) for m in self.size)
+            return window, tuple(s * free for s in self.shift)
+        free_axes = tuple(_longer(n, m) for n, m in zip(spatial, self.size, strict=True))
+        shift = tuple(s * free for s, free in zip(self.shift, free_axes, strict=True))
+        if self.shift_rule == "clamp":
+            return tuple(_minimum(n, m) for n, m in zip(spatial, self.size, strict=True)), shift
+        return self.size, shift
+
+    def groups(self, spatial: Size) -> Groups:
+        """Write the windows down, in the order in which ``ops.windows.partition`` cuts them."""
+        window, shift = self.fit(spatial)
+        index = torch.zeros((), dtype=torch.int64)
+        region = torch.zeros((), dtype=torch.int64)
+        padded = torch.zeros((), dtype=torch.bool)
+        for n, m, s in zip(spatial, window, shift, strict=True):
+            length = -(-n // m) * m
+            position = (torch.arange(length) + s) % length
+            wrapped = torch.arange(length) >= length - s
+            index = index[..., None] * n + position
+            region = region[..., None] * 2 + wrapped
+            padded = padded[..., None] | (position >= n)
+        index = index.masked_fill(padded, -1)
+        if self.padding == "masked":
+            region = region.masked_fill(padded, -1)
+        index, region = _cut(index, window), _cut(region, window)[None]
+        return Groups(index, index, region, region)
+
+    def pairs(self, spatial: Size) -> int:
+        """Count permitted pairs: along each axis, the squared lengths of the runs of tokens."""
+        total = 1
+        for n, m, s in zip(spatial, *self.fit(spatial), strict=True):
+            # Runs end where a shifted window ends; the wrapped part is a run of its own.
+            cuts = sorted({0, n, *range(s, n, m)})
+            total *= sum((b - a) ** 2 for a, b in pairwise(cuts))
+        return total
+
+    def scores(self, spatial: Size) -> int:
+        """Count all products: every window is full, padding included."""
+        window, _ = self.fit(spatial)
+        windows = math.prod(-(-n // m) for n, m in zip(spatial, window, strict=True))
+        return windows * math.prod(window) ** 2
+
+
+def _check_word(name: str, given: str, allowed: tuple[str, ...]) -> None:
+    if given not in allowed:
+        raise UsageError(f"{name}={given!r}", " or ".join(allowed), f"use {name}={allowed[0]!r}")
+
+
+def _longer(length: int, window: int) -> int:
+    """Return 1 if the axis needs more than one window, else 0, without a branch."""
+    return 1 - 1 // (-(-length // window))
+
+
+def _minimum(first: int, *rest: int) -> int:
+    """Return the least number; on symbolic lengths, without a guard on which one it is."""
+    for other in rest:
+        first = torch.sym_min(first, other)  # type: ignore[assignment]  # a SymInt acts as an int
+    return first
+
+
+def _cut(grid: torch.Tensor, window: Size) -> torch.Tensor:
+    """Cut a padded grid into ``[windows, tokens]``."""
+    for axis, m in enumerate(window):
+        grid = grid.unflatten(2 * axis, (-1, m))
+    axes = len(window)
+    grid = grid.permute(*range(0, 2 * axes, 2), *range(1, 2 * axes, 2))
+    return grid.flatten(axes).flatten(0, axes - 1)
