@@ -1,0 +1,59 @@
+# make demo    set up what is needed and look at a photo
+# make test    set up what is needed and run all tests
+# Both work in a fresh clone with python3 (3.11 or newer) and make.
+
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
+BROWSER ?= yes
+
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+CHECKED := --jaxtyping-packages=vitrail,beartype.beartype
+ifneq ($(BROWSER),yes)
+NOT_BROWSER := and not browser
+endif
+
+.PHONY: help demo test lint format
+.DEFAULT_GOAL := help
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+demo: $(STAMPS)/demo ## Run the bundled model on a photo of a cat and write the report
+	@$(BIN)/vitrail explore "$$($(BIN)/python scripts/demo_photo.py)" -o reports/chelsea.html
+
+# Two passes: the shape checker stops torch.compile(fullgraph=True), so what compiles runs without.
+test: $(STAMPS)/dev ## Run all tests (BROWSER=no leaves out those that need Chromium)
+	@test "$(BROWSER)" != yes || sh scripts/need_chromium.sh
+	@status=0; \
+	$(PYTEST) $(CHECKED) -m "not compile $(NOT_BROWSER)" || status=$$?; \
+	$(PYTEST) -m "compile" || status=$$?; \
+	exit $$status
+
+lint: $(STAMPS)/dev ## Check style, types and who imports whom
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: $(STAMPS)/dev ## Format the code and mend what ruff can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+$(STAMPS)/venv:
+	@sh scripts/need_python.sh "$(PYTHON)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/demo: pyproject.toml constraints.txt | $(STAMPS)/venv
+	@echo "Installing what the demo needs into $(VENV). The first time takes minutes: PyTorch is large."
+	$(PIP) --editable '.[demo]'
+	@touch $@
+
+$(STAMPS)/dev: pyproject.toml constraints.txt | $(STAMPS)/venv
+	@echo "Installing what the tests need into $(VENV). The first time takes minutes: PyTorch is large."
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(STAMPS)/demo
