@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -12,6 +12,11 @@ from vitrail.errors import UsageError
 from vitrail.ops.relative import log_coordinates, relative_index, sliced_index
 from vitrail.ops.resample import resize_grid
 from vitrail.shapes import Size
+
+if TYPE_CHECKING:
+    from typing import Self
+else:
+    Self = Any  # the shape checker looks at one method at a time, where Self means nothing
 
 BiasLookup = Literal["offset", "sliced"]
 _LOOKUPS = {"offset": relative_index, "sliced": sliced_index}

@@ -1,7 +1,7 @@
 """The contract of every backbone: what users of the field expect a model to answer."""
 
 import math
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -14,6 +14,11 @@ from vitrail.models.config import SwinConfig
 from vitrail.models.hub import HubModel
 from vitrail.models.preprocessing import Preprocessing
 from vitrail.shapes import Size
+
+if TYPE_CHECKING:
+    from typing import Self
+else:
+    Self = Any  # the shape checker looks at one method at a time, where Self means nothing
 
 
 class Stage(nn.Module):

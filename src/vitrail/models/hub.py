@@ -4,7 +4,7 @@ import json
 import os
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import torch
 from huggingface_hub import ModelHubMixin, hf_hub_download
@@ -13,6 +13,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vitrail.models.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from typing import Self
+else:
+    Self = Any  # the shape checker looks at one method at a time, where Self means nothing
 
 FILE_NAME = "model.safetensors"
 
