@@ -3,18 +3,18 @@
 import subprocess
 import sys
 
-EXTRAS = (
-    "torchvision accelerate tensorboard torchmetrics onnx onnxscript onnxruntime timm transformers "
-    "skimage scipy matplotlib pandas torch._dynamo torch._inductor"
-).split()
+EXTRAS = [
+    *("torchvision", "accelerate", "tensorboard", "torchmetrics"),
+    *("onnx", "onnxscript", "onnxruntime"),
+    *("timm", "transformers", "skimage", "scipy", "matplotlib", "pandas"),
+    *("torch._dynamo", "torch._inductor"),
+]
 
 
 def imported_by(statement: str) -> set[str]:
     """Return the modules a fresh interpreter has loaded after `statement`."""
     code = f"{statement}\nimport sys\nprint(*sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     return set(done.stdout.split())
 
 

@@ -1,14 +1,17 @@
 """Options and output that several verbs share. Imports nothing heavy at its top."""
 
+import ast
 import json
 import re
 import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import vitrail
 from vitrail.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,10 +26,18 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def complete_model(incomplete: str) -> list[str]:
-    """Complete a model name in the shell."""
-    from vitrail import list_models
+    """Complete a model name in the shell.
 
-    return [name for name in list_models() if name.startswith(incomplete)]
+    The names are read from the catalog's source, where they are keys of one literal dict:
+    importing it would import torch, and a shell that waits seconds on a tab is of no use.
+    """
+    source = (Path(vitrail.__file__).parent / "models" / "catalog.py").read_text(encoding="utf-8")
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "CATALOG":
+            keys = node.value.keys if isinstance(node.value, ast.Dict) else []
+            names = [key.value for key in keys if isinstance(key, ast.Constant)]
+            return [str(name) for name in names if str(name).startswith(incomplete)]
+    return []
 
 
 ModelOption = Annotated[

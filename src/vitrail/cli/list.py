@@ -1,10 +1,14 @@
 """`vitrail list`: the models that can be created, and their measure."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vitrail.cli._shared import JsonOption, complete_model, console, print_json
+from vitrail.cli._shared import JsonOption, complete_model, console, nearest, print_json
+from vitrail.errors import UsageError
+
+if TYPE_CHECKING:
+    from vitrail.models import Backbone
 
 
 def run(
@@ -19,7 +23,16 @@ def run(
     """List the models that can be created, with their parameters, window and input size."""
     from vitrail import list_models
 
-    rows = [describe(name) for name in list_models(pattern)]
+    names = list_models(pattern)
+    if not names:
+        known = list_models()
+        near = nearest(pattern, known)
+        raise UsageError(
+            given=f"pattern {pattern!r}, which no model matches",
+            allowed=f"a name or a wildcard for some of: {', '.join(known)}",
+            fix=f"run `vitrail list {near}`" if near else "run `vitrail list` for all of them",
+        )
+    rows = [describe(name) for name in names]
     if as_json:
         print_json(rows)
     else:
@@ -32,8 +45,8 @@ def describe(name: str) -> dict[str, Any]:
     Args:
         name: a name of the catalog.
     Returns:
-        name, parameters (a count), window (tokens, one per stage or one for all), input (samples
-        along each axis) and mechanism.
+        name, parameters (a count), windows (tokens along each axis, one for each stage), input
+        (samples along each axis) and mechanism.
     """
     import torch
 
@@ -44,10 +57,25 @@ def describe(name: str) -> dict[str, Any]:
     return {
         "name": name,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "window": model.config.window,
+        "windows": model.config.windows,
         "input": model.preprocessing.size,
-        "mechanism": "shifted window",
+        "mechanism": mechanism(model),
     }
+
+
+def mechanism(model: "Backbone") -> str:
+    """Return in words who sees whom in a model, read off its patterns."""
+    patterns = [module.pattern for module in model.modules() if hasattr(module, "pattern")]
+    kinds = {type(pattern).__name__.lower() for pattern in patterns}
+    shifted = "shifted " if any(any(getattr(p, "shift", ())) for p in patterns) else ""
+    cosine = any(name.endswith("logit_scale") for name, _ in model.named_parameters())
+    return shifted + " and ".join(sorted(kinds)) + (", cosine" if cosine else "")
+
+
+def window_text(windows: tuple[tuple[int, ...], ...]) -> str:
+    """Return `7x7`, or `16x16, last stage 8x8` where the last stage differs."""
+    first, last = ("x".join(map(str, window)) for window in (windows[0], windows[-1]))
+    return first if first == last else f"{first}, last stage {last}"
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
@@ -61,7 +89,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
         table.add_row(
             row["name"],
             f"{row['parameters'] / 1e6:.1f} M",
-            "x".join(map(str, row["window"])),
+            window_text(row["windows"]),
             "x".join(map(str, row["input"])),
             row["mechanism"],
         )

@@ -74,10 +74,11 @@ def _placeholder(name: str) -> Callable[[], None]:
     return stand_in
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> bool:
     if wanted:
         typer.echo(f"vitrail {version('vitrail')}")
         raise typer.Exit()
+    return wanted
 
 
 def build_app() -> typer.Typer:

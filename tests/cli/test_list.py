@@ -1,0 +1,64 @@
+"""`vitrail list`."""
+
+import json
+
+import pytest
+
+from vitrail import create_model, list_models
+from vitrail.cli.list import describe, window_text
+from vitrail.cli.main import run
+
+
+def test_every_model_is_listed_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list"]) == 0
+    rows = capsys.readouterr().out.splitlines()[1:]
+    assert [row.split()[0] for row in rows] == list_models()
+
+
+def test_a_pattern_selects(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list", "video_*"]) == 0
+    rows = capsys.readouterr().out.splitlines()[1:]
+    assert [row.split()[0] for row in rows] == list_models("video_*")
+    assert all("8x7x7" in row and "32x224x224" in row for row in rows)
+
+
+def test_json_is_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list", "swin_tiny", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row == {
+        "name": "swin_tiny",
+        "parameters": 28_288_354,  # as torchvision publishes for swin_t
+        "windows": [[7, 7]] * 4,
+        "input": [224, 224],
+        "mechanism": "shifted window",
+    }
+
+
+def test_parameters_are_those_of_the_model() -> None:
+    model = create_model("swin_nano")
+    assert describe("swin_nano")["parameters"] == sum(p.numel() for p in model.parameters())
+
+
+def test_cosine_attention_is_told() -> None:
+    assert describe("swin_v2_tiny")["mechanism"] == "shifted window, cosine"
+
+
+def test_a_last_stage_with_another_window_is_told() -> None:
+    assert window_text(((7, 7), (7, 7))) == "7x7"
+    assert window_text(((16, 16), (16, 16), (8, 8))) == "16x16, last stage 8x8"
+
+
+def test_a_pattern_without_a_match_names_the_nearest_model(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["list", "swin_tin"]) == 2
+    err = capsys.readouterr().err
+    assert "given: pattern 'swin_tin'" in err and "fix: run `vitrail list swin_tiny`" in err
+
+
+def test_a_pattern_far_from_everything_points_to_the_whole_list(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["list", "zzz*"]) == 2
+    err = capsys.readouterr().err
+    assert "'zzz*'" in err and "fix: run `vitrail list` for all of them" in err
