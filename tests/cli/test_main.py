@@ -251,3 +251,8 @@ def test_completion_can_be_installed(command: Command) -> None:
     done = command("--show-completion", "bash")
     assert done.returncode == 0 and "_VITRAIL_COMPLETE" in done.stdout
     assert "--install-completion" in command("--help").stdout
+
+
+def test_the_package_runs_as_a_module() -> None:
+    words = [sys.executable, "-m", "vitrail", "--version"]
+    assert subprocess.run(words, capture_output=True, check=True).stdout.startswith(b"vitrail ")
