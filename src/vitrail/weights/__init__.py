@@ -1,0 +1,35 @@
+"""Every public checkpoint format as a list of invertible rules; load, save, convert."""
+
+from vitrail.weights.convert import Conversion, convert, to_format
+from vitrail.weights.load import create_with_weights, load, model_from_file
+from vitrail.weights.peers import from_model
+from vitrail.weights.report import Entry, LoadReport
+from vitrail.weights.save import save
+from vitrail.weights.sources import Source, read_source
+
+__all__ = [
+    "Conversion",
+    "Entry",
+    "LoadReport",
+    "Source",
+    "convert",
+    "create_with_weights",
+    "from_model",
+    "load",
+    "model_from_file",
+    "read_state",
+    "resolve",
+    "save",
+    "to_format",
+]
+
+
+def resolve(source: Source) -> tuple[dict, dict[str, str] | None]:  # type: ignore[type-arg]
+    """Return a source's tensors under their own names, and what its file says besides."""
+    content = read_source(source)
+    return content.state, content.metadata
+
+
+def read_state(source: Source) -> dict:  # type: ignore[type-arg]
+    """Return a source's tensors under their own names."""
+    return read_source(source).state

@@ -1,0 +1,178 @@
+"""Convert weights from one format to another, by way of our names."""
+
+import difflib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vitrail.errors import UsageError
+from vitrail.models import CATALOG, Backbone, Entry, Preprocessing, SwinConfig, SwinV2Config, hub
+from vitrail.weights import formats, rules
+from vitrail.weights.fit import fit
+from vitrail.weights.formats import Format, Kind
+from vitrail.weights.infer import infer_config, name_of
+from vitrail.weights.load import Weights, model_class_of, open_weights
+from vitrail.weights.report import LoadReport
+from vitrail.weights.rules import AnyRule, Buffer, State
+from vitrail.weights.save import save_state
+from vitrail.weights.sources import Source
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a conversion did.
+
+    Args:
+        source: format of what was read.
+        target: format of what was written.
+        weights: how many entries were written.
+        left: our names of the weights that the target has no place for.
+        unknown: keys of the source that its format does not know.
+        notes: what else is worth knowing.
+    """
+
+    source: str
+    target: str
+    weights: int
+    left: tuple[str, ...]
+    unknown: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def kind_of(config: SwinConfig) -> Kind:
+    """Return which kind of model a configuration is of."""
+    if isinstance(config, SwinV2Config):
+        return "swin_v2"
+    return "video" if config.axes == 3 else "swin"
+
+
+def to_format(model: Backbone, to: str) -> State:
+    """Return a model's weights in a peer's names, shapes and order.
+
+    Args:
+        model: the model.
+        to: the format, e.g. ``"timm"``: what that package's ``load_state_dict`` takes.
+    Raises:
+        UsageError: no such format for such a model.
+    """
+    target = formats.get(to, kind_of(model.config))
+    listed = _rules(target, model.config)
+    state, _ = rules.write(model.state_dict(), listed, model.config, model.preprocessing.size)
+    return _prefixed(state, target)
+
+
+def convert(
+    source: Source, out: str | Path, to: str, *, model: str | None = None, window: Any = None
+) -> Conversion:
+    """Read weights of any format and write them in another.
+
+    Args:
+        source: a file, a state dict, ``"bundled"`` or a hub repository.
+        out: the file to write: safetensors or a pickle, by its ending.
+        to: the format to write.
+        model: name of the model they are of, where the file does not tell enough.
+        window: their window, where the file does not tell it.
+    Returns:
+        What was done.
+    Raises:
+        UsageError: unreadable, no such format, or weights that are not of the named model.
+    """
+    entry = _named(model)
+    weights = open_weights(source, like=entry.config if entry else None, window=window)
+    target = formats.get(to, _kind(weights))
+    config = _config(weights, entry, needed=_needs_config(target, weights.detected.stages))
+    name = model or weights.name or name_of(config)
+    preprocessing = weights.preprocessing
+    if preprocessing is None and name in CATALOG:
+        preprocessing = CATALOG[name].preprocessing
+    size = preprocessing.size if preprocessing else None
+    rules_of_target = _rules(target, config)
+    written, left = rules.write(weights.reading.state, rules_of_target, config, size)
+    notes = [*weights.notes]
+    if size is None and any(isinstance(r, Buffer) and r.what == "mask" and r.make
+                            for r in rules_of_target):  # fmt: skip
+        notes.append("attn_mask was not written: the input size is not known; name the model")
+    if weights.detected.beside:
+        notes.append(f"{len(weights.detected.beside)} weights of other parts were left out")
+    metadata = {"format": "pt"}  # transformers refuses a safetensors file without it
+    if target.name == "vitrail":
+        metadata = hub.metadata(_described(config, preprocessing, name))
+    save_state(_prefixed(written, target), out, metadata=metadata, wrap=target.wrap)
+    unknown = tuple(weights.reading.unknown)
+    source_name = weights.detected.format.name
+    return Conversion(source_name, to, len(written), tuple(left), unknown, tuple(notes))
+
+
+def _config(weights: Weights, entry: Entry | None, *, needed: bool) -> SwinConfig:
+    """Return the weights' configuration, after making sure that it is theirs."""
+    if entry is not None:
+        config = entry.config
+        head = weights.reading.state.get("head.weight")
+        known = weights.config
+        changes: dict[str, Any] = {"num_classes": 0 if head is None else head.shape[0]}
+        changes["in_channels"] = weights.reading.state["embed.proj.weight"].shape[1]
+        if known is not None:
+            changes |= {"out_indices": known.out_indices, "feature_norms": known.feature_norms}
+        config = replace(config, **changes)
+    elif weights.config is not None:
+        config = weights.config
+    else:
+        assert weights.unclear is not None
+        if needed:
+            raise weights.unclear
+        # Nothing that is written depends on the window: any will do.
+        config = infer_config(weights.reading, window=1)
+    with torch.device("meta"):
+        model = model_class_of(config)(config)
+    fitted = fit(weights.reading.state, model, dict(enumerate(config.windows)), weights.config)
+    report = LoadReport(weights.detected.format.name, (), tuple(fitted.entries))
+    report.raise_problems(f"a conversion as {name_of(config) or type(model).__name__}")
+    return config
+
+
+def _named(name: str | None) -> Entry | None:
+    if name is None:
+        return None
+    if name not in CATALOG:
+        near = difflib.get_close_matches(name, CATALOG, n=1, cutoff=0.4)
+        raise UsageError(
+            f"model {name!r}",
+            f"one of {', '.join(CATALOG)}",
+            f"did you mean {near[0]!r}?" if near else "run vitrail list",
+        )
+    return CATALOG[name]
+
+
+def _kind(weights: Weights) -> Kind:
+    """Return the kind of model; a file of ours may hold any."""
+    state = weights.reading.state
+    if any(key.endswith(".logit_scale") for key in state):
+        return "swin_v2"
+    return "video" if state["embed.proj.weight"].ndim == 5 else "swin"
+
+
+def _needs_config(target: Format, stages: int) -> bool:
+    """Tell whether what is written depends on the window."""
+    listed = target.rules(stages, None)
+    made = any(isinstance(rule, Buffer) and rule.make is not None for rule in listed)
+    return made or target.name == "vitrail"
+
+
+def _rules(target: Format, config: SwinConfig) -> list[AnyRule]:
+    return target.rules(len(config.depths), config.absolute_position)
+
+
+def _prefixed(state: State, target: Format) -> State:
+    """Put the target's prefix before all keys but those that stand beside it."""
+    prefix = target.inner[0]
+    return {k if k.startswith(target.outside) else prefix + k: v for k, v in state.items()}
+
+
+def _described(config: SwinConfig, preprocessing: Preprocessing | None, name: str | None) -> Any:
+    """Return an empty model for its description."""
+    with torch.device("meta"):
+        model = model_class_of(config)(config, preprocessing=preprocessing, name=name)
+    model._set_preprocessing(trained=True)
+    return model

@@ -1,0 +1,179 @@
+"""Compare a file's weights with a model's, and bring those that differ into shape."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from vitrail.models import Backbone, SwinConfig, SwinV2Config
+from vitrail.shapes import Size
+from vitrail.weights.infer import name_of
+from vitrail.weights.report import Entry
+from vitrail.weights.resize import resize_axes, resize_stem, resize_table
+from vitrail.weights.rules import State
+
+
+@dataclass
+class Fitted:
+    """Weights in a model's shapes, and what was not simply taken over."""
+
+    state: State = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
+
+
+def fit(
+    state: State, model: Backbone, windows: Mapping[int, Size], known: SwinConfig | None
+) -> Fitted:
+    """Bring a file's weights into a model's shapes; the model is only looked at.
+
+    Args:
+        state: the file's weights, in our names.
+        model: the model.
+        windows: stage -> the window of the file's bias table, where it is known.
+        known: the file's configuration, if it can be told.
+    """
+    result = Fitted()
+    config = model.config
+    fix = _advice(config, known)
+    wanted = model.state_dict()
+    for key, target in wanted.items():
+        if key not in state:
+            result.entries.append(_absent(key, state, fix))
+            continue
+        tensor, entry = _shaped(key, state[key], tuple(target.shape), config, windows, fix)
+        if entry is not None:
+            result.entries.append(entry)
+        if tensor is not None:
+            result.state[key] = tensor
+    result.entries += [_left(key, model, fix) for key in state if key not in wanted]
+    return result
+
+
+def _shaped(
+    key: str, tensor: Tensor, shape: Size, config: SwinConfig, windows: Mapping[int, Size], fix: str
+) -> tuple[Tensor | None, Entry | None]:
+    """Return a tensor of the wanted shape, or None, and what was done to it."""
+    given = tuple(tensor.shape)
+    if key.endswith(".attn.bias.table") and given[-1] == shape[-1]:
+        return _table(key, tensor, shape, config, windows)
+    if given == shape:
+        return tensor, None
+    if key == "embed.proj.weight" and given[0] == shape[0] and _same_patch(given, shape):
+        adapted = resize_stem(tensor, config.in_channels, config.patch)
+        parts = []
+        if given[1] != shape[1]:
+            parts.append(f"{given[1]} input channels became {shape[1]}")
+        if len(given) != len(shape):
+            parts.append("an image's patch became a clip's")
+        return adapted, Entry(key, "adapted", ", ".join(parts))
+    if key == "position.table" and given[-1] == shape[-1] and len(given) == len(shape):
+        resized = resize_axes(tensor, shape[1:-1])
+        return resized, Entry(key, "resized", f"grid {given[1:-1]} became {shape[1:-1]}")
+    if key.startswith("head.") and given[1:] == shape[1:]:
+        reason = f"{given[0]} classes in the file, {shape[0]} in the model"
+        return None, Entry(key, "fresh", reason, "train the head before using its scores")
+    return None, Entry(key, "mismatch", f"{given} in the file, {shape} in the model", fix)
+
+
+def _table(
+    key: str, tensor: Tensor, shape: Size, config: SwinConfig, windows: Mapping[int, Size]
+) -> tuple[Tensor | None, Entry | None]:
+    stage = int(key.split(".")[1])
+    wanted = config.windows[stage]
+    window = windows.get(stage)
+    if window is None:
+        if tuple(tensor.shape) == shape:
+            return tensor, None
+        reason = f"a bias of {tensor.shape[0]} rows, whose window is not known"
+        return None, Entry(key, "mismatch", reason, "load it as the model it is of, then convert")
+    if window == wanted:
+        return tensor, None
+    if len(wanted) not in (len(window), len(window) + 1):
+        reason = f"window {window} in the file, {wanted} in the model"
+        return None, Entry(key, "mismatch", reason, "load it in a model with as many axes")
+    resized = resize_table(tensor, window, wanted)
+    return resized, Entry(key, "resized", f"window {window} became {wanted}")
+
+
+def _same_patch(given: Size, shape: Size) -> bool:
+    """Tell whether two stems cut the same patches; a video's may have a time axis more."""
+    extra = len(shape) - len(given)
+    return extra in (0, 1) and given[2:] == shape[2 + extra :]
+
+
+def _absent(key: str, state: State, fix: str) -> Entry:
+    """Explain why the file has no such weight."""
+    if key.startswith("head."):
+        return Entry(key, "fresh", "the file has no classifier", "train the head before using it")
+    if key.startswith("feature_norms."):
+        return Entry(key, "fresh", "the file is of a classifier, without norms per stage")
+    if key.startswith("norm.") and any(k.startswith("feature_norms.") for k in state):
+        return Entry(
+            key, "missing", "the file is of a detector's backbone, without a last norm",
+            "create the model with out_indices=(0, 1, 2, 3), feature_norms=True",
+        )  # fmt: skip
+    if key.endswith(("qkv.bias", "q_bias", "v_bias")):
+        return Entry(key, "missing", "the file's projections have no bias", "use qkv_bias=False")
+    if key == "position.table":
+        reason = "the file has no absolute position"
+        return Entry(key, "missing", reason, "use absolute_position=None")
+    return Entry(key, "missing", "the file has no such weight", fix)
+
+
+def _left(key: str, model: Backbone, fix: str) -> Entry:
+    """Explain why the model has no place for a weight."""
+    built = len(model.stages)
+    stage = re.match(r"stages\.(\d+)\.", key)
+    if key.startswith("head.") and model.head is None:
+        return Entry(key, "ignored", "the model has no head")
+    if key.startswith("norm.") and model.norm is None:
+        return Entry(key, "ignored", "a bare backbone has no last norm")
+    if key.startswith("feature_norms."):
+        return Entry(key, "ignored", "the model has no such norm per stage")
+    if stage and model.bare and built <= int(stage[1]) < len(model.config.depths):
+        return Entry(key, "ignored", "a stage after the last of out_indices")
+    if key.endswith(("qkv.bias", "q_bias", "v_bias")):
+        return Entry(key, "unexpected", "the model's projections have no bias", "use qkv_bias=True")
+    if key == "position.table":
+        return Entry(
+            key, "unexpected", "the model has no absolute position",
+            "create it with absolute_position=(height, width) in tokens",
+        )  # fmt: skip
+    return Entry(key, "unexpected", "the model has no such weight", fix)
+
+
+def _advice(config: SwinConfig, known: SwinConfig | None) -> str:
+    """Say how the file's model differs from this one, and which model would fit."""
+    if known is None:
+        return "create the model that the file is of"
+    changes = []
+    for name in ("dim", "depths", "num_heads", "patch", "merge", "mlp_ratio", "embed_norm"):
+        theirs = getattr(known, name)
+        if theirs != getattr(config, name):
+            changes.append(f"{name}={theirs}")
+    name = name_of(known)
+    if name is not None and changes:
+        return f"create {name!r}, which the file is of"
+    return f"create the model with {', '.join(changes)}" if changes else "load with strict=False"
+
+
+def check_normalisers(known: SwinConfig | None, config: SwinConfig) -> list[Entry]:
+    """Compare the windows in which Swin V2's coordinates span -1 to 1, where the file tells."""
+    if not isinstance(known, SwinV2Config) or not isinstance(config, SwinV2Config):
+        return []
+    pairs = zip(known.normalisers, config.normalisers, strict=False)
+    different = [stage for stage, (theirs, ours) in enumerate(pairs) if theirs != ours]
+    if not different or math.prod(known.patch) != math.prod(config.patch):
+        return []
+    stage = different[0]
+    theirs, ours = known.normalisers[stage], config.normalisers[stage]
+    simple = known.normalisers[0] if len(set(known.normalisers)) == 1 else known.normalisers
+    return [
+        Entry(
+            f"stages.{stage}.blocks.*.attn.bias", "mismatch",
+            f"offsets span -1 to 1 in a window of {theirs} in the file, of {ours} in the model",
+            f"create the model with pretrained_window={simple}",
+        )
+    ]  # fmt: skip

@@ -1,0 +1,205 @@
+"""Read a checkpoint file by what is in it, never by what it is called, and never run its code."""
+
+import argparse
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from vitrail.errors import UsageError
+from vitrail.models import hub
+from vitrail.weights.rules import State
+
+# Where training scripts put the weights, in order of preference.
+WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state", "module", "net", "network",
+            "params", "weights", "backbone", "state_dict_ema", "model_ema", "ema", "teacher",
+            "student")  # fmt: skip
+
+
+class _Inert(dict):  # type: ignore[type-arg]
+    """Stands for the settings that training scripts store beside their weights."""
+
+
+# Harmless containers in public checkpoints, mapped to classes that hold values and do nothing.
+_STAND_INS: list[Any] = [
+    argparse.Namespace,
+    (_Inert, "yacs.config.CfgNode"),
+    (_Inert, "easydict.EasyDict"),
+]
+
+
+@dataclass
+class Content:
+    """What a checkpoint file holds.
+
+    Args:
+        state: names and tensors.
+        metadata: what a safetensors file says besides; None for a pickle.
+        notes: what a user may want to know, such as which of several weights were taken.
+    """
+
+    state: State
+    metadata: dict[str, str] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def read_file(path: str | Path) -> Content:
+    """Read a file of weights, safetensors or torch pickle, on the CPU.
+
+    Args:
+        path: the file.
+    Returns:
+        Its tensors by name, without wrappers such as ``{"model": ...}``.
+    Raises:
+        UsageError: no such file, a folder, a file that is no checkpoint, cut short, or a pickle
+            with anything but tensors and plain values.
+    """
+    path = Path(path)
+    if path.is_dir():
+        inside = sorted(p.name for p in path.iterdir() if p.suffix in _SUFFIXES)
+        raise UsageError(
+            f"{path}, a folder",
+            "a file of weights",
+            f"give {path / inside[0]}" if inside else "name the checkpoint file",
+        )
+    if not path.exists():
+        near = _neighbours(path)
+        raise UsageError(
+            f"{path}, which does not exist",
+            "a file of weights",
+            f"did you mean {near[0]}?" if near else "check the spelling of the path",
+        )
+    with path.open("rb") as file:
+        head = file.read(16)
+    if _is_safetensors(head):
+        return _read_safetensors(path)
+    # A torch file is a zip, or before 2020 bare pickles that start with their protocol.
+    if head[:2] == b"PK" or head[:1] == b"\x80":
+        return _read_pickle(path)
+    raise _no_checkpoint(path, head)
+
+
+def tensors_of(loaded: Any, where: str = "the file") -> Content:
+    """Find the state dict in what a pickle held.
+
+    Args:
+        loaded: a state dict, or a mapping that holds one under a usual name.
+        where: what it came from, for the error.
+    Raises:
+        UsageError: there is none.
+    """
+    notes: list[str] = []
+    content = loaded
+    for _ in range(4):
+        if not isinstance(content, Mapping):
+            break
+        state = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
+        wrapped = [key for key in WRAPPERS if _holds_tensors(content.get(key))]
+        if len(state) > 1 or (state and not wrapped):
+            return Content({k: v.detach() for k, v in state.items()}, notes=notes)
+        if not wrapped:
+            break
+        others = f" (also there: {', '.join(wrapped[1:])})" if wrapped[1:] else ""
+        notes.append(f"weights taken from {wrapped[0]!r}{others}")
+        content = content[wrapped[0]]
+    given = ", ".join(map(str, list(loaded)[:5])) if isinstance(loaded, Mapping) else type(loaded)
+    raise UsageError(
+        f"{where}, which holds no tensors by name ({given})",
+        "a state dict, or a mapping with one under " + ", ".join(WRAPPERS[:4]),
+        "save the model's state_dict() and give that file",
+    )
+
+
+_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".pkl")
+
+
+def _is_safetensors(head: bytes) -> bool:
+    # Eight bytes of length, then a JSON object.
+    return len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32
+
+
+def _read_safetensors(path: Path) -> Content:
+    try:
+        state, metadata = hub.read(path)
+    except (SafetensorError, ValueError) as error:
+        raise UsageError(
+            f"{path}, a safetensors file that cannot be read ({error})",
+            "a whole safetensors file",
+            "it may be cut short: fetch or copy it again",
+        ) from error
+    if not state:
+        raise _no_checkpoint(path, b"")
+    return Content(state, metadata)
+
+
+def _read_pickle(path: Path) -> Content:
+    try:
+        with torch.serialization.safe_globals(_STAND_INS):
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise _refused(path, error) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AssertionError,
+            zipfile.BadZipFile) as error:  # fmt: skip
+        message = (str(error) or type(error).__name__).splitlines()[0]
+        raise UsageError(
+            f"{path}, a file that torch cannot read ({message})",
+            "a whole file of weights",
+            "it may be cut short: fetch or copy it again",
+        ) from error
+    return tensors_of(loaded, str(path))
+
+
+def _refused(path: Path, error: Exception) -> UsageError:
+    """Explain why a pickle was not loaded: it wants code to run, or it is none."""
+    message = str(error)
+    if "Unsupported global" in message or "GLOBAL" in message or "not allowed" in message:
+        names = [word.strip(".,`'\"") for word in message.split() if "." in word.strip(".,`'\"")]
+        wanted = next((name for name in names if not name.startswith("torch.")), "some code")
+        return UsageError(
+            f"{path}, a pickle that wants to run {wanted}",
+            "a pickle of tensors and plain values: others can run any code when they are loaded",
+            "if you trust its source, load it there with weights_only=False and save its "
+            "state_dict() alone",
+        )
+    return UsageError(
+        f"{path}, a file that is no checkpoint or damaged ({message.splitlines()[0]})",
+        "a safetensors file, or a state dict saved by torch.save",
+        "it may be cut short: fetch or copy it again",
+    )
+
+
+def _no_checkpoint(path: Path, head: bytes) -> UsageError:
+    guesses = {b"\xff\xd8": "a JPEG photo", b"\x89P": "a PNG image", b"<!": "a web page",
+               b"<h": "a web page", b"ve": "a Git LFS pointer", b"\x1f\x8b": "a gzip archive",
+               b"{\n": "JSON", b'{"': "JSON", b"\x89H": "an HDF5 file"}  # fmt: skip
+    what = guesses.get(head[:2], "no checkpoint" if head else "an empty file")
+    fixes = {"a Git LFS pointer": "fetch the file itself: git lfs pull",
+             "a web page": "the download failed: fetch the file itself"}  # fmt: skip
+    return UsageError(
+        f"{path}, which is {what}",
+        "a safetensors file, or a state dict saved by torch.save",
+        fixes.get(what, "give the file of weights"),
+    )
+
+
+def _holds_tensors(value: Any) -> bool:
+    if not isinstance(value, Mapping):
+        return False
+    return any(isinstance(v, Tensor) for v in value.values()) or any(
+        _holds_tensors(value.get(key)) for key in WRAPPERS
+    )
+
+
+def _neighbours(path: Path) -> list[Path]:
+    import difflib
+
+    if not path.parent.is_dir():
+        return []
+    names = [p.name for p in path.parent.iterdir() if p.suffix in _SUFFIXES]
+    return [path.with_name(name) for name in difflib.get_close_matches(path.name, names)]

@@ -1,0 +1,85 @@
+"""What happened to each weight: which were loaded, which did not fit, why, and what to do."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+from vitrail.errors import UsageError
+
+Status = Literal["resized", "adapted", "fresh", "ignored", "missing", "unexpected", "mismatch"]
+
+# These keep a model from being what the file says; the others are told, and fine.
+PROBLEMS: tuple[Status, ...] = ("missing", "unexpected", "mismatch")
+_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One weight that was not simply copied.
+
+    Args:
+        key: our name of it; the file's name where we have none.
+        status: ``resized`` to another window, ``adapted`` to other channels or axes, left
+            ``fresh``, ``ignored``; or a problem: ``missing``, ``unexpected``, ``mismatch``.
+        reason: the likely reason.
+        fix: what to do about it; empty where nothing needs doing.
+    """
+
+    key: str
+    status: Status
+    reason: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        fix = f" -> {self.fix}" if self.fix else ""
+        return f"{self.status:10} {self.key}: {self.reason}{fix}"
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What a load did, key by key.
+
+    Args:
+        format: the format of the file, e.g. ``timm``.
+        loaded: our names of the weights that came from the file.
+        entries: the weights that were not simply copied.
+        notes: what else is worth knowing.
+    """
+
+    format: str
+    loaded: tuple[str, ...]
+    entries: tuple[Entry, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def problems(self) -> tuple[Entry, ...]:
+        """The weights that did not fit."""
+        return tuple(entry for entry in self.entries if entry.status in PROBLEMS)
+
+    def __str__(self) -> str:
+        counts = Counter(entry.status for entry in self.entries)
+        told = "".join(f", {n} {status}" for status, n in counts.items())
+        lines = [f"{len(self.loaded)} weights loaded from the {self.format} format{told}"]
+        lines += [f"  {line}" for line in (*self.entries, *self.notes)]
+        return "\n".join(lines)
+
+    def raise_problems(self, what: str) -> None:
+        """Raise the one error that tells everything that did not fit.
+
+        Args:
+            what: the model that was to be loaded.
+        """
+        problems = self.problems
+        if not problems:
+            return
+        lines = [f"  {entry}" for entry in problems[:_SHOWN]]
+        if len(problems) > _SHOWN:
+            lines.append(f"  ... and {len(problems) - _SHOWN} more")
+        fixes = list(dict.fromkeys(entry.fix for entry in problems if entry.fix))
+        counts = Counter(entry.status for entry in problems)
+        told = ", ".join(f"{n} {status}" for status, n in counts.items())
+        raise UsageError(
+            f"{self.format} weights for {what}: {told}\n" + "\n".join(lines),
+            "weights of a model with the same structure (nothing was loaded)",
+            "; or ".join(fixes[:3]) or "load with strict=False to keep what fits",
+        )
