@@ -41,7 +41,8 @@ class SwinConfig:
         frozen_stages: stages that do not train, counted from the first; the embedding with them.
         checkpointing: recompute each block's activations in the backward pass.
         padding: ``"masked"``, or ``"visible"`` as in every peer (ADR 2).
-        shift_rule: what a short axis does to window and shift (ADR 3).
+        shift_rule: what a short axis does to window and shift (ADR 3): one rule, or one for each
+            stage.
         mask_value: added to scores across regions; None for minus infinity (ADR 5).
         bias_lookup: rows of the relative bias in a shrunken window (ADR 8).
         patch_fit: what happens to an input that the patch does not divide (ADR 7).
@@ -69,7 +70,7 @@ class SwinConfig:
     frozen_stages: int = 0
     checkpointing: bool = False
     padding: Padding = "masked"
-    shift_rule: ShiftRule = "axis"
+    shift_rule: ShiftRule | tuple[ShiftRule, ...] = "axis"
     mask_value: float | None = None
     bias_lookup: BiasLookup = "offset"
     patch_fit: PatchFit = "pad"
@@ -99,6 +100,12 @@ class SwinConfig:
         """Window of each stage, in tokens."""
         return self._per_stage(self.window)
 
+    @property
+    def shift_rules(self) -> tuple[ShiftRule, ...]:
+        """Shift rule of each stage."""
+        rule = self.shift_rule
+        return rule if isinstance(rule, tuple) else (rule,) * len(self.depths)
+
     def _per_stage(self, sizes: Sizes) -> tuple[Size, ...]:
         return sizes if isinstance(sizes[0], tuple) else (sizes,) * len(self.depths)  # type: ignore[return-value]
 
@@ -125,6 +132,12 @@ class SwinConfig:
                 f"num_heads={self.num_heads} for {stages} stages",
                 "one number of heads for each stage",
                 f"give {stages} numbers",
+            )
+        if len(self.shift_rules) != stages:
+            raise UsageError(
+                f"shift_rule={self.shift_rule} for {stages} stages",
+                "one rule, or one for each stage",
+                "use shift_rule='axis'",
             )
         for stage, heads in enumerate(self.num_heads):
             dim = self.dim * 2**stage

@@ -54,7 +54,7 @@ def window_of(config: SwinConfig, stage: int, index: int) -> Window:
     """Return the pattern of a block: odd blocks are shifted by half a window."""
     size = config.windows[stage]
     shift = tuple(m // 2 if index % 2 else 0 for m in size)
-    return Window(size, shift, config.padding, config.shift_rule)
+    return Window(size, shift, config.padding, config.shift_rules[stage])
 
 
 SWIN_TINY = SwinConfig()

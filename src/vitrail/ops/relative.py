@@ -62,11 +62,12 @@ def log_coordinates(
         device: where the coordinates are needed.
     Returns:
         ``sign(d) * log2(1 + |8 d|) / log2(8)`` with ``d`` the offset over ``normaliser - 1``. A
-        window of one token has offset 0 only, and coordinate 0.
+        window of one token has offset 0 only, and coordinate 0. Always float32, and in the order
+        of operations of the official code: wider models then agree with it to the last digit.
     Source: Liu et al. 2022, Swin Transformer V2, arXiv 2111.09883, section 3.3.
     """
     lines = [
-        torch.arange(1 - m, m, device=device) * (8 / max(1, full - 1))
+        torch.arange(1 - m, m, dtype=torch.float32, device=device) / max(1, full - 1) * 8
         for m, full in zip(window, normaliser, strict=True)
     ]
     grid = torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1).flatten(0, -2)

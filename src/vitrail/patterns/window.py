@@ -9,7 +9,7 @@ stops along each axis on its own once one window covers it (ADR 3); ``padding="v
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -18,7 +18,7 @@ from vitrail.patterns.base import Groups, Pattern
 from vitrail.shapes import Size, as_size
 
 Padding = Literal["masked", "visible"]
-ShiftRule = Literal["axis", "clamp", "shortest"]
+ShiftRule = Literal["axis", "clamp", "shortest", "always", "never"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,9 @@ class Window(Pattern):
         shift_rule: what a short axis does. ``"axis"``: it is padded up to one window, unshifted
             (torchvision); ``"clamp"``: the window shrinks to the axis, unshifted (timm, video);
             ``"shortest"``: once the window covers the shortest axis, every axis takes that length
-            as its window and none is shifted (official classifier, transformers).
+            as its window and none is shifted (official classifier, transformers). ``"always"``
+            and ``"never"`` leave the window alone and shift on maps of any size, or of none (what
+            transformers' Swin V2 and backbones decide when they are built).
     Raises:
         UsageError: a length below one, a shift outside its window, or an unknown word.
     """
@@ -54,13 +56,15 @@ class Window(Pattern):
                 f"use shift={tuple(m // 2 for m in self.size)}",
             )
         _check_word("padding", self.padding, ("masked", "visible"))
-        _check_word("shift_rule", self.shift_rule, ("axis", "clamp", "shortest"))
+        _check_word("shift_rule", self.shift_rule, get_args(ShiftRule))
 
     def fit(self, spatial: Size) -> tuple[Size, Size]:
         """Return the window and the shift that this pattern uses on ``spatial`` tokens.
 
         Whole-number arithmetic without branches, so that it also runs on symbolic lengths.
         """
+        if self.shift_rule in ("always", "never"):
+            return self.size, self.shift if self.shift_rule == "always" else (0,) * len(spatial)
         if self.shift_rule == "shortest":
             shortest = _minimum(*spatial, *self.size)
             # 1 while every axis is longer than its window, 0 once one window covers an axis.
