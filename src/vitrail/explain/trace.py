@@ -1,0 +1,191 @@
+"""What one forward pass showed: plain values, with no reference to the model that made them.
+
+A trace knows only grouped attention, ``[groups, heads, queries, keys]`` with the ``Groups`` of its
+pattern, on grids of any rank. Everything that is drawn or measured later follows from that.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vitrail.errors import UsageError
+from vitrail.patterns import Groups, Pattern, Window
+from vitrail.shapes import Size
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelFacts:
+    """Where a trace comes from.
+
+    Args:
+        name: the model's name in the catalog, or its class.
+        weights: where the weights came from, in words, e.g. ``"bundled"`` or a path.
+        trained: whether the weights were trained; random ones predict nothing.
+        sha256: digest of the weights, see ``explain.digest``.
+        parameters: how many numbers the model learns.
+        patch: input samples per token of the first stage, per axis.
+        transform: how the photo became the model's input, one step a line.
+    """
+
+    name: str
+    weights: str
+    trained: bool
+    sha256: str
+    parameters: int
+    patch: Size
+    transform: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class BlockTrace:
+    """The attention of one block.
+
+    Args:
+        name: the block's module, e.g. ``"stages.0.blocks.1"``.
+        stage: which stage, from 0.
+        block: which block of the stage, from 0.
+        pattern: who may see whom.
+        spatial: lengths of the grid, in tokens.
+        stride: input samples per token, per axis.
+        groups: the pattern written down for this grid.
+        attention: how each query divides its attention; rows sum to one.
+        bias: what position alone adds to the scores, if the block has such a bias.
+        error: greatest difference between ``attention @ v`` and what the block itself computed.
+    """
+
+    name: str
+    stage: int
+    block: int
+    pattern: Pattern
+    spatial: Size
+    stride: Size
+    groups: Groups
+    attention: Float[Tensor, "groups heads queries keys"]
+    bias: Float[Tensor, "heads queries keys"] | None
+    error: float
+
+    @property
+    def heads(self) -> int:
+        """How many heads the block has."""
+        return self.attention.shape[1]
+
+    @property
+    def kind(self) -> str:
+        """Short label: ``W`` for windows, ``SW`` for shifted ones, else the pattern's name."""
+        if isinstance(self.pattern, Window):
+            return "SW" if any(self.pattern.fit(self.spatial)[1]) else "W"
+        return type(self.pattern).__name__
+
+    def locate(self, position: Size) -> tuple[int, int]:
+        """Return the group of the token at ``position`` and its place among the queries.
+
+        Raises:
+            UsageError: if the grid has no such token.
+        """
+        token = self._token(position)
+        group, query = (self.groups.q_index == token).nonzero()[0].tolist()
+        return group, query
+
+    def row(self, position: Size, head: int | None = None) -> Float[Tensor, "keys"]:
+        """Return how the token at ``position`` divides its attention among its group's keys.
+
+        Args:
+            position: of the asking token, in tokens.
+            head: which head, from 0; default the mean of all.
+        """
+        group, query = self.locate(position)
+        rows = self.attention[group, :, query]
+        if head is None:
+            return rows.mean(0)
+        if not 0 <= head < self.heads:
+            raise UsageError(
+                f"head={head} of {self.name}",
+                f"0 to {self.heads - 1}, or None for the mean",
+                f"use head={max(0, min(head, self.heads - 1))}",
+            )
+        return rows[head]
+
+    def attends(self, position: Size, head: int | None = None) -> Float[Tensor, "*spatial"]:
+        """Return the weights of ``row`` at their places on the grid, un-shifted and un-padded.
+
+        What went to padding (visible in some checkpoints) is left out, so that the map may sum to
+        less than one.
+        """
+        group, _ = self.locate(position)
+        tokens = math.prod(self.spatial)
+        index, row = self.groups.k_index[group], self.row(position, head)
+        # Pooled keys lie behind the tokens and have no single place on the grid.
+        here = (index >= 0) & (index < tokens)
+        flat = torch.zeros(tokens, dtype=row.dtype)
+        return flat.index_add(0, index[here], row[here]).reshape(self.spatial)
+
+    def box(self, position: Size) -> tuple[tuple[int, int], ...]:
+        """Return the first and one-past-last input sample of a token, per axis."""
+        self._token(position)
+        return tuple((p * s, (p + 1) * s) for p, s in zip(position, self.stride, strict=True))
+
+    def _token(self, position: Size) -> int:
+        inside = len(position) == len(self.spatial) and all(
+            0 <= p < n for p, n in zip(position, self.spatial, strict=True)
+        )
+        if not inside:
+            raise UsageError(
+                f"position={tuple(position)} on a grid of {self.spatial} tokens ({self.name})",
+                f"{len(self.spatial)} whole numbers from 0, each below its axis' length",
+                f"use a position up to {tuple(n - 1 for n in self.spatial)}",
+            )
+        token = 0
+        for p, n in zip(position, self.spatial, strict=True):
+            token = token * n + p
+        return token
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MergeTrace:
+    """The step between two stages.
+
+    Args:
+        stage: the stage that the merge opens.
+        before: lengths of the grid that goes in, in tokens.
+        after: lengths of the grid that comes out.
+        factor: tokens along each axis that become one.
+    """
+
+    stage: int
+    before: Size
+    after: Size
+    factor: Size
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Trace:
+    """One forward pass over one image.
+
+    Args:
+        model: where it comes from.
+        spatial: lengths of the input, in samples (pixels).
+        blocks: every block, in the order in which they ran.
+        merges: every step between stages.
+        logits: the model's answer, one number a class.
+        classes: names of the classes, where they are known.
+    """
+
+    model: ModelFacts
+    spatial: Size
+    blocks: tuple[BlockTrace, ...]
+    merges: tuple[MergeTrace, ...]
+    logits: Float[Tensor, "classes"]
+    classes: tuple[str, ...] | None = None
+
+    def top(self, count: int = 5) -> list[tuple[str, float]]:
+        """Return the most probable classes with their probabilities, best first."""
+        if self.logits.numel() == 0:
+            return []
+        values, order = self.logits.softmax(0).topk(min(count, len(self.logits)))
+        return [
+            (self.classes[i] if self.classes else f"class {i}", p)
+            for i, p in zip(order.tolist(), values.tolist(), strict=True)
+        ]

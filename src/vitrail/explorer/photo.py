@@ -1,0 +1,122 @@
+"""From a photo to the model's input, remembering which part of the photo that is.
+
+The same numbers as ``vitrail.transform(model)`` gives, without torchvision, so that a plain
+installation can explore; a test holds the two together.
+"""
+
+import io
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from vitrail.errors import UsageError
+from vitrail.models import Preprocessing
+from vitrail.shapes import Size
+
+# Input size of a report where the user gives none: the size a model's weights were made for, but
+# for models of small images a larger one, at which the photo can still be recognised by eye.
+SIZES: dict[str, Size] = {}
+SHOWN = 800  # longest side of the picture in the report, in pixels
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+LARGEST = 2048  # longest side of an input: beyond it a report would be too large to open
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A photo made ready for a model.
+
+    Args:
+        input: what the model is given.
+        seen: the same as a picture, before normalisation.
+        shown: the same part of the photo, with more pixels where the photo has them.
+        original: height and width of the photo.
+        steps: what was done, one step a line.
+    """
+
+    input: Float[Tensor, "1 3 height width"]
+    seen: Image.Image
+    shown: Image.Image
+    original: Size
+    steps: tuple[str, ...]
+
+
+def prepare(photo: Image.Image, preprocessing: Preprocessing, size: Size) -> Prepared:
+    """Resize, crop the centre and normalise.
+
+    Args:
+        photo: 8-bit RGB.
+        preprocessing: what the model's weights want.
+        size: height and width of the input, in pixels.
+    Raises:
+        UsageError: not a height and a width, or too large a size.
+    """
+    if len(size) != 2 or not all(1 <= n <= LARGEST for n in size):
+        raise UsageError(
+            f"size={tuple(size)} for a photo",
+            f"a height and a width of 1 to {LARGEST} pixels",
+            "use a size such as 224x224",
+        )
+    height, width = photo.height, photo.width
+    # As vitrail.data.transforms: cover a box somewhat larger than the input, then crop its centre.
+    box = [max(n, math.floor(n / preprocessing.crop)) for n in size]
+    scale = max(box[0] / height, box[1] / width)
+    target = [max(box[0], int(height * scale)), max(box[1], int(width * scale))]
+    top, left = (round((t - n) / 2) for t, n in zip(target, size, strict=True))
+    pixels = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None]
+    if target != [height, width]:
+        pixels = F.interpolate(pixels, target, mode=preprocessing.interpolation, antialias=True)
+    pixels = pixels[:, :, top : top + size[0], left : left + size[1]]
+    mean, std = (torch.tensor(v)[:, None, None] for v in (preprocessing.mean, preprocessing.std))
+    ratio = (width / target[1], height / target[0])
+    part = (
+        left * ratio[0],
+        top * ratio[1],
+        (left + size[1]) * ratio[0],
+        (top + size[0]) * ratio[1],
+    )
+    return Prepared(
+        input=(pixels.float() / 255 - mean) / std,
+        seen=Image.fromarray(pixels[0].permute(1, 2, 0).contiguous().numpy()),
+        shown=_enlarged(photo, part, size),
+        original=(height, width),
+        steps=(
+            f"resized to {target[0]} × {target[1]} ({preprocessing.interpolation}, antialiased)",
+            f"centre {size[0]} × {size[1]} kept",
+            f"mean {_numbers(preprocessing.mean)} subtracted, "
+            f"divided by {_numbers(preprocessing.std)}",
+        ),
+    )
+
+
+def picture_bytes(picture: Image.Image, *, exact: bool) -> tuple[str, bytes]:
+    """Return the media type and bytes of a picture: PNG where exactness is affordable, or JPEG."""
+    stream = io.BytesIO()
+    if exact and picture.width * picture.height <= 300 * 300:
+        picture.save(stream, "PNG", optimize=True)
+        return "image/png", stream.getvalue()
+    picture.save(stream, "JPEG", quality=88)
+    return "image/jpeg", stream.getvalue()
+
+
+def _enlarged(photo: Image.Image, part: Box, size: Size) -> Image.Image:
+    """Cut ``part`` out of the photo at the shape of the input, at most ``SHOWN`` pixels long."""
+    finest = max(1.0, (part[2] - part[0]) / size[1])
+    factor = max(1.0, min(finest, SHOWN / max(size)))
+    shape = (round(size[1] * factor), round(size[0] * factor))
+    return photo.resize(shape, Image.Resampling.BICUBIC, box=_inside(part, photo))
+
+
+def _inside(part: Box, photo: Image.Image) -> Box:
+    """Rounding may put an edge a hair outside the photo, which Pillow refuses."""
+    left, top, right, bottom = part
+    return max(0.0, left), max(0.0, top), min(right, photo.width), min(bottom, photo.height)
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return "(" + ", ".join(f"{v:g}" for v in values) + ")"

@@ -1,0 +1,46 @@
+// What the report carries: a manifest (JSON) and arrays (gzip, base64), unpacked when first needed.
+"use strict";
+
+const byId = (id) => document.getElementById(id);
+const manifest = JSON.parse(byId("manifest").textContent);
+const unpacked = new Map();
+
+// Resolve to the numbers of an array; each is unpacked once.
+function load(name) {
+  if (!unpacked.has(name)) unpacked.set(name, unpack(name));
+  return unpacked.get(name);
+}
+
+async function unpack(name) {
+  const text = atob(byId(`array:${name}`).textContent);
+  const bytes = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const buffer = await new Response(stream).arrayBuffer();
+  return manifest.arrays[name].dtype === "u8" ? new Uint8Array(buffer) : new Int32Array(buffer);
+}
+
+// Decode one row of weights: the codes are square roots, and a row sums to one.
+function decodeRow(codes, start, length) {
+  const row = new Float64Array(length);
+  let sum = 0;
+  for (let i = 0; i < length; i++) sum += row[i] = codes[start + i] ** 2;
+  if (sum > 0) for (let i = 0; i < length; i++) row[i] /= sum;
+  return row;
+}
+
+// All that the page needs to know about one block, with its arrays unpacked.
+async function loadBlock(index) {
+  const block = manifest.blocks[index];
+  const [tokens, regions, mean, heads] = await Promise.all([
+    load(block.index), load(block.region), load(block.mean), block.attention && load(block.attention),
+  ]);
+  return { ...block, index, grid: new Grid(block, tokens, regions), mean, each: heads };
+}
+
+// The weights of the query in `slot`, over the keys of its group; head -1 is the mean of all heads.
+function weights(block, slot, head) {
+  const keys = block.grid.places;
+  if (head < 0) return decodeRow(block.mean, slot * keys, keys);
+  const [group, query] = [Math.floor(slot / keys), slot % keys];
+  return decodeRow(block.each, ((group * block.heads + head) * keys + query) * keys, keys);
+}

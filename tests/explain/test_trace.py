@@ -1,0 +1,96 @@
+"""Questions to a trace are answered in places of the grid."""
+
+import pytest
+import torch
+
+from vitrail.errors import UsageError
+from vitrail.explain import BlockTrace, ModelFacts, Trace
+from vitrail.patterns import Window
+from vitrail.shapes import Size
+
+
+def block(pattern: Window, spatial: Size, heads: int = 2) -> BlockTrace:
+    groups = pattern.groups(spatial)
+    seen = groups.q_region[0][:, None, :, None] == groups.k_region[0][:, None, None, :]
+    scores = torch.randn(len(groups.q_index), heads, *seen.shape[2:])
+    return BlockTrace(
+        name="stages.0.blocks.1",
+        stage=0,
+        block=1,
+        pattern=pattern,
+        spatial=spatial,
+        stride=(4,) * len(spatial),
+        groups=groups,
+        attention=scores.masked_fill(~seen, -torch.inf).softmax(-1),
+        bias=None,
+        error=0.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("shift", "spatial", "kind"),
+    [((2, 2), (8, 8), "SW"), ((0, 0), (8, 8), "W"), ((2, 2), (4, 4), "W"), ((2, 2), (4, 8), "SW")],
+)
+def test_kind_says_what_happens_on_this_grid(shift: Size, spatial: Size, kind: str) -> None:
+    assert block(Window((4, 4), shift), spatial).kind == kind
+
+
+def test_attends_maps_back_through_shift_and_padding() -> None:
+    """On a 5 x 6 grid shifted by (2, 1), token (4, 5) shares its window with rows 2-4 and 5-5."""
+    trace = block(Window((4, 4), (2, 1)), (5, 6))
+    weights = trace.attends((4, 5))
+    assert weights.shape == (5, 6)
+    allowed = Window((4, 4), (2, 1)).allowed((5, 6))[4 * 6 + 5].reshape(5, 6)
+    assert torch.equal(weights > 0, allowed)
+    assert torch.isclose(weights.sum(), torch.tensor(1.0))
+    assert set(map(tuple, allowed.nonzero().tolist())) == {(y, 5) for y in (2, 3, 4)}
+
+
+def test_a_row_is_of_one_head_or_the_mean() -> None:
+    trace = block(Window((4,), (2,)), (10,))
+    rows = torch.stack([trace.row((9,), head) for head in range(2)])
+    assert torch.allclose(trace.row((9,)), rows.mean(0))
+    assert not torch.allclose(rows[0], rows[1])
+
+
+def test_visible_padding_is_left_out_of_the_map() -> None:
+    trace = block(Window((4, 4), (0, 0), padding="visible"), (3, 3))
+    assert 0 < float(trace.attends((1, 1)).sum()) < 1
+    assert torch.isclose(trace.row((1, 1)).sum(), torch.tensor(1.0))
+
+
+def test_box_is_in_input_samples() -> None:
+    assert block(Window((4, 4), (2, 2)), (8, 8)).box((0, 7)) == ((0, 4), (28, 32))
+
+
+@pytest.mark.parametrize("position", [(8, 0), (-1, 0), (1,), (1, 1, 1)])
+def test_a_token_that_is_not_there(position: Size) -> None:
+    trace = block(Window((4, 4), (2, 2)), (8, 8))
+    for ask in (trace.locate, trace.row, trace.attends, trace.box):
+        with pytest.raises(UsageError, match=r"use a position up to \(7, 7\)") as error:
+            ask(position)
+        assert f"position={position}" in str(error.value)
+
+
+@pytest.mark.parametrize(("head", "fix"), [(2, "use head=1"), (-1, "use head=0")])
+def test_a_head_that_is_not_there(head: int, fix: str) -> None:
+    with pytest.raises(UsageError, match=fix) as error:
+        block(Window((4, 4), (2, 2)), (8, 8)).row((0, 0), head)
+    assert f"head={head}" in str(error.value)
+
+
+def test_the_best_classes_come_first() -> None:
+    facts = ModelFacts(
+        name="m", weights="w", trained=False, sha256="", parameters=1, patch=(4, 4)
+    )  # fmt: skip
+    trace = Trace(
+        model=facts, spatial=(8, 8), blocks=(), merges=(), logits=torch.tensor([0.0, 2.0, 1.0])
+    )
+    assert [label for label, _ in trace.top()] == ["class 1", "class 2", "class 0"]
+    named = Trace(
+        model=facts, spatial=(8, 8), blocks=(), merges=(),
+        logits=torch.tensor([0.0, 2.0, 1.0]), classes=("a", "b", "c"),
+    )  # fmt: skip
+    ((label, probability),) = named.top(1)
+    assert label == "b"
+    assert probability == pytest.approx(0.6652, abs=1e-4)
