@@ -90,16 +90,25 @@ def transform(model: Backbone, *, train: bool = False) -> "Transform":
     return transform(model, train=train)
 
 
-def explore(model: Backbone | str, photo: str | Path | Any, **options: Any) -> "Report":
+def explore(
+    model: Backbone | str, photo: str | Path | Any, *, weights: Weights = "bundled", **options: Any
+) -> "Report":
     """Run a model on a photo and return the report that shows how it attends.
 
     Args:
         model: a model, or the name of one.
         photo: a file or a Pillow image.
+        weights: of a model given by name, as in ``create_model``; None for random numbers.
         options: see ``vitrail.explorer.explore``.
+    Returns:
+        The report: ``save(path)`` writes it, a notebook shows it, ``trace`` holds the numbers.
     """
     from vitrail.explorer import explore
 
+    if isinstance(model, str):
+        if isinstance(weights, str | Path):
+            options.setdefault("source", str(weights))
+        model = create_model(model, weights=weights)
     return explore(model, photo, **options)
 
 
