@@ -164,6 +164,14 @@ def test_an_error_of_the_file_system_names_the_path_and_a_fix(
     assert "some/file: said the system" in err and fix in err
 
 
+def test_control_characters_of_a_file_name_do_not_reach_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main.run(["\x1b[31mred"]) == 2
+    assert "\x1b" not in capsys.readouterr().err
+    assert _failures.printable("a\x1b[2Jb\nc") == "a?[2Jb\nc"
+
+
 def test_an_interrupt_exits_with_130(verb: Verb, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt

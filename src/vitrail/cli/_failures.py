@@ -41,6 +41,11 @@ def explain_failure(error: Exception, words: Sequence[str] = ()) -> str | None:
     return None
 
 
+def printable(text: str) -> str:
+    """Return `text` without control characters, which a hostile file name may bring along."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+
+
 def _missing_package(error: ModuleNotFoundError) -> str | None:
     package = (error.name or "").partition(".")[0]
     extra = EXTRA_OF.get(package)

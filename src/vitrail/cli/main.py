@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vitrail.cli._failures import explain_failure
+from vitrail.cli._failures import explain_failure, printable
 from vitrail.cli._shared import nearest
 from vitrail.errors import UsageError
 
@@ -132,7 +132,7 @@ def run(args: Sequence[str] | None = None) -> int:
         message = explain_failure(error, words)
         if message is None:
             raise  # a bug of ours: its traceback is what a report needs
-        print(message, file=sys.stderr)
+        print(printable(message), file=sys.stderr)
         return 2
     return result if isinstance(result, int) else 0
 
