@@ -15,12 +15,13 @@ _CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
 class PatchEmbed(nn.Module):
-    """Map each non-overlapping patch to one token.
+    """Map each patch to one token.
 
     Args:
         in_channels: channels of the input.
         dim: channels of a token.
         patch: input samples per token along each axis.
+        overlap: samples that a patch reaches into its neighbours, on each side along each axis.
         norm: normalise the tokens.
         norm_eps: added to the variance.
         patch_fit: an input the patch does not divide is padded with zeros at its end (``"pad"``),
@@ -33,6 +34,7 @@ class PatchEmbed(nn.Module):
         dim: int,
         patch: Size,
         *,
+        overlap: Size | None = None,
         norm: bool = True,
         norm_eps: float = 1e-5,
         patch_fit: PatchFit = "pad",
@@ -46,7 +48,10 @@ class PatchEmbed(nn.Module):
             raise UsageError(f"patch_fit={patch_fit!r}", "pad or floor", "use patch_fit='pad'")
         self.patch = patch
         self.patch_fit = patch_fit
-        self.proj = _CONVOLUTIONS[len(patch)](in_channels, dim, kernel_size=patch, stride=patch)
+        reach = overlap or (0,) * len(patch)
+        kernel = tuple(p + 2 * o for p, o in zip(patch, reach, strict=True))
+        convolution = _CONVOLUTIONS[len(patch)]
+        self.proj = convolution(in_channels, dim, kernel_size=kernel, stride=patch, padding=reach)
         self.norm = nn.LayerNorm(dim, eps=norm_eps) if norm else nn.Identity()
 
     def forward(

@@ -80,6 +80,7 @@ class Backbone(HubModel, nn.Module):
             config.in_channels,
             config.dim,
             config.patch,
+            overlap=config.patch_overlap,
             norm=config.embed_norm,
             norm_eps=config.norm_eps,
             patch_fit=config.patch_fit,

@@ -25,6 +25,8 @@ class SwinConfig:
         num_heads: attention heads in each stage.
         window: tokens per axis, or one such tuple for each stage.
         patch: input samples per token and axis; its length is the number of axes.
+        patch_overlap: samples that a patch reaches into its neighbours, on each side per axis; the
+            published Swins have none, which None says too.
         merge: neighbours that become one token between stages, per axis.
         mlp_ratio: hidden channels of the perceptron over channels.
         qkv_bias: queries, keys and values have a bias.
@@ -55,6 +57,7 @@ class SwinConfig:
     num_heads: tuple[int, ...] = (3, 6, 12, 24)
     window: Sizes = (7, 7)
     patch: Size = (4, 4)
+    patch_overlap: Size | None = None
     merge: Size = (2, 2)
     mlp_ratio: float = 4.0
     qkv_bias: bool = True
@@ -83,6 +86,9 @@ class SwinConfig:
         axes = 2 if isinstance(self.patch, int) else len(self.patch)
         object.__setattr__(self, "patch", as_size(self.patch, axes, "patch"))
         object.__setattr__(self, "merge", as_size(self.merge, axes, "merge"))
+        if self.patch_overlap is not None:
+            overlap = as_size(self.patch_overlap, axes, "patch_overlap", minimum=0)
+            object.__setattr__(self, "patch_overlap", overlap)
         if self.absolute_position is not None:
             grid = as_size(self.absolute_position, axes, "absolute_position")
             object.__setattr__(self, "absolute_position", grid)
