@@ -102,7 +102,7 @@ def _timm_fields(model: Any, stages: list[Any]) -> dict[str, Any]:
     else:
         rule = tuple(_built_shift(stage.blocks) for stage in stages)
     _warn_of_rolled_padding(blocks)
-    return {
+    return _pretrained([stage.blocks[0].attn for stage in stages]) | {
         "shift_rule": rule,
         "drop": float(blocks[0].attn.proj_drop.p),
         "attn_drop": float(blocks[0].attn.attn_drop.p),
@@ -182,7 +182,7 @@ def _read_transformers(model: Any) -> _Peer:
     if cosine:
         windows = [_pair(stage.blocks[0].window_size) for stage in stages]
         fields["shift_rule"] = tuple(_built_shift(stage.blocks) for stage in stages)
-        fields["pretrained_window"] = _pretrained(stages, windows)
+        fields |= _pretrained([stage.blocks[0].attention.self for stage in stages])
     else:
         # Its layers overwrite their window_size when they meet a small map: the settings do not.
         windows = [_pair(settings.window_size)] * len(stages)
@@ -204,13 +204,6 @@ def _backbone_outputs(model: Any) -> dict[str, Any]:
         "feature_norms": hasattr(model, "hidden_states_norms"),
         "num_classes": 0,
     }
-
-
-def _pretrained(stages: list[Any], windows: list[Any]) -> Any:
-    sizes = [tuple(stage.blocks[0].attention.self.pretrained_window_size) for stage in stages]
-    if not any(size[0] > 0 for size in sizes):
-        return None
-    return tuple(s if s[0] > 0 else w for s, w in zip(sizes, windows, strict=True))
 
 
 def _transformers_input(settings: Any) -> dict[str, Any]:
@@ -274,6 +267,16 @@ def _built_shift(blocks: Any) -> str:
     if not any(shift):
         return "never"
     return "always" if shift == tuple(m // 2 for m in window) else "axis"
+
+
+def _pretrained(attentions: list[Any]) -> dict[str, Any]:
+    """Return the window of pre-training of a Swin V2; of length 0 where it is the window."""
+    if not hasattr(attentions[0], "pretrained_window_size"):
+        return {}
+    sizes = [(_pair(a.pretrained_window_size), _pair(a.window_size)) for a in attentions]
+    if not any(size[0] > 0 for size, _ in sizes):
+        return {}
+    return {"pretrained_window": tuple(s if s[0] > 0 else w for s, w in sizes)}
 
 
 def _pair(value: Any) -> tuple[int, int]:
