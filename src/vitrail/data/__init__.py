@@ -1,0 +1,1 @@
+"""Images as the library takes them: sources, safe decoding, transforms, data sets."""

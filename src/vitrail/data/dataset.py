@@ -1,0 +1,146 @@
+"""Data sets for training and evaluation on top of a source of labelled images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vitrail.data.draws import key, permutation
+from vitrail.data.sources import Source
+from vitrail.errors import UsageError
+
+MAX_SHOWN = 5
+
+
+@dataclass
+class Skipped:
+    """Images that could not be read: counted, named, and too many of them are an error."""
+
+    limit: int
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, error: UsageError) -> None:
+        """Count one image.
+
+        Raises:
+            UsageError: if more than ``limit`` images could not be read.
+        """
+        self.reasons[name] = error.given
+        if len(self.reasons) > self.limit:
+            shown = "; ".join(list(self.reasons.values())[:MAX_SHOWN])
+            raise UsageError(
+                given=f"{len(self.reasons)} unreadable images: {shown}",
+                allowed=f"at most {self.limit} unreadable images",
+                fix="remove or replace them, or raise --max-bad",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some of a source's images, by their numbers in it."""
+
+    source: Source
+    indices: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Class numbers of these images."""
+        return self.source.labels[self.indices]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+def split(source: Source, fraction: float, seed: int) -> tuple[Part, Part]:
+    """Cut a source into a training and a validation part, each class in the same proportion.
+
+    Args:
+        source: labelled images.
+        fraction: share of each class for validation, in [0, 1).
+        seed: decides which images those are.
+    Raises:
+        UsageError: if a class has too few images to give any to both parts.
+    """
+    everything = np.arange(len(source.labels))
+    if not fraction:
+        return Part(source, everything), Part(source, everything[:0])
+    held = []
+    for number, name in enumerate(source.classes):
+        members = everything[source.labels == number]
+        count = max(1, round(fraction * len(members)))
+        if count >= len(members):
+            raise UsageError(
+                given=f"class {name!r} with {len(members)} image(s) and a validation part of {fraction:g}",
+                allowed="at least one image of each class in both parts",
+                fix="add images, or name validation data with --val",
+            )
+        held.append(members[permutation(key(seed, 0x5EED, number), len(members))[:count]])
+    mask = np.zeros(len(everything), dtype=bool)
+    mask[np.concatenate(held)] = True
+    return Part(source, everything[~mask]), Part(source, everything[mask])
+
+
+def load_into_memory(
+    part: Part, size: tuple[int, int], budget: int, skipped: Skipped
+) -> tuple[Part, Tensor] | None:
+    """Decode a part once, when all its pictures have the wanted size and fit the budget.
+
+    Args:
+        part: the images.
+        size: (height, width) the model takes.
+        budget: bytes.
+        skipped: counts images that cannot be read; they are left out of the part.
+    Returns:
+        The part without unreadable images and its pictures, uint8 (images, 3, height, width); None when the pictures
+        do not fit, differ in size or have another size than wanted.
+    """
+    if len(part) * 3 * size[0] * size[1] > budget:
+        return None
+    pixels = torch.empty(len(part), 3, *size, dtype=torch.uint8)
+    good = []
+    for index in part.indices:
+        try:
+            image = part.source.image(int(index))
+        except UsageError as error:
+            skipped.add(part.source.name(int(index)), error)
+            continue
+        if (image.height, image.width) != tuple(size):
+            return None
+        pixels[len(good)] = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+        good.append(index)
+    return Part(part.source, np.asarray(good, dtype=np.int64)), pixels[: len(good)]
+
+
+class Pictures(Dataset[tuple[Tensor | None, int, str]]):
+    """Pictures of a part, transformed, with their class numbers.
+
+    An item is asked for by (position, key): the key seeds the transform's random numbers, so that a picture looks the
+    same whatever process prepares it and whatever was prepared before. An unreadable picture is given as None with the
+    reason in place of its name; the caller counts it.
+    """
+
+    def __init__(self, part: Part, transform: Callable[[Image.Image], Any]) -> None:
+        self.part = part
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor | None, int, str]:
+        position, seed = item
+        index = int(self.part.indices[position])
+        name = self.part.source.name(index)
+        try:
+            image = self.part.source.image(index)
+        except UsageError as error:
+            return None, int(self.part.source.labels[index]), f"{name}\n{error.given}"
+        # The transforms draw from the CPU's generator alone; seeding every device's would cost more than a crop.
+        torch.default_generator.manual_seed(seed)
+        return self.transform(image), int(self.part.source.labels[index]), name

@@ -1,0 +1,308 @@
+"""Where labelled images come from: folders, zips and named torchvision data sets."""
+
+from __future__ import annotations
+
+import glob
+import inspect
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from vitrail.data.images import SUFFIXES, decode
+from vitrail.errors import UsageError
+
+MAX_ENTRY_BYTES = 512 * 1024 * 1024  # a zip entry that claims more is taken for a bomb
+_FIX_LAYOUT = "put the images into one folder a class: DATA/cat/1.jpg, DATA/dog/2.jpg, ..."
+
+
+class Source(Protocol):
+    """Labelled images that can be read one by one, in any order, from any process."""
+
+    classes: tuple[str, ...]
+    labels: np.ndarray
+    """int64, one class number an image."""
+
+    def name(self, index: int) -> str:
+        """What to call image ``index`` in a message: its path."""
+        ...
+
+    def image(self, index: int) -> Image.Image:
+        """Image ``index`` as upright 8-bit RGB; UsageError when it cannot be read."""
+        ...
+
+
+class FolderSource:
+    """A folder with one folder of images a class; deeper folders are searched too."""
+
+    def __init__(self, root: Path) -> None:
+        """Lists the files; opens none."""
+        self.root = root
+        found: dict[str, list[str]] = {}
+        for entry in sorted(root.iterdir()):
+            if entry.is_dir() and not entry.name.startswith("."):
+                found[entry.name] = sorted(_walk(entry, root))
+        self.classes, self.labels, self._files = _index(found, str(root))
+
+    def name(self, index: int) -> str:
+        """The file's path."""
+        return str(self.root / self._files[index])
+
+    def image(self, index: int) -> Image.Image:
+        """The picture in that file."""
+        path = self.root / self._files[index]
+        try:
+            with open(path, "rb") as file:
+                return decode(file, str(path)).image
+        except OSError as error:
+            raise _unreadable(str(path), error) from None
+
+
+class ZipSource:
+    """One or several zips of class folders, read in place."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """Reads the zips' tables of contents."""
+        self.paths = tuple(paths)
+        self._open: dict[tuple[int, int], zipfile.ZipFile] = {}
+        found: dict[str, list[tuple[int, str]]] = {}
+        for number in range(len(self.paths)):
+            for kind, entry in _zip_entries(self._archive(number)):
+                files = found.setdefault(kind, [])
+                if entry is not None:
+                    files.append((number, entry))
+        shown = ", ".join(str(path) for path in self.paths)
+        self.classes, self.labels, self._files = _index(found, shown)
+
+    def _archive(self, number: int) -> zipfile.ZipFile:
+        # A handle shared by two processes would share its file position, so each process opens its own.
+        where = (os.getpid(), number)
+        if where not in self._open:
+            path = self.paths[number]
+            try:
+                self._open[where] = zipfile.ZipFile(path)
+            except (zipfile.BadZipFile, OSError) as error:
+                raise UsageError(
+                    given=f"{str(path)!r}, which is no readable zip ({error})",
+                    allowed="a zip of class folders",
+                    fix="copy or download it again",
+                ) from None
+        return self._open[where]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Open files do not travel to worker processes."""
+        return {**self.__dict__, "_open": {}}
+
+    def name(self, index: int) -> str:
+        """The zip's path and the entry's name in it."""
+        number, entry = self._files[index]
+        return f"{self.paths[number]}/{entry}"
+
+    def image(self, index: int) -> Image.Image:
+        """The picture in that entry."""
+        number, entry = self._files[index]
+        archive = self._archive(number)
+        if archive.getinfo(entry).file_size > MAX_ENTRY_BYTES:
+            raise _unreadable(self.name(index), "it unpacks to more than 512 MB")
+        try:
+            data = archive.read(entry)
+        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError) as error:
+            raise _unreadable(self.name(index), error) from None
+        return decode(data, self.name(index)).image
+
+
+class TorchvisionSource:
+    """A data set of ``torchvision.datasets`` by its name."""
+
+    def __init__(self, name: str, *, train: bool, root: Path, download: bool) -> None:
+        """Opens the data set, downloading it first when that is allowed."""
+        self._name = name
+        self._set = _torchvision_set(name, train=train, root=root, download=download)
+        labels = next(
+            (v for k in ("targets", "labels", "_labels") if (v := getattr(self._set, k, None)) is not None),
+            None,
+        )
+        if labels is None:
+            labels = [self._set[i][1] for i in range(len(self._set))]
+        self.labels = np.asarray([int(label) for label in labels], dtype=np.int64)
+        names = getattr(self._set, "classes", None)
+        self.classes = tuple(map(str, names or range(int(self.labels.max()) + 1)))
+
+    def name(self, index: int) -> str:
+        """The data set's name and the image's number."""
+        return f"torchvision:{self._name}[{index}]"
+
+    def image(self, index: int) -> Image.Image:
+        """The picture as the data set gives it, in RGB."""
+        try:
+            image = self._set[index][0]
+        except (OSError, ValueError, SyntaxError) as error:
+            raise _unreadable(self.name(index), error) from None
+        if not isinstance(image, Image.Image):
+            raise UsageError(
+                given=f"data set {self._name!r}, which gives {type(image).__name__}",
+                allowed="a torchvision data set of pictures",
+                fix="use an image classification set such as torchvision:CIFAR10",
+            )
+        return image.convert("RGB")
+
+
+def open_source(
+    data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    train: bool = True,
+    root: str | os.PathLike[str] = "~/.cache/vitrail/data",
+    download: bool = False,
+) -> Source:
+    """Open labelled images.
+
+    Args:
+        data: a folder of class folders, a zip of class folders, a pattern such as ``train-*.zip``, several zips, or
+            ``torchvision:NAME``.
+        train: which part of a torchvision data set.
+        root: where torchvision data sets lie.
+        download: whether a missing torchvision data set may be downloaded.
+    Returns:
+        The images with their classes, sorted by name.
+    Raises:
+        UsageError: if there are no such data, a class is empty, or the layout is another.
+    """
+    given = [data] if isinstance(data, str | os.PathLike) else list(data)
+    if len(given) == 1 and str(given[0]).startswith("torchvision:"):
+        name = str(given[0]).partition(":")[2]
+        folder = Path(root).expanduser()
+        return TorchvisionSource(name, train=train, root=folder, download=download)
+    paths = [path for item in given for path in _expand(os.fspath(item))]
+    if len(paths) == 1 and paths[0].is_dir():
+        return FolderSource(paths[0])
+    for path in paths:
+        if not zipfile.is_zipfile(path):
+            raise UsageError(
+                given=f"{str(path)!r}, which is neither a folder nor a zip"
+                if not path.is_dir()
+                else f"{str(path)!r}, a folder among several data paths",
+                allowed="one folder of class folders, one or several zips of class folders, or torchvision:NAME",
+                fix=_FIX_LAYOUT,
+            )
+    return ZipSource(paths)
+
+
+def _expand(item: str) -> list[Path]:
+    if Path(item).exists():
+        return [Path(item)]
+    matches = sorted(glob.glob(os.path.expanduser(item)))
+    if not matches:
+        raise UsageError(
+            given=f"{item!r}, which does not exist" + (" (no file matches)" if glob.has_magic(item) else ""),
+            allowed="a folder of class folders, a zip, a pattern such as 'train-*.zip', or torchvision:NAME",
+            fix="check the path; relative paths start at the current folder",
+        )
+    return [Path(match) for match in matches]
+
+
+def _walk(folder: Path, root: Path) -> list[str]:
+    found = []
+    for where, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            str((Path(where) / file).relative_to(root))
+            for file in files
+            if _is_image(file)
+        ]
+    return found
+
+
+def _is_image(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def _zip_entries(archive: zipfile.ZipFile) -> list[tuple[str, str | None]]:
+    """(class, entry) for each image and (class, None) for each class folder, one common top folder left out."""
+    names = [n for n in sorted(archive.namelist()) if not _is_hidden(n)]
+    parts = {name: PurePosixPath(name).parts for name in names}
+    files = [name for name in names if not name.endswith("/") and _is_image(parts[name][-1])]
+    deep = bool(files) and all(len(parts[name]) > 2 for name in files)
+    skip = int(deep and len({parts[name][0] for name in files}) == 1)
+    found: list[tuple[str, str | None]] = []
+    for name in names:
+        if name.endswith("/") and len(parts[name]) == skip + 1:
+            found.append((parts[name][skip], None))
+    found += [(parts[name][skip], name) for name in files if len(parts[name]) > skip + 1]
+    return found
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
+
+
+def _index(found: dict[str, list[Any]], shown: str) -> tuple[tuple[str, ...], np.ndarray, list[Any]]:
+    """Class names, labels and files from files by class."""
+    if not found:
+        raise UsageError(
+            given=f"{shown}, which holds no class folder with images",
+            allowed="one folder a class, with images in it",
+            fix=_FIX_LAYOUT,
+        )
+    empty = sorted(name for name, files in found.items() if not files)
+    if empty:
+        raise UsageError(
+            given=f"class folder {empty[0]!r} of {shown}, which holds no image"
+            + (f" (and {len(empty) - 1} more such)" if len(empty) > 1 else ""),
+            allowed="at least one image in each class folder",
+            fix=f"remove the folder {empty[0]!r} or put images into it",
+        )
+    classes = tuple(sorted(found))
+    files = [file for name in classes for file in found[name]]
+    labels = np.repeat(np.arange(len(classes)), [len(found[name]) for name in classes])
+    return classes, labels.astype(np.int64), files
+
+
+def _unreadable(name: str, why: object) -> UsageError:
+    return UsageError(
+        given=f"{name!r}, which cannot be read ({why})",
+        allowed="a whole picture file",
+        fix="copy or download it again, or leave it out",
+    )
+
+
+def _torchvision_set(name: str, *, train: bool, root: Path, download: bool) -> Any:
+    try:
+        from torchvision import datasets
+    except ImportError:
+        raise UsageError(
+            given=f"data set torchvision:{name} without the package torchvision",
+            allowed="an installation with the extra 'train'",
+            fix="pip install 'vitrail[train]'",
+        ) from None
+    kind = getattr(datasets, name, None)
+    if not (name[:1].isupper() and isinstance(kind, type)):
+        raise UsageError(
+            given=f"data set torchvision:{name}",
+            allowed="the name of an image classification set in torchvision.datasets",
+            fix=f"use one of {', '.join(_nearest(name, datasets.__all__))}",
+        )
+    wanted: dict[str, Any] = {
+        "root": str(root),
+        "train": train,
+        "split": "train" if train else "test",
+        "download": download,
+    }
+    accepted = inspect.signature(kind).parameters
+    try:
+        return kind(**{k: v for k, v in wanted.items() if k in accepted})
+    except (RuntimeError, OSError, ValueError, TypeError) as error:
+        raise UsageError(
+            given=f"data set torchvision:{name} at {str(root)!r} ({error})",
+            allowed="a data set that is there, or may be downloaded",
+            fix="add --download, or name its folder with --root",
+        ) from None
+
+
+def _nearest(name: str, names: Sequence[str]) -> list[str]:
+    import difflib
+
+    return difflib.get_close_matches(name, names, n=3, cutoff=0.0)

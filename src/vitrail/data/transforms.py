@@ -1,0 +1,130 @@
+"""From a picture to what a model takes: torchvision v2 transforms made from the model's preprocessing."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol
+
+from vitrail.errors import UsageError
+
+try:
+    import torch
+    from torchvision.transforms import InterpolationMode, v2
+    from torchvision.transforms.v2 import functional
+except ImportError:
+    raise UsageError(
+        given="image transforms without the package torchvision",
+        allowed="an installation with the extra 'train'",
+        fix="pip install 'vitrail[train]'",
+    ) from None
+
+
+class HasPreprocessing(Protocol):
+    """What of a model the transforms need."""
+
+    preprocessing: Any
+
+
+class Cover(v2.Transform):
+    """Scale a picture until it just covers a box, so that a centre crop of that size holds no border.
+
+    For a square box this is ``Resize`` of the short side; it also serves boxes that are not square.
+    """
+
+    def __init__(self, size: tuple[int, int], interpolation: InterpolationMode) -> None:
+        super().__init__()
+        self.size = size
+        self.interpolation = interpolation
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Resize by the larger of the two ratios."""
+        height, width = functional.get_size(inpt)
+        scale = max(self.size[0] / height, self.size[1] / width)
+        target = [max(self.size[0], int(height * scale)), max(self.size[1], int(width * scale))]
+        if target == [height, width]:
+            return inpt
+        return functional.resize(inpt, target, interpolation=self.interpolation, antialias=True)
+
+
+def transform(model: HasPreprocessing, *, train: bool = False) -> v2.Compose:
+    """The preprocessing that belongs to a model and its weights.
+
+    Args:
+        model: a Vitrail model; its ``preprocessing`` gives size, crop, interpolation, mean and standard deviation.
+        train: whether to add the random augmentation of the paper's recipe (crop, flip, RandAugment, erasing).
+    Returns:
+        A transform from a PIL picture or uint8 tensor to a float tensor (3, height, width).
+    """
+    return train_transform(model.preprocessing) if train else eval_transform(model.preprocessing)
+
+
+def eval_transform(preprocessing: Any, size: tuple[int, int] | None = None) -> v2.Compose:
+    """Resize, centre crop, normalise.
+
+    Args:
+        preprocessing: a model's preprocessing.
+        size: (height, width) to use instead of the model's own.
+    """
+    height, width = size or preprocessing.size
+    crop = preprocessing.crop
+    box = (max(height, math.floor(height / crop)), max(width, math.floor(width / crop)))
+    steps = [
+        v2.ToImage(),
+        Cover(box, InterpolationMode(preprocessing.interpolation)),
+        v2.CenterCrop([height, width]),
+    ]
+    return v2.Compose(steps + to_float(preprocessing))
+
+
+def train_transform(
+    preprocessing: Any,
+    size: tuple[int, int] | None = None,
+    *,
+    crop: str = "resized",
+    randaugment: int = 9,
+    erase: float = 0.25,
+) -> v2.Compose:
+    """Random crop, flip, RandAugment, normalise, random erasing: one picture at a time.
+
+    Args:
+        preprocessing: a model's preprocessing.
+        size: (height, width) to use instead of the model's own.
+        crop: "resized" for a random part of 8-100 % of the picture, or "pad" for small pictures: cover the size, pad
+            by an eighth, crop.
+        randaugment: magnitude, 0 for none.
+        erase: probability of erasing a box.
+    """
+    height, width = size or preprocessing.size
+    mode = InterpolationMode(preprocessing.interpolation)
+    steps: list[Any] = [v2.ToImage()]
+    if crop == "resized":
+        steps.append(v2.RandomResizedCrop([height, width], interpolation=mode, antialias=True))
+    else:
+        margin = [width // 8, height // 8]
+        steps += [
+            Cover((height, width), mode),
+            v2.RandomCrop([height, width], padding=margin, padding_mode="constant"),
+        ]
+    steps.append(v2.RandomHorizontalFlip())
+    if randaugment:
+        steps.append(rand_augment(randaugment))
+    steps += to_float(preprocessing)
+    if erase:
+        steps.append(v2.RandomErasing(p=erase))
+    return v2.Compose(steps)
+
+
+def rand_augment(magnitude: int) -> v2.RandAugment:
+    """RandAugment as the recipe has it: two operations; what moves in from outside is mid-grey."""
+    return v2.RandAugment(
+        num_ops=2, magnitude=magnitude, interpolation=InterpolationMode.BILINEAR, fill=[128, 128, 128]
+    )
+
+
+def to_float(preprocessing: Any) -> list[Any]:
+    """From uint8 to normalised float32."""
+    return [
+        v2.ToDtype(torch.float32, scale=True),
+        v2.Normalize(mean=list(preprocessing.mean), std=list(preprocessing.std)),
+        v2.ToPureTensor(),
+    ]

@@ -1,0 +1,1 @@
+"""Training: recipe, parameter groups, schedule, loop, checkpoints, evaluation."""

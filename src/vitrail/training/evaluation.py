@@ -1,0 +1,184 @@
+"""Measure a classifier: top-1, top-5, loss, and the confusion of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from vitrail.data.dataset import Pictures, Skipped
+from vitrail.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What an evaluation found."""
+
+    count: int
+    """Images measured."""
+    loss: float
+    """Mean cross-entropy, without label smoothing."""
+    top1: float
+    """Share of images whose first guess is right, in [0, 1]."""
+    top5: float
+    """Share of images whose class is among the first five guesses."""
+    confusion: np.ndarray
+    """int64 (classes, classes): images by true class (rows) and first guess (columns)."""
+    skipped: int = 0
+    """Images that could not be read."""
+
+    @property
+    def per_class(self) -> np.ndarray:
+        """Share of each class' images whose first guess is right; NaN for a class without images."""
+        total = self.confusion.sum(1)
+        right = np.diagonal(self.confusion)
+        return np.where(total > 0, right / np.maximum(total, 1), np.nan)
+
+
+def evaluate(
+    model: nn.Module,
+    pictures: Pictures,
+    *,
+    classes: int,
+    batch_size: int = 256,
+    workers: int = 0,
+    skipped: Skipped | None = None,
+    device: torch.device | str = "cpu",
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    rank: int = 0,
+    processes: int = 1,
+) -> Scores:
+    """Measure ``model`` on ``pictures``; with several processes each measures its share.
+
+    Args:
+        model: images to logits; put into eval mode meanwhile.
+        pictures: transformed pictures with their class numbers.
+        classes: number of classes.
+        batch_size: images a forward pass.
+        workers: processes that prepare pictures.
+        skipped: counts unreadable pictures, which are left out; by default the first one is an error.
+        device: where the model is.
+        autocast: makes the context of a forward pass.
+        rank: this process' number.
+        processes: how many processes measure together.
+    Raises:
+        UsageError: if there are no pictures, or too many cannot be read.
+    """
+    if not len(pictures):
+        raise UsageError(
+            given="an evaluation on 0 images",
+            allowed="at least one image",
+            fix="check the data path",
+        )
+    skipped = Skipped(0) if skipped is None else skipped
+    # loss, top-5 hits, skipped; then the confusion matrix. One float64 tensor, so one reduction sums all of it.
+    sums = torch.zeros(3 + classes * classes, dtype=torch.float64)
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        for images, labels in _batches(pictures, batch_size, workers, skipped, sums, rank, processes):
+            with autocast():
+                logits = model(images.to(device))
+            _count(logits.float().cpu(), labels, classes, sums)
+    model.train(was_training)
+    if processes > 1:
+        on_device = sums.to(device)
+        torch.distributed.all_reduce(on_device)
+        sums = on_device.cpu()
+    confusion = sums[3:].view(classes, classes).to(torch.int64).numpy()
+    count = int(confusion.sum())
+    return Scores(
+        count=count,
+        loss=float(sums[0]) / max(count, 1),
+        top1=float(np.trace(confusion)) / max(count, 1),
+        top5=float(sums[1]) / max(count, 1),
+        confusion=confusion,
+        skipped=int(sums[2]),
+    )
+
+
+def _count(logits: Tensor, labels: Tensor, classes: int, sums: Tensor) -> None:
+    real = labels >= 0
+    logits, labels = logits[real], labels[real]
+    if not len(labels):
+        return
+    sums[0] += nn.functional.cross_entropy(logits, labels, reduction="sum").double()
+    best = logits.topk(min(5, logits.shape[-1]), dim=-1).indices
+    sums[1] += (best == labels[:, None]).any(-1).sum()
+    cells = labels * classes + best[:, 0].clamp(max=classes - 1)
+    sums[3:] += torch.bincount(cells, minlength=classes * classes)
+
+
+class _Share:
+    """Positions of one process, batch by batch; -1 fills up, so that all processes make as many passes."""
+
+    def __init__(self, count: int, batch: int, rank: int, processes: int) -> None:
+        self.count, self.batch, self.rank, self.processes = count, batch, rank, processes
+
+    def __len__(self) -> int:
+        return -(-self.count // (self.batch * self.processes))
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for number in range(len(self)):
+            start = (number * self.processes + self.rank) * self.batch
+            yield [(min(p, self.count - 1), 0 if p < self.count else -1)
+                   for p in range(start, start + self.batch)]
+
+
+class _Padded(torch.utils.data.Dataset[tuple[Tensor | None, int, str]]):
+    """Pictures by (position, mark); a negative mark asks for a stand-in that is not counted."""
+
+    def __init__(self, pictures: Pictures) -> None:
+        self.pictures = pictures
+        self.blank: Tensor | None = None
+
+    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor | None, int, str]:
+        position, mark = item
+        if mark < 0 and self.blank is not None:
+            return self.blank, -1, ""
+        image, label, name = self.pictures[position, 0]
+        if image is not None:
+            self.blank = torch.zeros_like(image)
+        return image, (label if mark >= 0 else -1), (name if mark >= 0 else "")
+
+
+def _batches(
+    pictures: Pictures,
+    batch_size: int,
+    workers: int,
+    skipped: Skipped,
+    sums: Tensor,
+    rank: int,
+    processes: int,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    batch_size = min(batch_size, len(pictures))
+    loader: DataLoader[Any] = DataLoader(
+        _Padded(pictures),
+        batch_sampler=_Share(len(pictures), batch_size, rank, processes),  # type: ignore[arg-type]
+        num_workers=workers,
+        collate_fn=list,
+    )
+    for items in loader:
+        for image, _, name in items:
+            if image is None and name:
+                where, _, reason = name.partition("\n")
+                skipped.add(where, UsageError(reason, "", ""))
+                sums[2] += 1
+        shown = next((image for image, _, _ in items if image is not None), None)
+        if shown is None:
+            if processes == 1:
+                continue
+            raise UsageError(
+                given=f"a batch of {len(items)} images of which none can be read",
+                allowed="readable images",
+                fix="check the data; is the disk or the zip damaged?",
+            )
+        images = [torch.zeros_like(shown) if image is None else image for image, _, _ in items]
+        labels = [-1 if image is None else label for image, label, _ in items]
+        yield torch.stack(images), torch.tensor(labels)

@@ -1,0 +1,67 @@
+"""Write files whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from vitrail.errors import UsageError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL_WORDS = ("no space left", "os error 28", "quota exceeded", "os error 122", "file too large", "os error 27")
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file under a temporary name, force it to the disk, then rename it into place.
+
+    Args:
+        path: the file; one that exists stays whole until the new one is.
+        write: writes the file it is given the path of.
+    Raises:
+        UsageError: if the disk is full; ``path`` is as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The ending stays: writers look at it.
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        with disk_errors(path):
+            write(temporary)
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk, however a library reports it, into an error that says what is still safe."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
+        full = isinstance(error, OSError) and error.errno in _FULL
+        # safetensors raises its own type, with the system's words in it.
+        if not full and not any(word in str(error).lower() for word in _FULL_WORDS):
+            raise
+        raise UsageError(
+            given=f"a full disk while writing {str(path)!r} ({error})",
+            allowed="room for two checkpoints and the logs",
+            fix="free some space and run the same command with --resume; what was written before is whole",
+        ) from None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename outlive a power cut, where folders can be opened."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,161 @@
+"""Training batches from any step on, the same whatever was drawn before and however many processes share them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from vitrail.data.dataset import Part, Pictures, Skipped
+from vitrail.data.draws import key, permutation
+from vitrail.errors import UsageError
+from vitrail.training.augment import BatchAugment, Mix
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which images each process sees at each step."""
+
+    images: int
+    batch: int
+    seed: int
+    rank: int = 0
+    processes: int = 1
+
+    def __post_init__(self) -> None:
+        if self.batch > self.images:
+            raise UsageError(
+                given=f"a batch of {self.batch} with {self.images} training images",
+                allowed="at most as many images a batch as there are",
+                fix=f"use --batch-size {self.images} or less",
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in the data; the rest is left out, another rest each epoch."""
+        return self.images // self.batch
+
+    def positions(self, step: int) -> np.ndarray:
+        """This process' share of the batch of optimiser step ``step``, as numbers below ``images``."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        order = permutation(key(self.seed, epoch, 0x02DE2), self.images)
+        share = self.batch // self.processes
+        start = place * self.batch + self.rank * share
+        return order[start : start + share]
+
+    def epoch_key(self, step: int) -> int:
+        """Seed of the augmentation in the epoch that ``step`` belongs to."""
+        return key(self.seed, step // self.steps_per_epoch, 0xA06)
+
+
+class Maker(Protocol):
+    """Makes this process' share of any step's batch."""
+
+    plan: Plan
+
+    def make(self, step: int) -> tuple[Tensor, Tensor, list[tuple[str, str]]]:
+        """Float images, int64 labels, and (name, reason) of what could not be read."""
+        ...
+
+
+class FromMemory:
+    """Batches of pictures that lie decoded in memory; nothing but tensor arithmetic."""
+
+    def __init__(self, part: Part, pixels: Tensor, plan: Plan, augment: BatchAugment) -> None:
+        self.labels = torch.from_numpy(part.labels)
+        self.pixels = pixels
+        self.plan = plan
+        self.augment = augment
+
+    def make(self, step: int) -> tuple[Tensor, Tensor, list[tuple[str, str]]]:
+        """This process' share of the batch of one step."""
+        positions = self.plan.positions(step)
+        where = torch.from_numpy(positions)
+        images = self.augment(self.pixels[where], positions, self.plan.epoch_key(step))
+        return images, self.labels[where], []
+
+
+class FromSource:
+    """Batches of pictures that are read, decoded and transformed one by one.
+
+    An unreadable picture's place is taken by the next readable one of the batch.
+    """
+
+    def __init__(self, pictures: Pictures, plan: Plan) -> None:
+        self.pictures = pictures
+        self.plan = plan
+
+    def make(self, step: int) -> tuple[Tensor, Tensor, list[tuple[str, str]]]:
+        """This process' share of the batch of one step.
+
+        Raises:
+            UsageError: if none of its pictures can be read.
+        """
+        seed = self.plan.epoch_key(step)
+        items = [self.pictures[int(p), key(seed, int(p))] for p in self.plan.positions(step)]
+        bad = [name for image, _, name in items if image is None]
+        good = [n for n, (image, _, _) in enumerate(items) if image is not None]
+        if not good:
+            raise UsageError(
+                given=f"a batch of {len(items)} images of which none can be read, {bad[0]!r} among them",
+                allowed="readable images",
+                fix="check the data; is the disk or the zip damaged?",
+            )
+        chosen = [items[next((g for g in good if g >= n), good[0])] for n in range(len(items))]
+        images = torch.stack([image for image, _, _ in chosen if image is not None])
+        pairs = [(where, why) for where, _, why in (name.partition("\n") for name in bad)]
+        return images, torch.tensor([label for _, label, _ in chosen]), pairs
+
+
+class _Steps(Dataset[tuple[Tensor, Tensor, list[tuple[str, str]]]]):
+    """Mixed batches by step number, so that worker processes can prepare several steps at once."""
+
+    def __init__(self, maker: Maker, mix: Mix) -> None:
+        self.maker, self.mix = maker, mix
+
+    def __getitem__(self, step: int) -> Any:
+        plan = self.maker.plan
+        try:
+            images, labels, bad = self.maker.make(step)
+        except UsageError as error:
+            return error  # raised where it is taken: a worker's exceptions lose their type
+        first = plan.rank * (plan.batch // plan.processes)
+        images, targets = self.mix(images, labels, key(plan.seed, step, 0x313), first)
+        return images, targets, bad
+
+
+def batches(
+    maker: Maker, mix: Mix, steps: range, *, workers: int, pin: bool, skipped: Skipped
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """A run's batches: images and target probabilities of this process' share, one pair a step.
+
+    Args:
+        maker: makes the batches.
+        mix: mixes their images.
+        steps: which steps.
+        workers: processes that prepare batches ahead; 0 for none. They do not change the batches.
+        pin: whether to put them into memory that a GPU copies from faster.
+        skipped: counts unreadable images.
+    Raises:
+        UsageError: if too many images cannot be read.
+    """
+    loader: DataLoader[Any] = DataLoader(
+        _Steps(maker, mix),
+        batch_size=None,
+        sampler=steps,
+        num_workers=workers,
+        pin_memory=pin,
+        prefetch_factor=4 if workers else None,
+    )
+    for item in loader:
+        if isinstance(item, UsageError):
+            raise item
+        images, targets, bad = item
+        for name, reason in bad:
+            skipped.add(name, UsageError(reason, "", ""))
+        yield images, targets

@@ -1,0 +1,191 @@
+"""What a run tells: a live display, CSV files and TensorBoard."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from vitrail.training.files import disk_errors, write_whole
+
+EPOCH_COLUMNS = (
+    "epoch step lr train_loss train_top1 val_loss val_top1 val_top5 images_per_s seconds skipped".split()
+)
+STEP_COLUMNS = "step epoch lr loss top1 grad_norm".split()
+
+
+class Table:
+    """A CSV file that grows by rows and, when a run is resumed, forgets the rows after its checkpoint."""
+
+    def __init__(self, path: Path, columns: list[str], key: str, before: int) -> None:
+        self.path = path
+        self.columns = columns
+        kept: list[dict[str, str]] = []
+        if path.exists():
+            with open(path, newline="") as file:
+                kept = [row for row in csv.DictReader(file) if _number(row.get(key)) < before]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({c: row.get(c) for c in columns} for row in kept)
+        write_whole(path, lambda temporary: _write_text(temporary, text.getvalue()))
+
+    def add(self, rows: list[Mapping[str, Any]]) -> None:
+        """Append rows; a missing column stays empty."""
+        with disk_errors(self.path), open(self.path, "a", newline="") as file:
+            writer = csv.DictWriter(file, self.columns, lineterminator="\n")
+            writer.writerows({c: _shown(row.get(c)) for c in self.columns} for row in rows)
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or "inf")
+    except ValueError:
+        return float("inf")  # a row cut off by a crash
+
+
+def _shown(value: Any) -> Any:
+    return f"{value:.8g}" if isinstance(value, float) else value
+
+
+class Logs:
+    """CSV and TensorBoard of the main process; silent on the others."""
+
+    def __init__(self, out: Path, *, main: bool, step: int, epoch: int, tensorboard: bool) -> None:
+        self.main = main
+        self.writer: Any = None
+        if not main:
+            return
+        self.steps = Table(out / "steps.csv", STEP_COLUMNS, "step", step)
+        self.epochs = Table(out / "epochs.csv", EPOCH_COLUMNS, "epoch", epoch)
+        if tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=step)
+
+    def add_steps(self, rows: list[Mapping[str, Any]]) -> None:
+        """Log optimiser steps."""
+        if not self.main or not rows:
+            return
+        self.steps.add(rows)
+        if self.writer is not None:
+            for name in ("lr", "loss", "top1", "grad_norm"):
+                self.writer.add_scalar(f"step/{name}", rows[-1][name], rows[-1]["step"])
+
+    def add_epoch(self, row: Mapping[str, Any]) -> None:
+        """Log an epoch."""
+        if not self.main:
+            return
+        self.epochs.add([row])
+        if self.writer is not None:
+            for name, value in row.items():
+                if isinstance(value, float):
+                    self.writer.add_scalar(f"epoch/{name}", value, row["step"])
+            self.writer.flush()
+
+    def close(self) -> None:
+        """Flush everything."""
+        if self.writer is not None:
+            self.writer.close()
+
+
+class Display:
+    """Loss, accuracy, images/s and time left: a live bar in a terminal, plain lines elsewhere.
+
+    Args:
+        total: optimiser steps of the whole run.
+        epochs: epochs of the whole run.
+        batch: images a step.
+        first: the step the run starts at.
+        shown: whether this process shows anything.
+        every: seconds between plain lines.
+        stream: where to; standard error by default.
+    """
+
+    def __init__(
+        self,
+        *,
+        total: int,
+        epochs: int,
+        batch: int,
+        first: int = 0,
+        shown: bool = True,
+        every: float = 30.0,
+        stream: TextIO | None = None,
+    ) -> None:
+        self.total, self.epochs, self.batch, self.shown, self.every = total, epochs, batch, shown, every
+        self.stream = stream or sys.stderr
+        self.first, self.done = first, first
+        self.started = self.last_line = time.monotonic()
+        self.progress: Any = None
+        if shown and self.stream.isatty():
+            self._start_live()
+
+    def _start_live(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[text]}"),
+            console=Console(file=self.stream),
+            refresh_per_second=4,
+        )
+        self.task = self.progress.add_task("training", total=self.total, completed=self.done, text="")
+        self.progress.start()
+
+    @property
+    def images_per_s(self) -> float:
+        """Images a second since this process started stepping."""
+        return (self.done - self.first) * self.batch / max(1e-9, time.monotonic() - self.started)
+
+    def restart_clock(self) -> None:
+        """Measure speed from here on: the first step compiles and warms up."""
+        self.first, self.started = self.done, time.monotonic()
+
+    def step(self, done: int, epoch: int, loss: float, top1: float) -> None:
+        """Show the state after ``done`` steps."""
+        self.done = done
+        if not self.shown:
+            return
+        left = (self.total - done) * self.batch / max(1e-9, self.images_per_s)
+        text = (
+            f"loss {loss:.4f}  accuracy {top1:6.2%}  {self.images_per_s:,.0f} images/s"
+            f"  {duration(left)} left"
+        )
+        head = f"epoch {epoch + 1}/{self.epochs}"
+        if self.progress is not None:
+            self.progress.update(self.task, completed=done, description=head, text=text)
+        elif time.monotonic() - self.last_line >= self.every:
+            self.last_line = time.monotonic()
+            print(f"{head}  step {done}/{self.total}  {text}", file=self.stream, flush=True)
+
+    def say(self, text: str) -> None:
+        """Show a line that stays."""
+        if not self.shown:
+            return
+        if self.progress is not None:
+            self.progress.console.print(text, highlight=False, markup=False)
+        else:
+            print(text, file=self.stream, flush=True)
+
+    def close(self) -> None:
+        """Take the live display down."""
+        if self.progress is not None:
+            self.progress.stop()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as 1:02:03."""
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

@@ -1,0 +1,46 @@
+"""Several processes: what DDP and FSDP2 need beyond what accelerate does."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+
+def shard(model: nn.Module) -> nn.Module:
+    """Cut a model's parameters over all processes with FSDP2, block by block.
+
+    ``fully_shard`` is called here rather than by accelerate, which leaves it out on CPUs.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    kind = next(model.parameters()).device.type
+    mesh = init_device_mesh(kind, (torch.distributed.get_world_size(),))
+    for stage in getattr(model, "stages", ()):
+        for block in stage.blocks:
+            fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    return model
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor's full value on the CPU; all processes must ask for it together."""
+    tensor = tensor.detach()
+    if isinstance(tensor, DTensor):
+        tensor = tensor.full_tensor()
+    return tensor.cpu()
+
+
+def cut_like(value: Tensor, pattern: Tensor) -> Tensor:
+    """A full value, placed and cut over the processes as ``pattern`` is."""
+    value = value.to(pattern.device, pattern.dtype)
+    if isinstance(pattern, DTensor):
+        return distribute_tensor(value, pattern.device_mesh, pattern.placements)
+    return value
+
+
+@torch.no_grad()
+def fill(target: Tensor, value: Tensor) -> None:
+    """Copy a full value into a tensor that may be cut over the processes."""
+    target.copy_(cut_like(value, target))
