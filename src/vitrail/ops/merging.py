@@ -1,11 +1,12 @@
 """Bring neighbouring tokens together: the reshaping half of patch merging."""
 
+import math
 from collections.abc import Sequence
 
 from jaxtyping import Shaped
 from torch import Tensor
 
-from vitrail.ops.windows import pad, padded_lengths
+from vitrail.ops.windows import copy_as, pad, padded_lengths
 
 
 def merge(
@@ -32,4 +33,4 @@ def merge(
     x = x.reshape(batch, *cut, channels)
     # Last axis' neighbours outermost, first axis' innermost, just before the channels.
     x = x.permute(0, *range(1, 2 * axes, 2), *range(2 * axes, 1, -2), 2 * axes + 1)
-    return x.reshape(batch, *counts, -1)
+    return copy_as(x, (batch, *counts, math.prod(factor) * channels))

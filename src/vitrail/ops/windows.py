@@ -55,14 +55,25 @@ def shift(
     Pad first, shift second: rolling an unpadded map would bring tokens of opposite edges into one
     window with no padding between them.
     """
-    return torch.roll(x, [-s for s in amount], list(range(1, x.ndim - 1)))
+    for axis, s in enumerate(amount, start=1):
+        if not known_zero(s):
+            x = _swap_ends(x, axis, s)
+    return x
 
 
 def unshift(
     x: Shaped[Tensor, "batch *spatial channels"], amount: Sequence[int]
 ) -> Shaped[Tensor, "batch *spatial channels"]:
     """Undo ``shift``."""
-    return torch.roll(x, list(amount), list(range(1, x.ndim - 1)))
+    for axis, s in enumerate(amount, start=1):
+        if not known_zero(s):
+            x = _swap_ends(x, axis, x.shape[axis] - s)
+    return x
+
+
+def _swap_ends(x: Tensor, axis: int, cut: int) -> Tensor:
+    """Roll towards the origin by ``cut``: as torch.roll does it, but ONNX takes symbolic cuts."""
+    return torch.cat((x.narrow(axis, cut, x.shape[axis] - cut), x.narrow(axis, 0, cut)), axis)
 
 
 def partition(
@@ -86,7 +97,7 @@ def partition(
     axes = len(window)
     x = x.reshape(batch, *cut, channels)
     x = x.permute(0, *range(1, 2 * axes, 2), *range(2, 2 * axes + 1, 2), 2 * axes + 1)
-    return x.reshape(batch, math.prod(counts), math.prod(window), channels)
+    return copy_as(x, (batch, math.prod(counts), math.prod(window), channels))
 
 
 def unpartition(
@@ -110,7 +121,16 @@ def unpartition(
     x = x.reshape(batch, *counts, *window, channels)
     order = [axis for pair in zip(range(1, axes + 1), range(axes + 1, 2 * axes + 1), strict=True)
              for axis in pair]  # fmt: skip
-    return x.permute(0, *order, 2 * axes + 1).reshape(batch, *spatial, channels)
+    return copy_as(x.permute(0, *order, 2 * axes + 1), (batch, *spatial, channels))
+
+
+def copy_as(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """Copy a permuted ``x`` into memory in row-major order, and give it another shape.
+
+    Not ``reshape``: it copies only where it must, and that question would bind an exported graph
+    to inputs with more than one window along an axis.
+    """
+    return x.clone(memory_format=torch.contiguous_format).view(shape)
 
 
 def regions(
@@ -143,8 +163,9 @@ def regions(
         place = torch.arange(length, device=device)
         view = [1] * axes
         view[axis] = length
-        label = 2 * label + (place >= length - s).to(torch.int32).view(view)
-        padded = padded | (((place + s) % length) >= n).view(view)
+        wrapped = (place >= length - s).to(torch.int32)
+        label = 2 * label + wrapped.view(view)
+        padded = padded | (place + s - length * wrapped >= n).view(view)
     if mask_padding:
         label = label.masked_fill(padded, -1)
     return partition(label[None, ..., None], window)[..., 0]

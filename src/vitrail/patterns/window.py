@@ -118,8 +118,11 @@ def _check_word(name: str, given: str, allowed: tuple[str, ...]) -> None:
 
 
 def _longer(length: int, window: int) -> int:
-    """Return 1 if the axis needs more than one window, else 0, without a branch."""
-    return 1 - 1 // (-(-length // window))
+    """Return 1 if the axis needs more than one window, else 0, without a branch.
+
+    Nothing here is ever negative: ONNX divides towards zero, Python towards minus infinity.
+    """
+    return _minimum(1, (length - 1) // window)
 
 
 def _minimum(first: int, *rest: int) -> int:
