@@ -1,0 +1,112 @@
+"""Chromium without a network, and a page that tells everything it does."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vitrail.explorer import Report, explore
+from vitrail.models import Swin, SwinConfig
+from vitrail.shapes import Size
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="pip install 'vitrail[dev]'")
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+SWITCHES = (
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--no-first-run",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium; missing, these tests are skipped, but in CI they fail."""
+    with sync_api.sync_playwright() as playwright:
+        found = next(filter(None, map(shutil.which, NAMES)), None)
+        if found is None and Path(playwright.chromium.executable_path).exists():
+            found = playwright.chromium.executable_path
+        if found is None:
+            reason = "no Chromium here; install one, e.g. apt-get install chromium"
+            if os.environ.get("CI", "").lower() in ("true", "1"):
+                pytest.fail(reason)
+            pytest.skip(reason)
+        browser = playwright.chromium.launch(executable_path=found, args=list(SWITCHES))
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Opened:
+    """A page, and what it said and asked for."""
+
+    page: Any
+    console: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Callable[..., Opened]]:
+    """Open a file, network off, and wait until the page has drawn itself."""
+    contexts = []
+
+    def open_page(path: Path, *, fragment: str = "", **options: Any) -> Opened:
+        options = {"viewport": {"width": 1280, "height": 900}, **options}
+        context = browser.new_context(offline=True, **options)
+        contexts.append(context)
+        opened = Opened(context.new_page())
+        opened.page.on("console", lambda said: opened.console.append(said.text))
+        opened.page.on("pageerror", lambda error: opened.console.append(str(error)))
+        opened.page.on("dialog", lambda dialog: opened.console.append(f"dialog {dialog.message}"))
+        opened.page.on("request", lambda request: opened.requests.append(request.url))
+        opened.page.goto(path.as_uri() + fragment)
+        opened.page.wait_for_selector("html[data-ready=true]", timeout=20_000)
+        return opened
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def small_model() -> Swin:
+    config = SwinConfig(
+        dim=8, depths=(2, 2), num_heads=(2, 4), window=(4, 4), patch=(2, 2), num_classes=7
+    )
+    model = Swin(config, name="small")
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.5, generator=generator)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def picture() -> Image.Image:
+    noise = np.random.default_rng(0).integers(0, 256, (8, 12, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((240, 160), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def saved(
+    small_model: Swin, picture: Image.Image, tmp_path: Path
+) -> Callable[..., tuple[Path, Report]]:
+    """Write a report and return its path and itself."""
+
+    def save(size: Size = (32, 48), model: Swin = small_model, **options: Any):
+        report = explore(model, picture, size=size, **options)
+        return report.save(tmp_path / "report.html"), report
+
+    return save

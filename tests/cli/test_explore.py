@@ -1,0 +1,85 @@
+"""`vitrail explore`: the answer, the page, and three lines where something is amiss."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from vitrail.cli.explore import load_model, run
+from vitrail.errors import UsageError
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "red.jpg"
+    Image.new("RGB", (60, 40), (200, 30, 30)).save(path)
+    return path
+
+
+def test_it_prints_the_answer_and_the_reports_path(command, photo: Path, tmp_path: Path) -> None:
+    done = command("explore", "red.jpg", "--weights", "none", "--size", "32x48")
+    assert done.returncode == 0, done.stderr
+    assert "swin_nano on 32 x 48 pixels" in done.stdout
+    assert "untrained" in done.stdout
+    assert done.stdout.count("class ") == 5
+    path = tmp_path / "report.html"
+    assert str(path) in done.stdout
+    assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_json_for_scripts(photo: Path, tmp_path: Path, capsys) -> None:
+    run(photo, weights="none", size="32", output=tmp_path / "out.html", as_json=True)
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["model"] == "swin_nano"
+    assert answer["trained"] is False
+    assert answer["size"] == [32, 32]
+    assert len(answer["top"]) == 5
+    assert answer["top"][0].keys() == {"label", "probability"}
+    assert Path(answer["report"]).is_file()
+
+
+def test_a_mistake_prints_three_lines_and_writes_nothing(command, tmp_path: Path) -> None:
+    done = command("explore", "missing.jpg", "--weights", "none")
+    assert done.returncode == 2
+    lines = done.stderr.strip().splitlines()
+    assert [line.split(":")[0] for line in lines] == ["given", "allowed", "fix"]
+    assert "missing.jpg" in lines[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_without_weights_is_never_silently_random() -> None:
+    with pytest.raises(UsageError, match="--weights none") as error:
+        load_model("swin_tiny", None)
+    assert "swin_tiny" in error.value.given
+
+
+def test_random_numbers_are_the_same_every_time() -> None:
+    first, second = (load_model("swin_nano", "none")[0].state_dict() for _ in range(2))
+    assert all(first[name].equal(second[name]) for name in first)
+
+
+def test_weights_say_what_model_they_are_of(tmp_path: Path) -> None:
+    from vitrail import create_model
+    from vitrail.weights import save
+
+    model = create_model("swin_tiny", dim=12, depths=(1, 1, 1, 1), num_heads=(1, 2, 3, 4))
+    path = tmp_path / "w.safetensors"
+    save(model, path)
+    loaded, source = load_model(None, str(path))
+    assert source == str(path)
+    assert loaded.config == model.config
+
+
+def test_the_photo_is_not_overwritten(photo: Path) -> None:
+    before = photo.read_bytes()
+    with pytest.raises(UsageError, match=r"-o report\.html") as error:
+        run(photo, weights="none", output=photo)
+    assert "the photo itself" in error.value.given
+    assert photo.read_bytes() == before
+
+
+def test_a_size_that_is_none(photo: Path) -> None:
+    with pytest.raises(UsageError, match="height before width") as error:
+        run(photo, weights="none", size="large")
+    assert "large" in error.value.given

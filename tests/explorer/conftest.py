@@ -1,0 +1,28 @@
+"""A small real model on a small picture, for everything that needs a trace."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vitrail.models import Swin, SwinConfig
+
+CONFIG = SwinConfig(
+    dim=8, depths=(2, 2), num_heads=(2, 4), window=(4, 4), patch=(2, 2), num_classes=5
+)
+
+
+@pytest.fixture
+def model() -> Swin:
+    torch.manual_seed(0)
+    model = Swin(CONFIG, name="small")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.4)
+    return model.eval()
+
+
+@pytest.fixture
+def picture() -> Image.Image:
+    noise = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((90, 60), Image.Resampling.BICUBIC)

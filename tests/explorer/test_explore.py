@@ -1,0 +1,93 @@
+"""From a model and a photo to a report, and clear words where that cannot be."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import vitrail
+from vitrail.errors import UsageError
+from vitrail.explorer import default_size, explore, plain
+from vitrail.explorer import explore as explore_function
+from vitrail.models import CATALOG, Swin
+
+
+def test_from_a_file(model: Swin, picture: Image.Image, tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    picture.save(path)
+    report = explore(model, path, size=(24, 40), source="a test")
+    assert report.trace.spatial == (24, 40)
+    assert report.trace.model.weights == "a test"
+    assert "24 × 40" in " ".join(report.trace.model.transform)
+    assert len(report.top()) == 5
+    assert "photo.jpg" in report.html
+
+
+def test_the_answer_is_the_models(model: Swin, picture: Image.Image) -> None:
+    report = explore(model, picture, size=32)
+    from vitrail.explorer.photo import prepare
+
+    with torch.no_grad():
+        expected = model(prepare(picture, model.preprocessing, (32, 32)).input)[0]
+    assert torch.equal(report.trace.logits, expected)
+
+
+def test_notes_on_the_photo_are_kept(model: Swin, picture: Image.Image, tmp_path: Path) -> None:
+    path = tmp_path / "turned.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.save(path, exif=exif)
+    assert any("EXIF" in step for step in explore(model, path, size=16).trace.model.transform)
+
+
+def test_by_name_from_the_top_of_the_package(picture: Image.Image) -> None:
+    report = vitrail.explore("swin_nano", picture, weights=None, size=32)
+    assert report.trace.model.name == "swin_nano"
+    assert not report.trace.model.trained
+    assert report._repr_html_().startswith("<iframe")
+
+
+def test_default_sizes_are_those_of_the_weights() -> None:
+    tiny = vitrail.create_model("swin_tiny", depths=(1, 1, 1, 1), dim=12)
+    assert default_size(tiny) == CATALOG["swin_tiny"].preprocessing.size
+
+
+def test_the_default_size_of_the_bundled_model_shows_several_windows() -> None:
+    model = vitrail.create_model("swin_nano")
+    size = default_size(model)
+    report = explore_function(model, Image.new("RGB", (80, 60), "red"), size=size)
+    for block in report.trace.blocks:
+        if block.stage < 2:
+            assert len(block.groups.q_index) >= 4, block.name
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("video_swin_tiny", "3 spatial axes"), ("swin1d_tiny", "1 spatial axes")],
+)
+def test_a_model_that_is_not_for_photos(name: str, said: str, picture: Image.Image) -> None:
+    with torch.device("meta"):
+        model = vitrail.create_model(name)
+    with pytest.raises(UsageError, match="create_model") as error:
+        explore(model, picture)
+    assert said in error.value.given
+
+
+def test_a_module_that_is_no_model_of_ours(picture: Image.Image) -> None:
+    with pytest.raises(UsageError, match="from_model") as error:
+        explore(torch.nn.Linear(1, 1), picture)  # pyright: ignore[reportArgumentType]
+    assert "Linear" in error.value.given
+
+
+def test_a_size_too_large_is_refused_before_the_model_runs(picture: Image.Image) -> None:
+    model = vitrail.create_model("swin_tiny", depths=(2, 2, 2, 2), dim=12)
+    with pytest.raises(UsageError, match="--size") as error:
+        explore(model, picture, size=2048)
+    assert "2048x2048" in error.value.given
+
+
+def test_plain_text() -> None:
+    assert plain("cat\x1b[31m.png") == "cat\ufffd[31m.png"
+    assert plain("a  b") == "a b"
+    assert plain("Füße 猫.png") == "Füße 猫.png"

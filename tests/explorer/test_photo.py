@@ -1,0 +1,78 @@
+"""The model gets what vitrail.transform gives it, and the page shows that part of the photo."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vitrail.errors import UsageError
+from vitrail.explorer.photo import picture_bytes, prepare
+from vitrail.models import Preprocessing
+from vitrail.shapes import Size
+
+PREPROCESSING = Preprocessing(size=(32, 32), crop=0.9)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (24, 56), (61, 33), (300, 300), (1, 1)])
+@pytest.mark.parametrize("crop", [1.0, 0.9])
+def test_the_input_equals_the_models_own_transform(
+    picture: Image.Image, size: Size, crop: float
+) -> None:
+    pytest.importorskip("torchvision", reason="pip install 'vitrail[train]'")
+    from vitrail import transform
+
+    preprocessing = replace(PREPROCESSING, size=size, crop=crop)
+    expected = transform(SimpleNamespace(preprocessing=preprocessing))(picture)  # type: ignore
+    prepared = prepare(picture, preprocessing, size)
+    assert prepared.input.shape == (1, 3, *size)
+    assert torch.allclose(prepared.input[0], expected, atol=1e-6)
+
+
+def test_bilinear_differs_from_the_transform_by_rounding_at_most(picture: Image.Image) -> None:
+    pytest.importorskip("torchvision", reason="pip install 'vitrail[train]'")
+    from vitrail import transform
+
+    preprocessing = replace(
+        PREPROCESSING, interpolation="bilinear", mean=(0.0,) * 3, std=(1.0,) * 3
+    )
+    expected = transform(SimpleNamespace(preprocessing=preprocessing))(picture)  # type: ignore
+    difference = prepare(picture, preprocessing, (32, 32)).input[0] - expected
+    assert difference.abs().max() <= 1.01 / 255
+
+
+@pytest.mark.parametrize("size", [(32, 32), (24, 56), (60, 20)])
+def test_what_is_shown_is_the_part_that_is_seen(size: Size) -> None:
+    """A photo of two ramps tells by its colours where a part comes from."""
+    ramps = np.zeros((400, 600, 3), np.uint8)
+    ramps[..., 0] = np.linspace(0, 255, 400)[:, None]
+    ramps[..., 1] = np.linspace(0, 255, 600)[None]
+    prepared = prepare(Image.fromarray(ramps), PREPROCESSING, size)
+    assert prepared.shown.width > 4 * prepared.seen.width
+    assert prepared.seen.size == (size[1], size[0])
+    ratio = prepared.shown.width / prepared.shown.height
+    assert ratio == pytest.approx(size[1] / size[0], rel=0.01)
+    small = prepared.shown.resize(prepared.seen.size, Image.Resampling.BOX)
+    difference = np.asarray(small, np.int16) - np.asarray(prepared.seen, np.int16)
+    assert np.abs(difference).max() <= 4
+
+
+def test_a_small_photo_is_not_blown_up(picture: Image.Image) -> None:
+    prepared = prepare(picture, PREPROCESSING, (256, 256))
+    assert prepared.shown.size == (256, 256)
+
+
+@pytest.mark.parametrize("size", [(0, 32), (32,), (32, 32, 32), (32, 4096)])
+def test_sizes_that_cannot_be(picture: Image.Image, size: Size) -> None:
+    with pytest.raises(UsageError, match="224x224") as error:
+        prepare(picture, PREPROCESSING, size)
+    assert str(size) in str(error.value)
+
+
+def test_small_inputs_are_kept_exactly_and_large_ones_compactly(picture: Image.Image) -> None:
+    assert picture_bytes(picture, exact=True)[0] == "image/png"
+    assert picture_bytes(picture, exact=False)[0] == "image/jpeg"
+    large = picture.resize((800, 800))
+    assert picture_bytes(large, exact=True)[0] == "image/jpeg"
