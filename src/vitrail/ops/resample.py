@@ -4,6 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from vitrail.ops.windows import known_zero
 from vitrail.shapes import Size
 
 # What torch offers for each number of axes; the official code uses bicubic for images.
@@ -21,7 +22,7 @@ def resize_grid(
     Returns:
         Values on a grid of those lengths; ``x`` itself where they are its own.
     """
-    if tuple(x.shape[1:-1]) == tuple(spatial):
+    if known_zero(*(n - m for n, m in zip(x.shape[1:-1], spatial, strict=True))):
         return x
     mode = _MODES[len(spatial)]
     x = F.interpolate(x.movedim(-1, 1), size=tuple(spatial), mode=mode, align_corners=False)
