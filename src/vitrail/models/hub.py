@@ -38,10 +38,14 @@ def write(path: Path, state: dict[str, Tensor], meta: dict[str, str]) -> None:
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
         save_file(tensors, temporary, metadata=meta)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
+        # safetensors writes for the owner alone; this file may be read like any other.
+        temporary.chmod(mode)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

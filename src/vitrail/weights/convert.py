@@ -13,7 +13,7 @@ from vitrail.weights import formats, rules
 from vitrail.weights.fit import fit
 from vitrail.weights.formats import Format, Kind
 from vitrail.weights.infer import infer_config, name_of
-from vitrail.weights.load import Weights, model_class_of, open_weights
+from vitrail.weights.load import Weights, check_kind, model_class_of, open_weights
 from vitrail.weights.report import LoadReport
 from vitrail.weights.rules import AnyRule, Buffer, State
 from vitrail.weights.save import save_state
@@ -27,6 +27,7 @@ class Conversion:
     Args:
         source: format of what was read.
         target: format of what was written.
+        model: name of the model that they are of, if it has one.
         weights: how many entries were written.
         left: our names of the weights that the target has no place for.
         unknown: keys of the source that its format does not know.
@@ -35,6 +36,7 @@ class Conversion:
 
     source: str
     target: str
+    model: str | None
     weights: int
     left: tuple[str, ...]
     unknown: tuple[str, ...]
@@ -102,7 +104,7 @@ def convert(
     save_state(_prefixed(written, target), out, metadata=metadata, wrap=target.wrap)
     unknown = tuple(weights.reading.unknown)
     source_name = weights.detected.format.name
-    return Conversion(source_name, to, len(written), tuple(left), unknown, tuple(notes))
+    return Conversion(source_name, to, name, len(written), tuple(left), unknown, tuple(notes))
 
 
 def _config(weights: Weights, entry: Entry | None, *, needed: bool) -> SwinConfig:
@@ -125,10 +127,11 @@ def _config(weights: Weights, entry: Entry | None, *, needed: bool) -> SwinConfi
         # Nothing that is written depends on the window: any will do.
         config = infer_config(weights.reading, window=1)
     with torch.device("meta"):
-        model = model_class_of(config)(config)
+        model = model_class_of(config)(config, name=name_of(config))
+    check_kind(weights, model)
     fitted = fit(weights.reading.state, model, dict(enumerate(config.windows)), weights.config)
     report = LoadReport(weights.detected.format.name, (), tuple(fitted.entries))
-    report.raise_problems(f"a conversion as {name_of(config) or type(model).__name__}")
+    report.raise_problems(f"a conversion as {model.name or type(model).__name__}")
     return config
 
 

@@ -114,6 +114,9 @@ def _absent(key: str, state: State, fix: str) -> Entry:
             key, "missing", "the file is of a detector's backbone, without a last norm",
             "create the model with out_indices=(0, 1, 2, 3), feature_norms=True",
         )  # fmt: skip
+    block = re.match(r"stages\.(\d+)\.(?:blocks\.\d+\.)?", key)
+    if block and not any(k.startswith(block[0]) for k in state):
+        return Entry(key, "missing", f"the file has fewer blocks in stage {block[1]}", fix)
     if key.endswith(("qkv.bias", "q_bias", "v_bias")):
         return Entry(key, "missing", "the file's projections have no bias", "use qkv_bias=False")
     if key == "position.table":
@@ -134,6 +137,8 @@ def _left(key: str, model: Backbone, fix: str) -> Entry:
         return Entry(key, "ignored", "the model has no such norm per stage")
     if stage and model.bare and built <= int(stage[1]) < len(model.config.depths):
         return Entry(key, "ignored", "a stage after the last of out_indices")
+    if stage and (int(stage[1]) >= built or not _has_block(key, model)):
+        return Entry(key, "unexpected", f"the model has fewer blocks in stage {stage[1]}", fix)
     if key.endswith(("qkv.bias", "q_bias", "v_bias")):
         return Entry(key, "unexpected", "the model's projections have no bias", "use qkv_bias=True")
     if key == "position.table":
@@ -142,6 +147,11 @@ def _left(key: str, model: Backbone, fix: str) -> Entry:
             "create it with absolute_position=(height, width) in tokens",
         )  # fmt: skip
     return Entry(key, "unexpected", "the model has no such weight", fix)
+
+
+def _has_block(key: str, model: Backbone) -> bool:
+    block = re.match(r"stages\.(\d+)\.blocks\.(\d+)\.", key)
+    return block is None or int(block[2]) < model.config.depths[int(block[1])]
 
 
 def _advice(config: SwinConfig, known: SwinConfig | None) -> str:

@@ -4,6 +4,7 @@ What the formats share is written once, in ``_shared``; a format is what it call
 plus what only it has. Their official names appear here and nowhere else.
 """
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -168,7 +169,10 @@ def _buffers(
     ]
 
 
-_PRETRAINING = "used by masked pre-training only"
+def _pretraining(mask_token: str) -> list[AnyRule]:
+    """Return the rules of what masked pre-training (SimMIM) adds to a backbone."""
+    reason = "used by masked pre-training only"
+    return [Ignore(Template(key), reason) for key in (mask_token, "decoder.{rest}")]
 
 
 def _official(kind: Kind, stages: int, grid: Size | None, *, names: Names,
@@ -182,7 +186,7 @@ def _official(kind: Kind, stages: int, grid: Size | None, *, names: Names,
             rename(old, f"{OURS}.attn.bias.mlp.{{rest}}", alias=True),
             Ignore(Template(f"{names.block}.attn.k_bias"), "a key bias is zero"),
         ]
-    return [*rules, Ignore(Template("mask_token"), _PRETRAINING)]
+    return rules + _pretraining("mask_token")
 
 
 def _torchvision(kind: Kind, stages: int, grid: Size | None) -> list[AnyRule]:
@@ -197,11 +201,7 @@ def _transformers(kind: Kind, stages: int, grid: Size | None, *, names: Names) -
     rules = _shared(names, kind, grid) + _merge(names)
     old = names is _TRANSFORMERS_OLD and kind == "swin"
     rules += _buffers(names, kind, index=buffers.square_index if old else None)
-    return [
-        *rules,
-        Ignore(Template("embeddings.mask_token"), _PRETRAINING),
-        Ignore(Template("decoder.{rest}"), _PRETRAINING),
-    ]
+    return rules + _pretraining("embeddings.mask_token")
 
 
 def _mm(kind: Kind, stages: int, grid: Size | None, *, classifier: bool) -> list[AnyRule]:
@@ -317,8 +317,9 @@ def _formats() -> list[Format]:
     return found + [Format("vitrail", kind, _vitrail) for kind in kinds]
 
 
+NAMES = ("official", "timm", "timm-old", "torchvision", "transformers", "transformers-old",
+         "mmdet", "mmpretrain", "video-official", "vitrail")  # fmt: skip
 FORMATS: dict[tuple[str, Kind], Format] = {(f.name, f.kind): f for f in _formats()}
-NAMES = tuple(dict.fromkeys(name for name, _ in FORMATS))
 
 
 def get(name: str, kind: Kind) -> Format:
@@ -327,11 +328,13 @@ def get(name: str, kind: Kind) -> Format:
     Raises:
         UsageError: no such format, or none for such models.
     """
-    for_kind = [n for n, k in FORMATS if k == kind]
     if (name, kind) not in FORMATS:
+        for_kind = [known for known in NAMES if (known, kind) in FORMATS]
+        near = difflib.get_close_matches(name, for_kind, n=1, cutoff=0.4)
+        what = {"swin": "Swin", "swin_v2": "Swin V2", "video": "Video Swin"}[kind]
         raise UsageError(
-            f"format {name!r} for a {kind} model",
-            ", ".join(for_kind) if name in NAMES else ", ".join(NAMES),
-            f"use {for_kind[0]!r}",
+            f"format {name!r} for the weights of a {what}",
+            ", ".join(for_kind),
+            f"use {near[0] if near else for_kind[0]!r}",
         )
     return FORMATS[name, kind]

@@ -114,7 +114,7 @@ def load(model: Backbone, source: Source, *, strict: bool = True) -> LoadReport:
 def load_opened(model: Backbone, weights: Weights, *, strict: bool = True) -> LoadReport:
     """Load weights that ``open_weights`` has read; see ``load``."""
     config = model.config
-    _check_kind(weights, model)
+    check_kind(weights, model)
     fitted = fit(weights.reading.state, model, _windows(weights, config), weights.config)
     entries = fitted.entries + check_normalisers(weights.config, config)
     entries += [
@@ -269,7 +269,12 @@ def _windows(weights: Weights, config: SwinConfig) -> dict[int, Size]:
     return found | windows_of(weights.reading.buffers, axes)
 
 
-def _check_kind(weights: Weights, model: Backbone) -> None:
+def check_kind(weights: Weights, model: Backbone) -> None:
+    """Refuse weights of another family: nothing about them would fit.
+
+    Raises:
+        UsageError: weights of Swin V2 for a Swin, or the other way round.
+    """
     theirs = "SwinV2" if weights.detected.format.kind == "swin_v2" else "Swin"
     state = weights.reading.state
     if weights.detected.format.name == "vitrail":

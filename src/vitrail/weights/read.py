@@ -2,7 +2,10 @@
 
 import argparse
 import pickle
+import re
+import warnings
 import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,15 +25,11 @@ WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state", "module", 
             "student")  # fmt: skip
 
 
-class _Inert(dict):  # type: ignore[type-arg]
-    """Stands for the settings that training scripts store beside their weights."""
-
-
-# Harmless containers in public checkpoints, mapped to classes that hold values and do nothing.
+# The settings that training scripts store beside their weights, as containers that do nothing.
 _STAND_INS: list[Any] = [
     argparse.Namespace,
-    (_Inert, "yacs.config.CfgNode"),
-    (_Inert, "easydict.EasyDict"),
+    (OrderedDict, "yacs.config.CfgNode"),
+    (OrderedDict, "easydict.EasyDict"),
 ]
 
 
@@ -105,8 +104,8 @@ def tensors_of(loaded: Any, where: str = "the file") -> Content:
             return Content({k: v.detach() for k, v in state.items()}, notes=notes)
         if not wrapped:
             break
-        others = f" (also there: {', '.join(wrapped[1:])})" if wrapped[1:] else ""
-        notes.append(f"weights taken from {wrapped[0]!r}{others}")
+        if wrapped[1:]:
+            notes.append(f"weights taken from {wrapped[0]!r}, not from {', '.join(wrapped[1:])}")
         content = content[wrapped[0]]
     given = ", ".join(map(str, list(loaded)[:5])) if isinstance(loaded, Mapping) else type(loaded)
     raise UsageError(
@@ -140,8 +139,14 @@ def _read_safetensors(path: Path) -> Content:
 
 def _read_pickle(path: Path) -> Content:
     try:
-        with torch.serialization.safe_globals(_STAND_INS):
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+        # An open file: given a name, torch would go by its ending.
+        with (
+            path.open("rb") as file,
+            warnings.catch_warnings(),
+            torch.serialization.safe_globals(_STAND_INS),
+        ):
+            warnings.simplefilter("ignore")  # of unusual protocols, which fail or do not
+            loaded = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _refused(path, error) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AssertionError,
@@ -158,17 +163,16 @@ def _read_pickle(path: Path) -> Content:
 def _refused(path: Path, error: Exception) -> UsageError:
     """Explain why a pickle was not loaded: it wants code to run, or it is none."""
     message = str(error)
-    if "Unsupported global" in message or "GLOBAL" in message or "not allowed" in message:
-        names = [word.strip(".,`'\"") for word in message.split() if "." in word.strip(".,`'\"")]
-        wanted = next((name for name in names if not name.startswith("torch.")), "some code")
+    wanted = re.search(r"GLOBAL ([\w.]+)|class (?:<class ')?([\w.]+)", message)
+    if wanted is not None:
         return UsageError(
-            f"{path}, a pickle that wants to run {wanted}",
+            f"{path}, a pickle that wants to run {wanted[1] or wanted[2]}",
             "a pickle of tensors and plain values: others can run any code when they are loaded",
             "if you trust its source, load it there with weights_only=False and save its "
             "state_dict() alone",
         )
     return UsageError(
-        f"{path}, a file that is no checkpoint or damaged ({message.splitlines()[0]})",
+        f"{path}, a file that is no checkpoint, or a damaged one",
         "a safetensors file, or a state dict saved by torch.save",
         "it may be cut short: fetch or copy it again",
     )

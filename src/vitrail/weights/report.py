@@ -1,7 +1,7 @@
 """What happened to each weight: which were loaded, which did not fit, why, and what to do."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from vitrail.errors import UsageError
@@ -72,7 +72,8 @@ class LoadReport:
         problems = self.problems
         if not problems:
             return
-        lines = [f"  {entry}" for entry in problems[:_SHOWN]]
+        # Their fixes stand below, each once.
+        lines = [f"  {replace(entry, fix='')}" for entry in problems[:_SHOWN]]
         if len(problems) > _SHOWN:
             lines.append(f"  ... and {len(problems) - _SHOWN} more")
         fixes = list(dict.fromkeys(entry.fix for entry in problems if entry.fix))
