@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vitrail.cli._models import OptionalModel, OptionalWeights, load_model
 from vitrail.cli._shared import (
     JsonOption,
     SizeOption,
-    complete_model,
     console,
     parse_size,
     print_json,
@@ -17,31 +17,12 @@ from vitrail.errors import UsageError
 
 if TYPE_CHECKING:
     from vitrail.explorer import Report
-    from vitrail.models import Backbone
-
-DEFAULT_MODEL = "swin_nano"  # the model whose weights come with the package
 
 
 def run(
     photo: Annotated[Path, typer.Argument(help="A picture file: JPEG, PNG, WebP, ...")],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help=f"Name out of `vitrail list`; by default what --weights hold, or {DEFAULT_MODEL}.",
-            autocompletion=complete_model,
-        ),
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            "--weights",
-            "-w",
-            help="A checkpoint file, 'bundled', a hub repository id (owner/name), or 'none' for "
-            "random numbers.",
-        ),
-    ] = None,
+    model: OptionalModel = None,
+    weights: OptionalWeights = None,
     size: SizeOption = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The report's file; an older one is replaced.")
@@ -73,36 +54,6 @@ def run(
         print_answer(report, path)
     if open_it:
         typer.launch(str(path.resolve()))
-
-
-def load_model(name: str | None, weights: str | None) -> "tuple[Backbone, str]":
-    """Return the model that the options ask for, and in words where its weights came from.
-
-    Args:
-        name: of the model, or None for the one the weights are of.
-        weights: where they are; "none" for random numbers, None for the bundled ones.
-    Raises:
-        UsageError: a model without weights, where random ones were not asked for.
-    """
-    import torch
-
-    from vitrail import create_model
-    from vitrail.weights import model_from_file
-
-    if weights == "none":
-        torch.manual_seed(0)  # the same random numbers every time
-        return create_model(name or DEFAULT_MODEL).eval(), "none: random numbers, seed 0"
-    if weights is None:
-        if name not in (None, DEFAULT_MODEL):
-            raise UsageError(
-                f"--model {name} without weights; none come with the package for it",
-                "a checkpoint file, a hub repository id, or 'none' for random numbers",
-                f"add --weights FILE, or --weights none to see untrained {name}",
-            )
-        weights = "bundled"
-    if name is None:
-        return model_from_file(weights), weights
-    return create_model(name, weights=weights), weights
 
 
 def summary(report: "Report", path: Path) -> dict[str, object]:

@@ -1,7 +1,5 @@
 """Data sets for training and evaluation on top of a source of labelled images."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,7 +75,8 @@ def split(source: Source, fraction: float, seed: int) -> tuple[Part, Part]:
         count = max(1, round(fraction * len(members)))
         if count >= len(members):
             raise UsageError(
-                given=f"class {name!r} with {len(members)} image(s) and a validation part of {fraction:g}",
+                given=f"class {name!r} with {len(members)} image(s) "
+                f"and a validation part of {fraction:g}",
                 allowed="at least one image of each class in both parts",
                 fix="add images, or name validation data with --val",
             )
@@ -98,8 +97,8 @@ def load_into_memory(
         budget: bytes.
         skipped: counts images that cannot be read; they are left out of the part.
     Returns:
-        The part without unreadable images and its pictures, uint8 (images, 3, height, width); None when the pictures
-        do not fit, differ in size or have another size than wanted.
+        The part without unreadable images and its pictures, uint8 (images, 3, height, width); None
+        when the pictures do not fit, differ in size or have another size than wanted.
     """
     if len(part) * 3 * size[0] * size[1] > budget:
         return None
@@ -121,9 +120,9 @@ def load_into_memory(
 class Pictures(Dataset[tuple[Tensor | None, int, str]]):
     """Pictures of a part, transformed, with their class numbers.
 
-    An item is asked for by (position, key): the key seeds the transform's random numbers, so that a picture looks the
-    same whatever process prepares it and whatever was prepared before. An unreadable picture is given as None with the
-    reason in place of its name; the caller counts it.
+    An item is asked for by (position, key): the key seeds the transform's random numbers, so that a
+    picture looks the same whatever process prepares it and whatever was prepared before. An
+    unreadable picture is given as None with the reason in place of its name; the caller counts it.
     """
 
     def __init__(self, part: Part, transform: Callable[[Image.Image], Any]) -> None:
@@ -141,6 +140,7 @@ class Pictures(Dataset[tuple[Tensor | None, int, str]]):
             image = self.part.source.image(index)
         except UsageError as error:
             return None, int(self.part.source.labels[index]), f"{name}\n{error.given}"
-        # The transforms draw from the CPU's generator alone; seeding every device's would cost more than a crop.
+        # The transforms draw from the CPU's generator alone; seeding every device's would cost more
+        # than a crop.
         torch.default_generator.manual_seed(seed)
         return self.transform(image), int(self.part.source.labels[index]), name

@@ -1,10 +1,9 @@
 """Random numbers that depend on nothing but their key.
 
-Every draw of a training run is a function of (seed, epoch, sample) or (seed, step), never of what was
-drawn before. A run that is killed and resumed, or cut over more processes, therefore sees the same numbers.
+Every draw of a training run is a function of (seed, epoch, sample) or (seed, step), never of what
+was drawn before. A run that is killed and resumed, or cut over more processes, therefore sees the
+same numbers.
 """
-
-from __future__ import annotations
 
 import numpy as np
 

@@ -1,10 +1,9 @@
 """Open photos safely: the right RGB picture, or an error in three lines.
 
-Pillow opens nearly anything; what it leaves to the caller is done here, once: size limits, EXIF rotation, alpha over
-white, 16-bit and float greys, the first frame of an animation, and formats that would start another program.
+Pillow opens nearly anything; what it leaves to the caller is done here, once: size limits, EXIF
+rotation, alpha over white, 16-bit and float greys, the first frame of an animation, and formats
+that would start another program.
 """
-
-from __future__ import annotations
 
 import io
 import os
@@ -22,11 +21,22 @@ from vitrail.errors import UsageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "ICO", "JPEG2000", "TGA", "AVIF")
 SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .png .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .pnm .jp2 .tga .avif".split()
+    {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".tga"}
 )
 MAX_PIXELS = 100_000_000  # about 300 MB once decoded
 MAX_ASPECT = 200  # a longer strip would grow without bound when its short side is resized
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, KeyError, TypeError)
+_BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    IndexError,
+    KeyError,
+    TypeError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +92,8 @@ def decode(file: IO[bytes] | bytes, name: str) -> Photo:
     stream = io.BytesIO(file) if isinstance(file, bytes) else file
     try:
         with warnings.catch_warnings():
-            # Pillow's own warning and error fire at other limits than ours, so ours is checked alone.
+            # Pillow's own warning and error fire at other limits than ours, so ours is checked
+            # alone.
             warnings.simplefilter("ignore")
             with Image.open(stream, formats=FORMATS) as image:
                 _check_size(image, name)
@@ -169,14 +180,16 @@ def _flatten(image: Image.Image, notes: list[str]) -> Image.Image:
     if not has_alpha:
         return image.convert("RGB")
     layer = image.convert("RGBA")
-    if layer.getextrema()[3] != (255, 255):
+    if layer.getchannel("A").getextrema() != (255, 255):
         notes.append("transparent parts are laid over white")
     white = Image.new("RGBA", layer.size, "white")
     return Image.alpha_composite(white, layer).convert("RGB")
 
 
 def _grey_to_rgb(grey: np.ndarray, notes: list[str]) -> Image.Image:
-    """Deep greys keep their meaning: 16 bits by 1/257, floats in [0, 1] by 255, others by their range."""
+    """Deep greys keep their meaning: 16 bits by 1/257, floats in [0, 1] by 255, others by their
+    range.
+    """
     values = grey.astype(np.float64)
     low, high = float(values.min()), float(values.max())
     if not np.isfinite([low, high]).all():

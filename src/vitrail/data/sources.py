@@ -1,12 +1,11 @@
 """Where labelled images come from: folders, zips and named torchvision data sets."""
 
-from __future__ import annotations
-
 import glob
 import inspect
 import os
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -23,9 +22,15 @@ _FIX_LAYOUT = "put the images into one folder a class: DATA/cat/1.jpg, DATA/dog/
 class Source(Protocol):
     """Labelled images that can be read one by one, in any order, from any process."""
 
-    classes: tuple[str, ...]
-    labels: np.ndarray
-    """int64, one class number an image."""
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, sorted."""
+        ...
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int64, one class number an image."""
+        ...
 
     def name(self, index: int) -> str:
         """What to call image ``index`` in a message: its path."""
@@ -79,7 +84,8 @@ class ZipSource:
         self.classes, self.labels, self._files = _index(found, shown)
 
     def _archive(self, number: int) -> zipfile.ZipFile:
-        # A handle shared by two processes would share its file position, so each process opens its own.
+        # A handle shared by two processes would share its file position, so each process opens its
+        # own.
         where = (os.getpid(), number)
         if where not in self._open:
             path = self.paths[number]
@@ -123,7 +129,11 @@ class TorchvisionSource:
         self._name = name
         self._set = _torchvision_set(name, train=train, root=root, download=download)
         labels = next(
-            (v for k in ("targets", "labels", "_labels") if (v := getattr(self._set, k, None)) is not None),
+            (
+                v
+                for k in ("targets", "labels", "_labels")
+                if (v := getattr(self._set, k, None)) is not None
+            ),
             None,
         )
         if labels is None:
@@ -161,8 +171,8 @@ def open_source(
     """Open labelled images.
 
     Args:
-        data: a folder of class folders, a zip of class folders, a pattern such as ``train-*.zip``, several zips, or
-            ``torchvision:NAME``.
+        data: a folder of class folders, a zip of class folders, a pattern such as ``train-*.zip``,
+            several zips, or ``torchvision:NAME``.
         train: which part of a torchvision data set.
         root: where torchvision data sets lie.
         download: whether a missing torchvision data set may be downloaded.
@@ -185,7 +195,7 @@ def open_source(
                 given=f"{str(path)!r}, which is neither a folder nor a zip"
                 if not path.is_dir()
                 else f"{str(path)!r}, a folder among several data paths",
-                allowed="one folder of class folders, one or several zips of class folders, or torchvision:NAME",
+                allowed="one folder of class folders, zips of class folders, or torchvision:NAME",
                 fix=_FIX_LAYOUT,
             )
     return ZipSource(paths)
@@ -197,8 +207,9 @@ def _expand(item: str) -> list[Path]:
     matches = sorted(glob.glob(os.path.expanduser(item)))
     if not matches:
         raise UsageError(
-            given=f"{item!r}, which does not exist" + (" (no file matches)" if glob.has_magic(item) else ""),
-            allowed="a folder of class folders, a zip, a pattern such as 'train-*.zip', or torchvision:NAME",
+            given=f"{item!r}, which does not exist"
+            + (" (no file matches)" if glob.has_magic(item) else ""),
+            allowed="a folder of class folders, zips ('train-*.zip'), or torchvision:NAME",
             fix="check the path; relative paths start at the current folder",
         )
     return [Path(match) for match in matches]
@@ -208,11 +219,7 @@ def _walk(folder: Path, root: Path) -> list[str]:
     found = []
     for where, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            str((Path(where) / file).relative_to(root))
-            for file in files
-            if _is_image(file)
-        ]
+        found += [str((Path(where) / file).relative_to(root)) for file in files if _is_image(file)]
     return found
 
 
@@ -221,7 +228,9 @@ def _is_image(name: str) -> bool:
 
 
 def _zip_entries(archive: zipfile.ZipFile) -> list[tuple[str, str | None]]:
-    """(class, entry) for each image and (class, None) for each class folder, one common top folder left out."""
+    """(class, entry) for each image and (class, None) for each class folder, one common top folder
+    left out.
+    """
     names = [n for n in sorted(archive.namelist()) if not _is_hidden(n)]
     parts = {name: PurePosixPath(name).parts for name in names}
     files = [name for name in names if not name.endswith("/") and _is_image(parts[name][-1])]
@@ -239,7 +248,9 @@ def _is_hidden(name: str) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
 
 
-def _index(found: dict[str, list[Any]], shown: str) -> tuple[tuple[str, ...], np.ndarray, list[Any]]:
+def _index(
+    found: dict[str, list[Any]], shown: str
+) -> tuple[tuple[str, ...], np.ndarray, list[Any]]:
     """Class names, labels and files from files by class."""
     if not found:
         raise UsageError(
@@ -306,3 +317,45 @@ def _nearest(name: str, names: Sequence[str]) -> list[str]:
     import difflib
 
     return difflib.get_close_matches(name, names, n=3, cutoff=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Relabelled:
+    """A source under a model's class numbers."""
+
+    source: Source
+    classes: tuple[str, ...]
+    labels: np.ndarray
+
+    def name(self, index: int) -> str:
+        """The image's name in the source."""
+        return self.source.name(index)
+
+    def image(self, index: int) -> Image.Image:
+        """The image as the source gives it."""
+        return self.source.image(index)
+
+
+def relabel(source: Source, classes: Sequence[str], count: int) -> Source:
+    """Number a source's classes as a model does.
+
+    Args:
+        source: labelled images; their classes may be some of the model's.
+        classes: the model's class names, or the source's own where a model has none.
+        count: number of the model's classes.
+    Raises:
+        UsageError: if the source has a class that the model does not know.
+    """
+    strange = [name for name in source.classes if name not in classes]
+    if strange or len(classes) != count:
+        given = f"images of class {strange[0]!r}" if strange else f"{len(classes)} classes"
+        raise UsageError(
+            given=f"{given} for a model of {count} classes",
+            allowed=f"class folders named {', '.join(classes[:10])}"
+            + (", ..." if len(classes) > 10 else "")
+            if strange
+            else f"{count} classes",
+            fix="rename the class folders, or use weights that were trained on these classes",
+        )
+    table = np.array([list(classes).index(name) for name in source.classes], dtype=np.int64)
+    return Relabelled(source, tuple(classes), table[source.labels])

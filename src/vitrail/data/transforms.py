@@ -1,6 +1,6 @@
-"""From a picture to what a model takes: torchvision v2 transforms made from the model's preprocessing."""
-
-from __future__ import annotations
+"""From a picture to what a model takes: torchvision v2 transforms made from the model's
+preprocessing.
+"""
 
 import math
 from typing import Any, Protocol
@@ -26,7 +26,8 @@ class HasPreprocessing(Protocol):
 
 
 class Cover(v2.Transform):
-    """Scale a picture until it just covers a box, so that a centre crop of that size holds no border.
+    """Scale a picture until it just covers a box, so that a centre crop of that size holds no
+    border.
 
     For a square box this is ``Resize`` of the short side; it also serves boxes that are not square.
     """
@@ -50,8 +51,10 @@ def transform(model: HasPreprocessing, *, train: bool = False) -> v2.Compose:
     """The preprocessing that belongs to a model and its weights.
 
     Args:
-        model: a Vitrail model; its ``preprocessing`` gives size, crop, interpolation, mean and standard deviation.
-        train: whether to add the random augmentation of the paper's recipe (crop, flip, RandAugment, erasing).
+        model: a Vitrail model; its ``preprocessing`` gives size, crop, interpolation, mean and
+            standard deviation.
+        train: whether to add the random augmentation of the paper's recipe (crop, flip,
+            RandAugment, erasing).
     Returns:
         A transform from a PIL picture or uint8 tensor to a float tensor (3, height, width).
     """
@@ -89,8 +92,8 @@ def train_transform(
     Args:
         preprocessing: a model's preprocessing.
         size: (height, width) to use instead of the model's own.
-        crop: "resized" for a random part of 8-100 % of the picture, or "pad" for small pictures: cover the size, pad
-            by an eighth, crop.
+        crop: "resized" for a random part of 8-100 % of the picture, or "pad" for small pictures:
+            cover the size, pad by an eighth, crop.
         randaugment: magnitude, 0 for none.
         erase: probability of erasing a box.
     """
@@ -117,7 +120,10 @@ def train_transform(
 def rand_augment(magnitude: int) -> v2.RandAugment:
     """RandAugment as the recipe has it: two operations; what moves in from outside is mid-grey."""
     return v2.RandAugment(
-        num_ops=2, magnitude=magnitude, interpolation=InterpolationMode.BILINEAR, fill=[128, 128, 128]
+        num_ops=2,
+        magnitude=magnitude,
+        interpolation=InterpolationMode.BILINEAR,
+        fill=[128, 128, 128],
     )
 
 

@@ -1,6 +1,6 @@
-"""Augmentation of whole batches: cheap where pictures already lie in memory, and mixing of pictures."""
-
-from __future__ import annotations
+"""Augmentation of whole batches: cheap where pictures already lie in memory, and mixing of
+pictures.
+"""
 
 from typing import Any
 
@@ -14,8 +14,9 @@ from vitrail.data.transforms import rand_augment
 from vitrail.training.recipe import Recipe
 
 GROUP = 32
-"""Pictures that share one draw of RandAugment, mixup or CutMix. A process' share of a batch is cut into groups from its
-start, so a batch means the same on one process and on several whenever their shares are multiples of it."""
+"""Pictures that share one draw of RandAugment, mixup or CutMix. A process' share of a batch is cut
+into groups from its start, so a batch means the same on one process and on several whenever their
+shares are multiples of it."""
 
 
 def crop_and_flip(pixels: Tensor, draws: np.ndarray, margin: tuple[int, int]) -> Tensor:
@@ -23,12 +24,14 @@ def crop_and_flip(pixels: Tensor, draws: np.ndarray, margin: tuple[int, int]) ->
 
     Args:
         pixels: uint8 (batch, 3, height, width).
-        draws: (batch, 3) numbers in [0, 1): offset along height, along width, mirror below one half.
+        draws: (batch, 3) numbers in [0, 1): offset along height, along width, mirror below one
+            half.
         margin: largest offset along height and width, in pixels.
     """
     batch, _, height, width = pixels.shape
     rows, columns = (
-        torch.from_numpy((draws[:, axis] * (2 * margin[axis] + 1)).astype(np.int64)) for axis in (0, 1)
+        torch.from_numpy((draws[:, axis] * (2 * margin[axis] + 1)).astype(np.int64))
+        for axis in (0, 1)
     )
     mirrored = torch.from_numpy(draws[:, 2] < 0.5)
     padded = torch.nn.functional.pad(pixels, (margin[1], margin[1], margin[0], margin[0]))
@@ -37,7 +40,9 @@ def crop_and_flip(pixels: Tensor, draws: np.ndarray, margin: tuple[int, int]) ->
     down = torch.arange(height) + rows[:, None]
     which = torch.arange(batch)[:, None, None]
     # Indexing with three tensors puts their axes first, hence channels come last here.
-    return padded.permute(0, 2, 3, 1)[which, down[:, :, None], across[:, None, :]].permute(0, 3, 1, 2)
+    return padded.permute(0, 2, 3, 1)[which, down[:, :, None], across[:, None, :]].permute(
+        0, 3, 1, 2
+    )
 
 
 class BatchAugment:
@@ -48,7 +53,8 @@ class BatchAugment:
         self.randaugment = rand_augment(recipe.randaugment) if recipe.randaugment else None
         self.erase = recipe.erase
         self.eraser = v2.RandomErasing(p=1.0)
-        # Whole-batch arithmetic with two constants is several times cheaper than ToDtype and Normalize.
+        # Whole-batch arithmetic with two constants is several times cheaper than ToDtype and
+        # Normalize.
         std = torch.tensor(preprocessing.std).view(1, -1, 1, 1)
         self.scale = 1.0 / (255.0 * std)
         self.offset = -torch.tensor(preprocessing.mean).view(1, -1, 1, 1) / std
@@ -58,7 +64,8 @@ class BatchAugment:
 
         Args:
             pixels: uint8 (batch, 3, height, width).
-            indices: the pictures' numbers in the data set; crop, flip and erasing depend on them and the seed alone.
+            indices: the pictures' numbers in the data set; crop, flip and erasing depend on them
+                and the seed alone.
             seed: key of the epoch.
         Returns:
             float32 (batch, 3, height, width).
@@ -67,7 +74,9 @@ class BatchAugment:
         pixels = crop_and_flip(pixels, draws, self.margin)
         if self.randaugment is not None:
             groups = pixels.split(GROUP)
-            pixels = torch.cat([self._rand(g, seed, indices[i * GROUP]) for i, g in enumerate(groups)])
+            pixels = torch.cat(
+                [self._rand(g, seed, indices[i * GROUP]) for i, g in enumerate(groups)]
+            )
         images = torch.addcmul(self.offset, pixels.to(torch.float32), self.scale)
         for row in np.flatnonzero(draws[:, 3] < self.erase):
             torch.default_generator.manual_seed(key(seed, int(indices[row]), 0xE2A5E))

@@ -1,11 +1,9 @@
 """Checkpoints of a run: everything a resumed run needs, in one safetensors file, without pickle.
 
-Names in the file: ``model.*``, ``ema.*`` and ``optimizer.FIELD.*``, each followed by the parameter's name. The
-metadata hold one JSON object under "run". No random number generator is stored, for a run's random numbers depend on
-the seed and the step alone (``data/draws.py``).
+Names in the file: ``model.*``, ``ema.*`` and ``optimizer.FIELD.*``, each followed by the
+parameter's name. The metadata hold one JSON object under "run". No random number generator is
+stored, for a run's random numbers depend on the seed and the step alone (``data/draws.py``).
 """
-
-from __future__ import annotations
 
 import json
 import re

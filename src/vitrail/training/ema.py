@@ -1,6 +1,6 @@
-"""An exponential moving average of a model's parameters, which is what gets evaluated and shipped."""
-
-from __future__ import annotations
+"""An exponential moving average of a model's parameters, which is what gets evaluated and
+shipped.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +31,9 @@ class Average:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The model carries the averages inside the ``with`` block, and exactly its own values after it."""
+        """The model carries the averages inside the ``with`` block, and exactly its own values
+        after it.
+        """
         own = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         self._put(self.values)
         try:

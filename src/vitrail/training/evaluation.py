@@ -1,7 +1,5 @@
 """Measure a classifier: top-1, top-5, loss, and the confusion of classes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -35,7 +33,9 @@ class Scores:
 
     @property
     def per_class(self) -> np.ndarray:
-        """Share of each class' images whose first guess is right; NaN for a class without images."""
+        """Share of each class' images whose first guess is right; NaN for a class without
+        images.
+        """
         total = self.confusion.sum(1)
         right = np.diagonal(self.confusion)
         return np.where(total > 0, right / np.maximum(total, 1), np.nan)
@@ -62,7 +62,8 @@ def evaluate(
         classes: number of classes.
         batch_size: images a forward pass.
         workers: processes that prepare pictures.
-        skipped: counts unreadable pictures, which are left out; by default the first one is an error.
+        skipped: counts unreadable pictures, which are left out; by default the first one is an
+            error.
         device: where the model is.
         autocast: makes the context of a forward pass.
         rank: this process' number.
@@ -77,12 +78,15 @@ def evaluate(
             fix="check the data path",
         )
     skipped = Skipped(0) if skipped is None else skipped
-    # loss, top-5 hits, skipped; then the confusion matrix. One float64 tensor, so one reduction sums all of it.
+    # loss, top-5 hits, skipped; then the confusion matrix. One float64 tensor, so one reduction
+    # sums all of it.
     sums = torch.zeros(3 + classes * classes, dtype=torch.float64)
     was_training = model.training
     model.eval()
-    with torch.inference_mode():
-        for images, labels in _batches(pictures, batch_size, workers, skipped, sums, rank, processes):
+    with torch.no_grad():
+        for images, labels in _batches(
+            pictures, batch_size, workers, skipped, sums, rank, processes
+        ):
             with autocast():
                 logits = model(images.to(device))
             _count(logits.float().cpu(), labels, classes, sums)
@@ -116,7 +120,9 @@ def _count(logits: Tensor, labels: Tensor, classes: int, sums: Tensor) -> None:
 
 
 class _Share:
-    """Positions of one process, batch by batch; -1 fills up, so that all processes make as many passes."""
+    """Positions of one process, batch by batch; -1 fills up, so that all processes make as many
+    passes.
+    """
 
     def __init__(self, count: int, batch: int, rank: int, processes: int) -> None:
         self.count, self.batch, self.rank, self.processes = count, batch, rank, processes
@@ -127,8 +133,10 @@ class _Share:
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         for number in range(len(self)):
             start = (number * self.processes + self.rank) * self.batch
-            yield [(min(p, self.count - 1), 0 if p < self.count else -1)
-                   for p in range(start, start + self.batch)]
+            yield [
+                (min(p, self.count - 1), 0 if p < self.count else -1)
+                for p in range(start, start + self.batch)
+            ]
 
 
 class _Padded(torch.utils.data.Dataset[tuple[Tensor | None, int, str]]):

@@ -1,7 +1,5 @@
 """Write files whole or not at all."""
 
-from __future__ import annotations
-
 import errno
 import os
 from collections.abc import Callable, Iterator
@@ -11,7 +9,14 @@ from pathlib import Path
 from vitrail.errors import UsageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FULL_WORDS = ("no space left", "os error 28", "quota exceeded", "os error 122", "file too large", "os error 27")
+_FULL_WORDS = (
+    "no space left",
+    "os error 28",
+    "quota exceeded",
+    "os error 122",
+    "file too large",
+    "os error 27",
+)
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
@@ -38,9 +43,18 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
             temporary.unlink()
 
 
+def remove_litter(folder: Path) -> None:
+    """Remove what a process that was killed had begun to write into a folder."""
+    if folder.is_dir():
+        for path in folder.glob(".*.part*"):
+            path.unlink(missing_ok=True)
+
+
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk, however a library reports it, into an error that says what is still safe."""
+    """Turn a full disk, however a library reports it, into an error that says what is still
+    safe.
+    """
     try:
         yield
     except UsageError:
@@ -53,7 +67,8 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise UsageError(
             given=f"a full disk while writing {str(path)!r} ({error})",
             allowed="room for two checkpoints and the logs",
-            fix="free some space and run the same command with --resume; what was written before is whole",
+            fix="free some space, then run the same command with --resume; "
+            "what was written before is whole",
         ) from None
 
 

@@ -1,7 +1,5 @@
 """Parameter groups: no weight decay where it does harm, smaller rates for earlier layers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -32,12 +30,13 @@ def parameter_groups(
     Args:
         model: a Vitrail model.
         lr: learning rate of the last layer.
-        weight_decay: decay of the parameters that decay. Vectors (norms and biases) and those the model names in
-            ``no_weight_decay()`` do not.
-        layer_decay: factor on the rate for each layer further from the head; 1 for the same rate everywhere.
+        weight_decay: decay of the parameters that decay. Vectors (norms and biases) and those the
+            model names in ``no_weight_decay()`` do not.
+        layer_decay: factor on the rate for each layer further from the head; 1 for the same rate
+            everywhere.
     Returns:
-        Groups for ``torch.optim``, each with ``lr_scale``, the factor to apply when a schedule changes the rate, and
-        ``names``, the parameters' names.
+        Groups for ``torch.optim``, each with ``lr_scale``, the factor to apply when a schedule
+        changes the rate, and ``names``, the parameters' names.
     Source: official Swin code (``build_optimizer``); Clark et al. 2020 for layer-wise decay.
     """
     spared = model.no_weight_decay()

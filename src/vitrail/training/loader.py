@@ -1,6 +1,6 @@
-"""Training batches from any step on, the same whatever was drawn before and however many processes share them."""
-
-from __future__ import annotations
+"""Training batches from any step on, the same whatever was drawn before and however many processes
+share them.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,7 +41,9 @@ class Plan:
         return self.images // self.batch
 
     def positions(self, step: int) -> np.ndarray:
-        """This process' share of the batch of optimiser step ``step``, as numbers below ``images``."""
+        """This process' share of the batch of optimiser step ``step``, as numbers below
+        ``images``.
+        """
         epoch, place = divmod(step, self.steps_per_epoch)
         order = permutation(key(self.seed, epoch, 0x02DE2), self.images)
         share = self.batch // self.processes
@@ -102,7 +104,8 @@ class FromSource:
         good = [n for n, (image, _, _) in enumerate(items) if image is not None]
         if not good:
             raise UsageError(
-                given=f"a batch of {len(items)} images of which none can be read, {bad[0]!r} among them",
+                given=f"a batch of {len(items)} images of which none can be read: "
+                + bad[0].replace("\n", ": "),
                 allowed="readable images",
                 fix="check the data; is the disk or the zip damaged?",
             )

@@ -1,27 +1,28 @@
 """What a run tells: a live display, CSV files and TensorBoard."""
 
-from __future__ import annotations
-
 import csv
 import io
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from vitrail.training.files import disk_errors, write_whole
 
 EPOCH_COLUMNS = (
-    "epoch step lr train_loss train_top1 val_loss val_top1 val_top5 images_per_s seconds skipped".split()
+    *("epoch", "step", "lr", "train_loss", "train_top1", "val_loss", "val_top1", "val_top5"),
+    *("images_per_s", "seconds", "skipped"),
 )
-STEP_COLUMNS = "step epoch lr loss top1 grad_norm".split()
+STEP_COLUMNS = ("step", "epoch", "lr", "loss", "top1", "grad_norm")
 
 
 class Table:
-    """A CSV file that grows by rows and, when a run is resumed, forgets the rows after its checkpoint."""
+    """A CSV file that grows by rows and, when a run is resumed, forgets the rows after its
+    checkpoint.
+    """
 
-    def __init__(self, path: Path, columns: list[str], key: str, before: int) -> None:
+    def __init__(self, path: Path, columns: Sequence[str], key: str, before: int) -> None:
         self.path = path
         self.columns = columns
         kept: list[dict[str, str]] = []
@@ -34,7 +35,7 @@ class Table:
         writer.writerows({c: row.get(c) for c in columns} for row in kept)
         write_whole(path, lambda temporary: _write_text(temporary, text.getvalue()))
 
-    def add(self, rows: list[Mapping[str, Any]]) -> None:
+    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Append rows; a missing column stays empty."""
         with disk_errors(self.path), open(self.path, "a", newline="") as file:
             writer = csv.DictWriter(file, self.columns, lineterminator="\n")
@@ -71,7 +72,7 @@ class Logs:
 
             self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=step)
 
-    def add_steps(self, rows: list[Mapping[str, Any]]) -> None:
+    def add_steps(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Log optimiser steps."""
         if not self.main or not rows:
             return
@@ -121,7 +122,13 @@ class Display:
         every: float = 30.0,
         stream: TextIO | None = None,
     ) -> None:
-        self.total, self.epochs, self.batch, self.shown, self.every = total, epochs, batch, shown, every
+        self.total, self.epochs, self.batch, self.shown, self.every = (
+            total,
+            epochs,
+            batch,
+            shown,
+            every,
+        )
         self.stream = stream or sys.stderr
         self.first, self.done = first, first
         self.started = self.last_line = time.monotonic()
@@ -141,7 +148,9 @@ class Display:
             console=Console(file=self.stream),
             refresh_per_second=4,
         )
-        self.task = self.progress.add_task("training", total=self.total, completed=self.done, text="")
+        self.task = self.progress.add_task(
+            "training", total=self.total, completed=self.done, text=""
+        )
         self.progress.start()
 
     @property
@@ -169,6 +178,16 @@ class Display:
         elif time.monotonic() - self.last_line >= self.every:
             self.last_line = time.monotonic()
             print(f"{head}  step {done}/{self.total}  {text}", file=self.stream, flush=True)
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """Show the results of an epoch."""
+        text = f"epoch {row['epoch']}/{self.epochs}  loss {row['train_loss']:.4f}"
+        text += f"  accuracy {row['train_top1']:.2%}"
+        if "val_loss" in row:
+            text += f"  validation: loss {row['val_loss']:.4f}, top-1 {row['val_top1']:.2%}"
+        self.say(f"{text}  ({row['images_per_s']:,.0f} images/s, {row['seconds']:.0f} s)")
+        if row["skipped"]:
+            self.say(f"skipped {row['skipped']} unreadable image(s) so far")
 
     def say(self, text: str) -> None:
         """Show a line that stays."""

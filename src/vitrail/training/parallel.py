@@ -1,7 +1,5 @@
 """Several processes: what DDP and FSDP2 need beyond what accelerate does."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -20,7 +18,8 @@ def shard(model: nn.Module) -> nn.Module:
     for stage in getattr(model, "stages", ()):
         for block in stage.blocks:
             fully_shard(block, mesh=mesh)
-    fully_shard(model, mesh=mesh)
+    # Resharded after the forward pass too, or an evaluation would leave whole parameters behind.
+    fully_shard(model, mesh=mesh, reshard_after_forward=True)
     return model
 
 

@@ -1,7 +1,5 @@
 """From labelled images to a run's batches: in memory where they fit, streamed otherwise."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """How a model is trained: one frozen value, the Swin paper's by default."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass, fields
 
 from vitrail.errors import UsageError
@@ -11,8 +9,9 @@ from vitrail.errors import UsageError
 class Recipe:
     """Every number that defines a training run; nothing about data, model or machine.
 
-    The defaults are those of Swin on ImageNet-1k (arXiv 2103.14030, section A2.1), with two differences: an average of
-    the weights (EMA) is kept and is what gets evaluated and written, and the batch is smaller, its learning rate scaled.
+    The defaults are those of Swin on ImageNet-1k (arXiv 2103.14030, section A2.1), with two
+    differences: an average of the weights (EMA) is kept and is what gets evaluated and written, and
+    the batch is smaller, its learning rate scaled.
     """
 
     epochs: int = 300

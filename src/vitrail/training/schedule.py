@@ -1,7 +1,5 @@
 """The learning rate as a pure function of the step: linear warm-up, then a half cosine."""
 
-from __future__ import annotations
-
 import math
 
 
@@ -17,7 +15,8 @@ def learning_rate(
         peak: rate at the end of the warm-up.
         start: rate of step 0 when there is a warm-up.
         end: rate after the last step.
-    Source: Liu et al. 2021, arXiv 2103.14030, section A2.1; Loshchilov & Hutter 2017, arXiv 1608.03983.
+    Source: Liu et al. 2021, arXiv 2103.14030, section A2.1; Loshchilov & Hutter 2017, arXiv
+        1608.03983.
     """
     if step < warmup:
         return start + (peak - start) * step / warmup

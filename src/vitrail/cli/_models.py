@@ -1,0 +1,90 @@
+"""The model that the options --model and --weights ask for."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vitrail.cli._shared import complete_model
+from vitrail.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from vitrail.models import Backbone
+
+DEFAULT_MODEL = "swin_nano"  # the model whose weights come with the package
+
+OptionalModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help=f"Name out of `vitrail list`; by default what --weights hold, or {DEFAULT_MODEL}.",
+        autocompletion=complete_model,
+    ),
+]
+OptionalWeights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        "-w",
+        help="A checkpoint file, 'bundled', a hub repository id (owner/name), or 'none' for "
+        "random numbers.",
+    ),
+]
+
+
+def load_model(name: str | None, weights: str | None) -> "tuple[Backbone, str]":
+    """Return the model that the options ask for, and in words where its weights came from.
+
+    Args:
+        name: of the model, or None for the one the weights are of.
+        weights: where they are; "none" for random numbers, None for the bundled ones.
+    Raises:
+        UsageError: a model without weights, where random ones were not asked for.
+    """
+    import torch
+
+    from vitrail import create_model
+    from vitrail.weights import model_from_file
+
+    if weights == "none":
+        torch.manual_seed(0)  # the same random numbers every time
+        return create_model(name or DEFAULT_MODEL).eval(), "none: random numbers, seed 0"
+    if weights is None:
+        if name not in (None, DEFAULT_MODEL):
+            raise UsageError(
+                f"--model {name} without weights; none come with the package for it",
+                "a checkpoint file, a hub repository id, or 'none' for random numbers",
+                f"add --weights FILE, or --weights none to see untrained {name}",
+            )
+        weights = "bundled"
+    if name is None:
+        return model_from_file(weights), weights
+    return create_model(name, weights=weights), weights
+
+
+def choose_device(text: str | None) -> "torch.device":
+    """Return the device that an option names, or the fastest one there is.
+
+    Args:
+        text: for example "cpu" or "cuda:1"; None for a choice.
+    Raises:
+        UsageError: there is no such device here.
+    """
+    import torch
+
+    if text is None:
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(text)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(
+            given=f"--device {text} ({str(error).splitlines()[0]})",
+            allowed="a device of this machine",
+            fix="use --device cpu, or leave --device out",
+        ) from None
+    return device

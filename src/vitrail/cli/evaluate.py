@@ -1,0 +1,208 @@
+"""`vitrail evaluate`: a model's accuracy on labelled images."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vitrail.cli._models import OptionalModel, OptionalWeights, choose_device, load_model
+from vitrail.cli._shared import DeviceOption, JsonOption, SizeOption, parse_size, print_json
+from vitrail.errors import UsageError
+
+if TYPE_CHECKING:
+    from vitrail.training.evaluation import Scores
+
+
+def run(
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DATA",
+            help="A folder of class folders, zips of class folders ('test-*.zip'), or "
+            "torchvision:CIFAR10 (its test part).",
+        ),
+    ],
+    model: OptionalModel = None,
+    weights: OptionalWeights = None,
+    size: SizeOption = None,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", "-b", help="Images a forward pass.", min=1)
+    ] = 64,
+    workers: Annotated[
+        int, typer.Option(help="Processes that read images; 0 for none.", min=0)
+    ] = 0,
+    device: DeviceOption = None,
+    per_class: Annotated[
+        bool, typer.Option("--per-class", help="Show the accuracy on each class too.")
+    ] = False,
+    confusion: Annotated[
+        Path | None,
+        typer.Option(help="Write true against predicted classes to this file: .csv or .png."),
+    ] = None,
+    max_bad: Annotated[
+        int, typer.Option(help="Unreadable images that are skipped before it is an error.")
+    ] = 100,
+    root: Annotated[Path, typer.Option(help="Where torchvision's data sets lie.")] = Path(
+        "~/.cache/vitrail/data"
+    ),
+    download: Annotated[
+        bool, typer.Option("--download", help="Download a torchvision data set that is missing.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a model on labelled images: top-1 and top-5 accuracy, and loss.
+
+    Each image is resized and cropped as for a prediction, in 32-bit floats.
+    """
+    from vitrail.data.sources import open_source
+
+    if confusion is not None and confusion.suffix not in (".csv", ".png"):
+        raise UsageError(f"--confusion {confusion}", "a .csv or .png file", "use confusion.png")
+    lengths: Any = parse_size(size)
+    loaded, named = load_model(model, weights)
+    source = open_source(data, train=False, root=root, download=download)
+    scores, names = measure(
+        loaded, source, lengths, batch_size, workers, max_bad, choose_device(device)
+    )
+    if int(os.environ.get("RANK", "0")) > 0:
+        return
+    answer = summary(loaded, named, lengths, scores, names, per_class=per_class or as_json)
+    if confusion is not None:
+        write_confusion(scores.confusion, names, confusion)
+    if as_json:
+        print_json(answer)
+    else:
+        print_text(answer, per_class=per_class)
+
+
+def measure(
+    model: Any,
+    source: Any,
+    size: tuple[int, int] | None,
+    batch_size: int,
+    workers: int,
+    max_bad: int,
+    device: Any,
+) -> "tuple[Scores, tuple[str, ...]]":
+    """Measure ``model`` on ``source``; started with torchrun, each process takes its share."""
+    import torch
+
+    from vitrail.data.dataset import Pictures, Skipped, split
+    from vitrail.data.sources import relabel
+    from vitrail.data.transforms import eval_transform
+    from vitrail.training.evaluation import evaluate
+
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1 and not torch.distributed.is_initialized():
+        from accelerate import PartialState
+
+        device = PartialState(cpu=device.type == "cpu").device
+    names = model.preprocessing.classes or source.classes
+    whole = split(relabel(source, names, model.config.num_classes), 0.0, 0)[0]
+    pictures = Pictures(whole, eval_transform(model.preprocessing, size))
+    scores = evaluate(
+        model.to(device),
+        pictures,
+        classes=model.config.num_classes,
+        batch_size=batch_size,
+        workers=workers,
+        skipped=Skipped(max_bad),
+        device=device,
+        rank=int(os.environ.get("RANK", "0")),
+        processes=processes,
+    )
+    return scores, tuple(names)
+
+
+def summary(
+    model: Any,
+    weights: str,
+    size: tuple[int, int] | None,
+    scores: "Scores",
+    names: tuple[str, ...],
+    *,
+    per_class: bool,
+) -> dict[str, Any]:
+    """Return what `--json` prints."""
+    answer: dict[str, Any] = {
+        "model": model.name,
+        "weights": weights,
+        "size": list(size or model.preprocessing.size),
+        "images": scores.count,
+        "skipped": scores.skipped,
+        "top1": scores.top1,
+        "top5": scores.top5,
+        "loss": scores.loss,
+    }
+    if per_class:
+        answer["per_class"] = {
+            name: value
+            for name, value, count in zip(
+                names, scores.per_class.tolist(), scores.confusion.sum(1), strict=True
+            )
+            if count
+        }
+    return answer
+
+
+def print_text(answer: dict[str, Any], *, per_class: bool) -> None:
+    """Print the measures for people."""
+    size = " x ".join(map(str, answer["size"]))
+    print(f"{answer['model']} ({answer['weights']}) on {answer['images']:,} images at {size}")
+    print(f"  top-1 {answer['top1']:.2%}")
+    print(f"  top-5 {answer['top5']:.2%}")
+    print(f"  loss  {answer['loss']:.4f}")
+    if answer["skipped"]:
+        print(f"  skipped {answer['skipped']} unreadable image(s)")
+    if per_class:
+        width = max(map(len, answer["per_class"]))
+        for name, value in answer["per_class"].items():
+            print(f"  {name:<{width}}  {value:.2%}")
+
+
+def write_confusion(matrix: Any, names: tuple[str, ...], path: Path) -> None:
+    """Write the confusion matrix as a table or a picture."""
+    from vitrail.training.files import write_whole
+
+    def table(temporary: Path) -> None:
+        rows = [",".join(["true\\predicted", *names])]
+        rows += [
+            ",".join([name, *map(str, row)])
+            for name, row in zip(names, matrix.tolist(), strict=True)
+        ]
+        temporary.write_text("\n".join(rows) + "\n")
+
+    def picture(temporary: Path) -> None:
+        _draw(matrix, names).save(temporary)
+
+    write_whole(path, table if path.suffix == ".csv" else picture)
+
+
+def _draw(matrix: Any, names: tuple[str, ...]) -> Any:
+    """Draw the matrix with rows scaled to their sums: white is none, dark blue is all."""
+    import numpy as np
+    from PIL import Image, ImageDraw
+
+    cell = max(4, min(48, 960 // len(names)))
+    text = 8 * max(map(len, names)) + 8 if cell >= 12 else 8
+    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    side = cell * len(names)
+    image = Image.new("RGB", (text + side + 8, text + side + 8), "white")
+    draw = ImageDraw.Draw(image)
+    for row, name in enumerate(names):
+        top = text + row * cell
+        if cell >= 12:
+            draw.text((4, top + cell // 2 - 6), name, fill="black")
+            label = Image.new("RGB", (text, 14), "white")
+            ImageDraw.Draw(label).text((0, 0), name, fill="black")
+            image.paste(label.rotate(90, expand=True), (top + cell // 2 - 7, 0))
+        for column in range(len(names)):
+            value = float(share[row, column])
+            left = text + column * cell
+            box = (left, top, left + cell - 1, top + cell - 1)
+            draw.rectangle(box, fill=tuple(round(255 - value * (255 - c)) for c in (8, 48, 107)))
+            if cell >= 32 and matrix[row, column]:
+                dark = "white" if value > 0.5 else "black"
+                draw.text((left + 4, top + cell // 2 - 6), str(matrix[row, column]), fill=dark)
+    return image

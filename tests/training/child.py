@@ -1,0 +1,108 @@
+"""A training run in a process of its own, on a tiny model; run by ``conftest.launch``.
+
+Globals given by the caller: ``job``, a dict with ``out``, ``data``, and optionally ``recipe``,
+``settings``, ``env``, ``pause`` (a moment at which the process says so and waits to be killed) and
+``report`` (a file for what the caller wants to know).
+"""
+
+import json
+import os
+import time
+from pathlib import Path
+
+job = globals()["job"]
+os.environ.update(job.get("env", {}))
+
+import torch  # noqa: E402
+
+from vitrail import create_model  # noqa: E402
+from vitrail.data.dataset import split  # noqa: E402
+from vitrail.data.sources import open_source  # noqa: E402
+from vitrail.training import checkpoint, files, loop  # noqa: E402
+from vitrail.training.machine import Settings  # noqa: E402
+from vitrail.training.recipe import Recipe  # noqa: E402
+
+torch.set_num_threads(1)
+TINY = {"dim": 8, "depths": (1, 1), "num_heads": (1, 2), "window": (2, 2)}
+RECIPE = {"epochs": 3, "batch_size": 16, "lr": 1e-3, "warmup_epochs": 1.0, "crop": "pad", "ema": 0.9}
+
+
+def wait_here() -> None:
+    Path(job["marker"]).touch()
+    time.sleep(600)
+
+
+def pause_at(moment: str) -> None:
+    """Stop for good at a moment that is named in words."""
+    kind, _, number = moment.partition(" ")
+    counted = [0]
+
+    def reached() -> bool:
+        counted[0] += 1
+        return counted[0] == int(number)
+
+    if kind == "step":
+        take = loop.Run._step
+
+        def step(self, images, targets):
+            done = take(self, images, targets)
+            if reached():
+                wait_here()
+            return done
+
+        loop.Run._step = step
+    elif kind == "writing":
+        save = checkpoint.save_file
+
+        def save_half(tensors, path, metadata):
+            save(tensors, path, metadata)
+            if reached():
+                os.truncate(path, os.path.getsize(path) // 2)
+                wait_here()
+
+        checkpoint.save_file = save_half
+    elif kind == "renaming":
+        replace = os.replace
+
+        def before(a, b):
+            if "step-" in str(b) and reached():
+                wait_here()
+            replace(a, b)
+
+        files.os.replace = before
+    elif kind == "epoch":
+        end = loop.Run._end_epoch
+
+        def ended(self):
+            end(self)
+            if reached():
+                wait_here()
+
+        loop.Run._end_epoch = ended
+    else:
+        raise AssertionError(moment)
+
+
+def main() -> None:
+    if "pause" in job:
+        pause_at(job["pause"])
+    source = open_source(job["data"])
+    train, val = split(source, 0.2, 0)
+    torch.manual_seed(0)
+    model = create_model(
+        "swin_nano", num_classes=len(source.classes), drop_path=job.get("drop_path", 0.1), **TINY
+    )
+    recipe = Recipe(**{**RECIPE, **job.get("recipe", {})})
+    settings = Settings(
+        out=Path(job["out"]), show=False, cpu=True, **{"tensorboard": False, **job.get("settings", {})}
+    )
+    run = loop.Run(model, train, val, recipe, settings, (16, 16))
+    run.fit()
+    if "report" in job and run.accelerator.is_main_process:
+        kinds = sorted({type(p).__name__ for p in run.model.parameters()})
+        Path(job["report"]).write_text(json.dumps({"parameters": kinds}))
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+main()

@@ -1,0 +1,111 @@
+"""A run killed with SIGKILL at any moment goes on to the very same numbers."""
+
+import csv
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from vitrail.training import checkpoint
+
+SETTINGS = {"checkpoint_every": 3, "workers": 0}
+MOMENTS = (
+    "step 2",  # before the first checkpoint
+    "step 5",  # in the middle of an epoch, after a checkpoint in its middle
+    "writing 2",  # the checkpoint is half on the disk
+    "renaming 3",  # the checkpoint is on the disk, under its temporary name
+    "epoch 2",  # logs and weights of the epoch are written, its checkpoint is not
+)
+STEPS = 12  # 64 training pictures, 16 a batch, 3 epochs
+
+
+@pytest.fixture(scope="module")
+def whole(launch, tiny_zip, tmp_path_factory) -> Path:
+    """A run that nobody disturbed."""
+    out = tmp_path_factory.mktemp("whole")
+    finish(launch, out=str(out), data=str(tiny_zip), settings=SETTINGS)
+    assert len(rows(out / "steps.csv")) == STEPS
+    return out
+
+
+def finish(launch, **job) -> None:
+    process = launch(**job)
+    process.join(120)
+    assert process.exitcode == 0
+
+
+def kill_at(launch, moment: str, marker: Path, **job) -> None:
+    process = launch(pause=moment, marker=str(marker), **job)
+    deadline = time.monotonic() + 120
+    while not marker.exists():
+        assert process.is_alive() and time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join(30)
+    assert process.exitcode == -signal.SIGKILL
+
+
+def rows(path: Path, *without: str) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return [{k: v for k, v in row.items() if k not in without} for row in csv.DictReader(file)]
+
+
+def content(path: Path) -> tuple[dict[str, str], dict[str, bytes]]:
+    """Metadata and tensors; their order in a file is not fixed."""
+    with safe_open(path, framework="np") as file:
+        return file.metadata(), {n: file.get_tensor(n).tobytes() for n in file.keys()}  # noqa: SIM118
+
+
+def same(one: Path, other: Path) -> None:
+    """Weights, averages, moments, logs and shipped files are equal, bit for bit."""
+    names = [path.name for path in checkpoint.found(one)]
+    assert names == [path.name for path in checkpoint.found(other)]
+    assert names[-1] == f"step-{STEPS:08d}.safetensors"
+    for name in names:
+        ours = load_file(checkpoint.folder_of(one) / name)
+        theirs = load_file(checkpoint.folder_of(other) / name)
+        assert ours.keys() == theirs.keys()
+        for key in ours:
+            assert torch.equal(ours[key], theirs[key]), f"{name}: {key}"
+    for name in ("best.safetensors", "last.safetensors"):
+        assert content(one / name) == content(other / name)
+    assert rows(one / "steps.csv") == rows(other / "steps.csv")
+    timing = ("images_per_s", "seconds")
+    assert rows(one / "epochs.csv", *timing) == rows(other / "epochs.csv", *timing)
+    assert not list(other.rglob("*.part*")), "a resumed run leaves no litter of the killed one"
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_at_a_moment(moment, whole, launch, tiny_zip, tmp_path) -> None:
+    job = {"out": str(tmp_path / "out"), "data": str(tiny_zip)}
+    kill_at(launch, moment, tmp_path / "marker", settings=SETTINGS, **job)
+    finish(launch, settings={**SETTINGS, "resume": True}, **job)
+    same(whole, tmp_path / "out")
+
+
+def test_killed_again_and_again(whole, launch, tiny_zip, tmp_path) -> None:
+    """Wherever the clock happens to strike, and with batches prepared by another process."""
+    job = {"out": str(tmp_path / "out"), "data": str(tiny_zip)}
+    settings = {**SETTINGS, "resume": True, "workers": 1}
+    for delay in (1.0, 1.5, 2.0):
+        process = launch(settings=settings, **job)
+        process.join(delay)
+        if process.is_alive():
+            os.kill(process.pid, signal.SIGKILL)
+        process.join(2)  # not longer: its own worker keeps the pipe open for a few seconds
+    finish(launch, settings=settings, **job)
+    same(whole, tmp_path / "out")
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over(whole, launch, tiny_zip, tmp_path) -> None:
+    job = {"out": str(tmp_path / "out"), "data": str(tiny_zip)}
+    kill_at(launch, "step 10", tmp_path / "marker", settings=SETTINGS, **job)
+    newest = checkpoint.found(tmp_path / "out")[-1]
+    os.truncate(newest, newest.stat().st_size - 100)
+    finish(launch, settings={**SETTINGS, "resume": True}, **job)
+    same(whole, tmp_path / "out")
