@@ -24,6 +24,17 @@ def test_from_a_file(model: Swin, picture: Image.Image, tmp_path: Path) -> None:
     assert "photo.jpg" in report.html
 
 
+def test_a_shared_report_does_not_tell_of_this_machines_folders(
+    model: Swin, picture: Image.Image, tmp_path: Path
+) -> None:
+    photo, weights = tmp_path / "photo.png", tmp_path / "w.safetensors"
+    picture.save(photo)
+    weights.touch()
+    report = explore(model, photo, size=16, source=str(weights))
+    assert report.trace.model.weights == "w.safetensors"
+    assert str(tmp_path) not in report.html
+
+
 def test_the_answer_is_the_models(model: Swin, picture: Image.Image) -> None:
     report = explore(model, picture, size=32)
     from vitrail.explorer.photo import prepare

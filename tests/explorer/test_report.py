@@ -79,6 +79,7 @@ def test_nothing_points_outside(report: Report) -> None:
 def test_names_and_labels_are_text(report: Report, model: Swin, picture: Image.Image) -> None:
     page = Page(report.html)
     assert page.manifest["photo"]["name"] == HOSTILE
+    assert not set("<>&") & set(page.texts["script manifest"])
     assert HOSTILE in page.texts["title"]
     assert not any("onerror" in attributes for _, attributes in page.tags)
     model.preprocessing = replace(model.preprocessing, classes=(HOSTILE, "b", "c", "d", "e"))

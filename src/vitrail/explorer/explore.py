@@ -57,7 +57,7 @@ def explore(
     trace = capture(
         model,
         prepared.input.to(parameter.device, parameter.dtype),
-        weights=source or "the model as given",
+        weights=_source(source),
         transform=(*notes, *prepared.steps),
     )
     return build(trace, prepared, plain(name), _versions())
@@ -91,6 +91,13 @@ def _patterns(model: Backbone, size: Size) -> list[tuple[Window, Size]]:
         patterns = [getattr(module, "pattern", None) for module in part.modules()]
         found += [(p, spatial) for p in patterns if isinstance(p, Window)]
     return found
+
+
+def _source(source: str | None) -> str:
+    """A report is for sharing: it names a file of weights, not the folders of this machine."""
+    if source is None:
+        return "the model as given"
+    return Path(source).name if Path(source).exists() else source
 
 
 def plain(text: str) -> str:

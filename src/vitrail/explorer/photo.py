@@ -21,7 +21,7 @@ from vitrail.shapes import Size
 
 # Input size of a report where the user gives none: the size a model's weights were made for, but
 # for models of small images a larger one, at which the photo can still be recognised by eye.
-SIZES: dict[str, Size] = {}
+SIZES: dict[str, Size] = {"swin_nano": (64, 64)}
 SHOWN = 800  # longest side of the picture in the report, in pixels
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 LARGEST = 2048  # longest side of an input: beyond it a report would be too large to open

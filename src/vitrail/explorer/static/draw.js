@@ -140,7 +140,7 @@ class Picture {
       return [x * this.unit[1], y * this.unit[0], this.unit[1], this.unit[0]];
     });
     for (const box of boxes) context.rect(...box);
-    context.fillStyle = "rgb(12 10 18 / .36)";
+    context.fillStyle = "rgb(12 10 18 / .3)";
     context.fill("evenodd");
     context.restore();
     boxes.forEach((box, key) => {
