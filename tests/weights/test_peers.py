@@ -1,0 +1,239 @@
+"""What `from_model` reads off live peers; that outputs agree is tests/parity's business."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import vitrail
+from vitrail.errors import UsageError
+from vitrail.weights import from_model
+
+timm = pytest.importorskip("timm")
+torchvision = pytest.importorskip("torchvision")
+transformers = pytest.importorskip("transformers")
+
+NUMBERS = {"depths": (2, 2), "num_heads": (3, 6), "embed_dim": 24}
+
+
+def from_timm(draw, **fields):
+    built = {"img_size": 56, "num_classes": 5, "drop_path_rate": 0.1, **NUMBERS, **fields}
+    return draw(timm.models.swin_transformer.SwinTransformer(**built)).eval()
+
+
+def from_timm_v2(draw, **fields):
+    built = {"img_size": 64, "window_size": 8, "num_classes": 5, **NUMBERS, **fields}
+    return draw(timm.models.swin_transformer_v2.SwinTransformerV2(**built)).eval()
+
+
+def from_torchvision(draw, **fields):
+    built = {"patch_size": [4, 4], "window_size": [7, 7], "num_classes": 5, **fields}
+    numbers = {"embed_dim": 24, "depths": [2, 2], "num_heads": [3, 6]}
+    return draw(torchvision.models.SwinTransformer(**built, **numbers)).eval()
+
+
+def same(ours, peer, size, feature_maps=False):
+    x = torch.randn(2, ours.config.in_channels, *size)
+    with torch.inference_mode():
+        theirs, mine = copy.deepcopy(peer)(x), ours(x)
+    theirs = theirs if torch.is_tensor(theirs) or isinstance(theirs, list) else theirs[0]
+    for a, b in zip(mine if feature_maps else [mine], theirs if feature_maps else [theirs],
+                    strict=True):  # fmt: skip
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_timm(draw):
+    peer = from_timm(draw, proj_drop_rate=0.2, attn_drop_rate=0.3, in_chans=1)
+    peer.pretrained_cfg = {"mean": (0.5,), "std": (0.25,), "crop_pct": 0.8,
+                           "interpolation": "bilinear"}  # fmt: skip
+    ours = vitrail.from_model(peer)
+    config = ours.config
+    assert (config.in_channels, config.num_classes, config.window) == (1, 5, (7, 7))
+    assert (config.drop, config.attn_drop) == (0.2, 0.3)
+    assert config.drop_path == pytest.approx(0.1)
+    assert (config.padding, config.mask_value, config.shift_rule) == ("visible", -100.0, "axis")
+    wanted = ours.preprocessing
+    assert (wanted.size, wanted.mean, wanted.std) == ((56, 56), (0.5,), (0.25,))
+    assert (wanted.crop, wanted.interpolation, wanted.trained) == (0.8, "bilinear", True)
+    same(ours, peer, (56, 56))
+
+
+@pytest.mark.parametrize("fields", [{"num_classes": 0}, {"global_pool": ""}, {"mlp_ratio": 2.0},
+                                    {"qkv_bias": False}, {"window_size": (7, 14)}])  # fmt: skip
+def test_timm_s_variants(draw, fields):
+    peer = from_timm(draw, **fields)
+    same(from_model(peer), peer, (56, 56))
+
+
+@pytest.mark.parametrize("size", [(56, 56), (112, 168)])
+@pytest.mark.parametrize("fields", [{"dynamic_img_size": True}, {"always_partition": True,
+                                    "dynamic_img_size": True}])  # fmt: skip
+def test_timm_at_other_sizes_shifts_as_it_was_built(draw, fields, size):
+    peer = from_timm(draw, **fields)
+    ours = from_model(peer)
+    rule = "always" if "always_partition" in fields else ("always", "never")
+    assert ours.config.shift_rule == rule
+    same(ours, peer, size)
+
+
+def test_timm_s_features_only(draw):
+    peer = timm.create_model("swin_tiny_patch4_window7_224", features_only=True, img_size=56,
+                             out_indices=(0, 2), depths=(2, 1, 1, 1), embed_dim=24)  # fmt: skip
+    draw(peer).eval()
+    ours = from_model(peer)
+    assert ours.out_indices == (0, 2)
+    same(ours, peer, (56, 56), feature_maps=True)
+
+
+def test_timm_s_rolled_padding_is_warned_of(draw):
+    peer = from_timm(draw, img_size=60)
+    with pytest.warns(UserWarning, match=r"timm rolls a map of \(15, 15\) tokens before padding"):
+        from_model(peer)
+
+
+def test_timm_v2_keeps_the_window_of_pre_training(draw):
+    peer = from_timm_v2(draw, pretrained_window_sizes=(6, 0))
+    ours = from_model(peer)
+    assert ours.config.normalisers == ((6, 6), (8, 8))
+    same(ours, peer, (64, 64))
+
+
+def test_torchvision(draw):
+    peer = from_torchvision(draw, dropout=0.1, attention_dropout=0.2, stochastic_depth_prob=0.3)
+    config = from_model(peer).config
+    assert (config.drop, config.attn_drop, config.drop_path) == (0.1, 0.2, 0.3)
+    assert (config.patch_fit, config.shift_rule, config.window) == ("floor", "axis", (7, 7))
+    for size in ((61, 83), (20, 90)):
+        same(from_model(peer), peer, size)
+
+
+def test_torchvision_s_unequal_sides(draw):
+    peer = from_torchvision(draw, window_size=[3, 7])
+    assert from_model(peer).config.window == (3, 7)
+    same(from_model(peer), peer, (61, 83))
+
+
+def test_a_catalog_model_is_named():
+    peer = torchvision.models.swin_t()
+    ours = from_model(peer)
+    assert ours.name == "swin_tiny"
+    assert ours.preprocessing.size == (224, 224)
+
+
+def huggingface(draw, name, **fields):
+    config_class = transformers.Swinv2Config if "v2" in name else transformers.SwinConfig
+    config = config_class(image_size=64, window_size=8, num_labels=5, **NUMBERS | fields)
+    return draw(getattr(transformers, name)(config)).eval()
+
+
+@pytest.mark.parametrize("name", ["SwinForImageClassification", "Swinv2ForImageClassification"])
+def test_transformers_classifiers(draw, name):
+    peer = huggingface(draw, name, hidden_dropout_prob=0.1, drop_path_rate=0.2,
+                       id2label={0: "cat", 1: "dog", 2: "car", 3: "cup", 4: "sea"})  # fmt: skip
+    ours = from_model(peer)
+    assert (ours.config.drop, ours.config.drop_path) == (0.1, 0.2)
+    assert ours.preprocessing.classes == ("cat", "dog", "car", "cup", "sea")
+    assert ours.preprocessing.size == (64, 64)
+    same(ours, peer, (70, 83))
+
+
+@pytest.mark.parametrize("name", ["SwinModel", "Swinv2Model"])
+def test_transformers_bare_models(draw, name):
+    peer = huggingface(draw, name)
+    ours = from_model(peer)
+    assert ours.num_classes == 0
+    x = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        theirs = copy.deepcopy(peer)(x)
+        torch.testing.assert_close(ours(x), theirs.pooler_output, rtol=1e-3, atol=1e-4)
+        tokens = ours.forward_features(x).flatten(1, 2)
+        torch.testing.assert_close(tokens, theirs.last_hidden_state, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["SwinBackbone", "Swinv2Backbone"])
+@pytest.mark.parametrize("size", [(64, 64), (90, 75)])
+def test_transformers_backbones(draw, name, size):
+    peer = huggingface(draw, name, out_features=["stage1", "stage2"])
+    ours = from_model(peer)
+    assert ours.out_indices == (0, 1)
+    x = torch.randn(1, 3, *size)
+    with torch.inference_mode():
+        theirs = copy.deepcopy(peer)(x).feature_maps
+    for a, b in zip(ours(x), theirs, strict=True):
+        torch.testing.assert_close(a.movedim(-1, 1), b, rtol=1e-3, atol=1e-4)
+
+
+def test_transformers_position_table_is_taken_over(draw):
+    peer = huggingface(draw, "SwinForImageClassification", use_absolute_embeddings=True)
+    ours = from_model(peer)
+    assert ours.config.absolute_position == (16, 16)
+    same(ours, peer, (64, 64))
+
+
+def test_the_peer_is_not_changed_and_shares_nothing(draw):
+    peer = from_timm(draw)
+    before = {key: value.clone() for key, value in peer.state_dict().items()}
+    ours = from_model(peer)
+    with torch.no_grad():
+        for parameter in ours.parameters():
+            parameter.zero_()
+    assert all(torch.equal(before[key], value) for key, value in peer.state_dict().items())
+
+
+def test_type_and_mode_are_the_peer_s(draw):
+    assert from_model(from_timm(draw).double()).head.weight.dtype == torch.float64
+    assert from_model(from_timm(draw).train()).training
+    assert not from_model(from_timm(draw)).training
+
+
+def test_wrappers_are_looked_through(draw):
+    peer = from_timm(draw)
+    assert from_model(nn.DataParallel(peer)).config == from_model(peer).config
+    assert from_model(torch.compile(peer)).config == from_model(peer).config
+
+
+# --- what is refused ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("build", [lambda: nn.Linear(2, 2), lambda: torchvision.models.resnet18()])
+def test_another_module_is_refused(build):
+    with pytest.raises(UsageError, match="a module of torch") as error:
+        from_model(build())
+    assert "timm.SwinTransformer" in error.value.allowed
+    assert "create_model" in error.value.fix
+
+
+def test_another_family_s_features_are_refused():
+    peer = timm.create_model("resnet18", features_only=True)
+    with pytest.raises(UsageError, match="FeatureListNet") as error:
+        from_model(peer)
+    assert "create_model" in error.value.fix
+
+
+def test_other_pooling_is_refused(draw):
+    with pytest.raises(UsageError, match="global_pool='max'") as error:
+        from_model(from_timm(draw, global_pool="max"))
+    assert "global_pool='avg'" in error.value.fix
+
+
+def test_other_activations_are_refused(draw):
+    with pytest.raises(UsageError, match="ReLU activations") as error:
+        from_model(from_timm_v2(draw, act_layer="relu"))
+    assert "GELU" in error.value.allowed
+    with pytest.raises(UsageError, match="hidden_act='relu'") as error:
+        from_model(huggingface(draw, "SwinModel", hidden_act="relu"))
+    assert "use the model" in error.value.fix
+
+
+def test_norms_with_several_eps_are_refused(draw):
+    with pytest.raises(UsageError, match="several values of norm_eps") as error:
+        from_model(huggingface(draw, "SwinModel", layer_norm_eps=1e-6))
+    assert "one value" in error.value.fix
+
+
+def test_a_stem_among_the_features_is_refused(draw):
+    peer = huggingface(draw, "SwinBackbone", out_features=["stem", "stage1"])
+    with pytest.raises(UsageError, match="'stem'") as error:
+        from_model(peer)
+    assert "model.embed" in error.value.fix
