@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vitrail.attention.problem import Problem, Region
+from vitrail.ops.windows import copy_as
 
 
 def why_not(problem: Problem) -> str | None:
@@ -34,7 +35,7 @@ def attend(
 ) -> Float[Tensor, "batch windows heads queries head_dim"]:
     """Return what ``reference.attend`` returns, by the kernel that torch picks."""
     batch, windows = q.shape[:2]
-    mask = None if bias is None else bias.to(q.dtype)[None, None]
+    mask = None if bias is None else bias.to(q.dtype)[None]
     if region is not None:
         q_region, k_region = region
         hidden = (q_region[..., :, None] != k_region[..., None, :])[:, :, None]
@@ -45,9 +46,9 @@ def attend(
             if mask_value == -math.inf
             else zeros + hidden.to(q.dtype) * mask_value
         )
-    if mask is not None:
-        # The fused kernels want four axes: windows go to the batch.
-        mask = mask.expand(batch, windows, -1, -1, -1).flatten(0, 1)
+        mask = mask.expand(batch, windows, -1, -1, -1)
+        mask = copy_as(mask, (batch * windows, *mask.shape[2:]))
+    # The fused kernels want four axes: windows go to the batch.
     out = F.scaled_dot_product_attention(
         q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), mask, dropout_p=dropout, scale=scale
     )
