@@ -128,17 +128,10 @@ class TorchvisionSource:
         """Opens the data set, downloading it first when that is allowed."""
         self._name = name
         self._set = _torchvision_set(name, train=train, root=root, download=download)
-        labels = next(
-            (
-                v
-                for k in ("targets", "labels", "_labels")
-                if (v := getattr(self._set, k, None)) is not None
-            ),
-            None,
-        )
-        if labels is None:
-            labels = [self._set[i][1] for i in range(len(self._set))]
-        self.labels = np.asarray([int(label) for label in labels], dtype=np.int64)
+        try:
+            self.labels = np.asarray([int(label) for label in self._labels()], dtype=np.int64)
+        except (TypeError, ValueError):
+            raise self._other_task("labels that are no class numbers") from None
         names = getattr(self._set, "classes", None)
         self.classes = tuple(map(str, names or range(int(self.labels.max()) + 1)))
 
@@ -153,12 +146,22 @@ class TorchvisionSource:
         except (OSError, ValueError, SyntaxError) as error:
             raise _unreadable(self.name(index), error) from None
         if not isinstance(image, Image.Image):
-            raise UsageError(
-                given=f"data set {self._name!r}, which gives {type(image).__name__}",
-                allowed="a torchvision data set of pictures",
-                fix="use an image classification set such as torchvision:CIFAR10",
-            )
+            raise self._other_task(type(image).__name__)
         return image.convert("RGB")
+
+    def _labels(self) -> Sequence[Any]:
+        for field in ("targets", "labels", "_labels"):
+            labels = getattr(self._set, field, None)
+            if labels is not None:
+                return labels
+        return [self._set[i][1] for i in range(len(self._set))]
+
+    def _other_task(self, what: str) -> UsageError:
+        return UsageError(
+            given=f"data set torchvision:{self._name}, which gives {what}",
+            allowed="a torchvision data set of pictures and class numbers",
+            fix="use an image classification set such as torchvision:CIFAR10",
+        )
 
 
 def open_source(
@@ -190,15 +193,25 @@ def open_source(
     if len(paths) == 1 and paths[0].is_dir():
         return FolderSource(paths[0])
     for path in paths:
-        if not zipfile.is_zipfile(path):
-            raise UsageError(
-                given=f"{str(path)!r}, which is neither a folder nor a zip"
-                if not path.is_dir()
-                else f"{str(path)!r}, a folder among several data paths",
-                allowed="one folder of class folders, zips of class folders, or torchvision:NAME",
-                fix=_FIX_LAYOUT,
-            )
+        _check_zip(path)
     return ZipSource(paths)
+
+
+def _check_zip(path: Path) -> None:
+    if zipfile.is_zipfile(path):
+        return
+    if path.suffix.lower() == ".zip" and path.is_file():
+        raise UsageError(
+            given=f"{str(path)!r}, a zip that is damaged or truncated",
+            allowed="a whole zip of class folders",
+            fix="copy or download it again",
+        )
+    what = "a folder among several data paths" if path.is_dir() else "neither a folder nor a zip"
+    raise UsageError(
+        given=f"{str(path)!r}, which is {what}",
+        allowed="one folder of class folders, zips of class folders, or torchvision:NAME",
+        fix=_FIX_LAYOUT,
+    )
 
 
 def _expand(item: str) -> list[Path]:
@@ -290,7 +303,7 @@ def _torchvision_set(name: str, *, train: bool, root: Path, download: bool) -> A
             fix="pip install 'vitrail[train]'",
         ) from None
     kind = getattr(datasets, name, None)
-    if not (name[:1].isupper() and isinstance(kind, type)):
+    if not (name[:1].isupper() and callable(kind)):
         raise UsageError(
             given=f"data set torchvision:{name}",
             allowed="the name of an image classification set in torchvision.datasets",
@@ -316,7 +329,8 @@ def _torchvision_set(name: str, *, train: bool, root: Path, download: bool) -> A
 def _nearest(name: str, names: Sequence[str]) -> list[str]:
     import difflib
 
-    return difflib.get_close_matches(name, names, n=3, cutoff=0.0)
+    sets = {known.lower(): known for known in names if known[0].isupper()}
+    return [sets[k] for k in difflib.get_close_matches(name.lower(), sets, n=3, cutoff=0.0)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,140 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torchvision.transforms import v2
+
+from vitrail.data.dataset import Part, Pictures, Skipped, split
+from vitrail.data.sources import open_source
+from vitrail.errors import UsageError
+from vitrail.training.evaluation import evaluate
+
+TRANSFORM = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.ToPureTensor()])
+
+
+class Colour(nn.Module):
+    """Knows the four colours of the tiny data set; ``twist`` makes it wrong on some."""
+
+    def __init__(self, twist: float = 0.0) -> None:
+        super().__init__()
+        means = torch.tensor([[40, 40, 200], [40, 200, 40], [200, 40, 40], [230, 230, 230]]) / 255
+        self.means = nn.Parameter(means)
+        self.twist = twist
+
+    def forward(self, x):
+        assert not self.training
+        seen = x.mean((2, 3))
+        noise = torch.sin(1e4 * x[:, 0, 0, 0])[:, None] * torch.tensor([1.0, -1.0, 0.5, 0.0])
+        return -10 * (seen[:, None] - self.means).square().sum(-1) + self.twist * noise
+
+
+@pytest.fixture
+def part(tiny_zip) -> Part:
+    return split(open_source(tiny_zip), 0.0, 0)[0]
+
+
+def test_a_perfect_model(part) -> None:
+    model = Colour().train()
+    scores = evaluate(model, Pictures(part, TRANSFORM), classes=4, batch_size=32)
+    assert (scores.count, scores.top1, scores.top5, scores.skipped) == (80, 1.0, 1.0, 0)
+    assert scores.confusion.tolist() == (20 * np.eye(4, dtype=int)).tolist()
+    assert scores.per_class.tolist() == [1.0] * 4
+    assert model.training, "left as it was"
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 32, 500])
+def test_equals_the_plain_computation(part, batch_size) -> None:
+    """For any size of batch, the last one being another."""
+    pictures = Pictures(part, TRANSFORM)
+    model = Colour(twist=8.0).eval()
+    images = torch.stack([pictures[n, 0][0] for n in range(80)])
+    labels = torch.from_numpy(part.labels)
+    logits = model(images).detach()
+    scores = evaluate(model, pictures, classes=4, batch_size=batch_size)
+    assert scores.loss == pytest.approx(nn.functional.cross_entropy(logits, labels).item())
+    assert scores.top1 == pytest.approx((logits.argmax(1) == labels).float().mean().item())
+    assert 0.1 < scores.top1 < 0.9
+    assert scores.confusion.sum() == scores.count == 80
+    for kind in range(4):
+        found = (logits.argmax(1)[labels == kind] == kind).float().mean().item()
+        assert scores.per_class[kind] == pytest.approx(found)
+    assert scores.confusion[1, 2] == ((labels == 1) & (logits.argmax(1) == 2)).sum()
+
+
+def test_top_five() -> None:
+    class Fixed(nn.Module):
+        def forward(self, x):
+            return torch.arange(10.0).expand(len(x), 10)  # 9, 8, 7, 6, 5 are the first five
+
+    class Numbers:
+        classes = tuple(map(str, range(10)))
+        labels = np.arange(10)
+
+        def name(self, index: int) -> str:
+            return str(index)
+
+        def image(self, index: int):
+            return torch.zeros(3, 2, 2)
+
+    pictures = Pictures(Part(Numbers(), np.arange(10)), lambda image: image)
+    scores = evaluate(Fixed(), pictures, classes=10)
+    assert (scores.top1, scores.top5) == (0.1, 0.5)
+
+
+def test_shares_of_processes_cover_everything_once(part, monkeypatch) -> None:
+    """Each process makes as many passes; what fills up the last ones is not counted."""
+    sums: list[torch.Tensor] = []
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda t: sums.append(t.clone()))
+    passes: list[int] = []
+
+    class Counting(Colour):
+        def forward(self, x):
+            passes[-1] += 1
+            return super().forward(x)
+
+    for rank in range(3):
+        passes.append(0)
+        evaluate(
+            Counting(),
+            Pictures(part, TRANSFORM),
+            classes=4,
+            batch_size=9,
+            rank=rank,
+            processes=3,
+        )
+    assert passes == [3, 3, 3]
+    confusion = torch.stack(sums).sum(0)[3:].view(4, 4)
+    assert confusion.tolist() == (20 * torch.eye(4)).tolist()
+
+
+class Broken:
+    def __init__(self, source, bad) -> None:
+        self.source, self.bad = source, bad
+        self.classes, self.labels, self.name = source.classes, source.labels, source.name
+
+    def image(self, index: int):
+        if index in self.bad:
+            raise UsageError(f"{self.name(index)!r}, damaged", "a picture", "leave it out")
+        return self.source.image(index)
+
+
+def test_unreadable_pictures_are_left_out(part) -> None:
+    pictures = Pictures(Part(Broken(part.source, {0, 1, 2, 30}), part.indices), TRANSFORM)
+    skipped = Skipped(10)
+    # With batches of three, the first one has nothing to measure.
+    scores = evaluate(Colour(), pictures, classes=4, batch_size=3, skipped=skipped)
+    assert (scores.count, scores.skipped, scores.top1) == (76, 4, 1.0)
+    assert len(skipped.reasons) == 4
+    with pytest.raises(UsageError, match=r"1 unreadable.*damaged[\s\S]*at most 0[\s\S]*--max-bad"):
+        evaluate(Colour(), pictures, classes=4)
+
+
+def test_a_share_without_a_readable_picture(part) -> None:
+    pictures = Pictures(Part(Broken(part.source, set(range(80))), part.indices), TRANSFORM)
+    with pytest.raises(UsageError, match=r"none can be read[\s\S]*check the data"):
+        evaluate(Colour(), pictures, classes=4, skipped=Skipped(100), processes=2)
+
+
+def test_no_pictures(part) -> None:
+    with pytest.raises(UsageError, match=r"0 images[\s\S]*check the data path"):
+        evaluate(Colour(), Pictures(Part(part.source, part.indices[:0]), TRANSFORM), classes=4)
