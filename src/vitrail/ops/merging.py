@@ -11,7 +11,7 @@ from vitrail.ops.windows import copy_as, pad, padded_lengths
 
 def merge(
     x: Shaped[Tensor, "batch *spatial channels"], factor: Sequence[int]
-) -> Shaped[Tensor, "batch *merged neighbours*channels"]:
+) -> Shaped[Tensor, "batch *merged joined"]:
     """Concatenate the channels of each block of ``factor`` neighbours.
 
     Neighbours follow one another with the first spatial axis fastest: (0, 0), (1, 0), (0, 1),
