@@ -1,5 +1,6 @@
 """Small models with random weights, and the peers they are compared with."""
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +13,11 @@ from torch import nn
 from vitrail.models import Backbone, Swin, SwinConfig, SwinV2, SwinV2Config
 
 NUMBERS: dict[str, Any] = {"dim": 24, "depths": (2, 2), "num_heads": (3, 6), "num_classes": 5}
+VIDEO: dict[str, Any] = {"patch": (2, 4, 4), "merge": (1, 2, 2), "window": (2, 7, 7)}
 MODELS: dict[str, Callable[..., Backbone]] = {
     "swin": lambda **f: Swin(SwinConfig(**NUMBERS | f)),
     "swin_v2": lambda **f: SwinV2(SwinV2Config(**NUMBERS | f)),
-    "video": lambda **f: Swin(
-        SwinConfig(**NUMBERS | {"patch": (2, 4, 4), "merge": (1, 2, 2), "window": (2, 7, 7)} | f)
-    ),
+    "video": lambda **f: Swin(SwinConfig(**NUMBERS | VIDEO | f)),
 }
 
 
@@ -37,10 +37,11 @@ def draw() -> Callable[..., nn.Module]:
 
 @pytest.fixture
 def build() -> Callable[..., Backbone]:
-    """Build a small model of a kind, with random weights, in evaluation mode."""
+    """Build a small model of a kind, with random weights that no other has, for evaluation."""
+    seeds = itertools.count(1)
 
     def make(kind: str = "swin", **fields: Any) -> Backbone:
-        model = fill(MODELS[kind](**fields)).eval()
+        model = fill(MODELS[kind](**fields), next(seeds)).eval()
         assert isinstance(model, Backbone)
         return model
 

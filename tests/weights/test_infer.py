@@ -56,12 +56,14 @@ def test_buffers_tell_swin_v2_s_window(build, name, window):
     model = build("swin_v2", window=window)
     config = infer_config(reading_of(model, name))
     assert same_structure(config, model.config)
+    assert isinstance(config, SwinV2Config)
     assert config.pretrained_window is None
 
 
 def test_buffers_tell_the_window_of_pre_training(build):
     model = build("swin_v2", window=((16, 16), (8, 8)), pretrained_window=((12, 12), (6, 6)))
     config = infer_config(reading_of(model, "official"))
+    assert isinstance(config, SwinV2Config)
     assert config.windows == ((16, 16), (8, 8))
     assert config.pretrained_window == ((12, 12), (6, 6))
 
