@@ -14,8 +14,9 @@ from typing import ClassVar
 from torch import nn
 
 from vitrail.layers import Mlp, PatchMerging, PreNormBlock, WindowAttention
-from vitrail.models.backbone import Backbone, Stage, mask_value
+from vitrail.models.backbone import Backbone, mask_value
 from vitrail.models.config import SwinConfig
+from vitrail.models.stage import Stage
 from vitrail.patterns import Window
 
 

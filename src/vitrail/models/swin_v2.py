@@ -11,8 +11,9 @@ from typing import ClassVar
 from torch import nn
 
 from vitrail.layers import CosineWindowAttention, Mlp, PostNormBlock, PostNormPatchMerging
-from vitrail.models.backbone import Backbone, Stage, mask_value
+from vitrail.models.backbone import Backbone, mask_value
 from vitrail.models.config import Sizes, SwinConfig
+from vitrail.models.stage import Stage
 from vitrail.models.swin import window_of
 from vitrail.shapes import Size
 
