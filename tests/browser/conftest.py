@@ -18,6 +18,7 @@ from vitrail.shapes import Size
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="pip install 'vitrail[dev]'")
 
+PATIENCE = 60_000  # ms; a loaded machine is slow, not wrong
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SWITCHES = (
     "--no-sandbox", "--disable-gpu", "--disable-background-networking",
@@ -65,6 +66,7 @@ def open_page(browser: Any) -> Iterator[Callable[..., Opened]]:
     def open_page(path: Path, *, fragment: str = "", **options: Any) -> Opened:
         options = {"viewport": {"width": 1280, "height": 900}, **options}
         context = browser.new_context(offline=True, **options)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         opened = Opened(context.new_page())
         opened.page.on("console", lambda said: opened.console.append(said.text))
@@ -72,7 +74,7 @@ def open_page(browser: Any) -> Iterator[Callable[..., Opened]]:
         opened.page.on("dialog", lambda dialog: opened.console.append(f"dialog {dialog.message}"))
         opened.page.on("request", lambda request: opened.requests.append(request.url))
         opened.page.goto(path.as_uri() + fragment)
-        opened.page.wait_for_selector("html[data-ready=true]", timeout=20_000)
+        opened.page.wait_for_selector("html[data-ready=true]", timeout=PATIENCE)
         return opened
 
     yield open_page

@@ -20,7 +20,7 @@ SIZES = [(32, 48), (27, 43), (2, 2)]
 
 def until(page: Any, condition: str) -> None:
     """Wait; Playwright's own wait would evaluate text inside the page, which its policy forbids."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not page.evaluate(condition):
         assert time.monotonic() < end, condition
         page.wait_for_timeout(20)
@@ -342,11 +342,21 @@ def test_the_steps_tell_the_story_of_this_model(saved, open_page) -> None:
     assert "27 × 43 pixels" in said[0]
     assert "14 × 22 = 308 tokens" in said[1]
     assert f"{report.trace.blocks[0].pattern.pairs((14, 22)):,}" in said[2]
+    assert "around it" not in said[1]
     assert "2 × 2 tokens" in said[3]
     assert "14 × 22 become 7 × 11" in said[5]
     label, _ = report.top(1)[0]
     assert label in said[6]
     assert page.locator("#steps [aria-current=step]").count() == 1
+
+
+def test_overlapping_patches_are_told(saved, open_page, small_model) -> None:
+    model = type(small_model)(replace(small_model.config, patch_overlap=(1, 1)), name="m")
+    path, _ = saved(model=model)
+    page = open_page(path).page
+    page.locator("#steps button").nth(1).click()
+    until(page, "state.step === 1")
+    assert "and of the 1 pixel around it" in page.locator("#step-text").text_content()
 
 
 def test_nothing_moves_under_reduced_motion(saved, open_page) -> None:
@@ -372,6 +382,6 @@ def test_the_notebooks_frame_works_too(saved, open_page, tmp_path: Path) -> None
     )
     opened = open_page(host)
     frame = opened.page.frame_locator("iframe")
-    frame.locator("html[data-ready=true]").wait_for(timeout=20_000)
+    frame.locator("html[data-ready=true]").wait_for()
     assert frame.locator("#facts dd").count() > 5
     assert opened.console == []

@@ -256,6 +256,14 @@ def test_facts_for_the_record() -> None:
     assert trace.model.transform == ("none",)
     assert trace.model.parameters == sum(p.numel() for p in model.parameters())
     assert not trace.model.trained
+    assert (trace.model.patch, trace.model.overlap) == ((2, 2), (0, 0))
+
+
+def test_patches_that_overlap_are_told() -> None:
+    model = Swin(replace(CONFIG, patch_overlap=(1, 2))).eval()
+    trace = capture(model, torch.randn(3, 16, 16))
+    assert (trace.model.patch, trace.model.overlap) == ((2, 2), (1, 2))
+    assert trace.blocks[0].spatial == (8, 8)
 
 
 def test_the_digest_sees_every_weight_and_not_the_type() -> None:

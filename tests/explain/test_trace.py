@@ -81,7 +81,7 @@ def test_a_head_that_is_not_there(head: int, fix: str) -> None:
 
 def test_the_best_classes_come_first() -> None:
     facts = ModelFacts(
-        name="m", weights="w", trained=False, sha256="", parameters=1, patch=(4, 4)
+        name="m", weights="w", trained=False, sha256="", parameters=1, patch=(4, 4), overlap=(0, 0)
     )  # fmt: skip
     trace = Trace(
         model=facts, spatial=(8, 8), blocks=(), merges=(), logits=torch.tensor([0.0, 2.0, 1.0])

@@ -43,3 +43,30 @@ def test_lightness_rises(vision: str) -> None:
     lightness = 116 * np.cbrt(luminance) - 16
     assert (np.diff(lightness) > 0).all(), vision
     assert lightness[-1] - lightness[0] > 60
+
+
+def scheme(dark: bool) -> dict[str, str]:
+    text = (resources.files("vitrail.explorer") / "static" / "report.css").read_text("utf-8")
+    light, _, rest = text.partition("@media (prefers-color-scheme: dark)")
+    block = rest if dark else light
+    return dict(re.findall(r"--([\w-]+): (#\w{6})", block.split("}", 1)[0]))
+
+
+def contrast(first: str, second: str) -> float:
+    levels = []
+    for colour in (first, second):
+        parts = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        levels.append(float(linear @ [0.2126, 0.7152, 0.0722]) + 0.05)
+    return max(levels) / min(levels)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_text_stands_out(dark: bool) -> None:
+    """As WCAG 2 asks of text: at least 4.5 to 1."""
+    colours = scheme(dark)
+    for ink in ("ink", "soft", "w", "sw", "amber", "accent"):
+        for paper in ("card", "paper"):
+            assert contrast(colours[ink], colours[paper]) >= 4.5, (ink, paper)
+    assert contrast(colours["on-accent"], colours["accent"]) >= 4.5
+    assert contrast(colours["ink"], colours["warn"]) >= 4.5

@@ -87,7 +87,7 @@ def test_a_model_that_is_not_for_photos(name: str, said: str, picture: Image.Ima
 
 def test_a_module_that_is_no_model_of_ours(picture: Image.Image) -> None:
     with pytest.raises(UsageError, match="from_model") as error:
-        explore(torch.nn.Linear(1, 1), picture)  # pyright: ignore[reportArgumentType]
+        explore(torch.nn.Linear(1, 1), picture)
     assert "Linear" in error.value.given
 
 

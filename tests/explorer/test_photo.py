@@ -1,7 +1,6 @@
 """The model gets what vitrail.transform gives it, and the page shows that part of the photo."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,10 +21,10 @@ def test_the_input_equals_the_models_own_transform(
     picture: Image.Image, size: Size, crop: float
 ) -> None:
     pytest.importorskip("torchvision", reason="pip install 'vitrail[train]'")
-    from vitrail import transform
+    from vitrail.data.transforms import eval_transform
 
     preprocessing = replace(PREPROCESSING, size=size, crop=crop)
-    expected = transform(SimpleNamespace(preprocessing=preprocessing))(picture)  # type: ignore
+    expected = eval_transform(preprocessing)(picture)
     prepared = prepare(picture, preprocessing, size)
     assert prepared.input.shape == (1, 3, *size)
     assert torch.allclose(prepared.input[0], expected, atol=1e-6)
@@ -33,12 +32,12 @@ def test_the_input_equals_the_models_own_transform(
 
 def test_bilinear_differs_from_the_transform_by_rounding_at_most(picture: Image.Image) -> None:
     pytest.importorskip("torchvision", reason="pip install 'vitrail[train]'")
-    from vitrail import transform
+    from vitrail.data.transforms import eval_transform
 
     preprocessing = replace(
         PREPROCESSING, interpolation="bilinear", mean=(0.0,) * 3, std=(1.0,) * 3
     )
-    expected = transform(SimpleNamespace(preprocessing=preprocessing))(picture)  # type: ignore
+    expected = eval_transform(preprocessing)(picture)
     difference = prepare(picture, preprocessing, (32, 32)).input[0] - expected
     assert difference.abs().max() <= 1.01 / 255
 

@@ -180,6 +180,11 @@ def _patch(model: Any) -> Size:
     return tuple(model.embed.patch)
 
 
+def _overlap(model: Any) -> Size:
+    kernel, patch = model.embed.proj.kernel_size, model.embed.patch
+    return tuple((k - p) // 2 for k, p in zip(kernel, patch, strict=True))
+
+
 def _one_image(image: Tensor, axes: int) -> Tensor:
     """Add the batch axis where it lacks."""
     if image.ndim == axes + 1:
@@ -201,5 +206,6 @@ def _facts(model: nn.Module, weights: str, patch: Size, transform: Sequence[str]
         sha256=digest(model),
         parameters=sum(p.numel() for p in model.parameters()),
         patch=patch,
+        overlap=_overlap(model),
         transform=tuple(transform),
     )

@@ -27,6 +27,7 @@ class ModelFacts:
         sha256: digest of the weights, see ``explain.digest``.
         parameters: how many numbers the model learns.
         patch: input samples per token of the first stage, per axis.
+        overlap: samples that a patch reaches into its neighbours, on each side along each axis.
         transform: how the photo became the model's input, one step a line.
     """
 
@@ -36,6 +37,7 @@ class ModelFacts:
     sha256: str
     parameters: int
     patch: Size
+    overlap: Size
     transform: tuple[str, ...] = ()
 
 

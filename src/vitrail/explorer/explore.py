@@ -23,7 +23,7 @@ from vitrail.shapes import Size
 
 
 def explore(
-    model: Backbone,
+    model: nn.Module,
     photo: str | os.PathLike[str] | Image.Image,
     *,
     size: int | Size | None = None,
@@ -33,7 +33,7 @@ def explore(
     """Run a model on a photo and return the page that shows how it attends.
 
     Args:
-        model: a model for images; it is left as it was found.
+        model: a Vitrail model for images; it is left as it was found.
         photo: a file, or a Pillow image.
         size: height and width of the model's input, in pixels; default that of its weights.
         source: where the weights came from, for the record.
@@ -44,7 +44,7 @@ def explore(
         UsageError: a model that is not for photos, a size too large, or a photo that cannot be
             opened.
     """
-    _check_model(model)
+    model = _checked(model)
     size = default_size(model) if size is None else (size, size) if isinstance(size, int) else size
     if isinstance(photo, Image.Image):
         picture, notes, name = photo.convert("RGB"), (), name or "photo"
@@ -68,7 +68,7 @@ def default_size(model: Backbone) -> Size:
     return SIZES.get(model.name or "", model.preprocessing.size)
 
 
-def _check_model(model: nn.Module) -> None:
+def _checked(model: nn.Module) -> Backbone:
     config = getattr(model, "config", None)
     axes, channels = getattr(config, "axes", 2), getattr(config, "in_channels", 3)
     if not isinstance(model, Backbone) or (axes, channels) != (2, 3):
@@ -78,6 +78,7 @@ def _check_model(model: nn.Module) -> None:
             "a Vitrail model for photos: two spatial axes, three channels",
             "use e.g. vitrail.create_model('swin_nano'), or vitrail.from_model(...) for a peer's",
         )
+    return model
 
 
 def _patterns(model: Backbone, size: Size) -> list[tuple[Window, Size]]:

@@ -71,6 +71,7 @@ def describe(trace: Trace, photo: Mapping[str, Any], versions: str) -> tuple[dic
             "trained": facts.trained,
             "sha256": facts.sha256,
             "parameters": facts.parameters,
+            "overlap": list(facts.overlap),
             "classes": trace.logits.numel(),
             "transform": list(facts.transform),
         },

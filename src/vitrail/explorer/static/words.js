@@ -20,11 +20,13 @@ function windowCount(block) {
 function storySteps() {
   const [first, last] = [blocks[0], blocks[blocks.length - 1]];
   const photo = manifest.photo;
+  const overlap = manifest.model.overlap;
+  const reach = overlap.some((n) => n > 0) ? ` and of the ${Math.max(...overlap)} pixel${Math.max(...overlap) > 1 ? "s" : ""} around it` : "";
   const steps = [
     { name: "Photo", mode: "photo", block: 0,
       text: `The photo is scaled and cropped to ${times(photo.input)} pixels (height × width). That is all the model sees of it; tick "show what the model sees" below the picture.` },
     { name: "Patches", mode: "patches", block: 0,
-      text: `The picture is cut into patches of ${times(first.stride)} pixels. Each becomes a token: a list of numbers that says what is there. This makes a grid of ${times(first.spatial)} = ${plural(total(first), "token")}.` },
+      text: `The picture is cut into patches of ${times(first.stride)} pixels. Each becomes a token: a list of numbers computed from the pixels of the patch${reach}. This makes a grid of ${times(first.spatial)} = ${plural(total(first), "token")}.` },
     { name: "Windows", mode: "attention", block: 0, at: [0.46, 0.46],
       text: `Attention lets a token fetch information from others, weighing each. All with all would be ${count(total(first) ** 2)} pairs; inside ${plural(windowCount(first), "window")} of ${times(first.window)} tokens there are only ${count(first.pairs)}. The yellow token asks; the colours say how much it takes from each token of its window.` },
   ];
@@ -33,7 +35,7 @@ function storySteps() {
     steps.push({ name: "Shift", mode: "attention", block: shifted, at: [0.46, 0.46],
       text: `Windows alone would never talk to each other. So every second block moves the cut by ${times(block.shift)} tokens: neighbours that a border parted in the block before now share a window. Switch between the W and the SW block above and watch the borders move.` });
     steps.push({ name: "Mask", mode: "attention", block: shifted, at: [0.999, 0.999], rolled: true,
-      text: `To keep all windows the same size, the shifted picture is rolled: what leaves at the top left comes back at the bottom right. A window there is glued together from distant parts of the photo, so each part may only see itself. The hatched tokens are masked: their weight is exactly 0.` });
+      text: `To keep all windows the same size, the shifted picture is rolled: what leaves at the top left comes back at the bottom right. A window there is glued together from distant parts of the photo, so each part may only see itself. The hatched tokens are masked: they get no weight at all.` });
   }
   if (merges.length) {
     const [merge, next] = [merges[0], blocks.findIndex((block) => block.stage === merges[0].stage)];
