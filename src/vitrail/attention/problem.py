@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-Region = tuple[Int[Tensor, "batch windows queries"], Int[Tensor, "batch windows keys"]]
+# Labels of queries and of keys, one set for the whole batch or one for each of its members.
+Region = tuple[Int[Tensor, "#batch windows queries"], Int[Tensor, "#batch windows keys"]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

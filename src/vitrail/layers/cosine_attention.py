@@ -71,6 +71,8 @@ class CosineWindowAttention(WindowAttention):
             bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
         qkv = F.linear(windows, self.qkv.weight, bias).unflatten(-1, (3, self.num_heads, -1))
         q, k, v = qkv.permute(3, 0, 1, 4, 2, 5)
+        # At least float32: the least divisor of a zero vector (padding) is zero in float16.
+        wide = torch.promote_types(q.dtype, torch.float32)
         scale = self.logit_scale.clamp(max=math.log(100)).exp()
-        q = F.normalize(q, dim=-1) * scale.to(q.dtype)
-        return q, F.normalize(k, dim=-1), v
+        q = F.normalize(q.to(wide), dim=-1) * scale
+        return q.to(v.dtype), F.normalize(k.to(wide), dim=-1).to(v.dtype), v
