@@ -121,11 +121,21 @@ def test_masks_that_cannot_be_made_are_told(build, tmp_path):
 
 def test_a_named_model_keeps_the_file_s_classes(tmp_path):
     small = create_model("swin_nano", num_classes=3)
-    convert(to_format(small, "timm"), tmp_path / "w.safetensors", "vitrail", model="swin_nano")
+    convert(small.state_dict(), tmp_path / "w.safetensors", "vitrail", model="swin_nano")
     model = model_from_file(tmp_path / "w.safetensors")
     assert (model.name, model.num_classes) == ("swin_nano", 3)
     assert model.preprocessing.size == (32, 32)
     assert not load(small, tmp_path / "w.safetensors").entries
+
+
+def test_overlapping_patches_have_no_place_in_other_formats(tmp_path):
+    model = create_model("swin_nano")
+    with pytest.raises(UsageError, match=r"patch_overlap=\(1, 1\)\) as timm") as error:
+        to_format(model, "timm")
+    assert "'vitrail'" in error.value.fix
+    with pytest.raises(UsageError, match="overlapping patches"):
+        convert(model.state_dict(), tmp_path / "w.pth", "official")
+    assert not list(tmp_path.iterdir())
 
 
 def test_kinds(build):

@@ -253,28 +253,33 @@ def test_creating_by_name_keeps_the_normaliser(build):
     assert model.config.normalisers == ((8, 8),) * 4
     assert model.config.windows == ((16, 16),) * 4
     # timm's file does not tell: the named model does.
-    model = create_model("swin_v2_tiny", weights=to_format(source, "timm"), window=16, **small)
+    model = create_model(
+        "swin_v2_tiny", weights=to_format(source, "timm"), window=(16, 16), **small
+    )
     assert model.config.normalisers == ((8, 8),) * 4
     # A choice that contradicts the file is an error, not a wish.
     with pytest.raises(UsageError, match=r"of \(4, 4\) in the model") as error:
-        create_model("swin_v2_tiny", weights=state, window=16, pretrained_window=4, **small)
+        create_model(
+            "swin_v2_tiny", weights=state, window=(16, 16), pretrained_window=(4, 4), **small
+        )
     assert "pretrained_window=(8, 8)" in error.value.fix
 
 
 # --- create_model and model_from_file ------------------------------------------------------------
 
 NANO = {"dim": 16, "num_heads": (1, 2, 4)}
+TINY = {"dim": 24, "depths": (1, 1, 2, 1)}
 
 
 def test_classes_come_from_the_weights_unless_chosen(caplog):
-    source = create_model("swin_nano", num_classes=7, **NANO)
+    source = create_model("swin_tiny", num_classes=7, **TINY)
     state = to_format(source, "timm")
-    model = create_model("swin_nano", weights=state, **NANO)
+    model = create_model("swin_tiny", weights=state, **TINY)
     assert model.num_classes == 7
     assert torch.equal(numbers(model)["head.weight"], numbers(source)["head.weight"])
     assert not model.training
     with caplog.at_level(logging.INFO, "vitrail"):
-        other = create_model("swin_nano", weights=state, num_classes=3, **NANO)
+        other = create_model("swin_tiny", weights=state, num_classes=3, **TINY)
     assert other.num_classes == 3
     assert "7 classes in the file, 3 in the model" in caplog.text
 
@@ -332,6 +337,16 @@ def test_a_model_is_built_from_another_s_file(build):
     with pytest.raises(UsageError, match="does not tell the window"):
         model_from_file(to_format(v2, "timm"))
     assert model_from_file(to_format(v2, "timm"), window=8).config.window == (8, 8)
+
+
+def test_overlapping_patches_are_known_by_the_catalog():
+    source = create_model("swin_nano")
+    again = model_from_file(source.state_dict())
+    assert again.name == "swin_nano"
+    assert (again.config.patch, again.config.patch_overlap) == ((2, 2), (1, 1))
+    x = torch.randn(1, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(again(x), source.eval()(x))
 
 
 @pytest.mark.parametrize(

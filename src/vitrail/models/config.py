@@ -80,7 +80,7 @@ class SwinConfig:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            object.__setattr__(self, field.name, _as_tuples(getattr(self, field.name)))
+            object.__setattr__(self, field.name, as_tuples(getattr(self, field.name)))
         # A whole number means the same along every axis; the patch alone says how many there are
         # unless it is a number itself, which stands for an image.
         axes = 2 if isinstance(self.patch, int) else len(self.patch)
@@ -189,8 +189,8 @@ class SwinConfig:
             )
 
 
-def _as_tuples(value: Any) -> Any:
+def as_tuples(value: Any) -> Any:
     """Turn lists into tuples, all the way down: JSON and users write lists."""
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return tuple(_as_tuples(item) for item in value)
+        return tuple(as_tuples(item) for item in value)
     return value

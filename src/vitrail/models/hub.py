@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from vitrail.models.config import as_tuples
 from vitrail.models.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -31,6 +33,25 @@ def metadata(model: Any) -> dict[str, str]:
         "config": json.dumps(asdict(model.config)),
         "preprocessing": json.dumps(asdict(model.preprocessing)),
     }
+
+
+def described(meta: Mapping[str, str], config_class: type[Any]) -> tuple[Any, Preprocessing]:
+    """Return the configuration and the preprocessing that ``metadata`` wrote down.
+
+    Args:
+        meta: what a file says besides its tensors.
+        config_class: class of the configuration; fields that it does not know are left out.
+    """
+    # JSON has lists where configurations have tuples.
+    stored = _as_tuples_of(json.loads(meta["config"]))
+    known = {field.name for field in fields(config_class)}
+    config = config_class(**{k: v for k, v in stored.items() if k in known})
+    return config, Preprocessing(**_as_tuples_of(json.loads(meta["preprocessing"])))
+
+
+def _as_tuples_of(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a JSON object with tuples for its lists."""
+    return {key: as_tuples(value) for key, value in stored.items()}
 
 
 def write(path: Path, state: dict[str, Tensor], meta: dict[str, str]) -> None:
@@ -62,6 +83,12 @@ class HubModel(ModelHubMixin, tags=["vitrail"], library_name="vitrail"):
 
     config: Any
     preprocessing: Preprocessing
+
+    @classmethod
+    def _decode_arg(cls, expected_type: Any, value: Any) -> None:
+        # The mixin's config.json is for readers: a model is built from its own file, which knows
+        # which config class it needs.
+        del expected_type, value
 
     def _save_pretrained(self, save_directory: Path) -> None:
         assert isinstance(self, nn.Module)
@@ -111,13 +138,10 @@ class HubModel(ModelHubMixin, tags=["vitrail"], library_name="vitrail"):
         """
         models = {sub.__name__: sub for sub in _subclasses(cls)} | {cls.__name__: cls}
         model_class = models[meta["model"]]
-        config_class = model_class.config_class  # type: ignore[attr-defined]
-        stored = json.loads(meta["config"])
-        known = {field.name for field in fields(config_class)}
-        config = config_class(**{k: v for k, v in stored.items() if k in known} | config_fields)
+        config, preprocessing = described(meta, model_class.config_class)  # type: ignore[attr-defined]
         model = model_class(  # type: ignore[call-arg]
-            config,
-            preprocessing=Preprocessing(**json.loads(meta["preprocessing"])),
+            replace(config, **config_fields),
+            preprocessing=preprocessing,
             name=meta.get("name") or None,
         )
         half = (torch.float16, torch.bfloat16)

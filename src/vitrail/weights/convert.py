@@ -164,6 +164,12 @@ def _needs_config(target: Format, stages: int) -> bool:
 
 
 def _rules(target: Format, config: SwinConfig) -> list[AnyRule]:
+    if config.patch_overlap is not None and target.name != "vitrail":
+        raise UsageError(
+            f"overlapping patches (patch_overlap={config.patch_overlap}) as {target.name}",
+            "the vitrail format: in the others, patches do not overlap",
+            "use the format 'vitrail'",
+        )
     return target.rules(len(config.depths), config.absolute_position)
 
 

@@ -61,7 +61,7 @@ def _shaped(
     if given == shape:
         return tensor, None
     if key == "embed.proj.weight" and given[0] == shape[0] and _same_patch(given, shape):
-        adapted = resize_stem(tensor, config.in_channels, config.patch)
+        adapted = resize_stem(tensor, config.in_channels, shape[2:])
         parts = []
         if given[1] != shape[1]:
             parts.append(f"{given[1]} input channels became {shape[1]}")

@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -63,7 +64,8 @@ def name_of(config: SwinConfig) -> str | None:
 
     Only what decides the parameters and the windows counts, and not the number of classes.
     """
-    keys = ("dim", "depths", "num_heads", "windows", "patch", "merge", "mlp_ratio", "out_indices")
+    keys = ("dim", "depths", "num_heads", "windows", "patch", "patch_overlap", "merge",
+            "mlp_ratio", "out_indices")  # fmt: skip
     for name, entry in CATALOG.items():
         known = entry.config
         if type(known) is not type(config) or known.axes != config.axes:
@@ -72,6 +74,24 @@ def name_of(config: SwinConfig) -> str | None:
         if same and _normalisers(known) == _normalisers(config):
             return name
     return None
+
+
+def with_overlap(config: SwinConfig) -> SwinConfig:
+    """Return the configuration with overlapping patches, if a model of the catalog has such.
+
+    A kernel of 4 may be a patch of 4, or one of 2 that reaches one sample into its neighbours:
+    shapes do not tell. No format but ours has overlapping patches.
+    """
+    for entry in CATALOG.values():
+        known = entry.config
+        if known.patch_overlap is None or type(known) is not type(config):
+            continue
+        pairs = zip(known.patch, known.patch_overlap, strict=True)
+        kernel = tuple(p + 2 * o for p, o in pairs)
+        overlapping = replace(config, patch=known.patch, patch_overlap=known.patch_overlap)
+        if kernel == config.patch and name_of(overlapping) is not None:
+            return overlapping
+    return config
 
 
 def _normalisers(config: SwinConfig) -> object:

@@ -1,6 +1,5 @@
 """Load weights of any format into a model: all that fits, or nothing."""
 
-import json
 import logging
 import math
 from collections.abc import Mapping
@@ -19,13 +18,14 @@ from vitrail.models import (
     SwinConfig,
     SwinV2,
     SwinV2Config,
+    hub,
 )
 from vitrail.shapes import Size
 from vitrail.weights import rules
 from vitrail.weights.buffers import windows_of
 from vitrail.weights.detect import Detected, detect
 from vitrail.weights.fit import check_normalisers, fit
-from vitrail.weights.infer import infer_config, name_of
+from vitrail.weights.infer import infer_config, name_of, with_overlap
 from vitrail.weights.report import Entry as ReportEntry
 from vitrail.weights.report import LoadReport
 from vitrail.weights.rules import Reading
@@ -86,6 +86,8 @@ def open_weights(source: Source, *, like: SwinConfig | None = None, window: Any 
     config, unclear = None, None
     try:
         config = infer_config(reading, window=window)
+        if detected.format.name == "vitrail":
+            config = with_overlap(config)
     except UsageError as error:
         unclear = error  # the model that they are for may say the rest
     return Weights(detected, reading, config, unclear, notes=tuple(content.notes))
@@ -236,11 +238,7 @@ def _described(metadata: Mapping[str, str]) -> tuple[SwinConfig, Preprocessing |
     try:
         if model is None:
             raise ValueError(f"model {metadata.get('model')!r}")
-        config_class: type[SwinConfig] = model.config_class  # type: ignore[attr-defined]
-        known = {f.name for f in fields(config_class)}
-        stored = json.loads(metadata["config"])
-        config = config_class(**{k: v for k, v in stored.items() if k in known})
-        preprocessing = Preprocessing(**json.loads(metadata["preprocessing"]))
+        config, preprocessing = hub.described(metadata, model.config_class)  # type: ignore[attr-defined]
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise UsageError(
             f"a Vitrail file whose description cannot be used ({error})",
