@@ -214,7 +214,7 @@ def test_zero_size(tmp_path) -> None:
 def test_decompression_bomb(width, height, tmp_path) -> None:
     path = tmp_path / "bomb.png"
     path.write_bytes(png_header(width, height))
-    with pytest.raises(UsageError, match=r"bomb\.png.*pixels[\s\S]*at most 100,000,000[\s\S]*scale"):
+    with pytest.raises(UsageError, match=r"bomb\.png.*pixels[\s\S]*100,000,000[\s\S]*scale"):
         open_photo(path)
 
 

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,7 +97,7 @@ def test_training_without_extras_is_crop_and_flip() -> None:
 
 
 def test_public_function() -> None:
-    model = SimpleNamespace(preprocessing=PLAIN)
+    model: Any = SimpleNamespace(preprocessing=PLAIN)
     image = noise(32, 32)
     torch.testing.assert_close(transform(model)(image), eval_transform(PLAIN)(image))
     assert any(isinstance(t, v2.RandAugment) for t in transform(model, train=True).transforms)

@@ -24,7 +24,14 @@ from vitrail.training.recipe import Recipe  # noqa: E402
 
 torch.set_num_threads(1)
 TINY = {"dim": 8, "depths": (1, 1), "num_heads": (1, 2), "window": (2, 2)}
-RECIPE = {"epochs": 3, "batch_size": 16, "lr": 1e-3, "warmup_epochs": 1.0, "crop": "pad", "ema": 0.9}
+RECIPE = {
+    "epochs": 3,
+    "batch_size": 16,
+    "lr": 1e-3,
+    "warmup_epochs": 1.0,
+    "crop": "pad",
+    "ema": 0.9,
+}
 
 
 def wait_here() -> None:
@@ -93,9 +100,8 @@ def main() -> None:
         "swin_nano", num_classes=len(source.classes), drop_path=job.get("drop_path", 0.1), **TINY
     )
     recipe = Recipe(**{**RECIPE, **job.get("recipe", {})})
-    settings = Settings(
-        out=Path(job["out"]), show=False, cpu=True, **{"tensorboard": False, **job.get("settings", {})}
-    )
+    quiet = {"show": False, "cpu": True, "tensorboard": False}
+    settings = Settings(out=Path(job["out"]), **{**quiet, **job.get("settings", {})})
     run = loop.Run(model, train, val, recipe, settings, (16, 16))
     run.fit()
     if "report" in job and run.accelerator.is_main_process:

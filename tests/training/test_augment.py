@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -97,7 +99,7 @@ def test_never_applied_at_probability_zero() -> None:
 def test_targets_are_the_shares_of_what_is_mixed(way) -> None:
     """Each pixel comes from the picture or its partner; labels say how much of each."""
     other = {"mixup": "cutmix", "cutmix": "mixup"}[way]
-    mix = Mix(Recipe(**{other: 0.0}), 2 * GROUP)
+    mix = Mix(replace(Recipe(), **{other: 0.0}), 2 * GROUP)
     labels = torch.arange(2 * GROUP)
     images = labels.float()[:, None, None, None].expand(-1, 3, 8, 8).contiguous()
     mixed, targets = mix(images, labels, 11)

@@ -53,9 +53,7 @@ def maker(part: Part, crop: str = "resized"):
 
 def run(make, steps=range(4), workers=0, skipped=None) -> list[tuple[Tensor, Tensor]]:
     skipped = skipped or Skipped(0)
-    return list(
-        batches(make, Mix(Recipe(), 4), steps, workers=workers, pin=False, skipped=skipped)
-    )
+    return list(batches(make, Mix(Recipe(), 4), steps, workers=workers, pin=False, skipped=skipped))
 
 
 @pytest.mark.parametrize("memory", [True, False])

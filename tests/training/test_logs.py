@@ -73,7 +73,7 @@ def test_plain_lines(monkeypatch) -> None:
     now = [100.0]
     monkeypatch.setattr(logs.time, "monotonic", lambda: now[0])
     stream = io.StringIO()
-    display = Display(total=40, epochs=4, batch=8, stream=stream, every=30)
+    display = Display(total=40, epochs=4, batch=8, stream=stream, every=30.0)
     now[0] += 2
     display.step(1, 0, 2.0, 0.1)
     assert stream.getvalue() == "", "not a line each step"
@@ -126,6 +126,8 @@ def test_the_clock_starts_anew(monkeypatch) -> None:
     assert display.images_per_s == pytest.approx(10.0)
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00:00"), (59.6, "0:01:00"), (3725, "1:02:05")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.0, "0:00:00"), (59.6, "0:01:00"), (3725.0, "1:02:05")]
+)
 def test_duration(seconds, text) -> None:
     assert duration(seconds) == text

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -16,7 +17,7 @@ def test_warms_up_in_a_line_and_falls_in_a_cosine() -> None:
     assert max(found) == found[10] == 1.0
     assert found[55] == pytest.approx(0.5)
     assert found[99] == pytest.approx(0.5 * (1 + math.cos(math.pi * 89 / 90)))
-    assert all(a > b for a, b in zip(found[10:], found[11:], strict=False))
+    assert all(a > b for a, b in pairwise(found[10:]))
 
 
 def test_without_warmup_starts_at_the_peak() -> None:

@@ -4,10 +4,10 @@ import glob
 import inspect
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
@@ -19,6 +19,7 @@ MAX_ENTRY_BYTES = 512 * 1024 * 1024  # a zip entry that claims more is taken for
 _FIX_LAYOUT = "put the images into one folder a class: DATA/cat/1.jpg, DATA/dog/2.jpg, ..."
 
 
+@runtime_checkable
 class Source(Protocol):
     """Labelled images that can be read one by one, in any order, from any process."""
 
@@ -149,7 +150,7 @@ class TorchvisionSource:
             raise self._other_task(type(image).__name__)
         return image.convert("RGB")
 
-    def _labels(self) -> Sequence[Any]:
+    def _labels(self) -> Iterable[Any]:
         for field in ("targets", "labels", "_labels"):
             labels = getattr(self._set, field, None)
             if labels is not None:

@@ -3,7 +3,7 @@ preprocessing.
 """
 
 import math
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from vitrail.errors import UsageError
 
@@ -19,6 +19,7 @@ except ImportError:
     ) from None
 
 
+@runtime_checkable
 class HasPreprocessing(Protocol):
     """What of a model the transforms need."""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torchvision.transforms import v2
 
@@ -19,11 +20,15 @@ into groups from its start, so a batch means the same on one process and on seve
 shares are multiples of it."""
 
 
-def crop_and_flip(pixels: Tensor, draws: np.ndarray, margin: tuple[int, int]) -> Tensor:
+def crop_and_flip(
+    pixels: UInt8[Tensor, "batch channels height width"],
+    draws: np.ndarray,
+    margin: tuple[int, int],
+) -> UInt8[Tensor, "batch channels height width"]:
     """Shift every picture by its own offset, black moving in, and mirror half of them.
 
     Args:
-        pixels: uint8 (batch, 3, height, width).
+        pixels: pictures, black outside.
         draws: (batch, 3) numbers in [0, 1): offset along height, along width, mirror below one
             half.
         margin: largest offset along height and width, in pixels.
@@ -59,23 +64,25 @@ class BatchAugment:
         self.scale = 1.0 / (255.0 * std)
         self.offset = -torch.tensor(preprocessing.mean).view(1, -1, 1, 1) / std
 
-    def __call__(self, pixels: Tensor, indices: np.ndarray, seed: int) -> Tensor:
+    def __call__(
+        self, pixels: UInt8[Tensor, "batch 3 height width"], indices: np.ndarray, seed: int
+    ) -> Float[Tensor, "batch 3 height width"]:
         """Augment and normalise.
 
         Args:
-            pixels: uint8 (batch, 3, height, width).
+            pixels: pictures.
             indices: the pictures' numbers in the data set; crop, flip and erasing depend on them
                 and the seed alone.
             seed: key of the epoch.
         Returns:
-            float32 (batch, 3, height, width).
+            float32 pictures.
         """
         draws = uniforms(seed, indices, 4)
         pixels = crop_and_flip(pixels, draws, self.margin)
         if self.randaugment is not None:
             groups = pixels.split(GROUP)
             pixels = torch.cat(
-                [self._rand(g, seed, indices[i * GROUP]) for i, g in enumerate(groups)]
+                [self._rand(g, seed, int(indices[i * GROUP])) for i, g in enumerate(groups)]
             )
         images = torch.addcmul(self.offset, pixels.to(torch.float32), self.scale)
         for row in np.flatnonzero(draws[:, 3] < self.erase):
@@ -85,7 +92,7 @@ class BatchAugment:
 
     def _rand(self, group: Tensor, seed: int, first: int) -> Tensor:
         assert self.randaugment is not None
-        torch.default_generator.manual_seed(key(seed, int(first), 0x2A4D))
+        torch.default_generator.manual_seed(key(seed, first, 0x2A4D))
         return self.randaugment(group)
 
 
@@ -103,13 +110,17 @@ class Mix:
         self.ways = ways
 
     def __call__(
-        self, images: Tensor, labels: Tensor, seed: int, first: int = 0
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        images: Float[Tensor, "batch channels height width"],
+        labels: Int64[Tensor, "batch"],
+        seed: int,
+        first: int = 0,
+    ) -> tuple[Float[Tensor, "batch channels height width"], Float[Tensor, "batch classes"]]:
         """Mix pictures of one group with one another.
 
         Args:
-            images: float (batch, 3, height, width).
-            labels: int64 (batch,).
+            images: normalised pictures.
+            labels: their class numbers.
             seed: key of the step.
             first: place of these images in the whole batch, over all processes.
         Returns:

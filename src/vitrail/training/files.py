@@ -19,7 +19,7 @@ _FULL_WORDS = (
 )
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file under a temporary name, force it to the disk, then rename it into place.
 
     Args:

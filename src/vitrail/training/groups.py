@@ -1,11 +1,12 @@
 """Parameter groups: no weight decay where it does harm, smaller rates for earlier layers."""
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
 
 
+@runtime_checkable
 class Layered(Protocol):
     """What of a model the groups need; every Vitrail backbone has it."""
 
@@ -17,7 +18,7 @@ class Layered(Protocol):
         """Names of parameters that must not decay."""
         ...
 
-    def layer_index(self, parameter_name: str) -> int:
+    def layer_index(self, name: str) -> int:
         """The layer a parameter belongs to, 0 for the embedding."""
         ...
 

@@ -4,7 +4,7 @@ share them.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -55,6 +55,7 @@ class Plan:
         return key(self.seed, step // self.steps_per_epoch, 0xA06)
 
 
+@runtime_checkable
 class Maker(Protocol):
     """Makes this process' share of any step's batch."""
 

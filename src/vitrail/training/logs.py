@@ -120,7 +120,7 @@ class Display:
         first: int = 0,
         shown: bool = True,
         every: float = 30.0,
-        stream: TextIO | None = None,
+        stream: TextIO | io.TextIOBase | None = None,
     ) -> None:
         self.total, self.epochs, self.batch, self.shown, self.every = (
             total,

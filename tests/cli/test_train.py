@@ -1,0 +1,180 @@
+"""`vitrail train` on tiny pictures; what happens inside is tested in tests/training."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from vitrail.cli import main
+
+SOURCE = str(Path(__file__).parents[2] / "src")
+QUICK = ["--epochs", "1", "-b", "16", "--size", "16", "--cpu", "--workers", "0"]
+QUICK += ["--val-part", "0.2"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """Two zips of three classes, ten pictures a class."""
+    folder = tmp_path_factory.mktemp("data")
+    generator = np.random.default_rng(0)
+    for part in (1, 2):
+        with zipfile.ZipFile(folder / f"train-{part}.zip", "w") as archive:
+            for kind, name in enumerate(("blue", "green", "red")):
+                for number in range(5):
+                    pixels = generator.integers(0, 100, (16, 16, 3), dtype=np.uint8)
+                    pixels[..., kind] += 150
+                    stream = io.BytesIO()
+                    Image.fromarray(pixels).save(stream, "PNG")
+                    archive.writestr(f"{name}/{number}.png", stream.getvalue())
+    return folder
+
+
+def train(data: Path, out: Path, *words: str) -> int:
+    pattern = str(data / "train-*.zip")
+    return main.run(["train", pattern, "-o", str(out), *QUICK, *words])
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("trained") / "out"
+    assert train(data, out) == 0
+    return out
+
+
+def test_what_a_run_leaves(trained) -> None:
+    names = {path.name for path in trained.iterdir()}
+    assert names == {
+        *("best.safetensors", "last.safetensors", "checkpoints"),
+        *("epochs.csv", "steps.csv", "tensorboard"),
+    }
+    with open(trained / "steps.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 1  # 24 training pictures, 16 a batch
+    with open(trained / "epochs.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["val_top5"]) == 1.0
+
+
+def test_its_weights_work_everywhere(trained, data, tmp_path, capsys) -> None:
+    weights = str(trained / "best.safetensors")
+    assert main.run(["evaluate", str(data / "train-1.zip"), "-w", weights, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 15
+    Image.new("RGB", (20, 20), "red").save(tmp_path / "a.png")
+    assert main.run(["predict", str(tmp_path / "a.png"), "-w", weights, "--json"]) == 0
+    top = json.loads(capsys.readouterr().out)["photos"][0]["top"]
+    assert {row["class"] for row in top} == {"blue", "green", "red"}
+
+
+def test_resume(trained, data, capsys) -> None:
+    assert train(data, trained) == 2
+    assert "add --resume" in capsys.readouterr().err
+    assert train(data, trained, "--resume") == 0
+    assert capsys.readouterr().out.strip() == str(trained / "best.safetensors")
+
+
+def test_from_weights_with_other_classes_and_a_frozen_backbone(trained, tmp_path) -> None:
+    folder = tmp_path / "data"
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        for number in range(20):
+            Image.new("RGB", (16, 16), (number, 0, 0)).save(folder / name / f"{number}.png")
+    weights = trained / "best.safetensors"
+    words = ["train", str(folder), "-o", str(tmp_path / "out"), *QUICK]
+    assert main.run([*words, "-w", str(weights), "--freeze", "backbone", "--ema", "0"]) == 0
+    before, after = load_file(weights), load_file(tmp_path / "out" / "last.safetensors")
+    assert after["head.weight"].shape[0] == 2
+    for name in before:
+        if not name.startswith("head."):
+            assert torch.equal(before[name], after[name]), name
+
+
+def test_frozen_stages(data, trained, tmp_path) -> None:
+    weights = str(trained / "best.safetensors")
+    assert train(data, tmp_path / "out", "-w", weights, "--freeze", "1", "--ema", "0") == 0
+    before, after = load_file(weights), load_file(tmp_path / "out" / "last.safetensors")
+    same = {name.split(".")[1] for name in before if torch.equal(before[name], after[name])}
+    assert "0" in same
+    assert not torch.equal(
+        before["stages.1.blocks.0.mlp.fc1.weight"], after["stages.1.blocks.0.mlp.fc1.weight"]
+    )
+
+
+def test_validation_data_of_its_own(data, tmp_path) -> None:
+    words = ["train", str(data / "train-1.zip"), "--val", str(data / "train-2.zip"), *QUICK]
+    out = tmp_path / "out"
+    assert main.run([*words, "-b", "15", "-o", str(out)]) == 0
+    with open(out / "epochs.csv", newline="") as file:
+        assert next(iter(csv.DictReader(file)))["val_top1"] != ""
+
+
+@pytest.mark.parametrize(
+    ("words", "named", "fix"),
+    [
+        (["--val-part", "1"], "--val-part 1", "use 0.05"),
+        (["--freeze", "head"], "--freeze head", "--freeze backbone"),
+        (["--lr", "-1"], "lr=-1", "use the default"),
+        (["--precision", "fp8"], "precision='fp8'", "use 'bf16'"),
+        (["-b", "100"], "batch of 100 with 24", "--batch-size 24"),
+        (["--fsdp"], "--fsdp on 1 process", "torchrun"),
+        (["-m", "swin_nanno"], "swin_nanno", "swin_nano"),
+        (["-m", "swin1d_tiny"], "swin1d_tiny, whose input has 1 axes", "swin_nano"),
+    ],
+)
+def test_bad_options(words, named, fix, data, tmp_path, capsys) -> None:
+    assert train(data, tmp_path / "out", *words) == 2
+    error = capsys.readouterr().err
+    assert named in error
+    assert fix in error.splitlines()[2]
+    assert not (tmp_path / "out").exists(), "nothing half-written"
+
+
+def test_an_empty_class(tmp_path, capsys) -> None:
+    (tmp_path / "data" / "cat").mkdir(parents=True)
+    assert main.run(["train", str(tmp_path / "data"), "-o", str(tmp_path / "out")]) == 2
+    assert "class folder 'cat'" in capsys.readouterr().err
+
+
+def test_other_classes_for_validation(data, tmp_path, capsys) -> None:
+    (tmp_path / "val" / "pink").mkdir(parents=True)
+    Image.new("RGB", (16, 16)).save(tmp_path / "val" / "pink" / "1.png")
+    assert train(data, tmp_path / "out", "--val", str(tmp_path / "val")) == 2
+    error = capsys.readouterr().err
+    assert "classes differ in blue, green, pink, red" in error
+    assert "fix: rename, add or remove" in error
+
+
+def test_the_same_command_under_torchrun(data, trained, tmp_path) -> None:
+    """Two processes; one writes, and the losses are those of one process."""
+    # What is drawn for a group of pictures, or inside the model, depends on who has them.
+    exact = ["--drop-path", "0", "--precision", "fp32", "--randaugment", "0"]
+    exact += ["--mixup", "0", "--cutmix", "0"]
+    words = ["-m", "vitrail", "train", str(data / "train-*.zip"), *QUICK, *exact]
+    env = {**os.environ, "PYTHONPATH": SOURCE, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc-per-node", "2", *words, "-o", str(tmp_path / "two")),
+        ],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stderr.count("24 training and 6 validation images") == 1
+    assert train(data, tmp_path / "one", *exact) == 0
+    losses = []
+    for name in ("one", "two"):
+        with open(tmp_path / name / "steps.csv", newline="") as file:
+            losses.append(float(next(iter(csv.DictReader(file)))["loss"]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
