@@ -92,12 +92,13 @@ class Twins:
         """The same in float32."""
         return copy.deepcopy(self.ours).float(), copy.deepcopy(self.peer).float()
 
-    def check(self, *size: int) -> None:
+    def check(self, *size: int, double: bool = True) -> None:
         """Compare them on an input of that size, in float64 to 1e-9 and float32 to 1e-4."""
         shape = (1, self.ours.config.in_channels, *size)
         x = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-        difference = largest_difference(self.ours, self.peer, x)
-        assert difference < 1e-9, f"float64: {difference:.1e}"
+        if double:
+            difference = largest_difference(self.ours, self.peer, x)
+            assert difference < 1e-9, f"float64: {difference:.1e}"
         difference = largest_difference(*self.single, x.float())
         assert difference < 1e-4, f"float32: {difference:.1e}"
 

@@ -339,6 +339,25 @@ def test_a_model_is_built_from_another_s_file(build):
     assert model_from_file(to_format(v2, "timm"), window=8).config.window == (8, 8)
 
 
+def test_the_bundled_weights_are_a_name_away(tmp_path, monkeypatch):
+    source = create_model("swin_nano")
+    save(source, tmp_path / "w.safetensors", dtype=torch.float16)
+    monkeypatch.setattr("vitrail.weights.sources.BUNDLED", str(tmp_path / "w.safetensors"))
+    model = create_model("swin_nano", weights="bundled")
+    assert torch.equal(numbers(model)["norm.bias"], numbers(source)["norm.bias"].half().float())
+    with pytest.raises(UsageError, match="for swin_tiny") as error:
+        create_model("swin_tiny", weights="bundled")
+    assert "create 'swin_nano'" in error.value.fix
+
+
+def test_a_file_without_classifier_is_warned_of(caplog):
+    source = create_model("swin_tiny", **TINY)
+    state = {k: v for k, v in source.state_dict().items() if not k.startswith("head.")}
+    create_model("swin_tiny", weights=state, **TINY)
+    assert "the file has no classifier" in caplog.text
+    assert caplog.records[-1].levelname == "WARNING"
+
+
 def test_overlapping_patches_are_known_by_the_catalog():
     source = create_model("swin_nano")
     again = model_from_file(source.state_dict())

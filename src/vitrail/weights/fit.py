@@ -14,6 +14,8 @@ from vitrail.weights.report import Entry
 from vitrail.weights.resize import resize_axes, resize_stem, resize_table
 from vitrail.weights.rules import State
 
+NO_CLASSIFIER = "the file has no classifier"
+
 
 @dataclass
 class Fitted:
@@ -106,7 +108,7 @@ def _same_patch(given: Size, shape: Size) -> bool:
 def _absent(key: str, state: State, fix: str) -> Entry:
     """Explain why the file has no such weight."""
     if key.startswith("head."):
-        return Entry(key, "fresh", "the file has no classifier", "train the head before using it")
+        return Entry(key, "fresh", NO_CLASSIFIER, "train the head before using it")
     if key.startswith("feature_norms."):
         return Entry(key, "fresh", "the file is of a classifier, without norms per stage")
     if key.startswith("norm.") and any(k.startswith("feature_norms.") for k in state):

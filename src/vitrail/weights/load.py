@@ -24,7 +24,7 @@ from vitrail.shapes import Size
 from vitrail.weights import rules
 from vitrail.weights.buffers import windows_of
 from vitrail.weights.detect import Detected, detect
-from vitrail.weights.fit import check_normalisers, fit
+from vitrail.weights.fit import NO_CLASSIFIER, check_normalisers, fit
 from vitrail.weights.infer import infer_config, name_of, with_overlap
 from vitrail.weights.report import Entry as ReportEntry
 from vitrail.weights.report import LoadReport
@@ -311,5 +311,8 @@ def _describe_input(model: Backbone, weights: Weights, *, headed: bool) -> None:
 
 
 def _tell(report: LoadReport) -> None:
-    if report.entries or report.notes:
-        _log.info("%s", report)
+    """Log what was not simply copied; a classifier that is not there is worth a warning."""
+    if not report.entries and not report.notes:
+        return
+    headless = any(entry.reason == NO_CLASSIFIER for entry in report.entries)
+    _log.log(logging.WARNING if headless else logging.INFO, "%s", report)
