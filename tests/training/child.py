@@ -97,7 +97,10 @@ def main() -> None:
     train, val = split(source, 0.2, 0)
     torch.manual_seed(0)
     model = create_model(
-        "swin_nano", num_classes=len(source.classes), drop_path=job.get("drop_path", 0.1), **TINY
+        "swin_nano",
+        num_classes=len(source.classes),
+        drop_path=job.get("drop_path", 0.1),
+        **(TINY | job.get("fields", {})),
     )
     recipe = Recipe(**{**RECIPE, **job.get("recipe", {})})
     quiet = {"show": False, "cpu": True, "tensorboard": False}
