@@ -38,7 +38,9 @@ def test_it_is_the_softmax_of_scores_bias_and_mask(
     found = reference.attend(
         q, k, v, scale=0.3, bias=bias, region=(region, region), mask_value=mask_value
     )
-    for b, w, h, i in ((b, w, h, i) for b in (0, 1) for w in (0, 2) for h in (0, 1) for i in (0, 3)):
+    for b, w, h, i in (
+        (b, w, h, i) for b in (0, 1) for w in (0, 2) for h in (0, 1) for i in (0, 3)
+    ):
         mine = region[b % batch, w]
         terms = [
             math.exp(
@@ -64,7 +66,9 @@ def test_probabilities_sum_to_one_and_hide_other_regions() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-def test_it_computes_in_float32_or_wider_and_answers_in_the_values_dtype(dtype: torch.dtype) -> None:
+def test_it_computes_in_float32_or_wider_and_answers_in_the_values_dtype(
+    dtype: torch.dtype,
+) -> None:
     q, k, v = drawn(3, *SHAPE).to(dtype)
     wide = torch.promote_types(dtype, torch.float32)
     assert reference.probabilities(q, k, scale=1.0).dtype == wide

@@ -72,7 +72,9 @@ def test_a_named_implementation_is_used(backend: str, monkeypatch: pytest.Monkey
     called: list[str] = []
     for name, entry in list(BACKENDS.items()):
 
-        def spy(*args: object, _name: str = name, _entry: object = entry, **kwargs: object) -> object:
+        def spy(
+            *args: object, _name: str = name, _entry: object = entry, **kwargs: object
+        ) -> object:
             called.append(_name)
             return _entry.attend(*args, **kwargs)  # type: ignore[attr-defined]
 

@@ -13,7 +13,9 @@ def attend(layer: WindowAttention, x: Tensor) -> Tensor:
     """Return what ``layer`` must return, for masked padding and biases by true offset."""
     spatial, heads = tuple(x.shape[1:-1]), layer.num_heads
     tokens = x.flatten(1, -2)
-    q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in _projected(layer, tokens))
+    q, k, v = (
+        part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in _projected(layer, tokens)
+    )
     if isinstance(layer, CosineWindowAttention):
         q = q / q.norm(dim=-1, keepdim=True).clamp(min=1e-12)
         k = k / k.norm(dim=-1, keepdim=True).clamp(min=1e-12)  # a key of padding is zero

@@ -9,7 +9,9 @@ from vitrail.models import Swin, SwinConfig
 
 
 @given(cases(rules=("axis", "clamp", "always")), st.data(), st.booleans())
-def test_an_axis_of_one_token_changes_nothing(case: Case, data: st.DataObject, cosine: bool) -> None:
+def test_an_axis_of_one_token_changes_nothing(
+    case: Case, data: st.DataObject, cosine: bool
+) -> None:
     """A layer with an axis more, on which the map has one token, equals the layer without."""
     if len(case.spatial) == 3:
         case = Case(case.spatial[:2], case.size[:2], case.shift[:2], case.padding, case.rule)

@@ -20,7 +20,11 @@ def test_a_small_input_does_not_change_the_next(kind: str) -> None:
     model, x = small(kind), odd_input(kind)
     with torch.no_grad():
         before = model(x)
-        for lengths in ([1] * model.config.axes, [2] * model.config.axes, [3 * n for n in x.shape[2:]]):
+        for lengths in (
+            [1] * model.config.axes,
+            [2] * model.config.axes,
+            [3 * n for n in x.shape[2:]],
+        ):
             model(torch.zeros(1, 3, *lengths))
         assert torch.equal(model(x), before)
 

@@ -65,5 +65,6 @@ def attend(
 ) -> Float[Tensor, "batch windows heads queries head_dim"]:
     """Return each query's weighted mean of the values of its window, in ``v``'s dtype."""
     weights = probabilities(q, k, scale=scale, bias=bias, region=region, mask_value=mask_value)
-    weights = F.dropout(weights, dropout, training=dropout > 0)
+    if dropout > 0:
+        weights = F.dropout(weights, dropout)
     return (weights @ v.to(weights.dtype)).to(v.dtype)
