@@ -66,7 +66,7 @@ def test_probabilities_sum_to_one_and_hide_other_regions() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-def test_it_computes_in_float32_or_wider_and_answers_in_the_values_dtype(
+def test_it_computes_in_float32_or_wider(
     dtype: torch.dtype,
 ) -> None:
     q, k, v = drawn(3, *SHAPE).to(dtype)

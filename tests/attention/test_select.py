@@ -1,12 +1,14 @@
 """The choice of an implementation: a pure function of the problem, and open about it."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 from tests.support import Case, attention_layer, refuses
 from vitrail.attention import BACKENDS, Problem, attend, choose, explain
+from vitrail.attention.select import Backend
 
 PROBLEM = Problem(
     queries=49,
@@ -35,9 +37,9 @@ def test_fused_attention_serves_where_it_can() -> None:
     ],
 )
 def test_the_reference_serves_what_fused_attention_does_not(
-    change: dict[str, object], reason: str
+    change: dict[str, Any], reason: str
 ) -> None:
-    problem = replace(PROBLEM, **change)  # type: ignore[arg-type]
+    problem = replace(PROBLEM, **change)
     assert choose(problem) == "reference"
     assert BACKENDS["reference"].why_not(problem) is None
     passed, chosen = explain(problem).splitlines()
@@ -72,11 +74,9 @@ def test_a_named_implementation_is_used(backend: str, monkeypatch: pytest.Monkey
     called: list[str] = []
     for name, entry in list(BACKENDS.items()):
 
-        def spy(
-            *args: object, _name: str = name, _entry: object = entry, **kwargs: object
-        ) -> object:
+        def spy(*args: Any, _name: str = name, _entry: Backend = entry, **options: Any) -> Any:
             called.append(_name)
-            return _entry.attend(*args, **kwargs)  # type: ignore[attr-defined]
+            return _entry.attend(*args, **options)
 
         monkeypatch.setitem(BACKENDS, name, entry._replace(attend=spy))
     layer.attend.backend = backend

@@ -1,4 +1,4 @@
-"""Window attention written once more, from nothing but the pattern's ``allowed``: N x N products."""
+"""Window attention written once more, from nothing but the pattern's ``allowed``: dense."""
 
 import math
 

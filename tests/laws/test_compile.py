@@ -79,7 +79,7 @@ def test_other_sizes_are_not_compiled_again() -> None:
 
 
 def test_what_is_dropped_in_training() -> None:
-    drops = {"drop": 0.1, "attn_drop": 0.1, "drop_path": 0.5}
+    drops: dict[str, Any] = {"drop": 0.1, "attn_drop": 0.1, "drop_path": 0.5}
     model = small("1-D", depths=(2,), num_heads=(2,), **drops).train()
     fast = compiled(model, dynamic=True)
     x = odd_input("1-D")

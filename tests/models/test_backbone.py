@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from tests.support import CONFIGS, KINDS, ODD_SIZES, drawn, odd_input, refuses, small
 from torch import nn
 
 import vitrail
+from tests.support import CONFIGS, KINDS, ODD_SIZES, drawn, odd_input, refuses, small
 from vitrail.models import Swin, SwinConfig
 
 DETECTOR: dict[str, Any] = {"out_indices": (0, 1), "feature_norms": True}

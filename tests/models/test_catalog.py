@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from tests.support import unchecked
 
 import vitrail
+from tests.support import unchecked
 from vitrail.models import CATALOG
 
 # torchvision's exact counts.

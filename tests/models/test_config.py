@@ -5,8 +5,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
-from tests.support import refuses, unchecked
 
+from tests.support import refuses, unchecked
 from vitrail.models import SwinConfig, SwinV2Config
 
 
