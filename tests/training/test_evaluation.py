@@ -108,6 +108,16 @@ def test_shares_of_processes_cover_everything_once(part, monkeypatch) -> None:
     assert confusion.tolist() == (20 * torch.eye(4)).tolist()
 
 
+def test_a_process_without_a_share(part, monkeypatch) -> None:
+    """Five pictures, four a pass, three processes: the last one only keeps the others company."""
+    sums: list[torch.Tensor] = []
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda t: sums.append(t.clone()))
+    few = Pictures(Part(part.source, part.indices[::16]), TRANSFORM)
+    for rank in range(3):
+        evaluate(Colour(), few, classes=4, batch_size=4, rank=rank, processes=3)
+    assert [int(found[3:].sum()) for found in sums] == [4, 1, 0]
+
+
 class Broken:
     def __init__(self, source, bad) -> None:
         self.source, self.bad = source, bad
