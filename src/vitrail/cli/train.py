@@ -98,7 +98,8 @@ def run(
     however it was stopped, goes on with the same command and --resume.
 
     On several processes or machines:
-    torchrun --nproc-per-node N -m vitrail train ..., or accelerate launch -m vitrail train ...
+    torchrun --nproc-per-node N -m vitrail train ...; on GPUs accelerate launch -m vitrail train ...
+    does it too. --batch-size stays the number of images of one step, over all of them.
     """
     import torch
 
