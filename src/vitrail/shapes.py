@@ -1,6 +1,8 @@
 """Sizes: one whole number per spatial axis, in array order."""
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 from vitrail.errors import UsageError
 
@@ -20,17 +22,25 @@ def as_size(value: int | Sequence[int], axes: int, name: str, *, minimum: int = 
     Raises:
         UsageError: wrong number of axes, not whole numbers, or below ``minimum``.
     """
-    lengths = (value,) * axes if isinstance(value, int) else tuple(value)
+    lengths: tuple[Any, ...] = (value,) * axes
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        lengths = tuple(value)
+    nearest = tuple(_nearest(n, minimum) for n in lengths)
     if len(lengths) != axes:
         raise UsageError(
-            f"{name}={tuple(lengths)} for {axes} spatial axes",
+            f"{name}={value!r} for {axes} spatial axes",
             f"one whole number, or one per axis ({axes})",
-            f"use {name}={tuple(lengths[:1]) * axes or minimum}",
+            f"use {name}={nearest[:1] * axes or (minimum,) * axes}",
         )
-    if any(isinstance(n, bool) or not isinstance(n, int) or n < minimum for n in lengths):
+    if nearest != lengths or any(not isinstance(n, int) or isinstance(n, bool) for n in lengths):
         raise UsageError(
-            f"{name}={lengths}",
-            f"whole numbers of at least {minimum}",
-            f"use {name}={tuple(max(minimum, int(n)) for n in lengths)}",
+            f"{name}={value!r}", f"whole numbers of at least {minimum}", f"use {name}={nearest}"
         )
     return lengths
+
+
+def _nearest(value: object, minimum: int) -> int:
+    """Return the allowed length closest to what was given, whatever that is."""
+    if isinstance(value, int | float) and math.isfinite(value):
+        return max(minimum, int(value))
+    return minimum

@@ -1,10 +1,14 @@
-"""The window pattern: written down, counted, and refused where it makes no sense."""
+"""Who sees whom: the pattern's groups, its oracle and its counts."""
 
+import copy
 import math
+import pickle
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 import torch
 from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support import Case, cases, refuses
 from vitrail.ops.windows import pad, padded_lengths, partition, regions, shift
@@ -12,37 +16,42 @@ from vitrail.patterns import Window
 
 
 @given(cases())
-def test_pairs_count_what_is_allowed(case: Case) -> None:
-    assert case.pattern.pairs(case.spatial) == int(case.pattern.allowed(case.spatial).sum())
+def test_pairs_equal_the_sum_of_allowed(case: Case) -> None:
+    assert case.pattern.pairs(case.spatial) == case.pattern.allowed(case.spatial).sum()
 
 
 @given(cases())
-def test_scores_count_all_products_of_the_groups(case: Case) -> None:
+def test_scores_count_the_products_of_the_groups(case: Case) -> None:
     groups = case.pattern.groups(case.spatial)
-    assert case.pattern.scores(case.spatial) == groups.q_index.numel() * groups.k_index.shape[1]
-
-
-@given(cases())
-def test_groups_are_what_the_operations_cut(case: Case) -> None:
-    groups = case.pattern.groups(case.spatial)
-    window, amount = case.pattern.fit(case.spatial)
-    numbers = torch.arange(1, math.prod(case.spatial) + 1).view(1, *case.spatial, 1)
-    cut = partition(shift(pad(numbers, padded_lengths(case.spatial, window)), amount), window)
-    assert torch.equal(groups.q_index, cut[0, ..., 0] - 1)
-    masked = case.pattern.padding == "masked"
-    labels = regions(case.spatial, window, amount, mask_padding=masked)
-    # Labels are names: what counts is which of them are equal.
-    same = labels[..., :, None] == labels[..., None, :]
-    assert torch.equal(same, groups.q_region[..., :, None] == groups.k_region[..., None, :])
+    queries, keys = groups.q_index.shape[1], groups.k_index.shape[1]
+    assert case.pattern.scores(case.spatial) == len(groups.q_index) * queries * keys
+    assert case.pattern.scores(case.spatial) >= case.pattern.pairs(case.spatial)
 
 
 @given(cases())
 def test_every_token_is_asked_once_and_sees_itself(case: Case) -> None:
     groups = case.pattern.groups(case.spatial)
-    tokens = math.prod(case.spatial)
-    real = groups.q_index[groups.q_index >= 0]
-    assert torch.equal(real.sort().values, torch.arange(tokens))
-    assert case.pattern.allowed(case.spatial).diagonal().all()
+    tokens = groups.q_index[groups.q_index >= 0]
+    assert sorted(tokens.tolist()) == list(range(math.prod(case.spatial)))
+    allowed = case.pattern.allowed(case.spatial)
+    assert allowed.diagonal().all()
+    assert torch.equal(allowed, allowed.T)
+
+
+@given(cases())
+def test_groups_are_what_the_operations_cut(case: Case) -> None:
+    """The layer's windows and labels, and the pattern's, say the same of the same places."""
+    groups = case.pattern.groups(case.spatial)
+    window, amount = case.pattern.fit(case.spatial)
+    numbers = torch.arange(1, math.prod(case.spatial) + 1).view(1, *case.spatial, 1)
+    cut = partition(shift(pad(numbers, padded_lengths(case.spatial, window)), amount), window)
+    assert torch.equal(groups.q_index, cut[0, ..., 0] - 1)
+    masked = case.padding == "masked"
+    labels = regions(case.spatial, window, amount, mask_padding=masked)
+    assert torch.equal(groups.q_region == -1, labels == -1)
+    # Labels are names: what counts is which of them are equal.
+    same = labels[..., :, None] == labels[..., None, :]
+    assert torch.equal(same, groups.q_region[..., :, None] == groups.k_region[..., None, :])
 
 
 def test_a_regular_window_by_hand() -> None:
@@ -58,41 +67,88 @@ def test_a_shifted_window_by_hand() -> None:
     assert torch.equal(allowed, expected)
 
 
+@given(cases(rules=("axis",)))
+def test_allowed_is_what_the_words_say(case: Case) -> None:
+    """Two tokens meet when they share a window of the shifted grid that was cut at its border."""
+    _, shift = case.pattern.fit(case.spatial)
+    allowed = case.pattern.allowed(case.spatial)
+    place = torch.cartesian_prod(*(torch.arange(n) for n in case.spatial)).view(
+        -1, len(case.spatial)
+    )
+    # Along an axis, windows end at shift, shift + size, ...; what lies before is one of its own.
+    window = (place - torch.tensor(shift)).div(torch.tensor(case.size), rounding_mode="floor")
+    expected = (window[:, None] == window[None, :]).all(-1)
+    assert torch.equal(allowed, expected)
+
+
 @pytest.mark.parametrize(
-    ("rule", "window", "amount"),
+    ("rule", "spatial", "window", "shift"),
     [
-        ("axis", (4, 4), (0, 2)),
-        ("clamp", (3, 4), (0, 2)),
-        ("shortest", (3, 3), (0, 0)),
-        ("always", (4, 4), (2, 2)),
-        ("never", (4, 4), (0, 0)),
+        ("axis", (6, 20), (7, 7), (0, 3)),
+        ("axis", (7, 8), (7, 7), (0, 3)),
+        ("axis", (8, 8), (7, 7), (3, 3)),
+        ("clamp", (6, 20), (6, 7), (0, 3)),
+        ("clamp", (7, 7), (7, 7), (0, 0)),
+        ("shortest", (6, 20), (6, 6), (0, 0)),
+        ("shortest", (7, 20), (7, 7), (0, 0)),
+        ("shortest", (8, 20), (7, 7), (3, 3)),
+        ("always", (6, 20), (7, 7), (3, 3)),
+        ("never", (8, 20), (7, 7), (0, 0)),
     ],
 )
 def test_what_a_short_axis_does(
-    rule: str, window: tuple[int, ...], amount: tuple[int, ...]
+    rule: str, spatial: tuple[int, int], window: tuple[int, int], shift: tuple[int, int]
 ) -> None:
-    pattern = Window((4, 4), (2, 2), "masked", rule)  # type: ignore[arg-type]
-    assert pattern.fit((3, 9)) == (window, amount)
+    pattern = Window((7, 7), (3, 3), shift_rule=rule)  # type: ignore[arg-type]
+    assert pattern.fit(spatial) == (window, shift)
 
 
-@pytest.mark.parametrize("rule", ["axis", "clamp", "shortest"])
-def test_one_window_does_not_shift_and_one_token_more_does(rule: str) -> None:
-    pattern = Window((4, 4), (2, 2), "masked", rule)  # type: ignore[arg-type]
-    assert pattern.fit((4, 4)) == ((4, 4), (0, 0))
-    assert pattern.fit((5, 5)) == ((4, 4), (2, 2))
+def test_the_pairs_of_a_published_stage() -> None:
+    """56 x 56 tokens, window 7: 3136 x 49 pairs; a shift of 3 cuts border windows into 3 and 4."""
+    assert Window((7, 7), (0, 0)).pairs((56, 56)) == 3136 * 49
+    line = 7 * 49 + 9 + 16
+    assert Window((7, 7), (3, 3)).pairs((56, 56)) == line**2
+    assert Window((7, 7), (3, 3)).scores((56, 56)) == 3136 * 49
+
+
+@given(cases(), st.integers(0, 1))
+def test_a_pattern_is_a_value(case: Case, seed: int) -> None:
+    pattern = case.pattern
+    assert pattern == case.pattern
+    assert hash(pattern) == hash(case.pattern)
+    assert pickle.loads(pickle.dumps(pattern)) == copy.deepcopy(pattern) == pattern
+    with pytest.raises((FrozenInstanceError, AttributeError)):
+        pattern.size = (1,)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
-    ("size", "amount", "given_", "fix"),
+    ("changes", "given", "fix"),
     [
-        ((0, 4), (0, 0), "window=(0, 4)", "window=(1, 4)"),
-        ((4, 4), (4, 0), "shift=(4, 0) for window=(4, 4)", "shift=(2, 2)"),
-        ((4, 4), (-1, 0), "shift=(-1, 0)", "shift=(0, 0)"),
-        ((4, 4), (1,), "shift=(1,) for 2 spatial axes", "shift=(1, 1)"),
+        ({"size": (0, 7)}, "window=(0, 7)", "window=(1, 7)"),
+        ({"size": (-7, 7)}, "window=(-7, 7)", "window=(1, 7)"),
+        ({"size": (7.5, 7)}, "window=(7.5, 7)", "window=(7, 7)"),
+        ({"shift": (-1, 3)}, "shift=(-1, 3)", "shift=(0, 3)"),
+        ({"shift": (7, 3)}, "shift=(7, 3) for window=(7, 7)", "shift=(3, 3)"),
+        ({"shift": (3,)}, "shift=(3,) for 2 spatial axes", "shift=(3, 3)"),
+        ({"padding": "reflect"}, "padding='reflect'", "padding='masked'"),
+        ({"shift_rule": "sometimes"}, "shift_rule='sometimes'", "shift_rule='axis'"),
     ],
 )
-def test_what_cannot_be_is_refused(
-    size: tuple[int, ...], amount: tuple[int, ...], given_: str, fix: str
-) -> None:
-    with refuses(given_, fix):
-        Window(size, amount)
+def test_what_cannot_be_is_refused(changes: dict[str, object], given: str, fix: str) -> None:
+    with refuses(given, fix):
+        replace(Window((7, 7), (3, 3)), **changes)  # type: ignore[arg-type]
+
+
+def test_padding_is_an_index_of_its_own() -> None:
+    groups = Window((4,), (2,)).groups((5,))
+    assert groups.q_index.tolist() == [[2, 3, 4, -1], [-1, -1, 0, 1]]
+    assert groups.q_region.tolist() == [[[0, 0, 0, -1], [-1, -1, 1, 1]]]
+    visible = Window((4,), (2,), padding="visible").groups((5,))
+    assert visible.q_index.tolist() == groups.q_index.tolist()
+    assert visible.q_region.tolist() == [[[0, 0, 0, 0], [0, 0, 1, 1]]]
+
+
+def test_windows_fill_what_is_padded() -> None:
+    case = Case((5, 9), (3, 4), (1, 2))
+    groups = case.pattern.groups(case.spatial)
+    assert groups.q_index.numel() == math.prod(padded_lengths(case.spatial, case.size))

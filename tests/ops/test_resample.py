@@ -1,0 +1,32 @@
+"""Grids brought to other lengths."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from vitrail.ops.resample import resize_grid
+
+
+@pytest.mark.parametrize(
+    ("spatial", "wanted", "mode"),
+    [((7,), (11,), "linear"), ((7, 5), (5, 9), "bicubic"), ((3, 4, 5), (5, 4, 3), "trilinear")],
+)
+def test_it_is_torch_s_interpolation_channels_last(
+    spatial: tuple[int, ...], wanted: tuple[int, ...], mode: str
+) -> None:
+    x = torch.randn(2, *spatial, 3)
+    found = resize_grid(x, wanted)
+    assert found.shape == (2, *wanted, 3)
+    assert torch.equal(found.movedim(-1, 1), F.interpolate(x.movedim(-1, 1), wanted, mode=mode))
+
+
+def test_its_own_lengths_change_nothing() -> None:
+    x = torch.randn(1, 4, 6, 3)
+    assert resize_grid(x, (4, 6)) is x
+    assert resize_grid(x, (6, 4)) is not x
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_a_constant_stays_itself(axes: int) -> None:
+    x = torch.full((1, *[4] * axes, 2), 3.0)
+    torch.testing.assert_close(resize_grid(x, (7,) * axes), torch.full((1, *[7] * axes, 2), 3.0))
