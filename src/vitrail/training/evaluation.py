@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from vitrail.data.dataset import Pictures, Skipped
 from vitrail.errors import UsageError
+from vitrail.training.loader import worker_context
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +172,7 @@ def _batches(
         batch_sampler=_Share(len(pictures), batch_size, rank, processes),  # type: ignore[arg-type]
         num_workers=workers,
         collate_fn=list,
+        multiprocessing_context=worker_context(workers),
     )
     for items in loader:
         for image, _, name in items:

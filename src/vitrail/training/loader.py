@@ -2,6 +2,7 @@
 share them.
 """
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -133,6 +134,15 @@ class _Steps(Dataset[tuple[Tensor, Tensor, list[tuple[str, str]]]]):
         return images, targets, bad
 
 
+def worker_context(workers: int) -> str | None:
+    """How worker processes are started: forked where that is safe, as the system does elsewhere.
+
+    A forked worker shares the decoded pictures, and it ends when its parent is killed; one that a
+    fork server started watches that server instead and would live on.
+    """
+    return "fork" if workers and sys.platform == "linux" else None
+
+
 def batches(
     maker: Maker, mix: Mix, steps: range, *, workers: int, pin: bool, skipped: Skipped
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -155,6 +165,7 @@ def batches(
         num_workers=workers,
         pin_memory=pin,
         prefetch_factor=4 if workers else None,
+        multiprocessing_context=worker_context(workers),
     )
     for item in loader:
         if isinstance(item, UsageError):

@@ -129,7 +129,7 @@ class Display:
             shown,
             every,
         )
-        self.stream = stream or sys.stderr
+        self.stream: Any = stream or sys.stderr
         self.first, self.done = first, first
         self.started = self.last_line = time.monotonic()
         self.progress: Any = None
