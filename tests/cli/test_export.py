@@ -1,0 +1,76 @@
+"""`vitrail export`."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.support import small
+from vitrail.cli.main import run
+from vitrail.weights import save
+
+pytestmark = pytest.mark.compile
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "small.safetensors"
+    save(small("1-D", depths=(1,), num_heads=(2,)), path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+def test_a_checkpoint_becomes_a_file(
+    suffix: str, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = checkpoint.with_suffix(suffix)
+    assert run(["export", str(checkpoint), "-o", str(out), "--size", "40", "--static"]) == 0
+    first, inputs, difference = capsys.readouterr().out.splitlines()
+    assert str(out) in first
+    assert inputs == "inputs: 40, one at a time"
+    assert difference.startswith("largest difference from the model: ")
+    assert out.stat().st_size > 1000
+
+
+def test_json_states_the_range_and_the_difference(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = checkpoint.with_suffix(".pt2")
+    assert run(["export", str(checkpoint), "-o", str(out), "--size", "40", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["file"] == str(out)
+    assert said["weights"] == str(checkpoint)
+    assert (said["smallest"], said["largest"]) == ([1], [2**20])
+    assert said["batch"] == [1, 1024]
+    assert 0 <= said["difference"] <= 1e-4
+    assert [2, 40] in said["checked"] or [1, 40] in said["checked"]
+    module = torch.export.load(out).module()
+    assert module(torch.randn(3, 3, 77)).shape == (3, 5)
+
+
+@pytest.mark.parametrize(
+    ("words", "given", "fix"),
+    [
+        (["swin_nano", "-o", "model.bin"], "-o model.bin", "use -o model.onnx"),
+        (["swin_nanno", "-w", "none", "-o", "model.onnx"], "swin_nanno", "'swin_nano'"),
+        (["swin_tiny", "-o", "model.onnx"], "swin_tiny without weights", "--weights FILE"),
+        (["swin_nano", "-w", "none", "-o", "model.pt2", "--size", "0"], "--size 0", "--size"),
+        (["swin_nano", "-w", "none", "-o", "no/model.pt2"], "no/model.pt2", "mkdir -p no"),
+    ],
+)
+def test_what_cannot_be_is_three_lines(
+    words: list[str],
+    given: str,
+    fix: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["export", *words]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in said] == ["given", "allowed", "fix"]
+    assert given in said[0]
+    assert fix in said[2]
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,264 @@
+"""One exported graph serves a range of sizes, and agrees with the model on all of them."""
+
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor
+
+from tests.support import KINDS, ODD_SIZES, refuses, small
+from vitrail import export
+from vitrail.export import ExportReport, export_onnx, export_program, export_pt2, size_range
+from vitrail.layers import WindowAttention
+from vitrail.models import Backbone
+from vitrail.shapes import Size
+
+pytestmark = pytest.mark.compile
+
+WRITERS = {".onnx": export_onnx, ".pt2": export_pt2}
+
+
+def shallow(kind: str, **changes: Any) -> Backbone:
+    """Return a model with a shift, a merge, and windows that pad in both stages."""
+    return small(kind, depths=(2, 1), **changes)
+
+
+class Opened(NamedTuple):
+    """A file as a user opens it, without Vitrail: what runs it, and what it says of itself."""
+
+    run: Callable[[Tensor], list[Tensor]]
+    said: dict[str, Any]
+
+
+def opened(path: Path) -> Opened:
+    if path.suffix == ".pt2":
+        files = {"vitrail.json": ""}
+        module = torch.export.load(path, extra_files=files).module()
+
+        def run_program(x: Tensor) -> list[Tensor]:
+            out = module(x)
+            return [out] if isinstance(out, Tensor) else list(out)
+
+        return Opened(run_program, json.loads(files["vitrail.json"]))
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    said = session.get_modelmeta().custom_metadata_map.items()
+
+    def run_session(x: Tensor) -> list[Tensor]:
+        return [torch.from_numpy(out) for out in session.run(None, {"input": x.numpy()})]
+
+    return Opened(run_session, {k.removeprefix("vitrail."): json.loads(v) for k, v in said})
+
+
+def sizes_around_switches(model: Backbone) -> list[Size]:
+    """Return sizes at which padding begins and ends and windows begin to shift, axis by axis."""
+    smallest, _ = size_range(model)
+    config = model.config
+    choices = []
+    for low, patch, window in zip(smallest, config.patch, config.windows[0], strict=True):
+        fits = patch * window
+        edges = (
+            low,
+            low + 1,
+            fits - 1,
+            fits,
+            fits + 1,
+            2 * fits - patch + 1,
+            2 * fits,
+            3 * fits + 1,
+        )
+        choices.append(sorted({n for n in edges if n >= low}))
+    together = list(zip(*(itertools.islice(itertools.cycle(c), 8) for c in choices), strict=True))
+    # The first axis short while the others are long, and the other way round.
+    apart = [(c[0], *(o[-1] for o in choices[1:])) for c in (choices[0], choices[0][-1:])]
+    turned = [(choices[0][-1], *(o[0] for o in choices[1:]))]
+    return [*together, *apart, *turned]
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_graph_agrees_on_both_sides_of_every_switch(
+    kind: str, suffix: str, tmp_path: Path
+) -> None:
+    model, path = shallow(kind), tmp_path / f"model{suffix}"
+    report = WRITERS[suffix](model, path, ODD_SIZES[kind])
+    run, said = opened(path)
+    assert_agreement(model, run)
+    assert_truth(model, report)
+    assert said["smallest"] == list(report.smallest)
+    assert said["largest"] == list(report.largest)
+    assert said["mean"] == list(model.preprocessing.mean)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def assert_agreement(model: Backbone, run: Callable[[Tensor], list[Tensor]]) -> None:
+    sizes = sizes_around_switches(model)
+    assert len({s[0] for s in sizes}) >= 6
+    for batch, size in zip(itertools.cycle((1, 2, 3)), sizes, strict=False):
+        x = torch.randn(batch, 3, *size)
+        with torch.no_grad():
+            expected = model(x)
+        (found,) = run(x)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4, msg=f"{batch} {size}")
+
+
+def assert_truth(model: Backbone, report: ExportReport) -> None:
+    assert 0 <= report.difference <= 1e-4
+    assert (report.smallest, report.largest) == size_range(model)
+    assert len(report.checked) >= 4
+    for shape in report.checked:
+        assert all(low <= n for n, low in zip(shape[1:], report.smallest, strict=True))
+
+
+def test_onnx_names_its_inputs_and_outputs(tmp_path: Path) -> None:
+    model, path = small("1-D", depths=(1,), num_heads=(2,)), tmp_path / "model.onnx"
+    export_onnx(model, path, 40)
+    graph = onnx.load(path).graph
+    assert [value.name for value in graph.input] == ["input"]
+    assert [value.name for value in graph.output] == ["logits"]
+    batch, channels, length = graph.input[0].type.tensor_type.shape.dim
+    assert channels.dim_value == 3
+    assert batch.dim_param != length.dim_param
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "smallest"),
+    [
+        ("1-D", {}, (1,)),
+        ("2-D", {}, (1, 1)),
+        ("2-D", {"patch_fit": "floor"}, (2, 2)),
+        ("3-D", {}, (1, 1, 2)),
+        ("2-D", {"absolute_position": (4, 4)}, (1, 3)),
+        # Two stages: the second must hold its window, or one token more.
+        ("2-D", {"shift_rule": "clamp"}, (9, 13)),
+        ("2-D", {"shift_rule": "shortest"}, (13, 17)),
+        ("2-D", {"shift_rule": "shortest", "patch_fit": "floor"}, (14, 18)),
+        ("2-D", {"shift_rule": ("shortest", "axis")}, (7, 9)),
+        ("2-D", {"shift_rule": "shortest", "out_indices": (0,)}, (7, 9)),
+    ],
+)
+def test_the_least_size_is_known(kind: str, changes: dict[str, Any], smallest: Size) -> None:
+    assert size_range(shallow(kind, **changes))[0] == smallest
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"shift_rule": "clamp", "bias_lookup": "sliced"},
+        {
+            "shift_rule": "shortest",
+            "padding": "visible",
+            "patch_fit": "floor",
+            "mask_value": -100.0,
+        },
+        {"absolute_position": (4, 5), "patch_overlap": (1, 1)},
+    ],
+    ids=lambda changes: next(iter(changes.values())),
+)
+def test_other_behaviours_hold_from_the_least_size(changes: dict[str, Any]) -> None:
+    model = shallow("2-D", **changes)
+    program = export_program(model).module()
+    smallest, _ = size_range(model)
+    for more in ((0, 0), (0, 1), (5, 0), (12, 11)):
+        x = torch.randn(2, 3, *(n + m for n, m in zip(smallest, more, strict=True)))
+        with torch.no_grad():
+            torch.testing.assert_close(program(x), model(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_bare_backbone_exports_its_maps(tmp_path: Path) -> None:
+    model = small("1-D", depths=(1, 1), out_indices=(0, 1), feature_norms=True)
+    path = tmp_path / "maps.onnx"
+    export_onnx(model, path, 50)
+    assert [value.name for value in onnx.load(path).graph.output] == ["features_0", "features_1"]
+    x = torch.randn(2, 3, 61)
+    with torch.no_grad():
+        for found, expected in zip(opened(path).run(x), model(x), strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+def test_one_size_only(suffix: str, tmp_path: Path) -> None:
+    """Where windows shrink, too: below the least size of a dynamic graph."""
+    model, path = shallow("2-D", shift_rule="shortest"), tmp_path / f"one{suffix}"
+    report = WRITERS[suffix](model, path, (7, 10), dynamic=False)
+    assert report.smallest == report.largest == (7, 10)
+    assert report.batch == (1, 1)
+    x = torch.randn(1, 3, 7, 10)
+    with torch.no_grad():
+        torch.testing.assert_close(opened(path).run(x)[0], model(x), rtol=1e-4, atol=1e-4)
+    with pytest.raises(Exception, match=r"(?i)invalid dimensions|guard failed|expected"):
+        opened(path).run(torch.randn(1, 3, 8, 10))
+
+
+def test_the_model_is_as_it_was() -> None:
+    model = small("1-D", shift_rule="clamp", frozen_stages=1).train()
+    layers = [m for m in model.modules() if isinstance(m, WindowAttention)]
+    layers[0].attend.backend = "reference"
+    before = [(m.pattern, m.attend.backend) for m in layers]
+    modes = [m.training for m in model.modules()]
+    export_program(model, dynamic=False, size=20)
+    assert [(m.pattern, m.attend.backend) for m in layers] == before
+    assert [m.training for m in model.modules()] == modes
+    assert not all(modes)
+
+
+@pytest.mark.parametrize("write", WRITERS.values())
+def test_what_cannot_be_is_refused(write: Callable[..., ExportReport], tmp_path: Path) -> None:
+    model = small("2-D", shift_rule="clamp")
+    suffix = next(s for s, w in WRITERS.items() if w is write)
+    path = tmp_path / f"model{suffix}"
+    with refuses("model.bin", f"model{suffix}"):
+        write(model, tmp_path / "model.bin")
+    with refuses("nowhere", f"mkdir -p {tmp_path / 'nowhere'}"):
+        write(model, tmp_path / "nowhere" / path.name)
+    with refuses("size=(8, 99)", "or export that one size"):
+        write(model, path, (8, 99))
+    with refuses("size=(9, 9999)", "choose a size in between"):
+        write(model, path, (9, 9999))
+    with refuses("size=(0, 9)", "size=(1, 9)"):
+        write(model, path, (0, 9))
+    with refuses("size=(32, 32, 32) for 2 spatial axes", "size=(32, 32)"):
+        write(model, path, (32, 32, 32))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("write", WRITERS.values())
+def test_a_graph_that_disagrees_is_not_written(
+    write: Callable[..., ExportReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = small("1-D", depths=(1,), num_heads=(2,))
+    suffix = next(s for s, w in WRITERS.items() if w is write)
+    path = tmp_path / f"model{suffix}"
+    path.write_text("the last good one")
+    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    with refuses("an exported graph that differs by", "--static"):
+        write(model, path, 32, dynamic=False)
+    assert path.read_text() == "the last good one"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_weights_beyond_the_format_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "LARGEST_ONNX", 1000)
+    with refuses("GiB of weights", "model.pt2"):
+        export_onnx(small("1-D"), tmp_path / "model.onnx")
+
+
+def test_a_file_is_whole_or_absent(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt2"
+    path.write_text("before")
+    with pytest.raises(RuntimeError), export.whole_or_absent(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "before"
+    with export.whole_or_absent(path) as temporary:
+        temporary.write_text("after")
+        assert path.read_text() == "before"
+    assert path.read_text() == "after"
+    assert list(tmp_path.iterdir()) == [path]
