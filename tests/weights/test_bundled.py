@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.conftest import Command
 
 import vitrail
+from tests.conftest import Command
 from vitrail.weights.sources import bundled_path
 
 
