@@ -24,7 +24,7 @@ TOLERANCE = {torch.float32: 2e-5, torch.bfloat16: 3e-2, torch.float16: 5e-3}
     dtype=st.sampled_from(list(TOLERANCE)),
     with_bias=st.booleans(),
     labelled=st.sampled_from([None, "shared", "each"]),
-    mask_value=st.sampled_from([-math.inf, -100.0]),
+    mask_value=st.sampled_from([-math.inf, -100.0, -1.5]),
     seed=st.integers(0, 99),
 )
 def test_values_and_gradients(
