@@ -89,6 +89,7 @@ def test_absolute_position_is_interpolated() -> None:
         (torch.zeros(1, 3, 8, 8, 8), "(1, 3, 8, 8, 8)", "x[None]"),
         (torch.zeros(1, 4, 8, 8), "(1, 4, 8, 8)", "in_channels"),
         (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "torch.uint8", "vitrail.transform"),
+        (torch.zeros(1, 3, 8, 8).double(), "float64 for weights of torch.float32", "x.to("),
         (torch.zeros(1, 3, 0, 8), "(0, 8)", "enlarge"),
     ],
 )
@@ -117,6 +118,12 @@ def test_the_head_can_be_replaced() -> None:
     model.reset_classifier(4, global_pool="")
     assert model(x).shape == (2, *model.forward_features(x).shape[1:-1], 4)
     assert model.global_pool == ""
+
+
+def test_a_bare_backbone_takes_no_head() -> None:
+    model = small("2-D", out_indices=(0,))
+    with refuses("num_classes=7 for a backbone with out_indices=(0,)", "without out_indices"):
+        model.reset_classifier(7)
 
 
 def test_class_names_go_with_the_head_they_name() -> None:

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -57,7 +58,18 @@ class PatchEmbed(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch channels *samples"]
     ) -> Float[Tensor, "batch *spatial dim"]:
-        """Embed an image, a sequence or a volume; tokens come out channels-last."""
+        """Embed an image, a sequence or a volume; tokens come out channels-last.
+
+        Raises:
+            UsageError: the input is of another type than the weights, outside autocast.
+        """
+        weight = self.proj.weight
+        if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+            raise UsageError(
+                f"an input of {x.dtype} for weights of {weight.dtype}",
+                "the same type for both, or autocast",
+                f"use x.to({weight.dtype}), or model.to({x.dtype})",
+            )
         if self.patch_fit == "pad":
             amounts: list[int] = []
             lengths = padded_lengths(x.shape[2:], self.patch)

@@ -181,7 +181,15 @@ class Backbone(HubModel, nn.Module):
         Args:
             num_classes: classes of the new head; 0 for none.
             global_pool: ``"avg"`` or ``""``; default as it was.
+        Raises:
+            UsageError: the model is a bare backbone, which ends with its maps.
         """
+        if self.bare:
+            raise UsageError(
+                f"num_classes={num_classes} for a backbone with out_indices={self.out_indices}",
+                "a model with a head",
+                "create the model without out_indices",
+            )
         pool = self.config.global_pool if global_pool is None else global_pool
         self._set_config(num_classes=num_classes, global_pool=pool)
         known = self.preprocessing.classes
