@@ -74,8 +74,8 @@ VIDEO_SWIN_BASE = replace(VIDEO_SWIN_SMALL, dim=128, num_heads=(4, 8, 16, 32), d
 SWIN1D_TINY = replace(SWIN_TINY, patch=(4,), window=(16,), merge=(2,), num_classes=10,
                       drop_path=0.1)  # fmt: skip
 
-# For images of 32 to 128 pixels: fine patches that overlap (few images teach it more that way),
-# small windows, three stages.
+# For images of 32 to 128 pixels: fine patches that overlap (ADR 17), small windows,
+# three stages.
 SWIN_NANO = replace(SWIN_TINY, dim=48, depths=(2, 4, 2), num_heads=(2, 4, 8), patch=(2, 2),
                     patch_overlap=(1, 1), window=(4, 4), num_classes=10,
                     drop_path=0.05)  # fmt: skip
