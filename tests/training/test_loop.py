@@ -80,14 +80,14 @@ def test_clipping(tiny_zip, tmp_path) -> None:
     """With a tiny limit and plain descent in Adam's first step, nothing grows beyond the rate."""
     norms: list[float] = []
     run = make(tiny_zip, tmp_path / "out", epochs=1, clip=1e-3)
-    take = run.optimizer.step
+    take = run.optimizers[0].step
 
     def step(*args, **kwargs):
         grads = [p.grad.norm() for p in run.model.parameters()]
         norms.append(torch.stack(grads).norm().item())
         return take(*args, **kwargs)
 
-    run.optimizer.step = step
+    run.optimizers[0].step = step
     run.fit()
     assert norms
     assert max(norms) == pytest.approx(1e-3, rel=1e-3)
@@ -238,6 +238,14 @@ def test_a_batch_that_cannot_be_cut(tiny_zip, tmp_path) -> None:
 def test_fsdp_alone(tiny_zip, tmp_path) -> None:
     with pytest.raises(UsageError, match=r"--fsdp on 1 process[\s\S]*torchrun"):
         make(tiny_zip, tmp_path / "out", settings={"fsdp": True})
+
+
+def test_fsdp_with_muon(tiny_zip, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    with pytest.raises(
+        UsageError, match=r"--fsdp with --optimizer muon[\s\S]*use --optimizer adamw"
+    ):
+        make(tiny_zip, tmp_path / "out", settings={"fsdp": True}, optimizer="muon")
 
 
 def test_a_model_of_something_else(tiny_zip, tmp_path) -> None:

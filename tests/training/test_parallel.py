@@ -81,6 +81,18 @@ def test_ddp_equals_one_process(launch, tiny_zip, tmp_path, alone) -> None:
         assert float(one["val_loss"]) == pytest.approx(float(other["val_loss"]), rel=1e-4)
 
 
+def test_processes_join_without_being_told_to_use_the_cpu(
+    launch, tiny_zip, tmp_path, alone
+) -> None:
+    """On a machine without a GPU, and with Muon: each process would else train alone."""
+    recipe = {**EXACT, "batch_size": 64, "optimizer": "muon"}
+    job = {"data": str(tiny_zip), "recipe": recipe}
+    settings = {"cpu": torch.accelerator.is_available()}
+    losses = together(launch, 2, tmp_path / "two", settings=settings, **job)
+    close(losses, together(launch, 1, tmp_path / "one", **job))
+    assert [row["loss"] for row in losses] != [row["loss"] for row in alone[1]]
+
+
 def test_accumulating_equals_one_pass(launch, tiny_zip, tmp_path, alone) -> None:
     recipe = {**EXACT, "batch_size": 64, "accumulate": 2}
     close(together(launch, 1, tmp_path, data=str(tiny_zip), recipe=recipe), alone[1])

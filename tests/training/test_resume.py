@@ -88,6 +88,20 @@ def test_killed_at_a_moment(moment, whole, launch, tiny_zip, tmp_path) -> None:
     same(whole, tmp_path / "out")
 
 
+def test_killed_with_muon(launch, tiny_zip, tmp_path) -> None:
+    """Two optimisers, each with moments of its own."""
+    job = {"data": str(tiny_zip), "recipe": {"optimizer": "muon"}}
+    finish(launch, out=str(tmp_path / "whole"), settings=SETTINGS, **job)
+    kill_at(
+        launch, "step 8", tmp_path / "marker", out=str(tmp_path / "out"), settings=SETTINGS, **job
+    )
+    finish(launch, out=str(tmp_path / "out"), settings={**SETTINGS, "resume": True}, **job)
+    same(tmp_path / "whole", tmp_path / "out")
+    saved = load_file(checkpoint.found(tmp_path / "out")[-1])
+    assert any(name.startswith("optimizer.momentum_buffer.") for name in saved)
+    assert any(name.startswith("optimizer.exp_avg.") for name in saved)
+
+
 def test_killed_again_and_again(whole, launch, tiny_zip, tmp_path) -> None:
     """Wherever it happens to be, and with batches prepared by another process."""
     out = tmp_path / "out"

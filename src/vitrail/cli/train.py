@@ -39,11 +39,14 @@ def run(
     batch_size: Annotated[
         int, _option("Images an optimiser step, over all processes.", "--batch-size", "-b")
     ] = 128,
+    optimizer: Annotated[
+        str, _option("adamw; or muon, for the matrices inside the blocks.")
+    ] = "adamw",
     lr: Annotated[
         float | None, _option("Highest learning rate; by default 5e-4 for 512 images, scaled.")
     ] = None,
     min_lr: Annotated[float, _option("Learning rate after the last step.")] = 5e-6,
-    weight_decay: Annotated[float, _option("Weight decay of AdamW.")] = 0.05,
+    weight_decay: Annotated[float, _option("Weight decay of the optimiser.")] = 0.05,
     layer_decay: Annotated[
         float, _option("Factor on the learning rate for each layer further from the head.")
     ] = 1.0,
@@ -123,6 +126,7 @@ def run(
     recipe = Recipe(
         epochs=epochs,
         batch_size=batch_size,
+        optimizer=optimizer,
         lr=lr,
         min_lr=min_lr,
         weight_decay=weight_decay,

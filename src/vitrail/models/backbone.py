@@ -80,7 +80,7 @@ class Backbone(HubModel, nn.Module):
         own = []
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.trunc_normal_(module.weight, std=self.config.init_std)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
             elif module is not self and hasattr(module, "reset_parameters"):
@@ -198,7 +198,7 @@ class Backbone(HubModel, nn.Module):
         parameter = self.embed.proj.weight
         head = self._new_head(num_classes)
         if head is not None:
-            nn.init.trunc_normal_(head.weight, std=0.02)
+            nn.init.trunc_normal_(head.weight, std=self.config.init_std)
             nn.init.zeros_(head.bias)
             head.to(parameter.device, parameter.dtype)
         self.head = head

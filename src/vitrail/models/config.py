@@ -34,6 +34,7 @@ class SwinConfig:
         attn_drop: probability of dropping an attention weight.
         drop_path: probability of dropping the last block's branches; grows linearly from 0.
         norm_eps: added to the variance by every norm.
+        init_std: standard deviation of the linear weights at the start.
         embed_norm: normalise the embedded patches.
         absolute_position: grid of a learned absolute position table, or None for no table.
         global_pool: ``"avg"``, or ``""`` to apply the head to every token.
@@ -65,6 +66,7 @@ class SwinConfig:
     attn_drop: float = 0.0
     drop_path: float = 0.2
     norm_eps: float = 1e-5
+    init_std: float = 0.02
     embed_norm: bool = True
     absolute_position: Size | None = None
     global_pool: Literal["avg", ""] = "avg"
@@ -178,6 +180,8 @@ class SwinConfig:
             )
         if self.mlp_ratio <= 0:
             raise UsageError(f"mlp_ratio={self.mlp_ratio}", "more than 0", "use mlp_ratio=4.0")
+        if self.init_std <= 0:
+            raise UsageError(f"init_std={self.init_std}", "more than 0", "use init_std=0.02")
         for name in ("drop", "attn_drop", "drop_path"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise UsageError(

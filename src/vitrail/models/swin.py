@@ -75,7 +75,7 @@ SWIN1D_TINY = replace(SWIN_TINY, patch=(4,), window=(16,), merge=(2,), num_class
                       drop_path=0.1)  # fmt: skip
 
 # For images of 32 to 128 pixels: fine patches that overlap (ADR 17), small windows,
-# three stages.
+# three stages. Weights start near 1/sqrt(dim), as the paper's 0.02 does for wider layers.
 SWIN_NANO = replace(SWIN_TINY, dim=48, depths=(2, 4, 2), num_heads=(2, 4, 8), patch=(2, 2),
                     patch_overlap=(1, 1), window=(4, 4), num_classes=10,
-                    drop_path=0.05)  # fmt: skip
+                    drop_path=0.05, init_std=0.07)  # fmt: skip

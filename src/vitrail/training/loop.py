@@ -26,10 +26,10 @@ from vitrail.training.checkpoint import Checkpoint
 from vitrail.training.ema import Average
 from vitrail.training.evaluation import Scores, evaluate
 from vitrail.training.files import remove_litter, write_whole
-from vitrail.training.groups import parameter_groups
 from vitrail.training.loader import Plan, batches
 from vitrail.training.logs import Display, Logs
 from vitrail.training.machine import Settings, start_accelerator
+from vitrail.training.optimizers import build_optimizers
 from vitrail.training.parallel import shard, whole
 from vitrail.training.recipe import Recipe
 from vitrail.training.schedule import learning_rate
@@ -111,14 +111,12 @@ class Run:
         self.model: Any = model.to(self.accelerator.device).train()
         if fsdp:
             shard(self.model)
-        groups = parameter_groups(
-            self.model, recipe.peak_lr, recipe.weight_decay, recipe.layer_decay
-        )
-        # The fused kernel is several times faster; it does not know tensors cut over processes.
-        optimizer = torch.optim.AdamW(groups, lr=recipe.peak_lr, fused=not fsdp)
-        self.optimizer: Any = self.accelerator.prepare_optimizer(optimizer)
+        self.optimizers: list[Any] = [
+            self.accelerator.prepare_optimizer(optimizer)
+            for optimizer in build_optimizers(self.model, recipe, fused=not fsdp)
+        ]
         self.average = Average(self.model, recipe.ema) if recipe.ema else None
-        self.state = State(self.model, self.average, self.optimizer)
+        self.state = State(self.model, self.average, self.optimizers)
         forward: Any = self.model
         if self.settings.compile:
             forward = torch.compile(self.model, dynamic=False)
@@ -216,8 +214,9 @@ class Run:
                 if accelerator.sync_gradients:
                     limit = recipe.clip or math.inf
                     norm = accelerator.clip_grad_norm_(self.model.parameters(), limit)
-                self.optimizer.step()
-                self.optimizer.zero_grad()
+                for optimizer in self.optimizers:
+                    optimizer.step()
+                    optimizer.zero_grad()
             hits = (logits.detach().argmax(-1) == target.argmax(-1)).float().mean()
             losses += torch.stack((loss.detach(), hits)) / recipe.accumulate
         if self.average is not None:
@@ -234,8 +233,9 @@ class Run:
             start=recipe.warmup_lr,
             end=min(recipe.min_lr, recipe.peak_lr),
         )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["lr_scale"]
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["lr_scale"]
         return rate
 
     def _flush(self, pending: list[dict[str, Any]]) -> None:
@@ -267,7 +267,7 @@ class Run:
         row: dict[str, Any] = {
             "epoch": self.step // self.plan.steps_per_epoch,
             "step": self.step,
-            "lr": float(self.optimizer.param_groups[-1]["lr"]),
+            "lr": float(self.optimizers[-1].param_groups[-1]["lr"]),
             "train_loss": self.sums[0] / self.sums[2],
             "train_top1": self.sums[1] / self.sums[2],
             "images_per_s": self.sums[2] * self.recipe.batch_size / train_seconds,

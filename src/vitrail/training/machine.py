@@ -40,7 +40,8 @@ def start_accelerator(recipe: Recipe, settings: Settings) -> Accelerator:
     """Join the other processes, if any, and choose the device.
 
     Raises:
-        UsageError: if the batch cannot be shared evenly, or ``fsdp`` is asked of a lone process.
+        UsageError: if the batch cannot be shared evenly, or ``fsdp`` is asked of a lone process or
+            for an optimiser that cannot do it.
     """
     # Accelerate remembers the first precision of a process and refuses another; a second run of
     # the same process may want one.
@@ -48,7 +49,8 @@ def start_accelerator(recipe: Recipe, settings: Settings) -> Accelerator:
     accelerator = Accelerator(
         mixed_precision="bf16" if recipe.precision == "bf16" else "no",
         gradient_accumulation_steps=recipe.accumulate,
-        cpu=settings.cpu,
+        # Unless it is told, accelerate does not join processes on a machine without a GPU.
+        cpu=settings.cpu or not torch.accelerator.is_available(),
     )
     _check_batch(recipe, accelerator.num_processes)
     if settings.fsdp and not torch.distributed.is_initialized():
@@ -56,6 +58,12 @@ def start_accelerator(recipe: Recipe, settings: Settings) -> Accelerator:
             given="--fsdp on 1 process",
             allowed="--fsdp on processes that were started together",
             fix="start it with: torchrun --nproc-per-node 2 -m vitrail train ...",
+        )
+    if settings.fsdp and recipe.optimizer == "muon":
+        raise UsageError(
+            given="--fsdp with --optimizer muon, which needs each matrix whole",
+            allowed="--fsdp with --optimizer adamw, or muon without --fsdp",
+            fix="use --optimizer adamw",
         )
     return accelerator
 

@@ -17,6 +17,8 @@ class Recipe:
     epochs: int = 300
     batch_size: int = 128
     """Images an optimiser step, over all processes and accumulated parts."""
+    optimizer: str = "adamw"
+    """"adamw", or "muon" for Muon on the matrices inside the blocks and AdamW on the rest."""
     lr: float | None = None
     """Highest learning rate; None scales the paper's 5e-4 for 512 images by the batch size."""
     min_lr: float = 5e-6
@@ -93,7 +95,11 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("ema", 0, 0.999999),
     ("accumulate", 1, 1e6),
 )
-_CHOICES = (("precision", ("bf16", "fp32")), ("crop", ("resized", "pad")))
+_CHOICES = (
+    ("optimizer", ("adamw", "muon")),
+    ("precision", ("bf16", "fp32")),
+    ("crop", ("resized", "pad")),
+)
 
 
 def _default(name: str) -> object:

@@ -18,12 +18,18 @@ class State:
     Args:
         model: the model that is trained; under FSDP its parameters are cut over the processes.
         average: the average of its parameters, if one is kept.
-        optimizer: the optimiser of its parameters.
+        optimizers: the optimisers of its parameters; each parameter is in at most one of them.
     """
 
-    def __init__(self, model: nn.Module, average: Average | None, optimizer: Any) -> None:
-        self.average, self.optimizer = average, optimizer
+    def __init__(self, model: nn.Module, average: Average | None, optimizers: list[Any]) -> None:
+        self.average, self.optimizers = average, optimizers
         self.parameters = dict(model.named_parameters())
+        self.owners = {
+            parameter: optimizer
+            for optimizer in optimizers
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+        }
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything as whole tensors on the CPU; all processes must ask together."""
@@ -31,8 +37,9 @@ class State:
         if self.average is not None:
             found |= {f"ema.{name}": whole(v) for name, v in self.average.values.items()}
         for name, parameter in self.parameters.items():
-            for field, value in self.optimizer.state.get(parameter, {}).items():
-                found[f"optimizer.{field}.{name}"] = whole(value)
+            if parameter in self.owners:
+                for field, value in self.owners[parameter].state.get(parameter, {}).items():
+                    found[f"optimizer.{field}.{name}"] = whole(value)
         return found
 
     def load(self, saved: Checkpoint) -> None:
@@ -42,16 +49,22 @@ class State:
             fill(parameter, model[name])
             if self.average is not None:
                 fill(self.average.values[name], ema[name])
-            if f"optimizer.step.{name}" in saved.tensors:
-                self.optimizer.state[parameter] = self._moments(saved, name, parameter)
+            moments = self._moments(saved, name, parameter)
+            if moments:
+                self.owners[parameter].state[parameter] = moments
 
     def _moments(self, saved: Checkpoint, name: str, parameter: Tensor) -> dict[str, Tensor]:
-        step = saved.tensors[f"optimizer.step.{name}"]
-        fused = self.optimizer.param_groups[0]["fused"]
-        state = {"step": step.to(parameter.device) if fused else step}
-        for field in ("exp_avg", "exp_avg_sq"):
-            state[field] = cut_like(saved.tensors[f"optimizer.{field}.{name}"], parameter)
-        return state
+        """What an optimiser remembers of a parameter; empty for one that never had a step."""
+        moments: dict[str, Tensor] = {}
+        for field in ("exp_avg", "exp_avg_sq", "momentum_buffer"):
+            value = saved.tensors.get(f"optimizer.{field}.{name}")
+            if value is not None:
+                moments[field] = cut_like(value, parameter)
+        step = saved.tensors.get(f"optimizer.step.{name}")
+        if step is not None:
+            fused = self.owners[parameter].param_groups[0]["fused"]
+            moments["step"] = step.to(parameter.device) if fused else step
+        return moments
 
     def weights(self) -> dict[str, Tensor]:
         """What the run has to show: the averages if there are any, else the parameters."""
