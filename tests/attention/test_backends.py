@@ -22,7 +22,7 @@ TOLERANCE = {torch.float32: 2e-5, torch.bfloat16: 3e-2, torch.float16: 5e-3}
     keys=st.integers(1, 17),
     head_dim=st.sampled_from([1, 4, 8, 32]),
     dtype=st.sampled_from(list(TOLERANCE)),
-    with_bias=st.booleans(),
+    biased=st.sampled_from([None, "one for all", "one for each"]),
     labelled=st.sampled_from([None, "shared", "each"]),
     mask_value=st.sampled_from([-math.inf, -100.0, -1.5]),
     seed=st.integers(0, 99),
@@ -35,7 +35,7 @@ def test_values_and_gradients(
     keys: int,
     head_dim: int,
     dtype: torch.dtype,
-    with_bias: bool,
+    biased: str | None,
     labelled: str | None,
     mask_value: float,
     seed: int,
@@ -47,7 +47,8 @@ def test_values_and_gradients(
 
     q = draw(2, windows, heads, queries, head_dim)
     k, v = draw(2, 2, windows, heads, keys, head_dim)
-    bias = draw(heads, queries, keys) if with_bias else None
+    sets = (windows,) if biased == "one for each" else ()
+    bias = draw(*sets, heads, queries, keys) if biased else None
     region = None
     if labelled:
         batch = 1 if labelled == "shared" else 2

@@ -122,3 +122,13 @@ def test_dropout_drops_weights_and_keeps_their_mean(dropout: float) -> None:
     out = reference.attend(q, k, v, scale=1.0, dropout=dropout)
     assert out.std() > 0.1
     assert abs(out.mean().item() - 1) < 0.05
+
+
+def test_a_bias_for_each_window_is_added_to_that_window() -> None:
+    q, k, v = torch.randn(3, 2, 3, 2, 4, 5, dtype=torch.float64)
+    bias = torch.randn(3, 2, 4, 4, dtype=torch.float64)
+    together = reference.attend(q, k, v, scale=0.3, bias=bias)
+    for window in range(3):
+        part = slice(window, window + 1)
+        alone = reference.attend(q[:, part], k[:, part], v[:, part], scale=0.3, bias=bias[window])
+        torch.testing.assert_close(together[:, part], alone)

@@ -9,6 +9,9 @@ from torch import Tensor
 # Labels of queries and of keys, one set for the whole batch or one for each of its members.
 Region = tuple[Int[Tensor, "#batch windows queries"], Int[Tensor, "#batch windows keys"]]
 
+# One set of numbers for every window, or a set for each.
+Bias = Float[Tensor, "heads queries keys"] | Float[Tensor, "#windows heads queries keys"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from vitrail.attention.problem import Problem, Region
+from vitrail.attention.problem import Bias, Problem, Region
 
 
 def why_not(problem: Problem) -> str | None:
@@ -21,7 +21,7 @@ def probabilities(
     k: Float[Tensor, "batch windows heads keys head_dim"],
     *,
     scale: float,
-    bias: Float[Tensor, "heads queries keys"] | None = None,
+    bias: Bias | None = None,
     region: Region | None = None,
     mask_value: float = -math.inf,
 ) -> Float[Tensor, "batch windows heads queries keys"]:
@@ -31,7 +31,7 @@ def probabilities(
         q: queries.
         k: keys.
         scale: multiplies ``q k^T``.
-        bias: added to the scores of every window.
+        bias: added to the scores: one for every window, or one for each.
         region: labels of queries and keys; a query sees the keys of its own label.
         mask_value: added to the score of a key of another label. Peers use -100, which leaks
             where scores are large (ADR 5).
@@ -58,7 +58,7 @@ def attend(
     v: Float[Tensor, "batch windows heads keys head_dim"],
     *,
     scale: float,
-    bias: Float[Tensor, "heads queries keys"] | None = None,
+    bias: Bias | None = None,
     region: Region | None = None,
     mask_value: float = -math.inf,
     dropout: float = 0.0,

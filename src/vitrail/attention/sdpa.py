@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from vitrail.attention.problem import Problem, Region
+from vitrail.attention.problem import Bias, Problem, Region
 from vitrail.ops.windows import copy_as
 
 
@@ -28,14 +28,16 @@ def attend(
     v: Float[Tensor, "batch windows heads keys head_dim"],
     *,
     scale: float,
-    bias: Float[Tensor, "heads queries keys"] | None = None,
+    bias: Bias | None = None,
     region: Region | None = None,
     mask_value: float = -math.inf,
     dropout: float = 0.0,
 ) -> Float[Tensor, "batch windows heads queries head_dim"]:
     """Return what ``reference.attend`` returns, by the kernel that torch picks."""
     batch, windows = q.shape[:2]
-    mask = None if bias is None else bias.to(q.dtype)[None]
+    mask = None if bias is None else bias.to(q.dtype)
+    if mask is not None and mask.ndim == 3:
+        mask = mask[None]
     if region is not None:
         q_region, k_region = region
         hidden = (q_region[..., :, None] != k_region[..., None, :])[:, :, None]
@@ -46,8 +48,9 @@ def attend(
             if mask_value == -math.inf
             else zeros + hidden.to(q.dtype) * mask_value
         )
+    if mask is not None and (region is not None or mask.shape[0] != 1):
         mask = mask.expand(batch, windows, -1, -1, -1)
-        mask = copy_as(mask, (batch * windows, *mask.shape[2:]))
+        mask = copy_as(mask, (batch * windows, *mask.shape[-3:]))
     # The fused kernels want four axes: windows go to the batch.
     out = F.scaled_dot_product_attention(
         q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), mask, dropout_p=dropout, scale=scale

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitrail.attention import reference, sdpa
-from vitrail.attention.problem import Problem, Region
+from vitrail.attention.problem import Bias, Problem, Region
 from vitrail.errors import UsageError
 
 
@@ -48,7 +48,7 @@ def attend(
     v: Float[Tensor, "batch windows heads keys head_dim"],
     *,
     scale: float,
-    bias: Float[Tensor, "heads queries keys"] | None = None,
+    bias: Bias | None = None,
     region: Region | None = None,
     mask_value: float = -math.inf,
     dropout: float = 0.0,
@@ -61,7 +61,7 @@ def attend(
         k: keys.
         v: values.
         scale: multiplies ``q k^T``.
-        bias: added to the scores of every window.
+        bias: added to the scores: one for every window, or one for each.
         region: labels of queries and of keys, ``(batch | 1, windows, tokens)`` each; a query sees
             the keys of its own label. Every query must see at least one key.
         mask_value: added to scores across labels; minus infinity unless a checkpoint needs -100.

@@ -5,16 +5,20 @@ from vitrail.layers.block import PostNormBlock, PreNormBlock
 from vitrail.layers.cosine_attention import CosineWindowAttention
 from vitrail.layers.drop import DropPath
 from vitrail.layers.embed import PatchEmbed
-from vitrail.layers.merge import PatchMerging, PostNormPatchMerging
-from vitrail.layers.mlp import Mlp
+from vitrail.layers.merge import ConvMerging, PatchMerging, PostNormPatchMerging
+from vitrail.layers.mlp import DepthwiseMlp, Mlp
 from vitrail.layers.position import AbsolutePosition, ContinuousBias, RelativeBias
+from vitrail.layers.prefix import PrefixTokens
+from vitrail.layers.reduction_attention import ReductionAttention
 from vitrail.layers.window_attention import WindowAttention
 
 __all__ = [
     "AbsolutePosition",
     "Attend",
     "ContinuousBias",
+    "ConvMerging",
     "CosineWindowAttention",
+    "DepthwiseMlp",
     "DropPath",
     "Mlp",
     "PatchEmbed",
@@ -22,6 +26,8 @@ __all__ = [
     "PostNormBlock",
     "PostNormPatchMerging",
     "PreNormBlock",
+    "PrefixTokens",
+    "ReductionAttention",
     "RelativeBias",
     "WindowAttention",
 ]

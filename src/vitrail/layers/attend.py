@@ -5,7 +5,7 @@ import math
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vitrail.attention import Region, attend
+from vitrail.attention import Bias, Region, attend
 
 
 class Attend(nn.Module):
@@ -36,7 +36,7 @@ class Attend(nn.Module):
         v: Float[Tensor, "batch windows heads keys head_dim"],
         *,
         scale: float,
-        bias: Float[Tensor, "heads queries keys"] | None = None,
+        bias: Bias | None = None,
         region: Region | None = None,
     ) -> Float[Tensor, "batch windows heads queries head_dim"]:
         """See ``vitrail.attention.attend``."""

@@ -1,15 +1,15 @@
 """The contract of every backbone: what users of the field expect a model to answer."""
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from vitrail.errors import UsageError
-from vitrail.layers import AbsolutePosition, PatchEmbed
-from vitrail.models.config import SwinConfig
+from vitrail.layers import PatchEmbed, PrefixTokens
+from vitrail.models.config import BackboneConfig
 from vitrail.models.hub import HubModel
+from vitrail.models.inputs import check_input
 from vitrail.models.preprocessing import Preprocessing
 from vitrail.models.stage import Stage
 from vitrail.shapes import Size
@@ -33,7 +33,7 @@ class Backbone(HubModel, nn.Module):
 
     def __init__(
         self,
-        config: SwinConfig,
+        config: BackboneConfig,
         *,
         preprocessing: Preprocessing | None = None,
         name: str | None = None,
@@ -46,22 +46,13 @@ class Backbone(HubModel, nn.Module):
         self.bare = config.out_indices is not None
         self.out_indices = config.out_indices or tuple(range(stages))
         built = self.out_indices[-1] + 1
-        self.embed = PatchEmbed(
-            config.in_channels,
-            config.dim,
-            config.patch,
-            overlap=config.patch_overlap,
-            norm=config.embed_norm,
-            norm_eps=config.norm_eps,
-            patch_fit=config.patch_fit,
-        )
-        grid = config.absolute_position
-        self.position = None if grid is None else AbsolutePosition(grid, config.dim)
+        self.embed = self.build_embed()
+        self.position = self.build_position()
         self.position_drop = nn.Dropout(config.drop)
         self.stages = nn.ModuleList(self.build_stage(stage) for stage in range(built))
-        last = config.dim * 2 ** (stages - 1)
-        self.num_features = last if not self.bare else self.dims[-1]
-        self.norm = nn.LayerNorm(last, eps=config.norm_eps) if not self.bare else None
+        self._check_pool(config.global_pool)
+        self.num_features = self.dims[-1]
+        self.norm = self.build_norm() if not self.bare else None
         self.head = self._new_head(config.num_classes) if not self.bare else None
         self.feature_norms = nn.ModuleDict()
         if config.feature_norms:
@@ -71,9 +62,29 @@ class Backbone(HubModel, nn.Module):
         self.set_grad_checkpointing(config.checkpointing)
         self._freeze()
 
+    def build_embed(self) -> nn.Module:
+        """Build what makes tokens of the input; its ``proj`` is a convolution."""
+        config = self.config
+        return PatchEmbed(
+            config.in_channels,
+            config.stage_dims[0],
+            config.patch,
+            norm=config.embed_norm,
+            norm_eps=config.norm_eps,
+            patch_fit=config.patch_fit,
+        )
+
+    def build_position(self) -> nn.Module | None:
+        """Build what tells the first tokens where they are, if anything does."""
+        return None
+
     def build_stage(self, stage: int) -> Stage:
         """Build stage number ``stage``; what a family of models differs in."""
         raise NotImplementedError
+
+    def build_norm(self) -> nn.Module | None:
+        """Build the norm after the last stage, if there is one."""
+        return nn.LayerNorm(self.config.stage_dims[-1], eps=self.config.norm_eps)
 
     def reset_parameters(self) -> None:
         """Initialise every parameter as the papers do; also after ``to_empty`` on a meta model."""
@@ -92,16 +103,18 @@ class Backbone(HubModel, nn.Module):
     @property
     def dims(self) -> tuple[int, ...]:
         """Channels of each map that ``features`` returns."""
-        return tuple(self.config.dim * 2**stage for stage in self.out_indices)
+        return tuple(self.config.stage_dims[stage] for stage in self.out_indices)
 
     @property
     def strides(self) -> tuple[Size, ...]:
         """Input samples per token and axis, for each map that ``features`` returns."""
-        config = self.config
-        return tuple(
-            tuple(p * f**stage for p, f in zip(config.patch, config.merge, strict=True))
-            for stage in self.out_indices
-        )
+        return tuple(self.config.stage_strides[stage] for stage in self.out_indices)
+
+    @property
+    def num_prefix_tokens(self) -> int:
+        """Tokens before those of the grid in what ``forward_features`` returns."""
+        prefix = self.stages[-1].prefix
+        return prefix.count if isinstance(prefix, PrefixTokens) else 0
 
     @property
     def num_classes(self) -> int:
@@ -121,15 +134,18 @@ class Backbone(HubModel, nn.Module):
 
     def forward_features(
         self, x: Float[Tensor, "batch channels *samples"]
-    ) -> Float[Tensor, "batch *spatial dim"]:
-        """Return the last stage's tokens, normalised, channels-last on their grid."""
-        x = self._embed(x)
+    ) -> Float[Tensor, "batch *tokens dim"]:
+        """Return the last stage's tokens, normalised, channels-last on their grid.
+
+        Where there are prefix tokens, it is the list of all tokens, those first.
+        """
+        tokens = grid = self._embed(x)
         for stage in self.stages:
-            x = stage(x)
-        return x if self.norm is None else self.norm(x)
+            tokens, grid = self._pass(stage, grid)
+        return tokens if self.norm is None else self.norm(tokens)
 
     def forward_head(
-        self, x: Float[Tensor, "batch *spatial dim"], pre_logits: bool = False
+        self, x: Float[Tensor, "batch *tokens dim"], pre_logits: bool = False
     ) -> Float[Tensor, "batch *rest"]:
         """Pool the tokens and classify.
 
@@ -137,8 +153,12 @@ class Backbone(HubModel, nn.Module):
             x: what ``forward_features`` returned.
             pre_logits: return the pooled tokens instead.
         """
-        if self.config.global_pool == "avg":
-            x = x.mean(dim=tuple(range(1, x.ndim - 1)))
+        if self.config.global_pool == "token":
+            x = x[:, 0]
+        elif self.config.global_pool == "avg":
+            prefix = self.num_prefix_tokens
+            grid = x[:, prefix:] if prefix else x
+            x = grid.mean(dim=tuple(range(1, grid.ndim - 1)))
         return x if pre_logits or self.head is None else self.head(x)
 
     def features(
@@ -165,7 +185,7 @@ class Backbone(HubModel, nn.Module):
         maps = []
         x = self._embed(x)
         for index, stage in enumerate(self.stages):
-            x = stage(x)
+            _, x = self._pass(stage, x)
             if index in self.out_indices:
                 out = self.feature_norms[str(index)](x) if norm else x
                 maps.append(out.movedim(-1, 1).contiguous() if channels_first else out)
@@ -180,9 +200,10 @@ class Backbone(HubModel, nn.Module):
 
         Args:
             num_classes: classes of the new head; 0 for none.
-            global_pool: ``"avg"`` or ``""``; default as it was.
+            global_pool: ``"avg"``, ``"token"`` or ``""``; default as it was.
         Raises:
-            UsageError: the model is a bare backbone, which ends with its maps.
+            UsageError: the model is a bare backbone, which ends with its maps, or has no token to
+                pool.
         """
         if self.bare:
             raise UsageError(
@@ -191,11 +212,12 @@ class Backbone(HubModel, nn.Module):
                 "create the model without out_indices",
             )
         pool = self.config.global_pool if global_pool is None else global_pool
+        self._check_pool(pool)
         self._set_config(num_classes=num_classes, global_pool=pool)
         known = self.preprocessing.classes
         if known is not None and len(known) != num_classes:
             self._set_preprocessing(classes=None)
-        parameter = self.embed.proj.weight
+        parameter = next(self.parameters())
         head = self._new_head(num_classes)
         if head is not None:
             nn.init.trunc_normal_(head.weight, std=self.config.init_std)
@@ -222,7 +244,8 @@ class Backbone(HubModel, nn.Module):
             name
             for name, parameter in self.named_parameters()
             if parameter.ndim <= 1
-            or name == "position.table"
+            or name.endswith("position.table")
+            or ".prefix." in name
             or ".attn.bias." in name
             or name.endswith(".logit_scale")
         }
@@ -235,44 +258,41 @@ class Backbone(HubModel, nn.Module):
     def layer_index(self, name: str) -> int:
         """Return the depth of a parameter: 0 the embedding, then each block, last norm and head.
 
-        A merge counts with the first block that it leads to.
+        What a stage has before its blocks counts with the first of them, its norm with the last.
         """
         parts = name.split(".")
         if parts[0] in ("embed", "position"):
             return 0
         if parts[0] != "stages":
             return self.num_layers - 1
+        stage = int(parts[1])
         block = int(parts[3]) if parts[2] == "blocks" else 0
-        return 1 + sum(self.config.depths[: int(parts[1])]) + block
+        if parts[2] == "norm":
+            block = self.config.depths[stage] - 1
+        return 1 + sum(self.config.depths[:stage]) + block
 
     def _embed(self, x: Tensor) -> Tensor:
-        self._check_input(x)
+        check_input(self.config, x)
         x = self.embed(x)
         if self.position is not None:
             x = self.position(x)
         return self.position_drop(x)
 
-    def _check_input(self, x: Tensor) -> None:
-        config = self.config
-        if x.ndim != config.axes + 2 or x.shape[1] != config.in_channels:
-            axes = ("length", "height, width", "depth, height, width")[config.axes - 1]
+    def _pass(self, stage: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a stage's tokens, and those of them that lie on the grid."""
+        assert isinstance(stage, Stage)
+        grid = stage.enter(x)
+        tokens = stage(grid)
+        if stage.prefix is None:
+            return tokens, tokens
+        return tokens, stage.prefix.split(tokens, grid.shape[1:-1])[1]
+
+    def _check_pool(self, pool: str) -> None:
+        if pool == "token" and not self.num_prefix_tokens:
             raise UsageError(
-                f"an input of shape {tuple(x.shape)}",
-                f"(batch, {config.in_channels}, {axes})",
-                "add a batch axis with x[None], or create the model with in_channels=...",
-            )
-        if not x.is_floating_point():
-            raise UsageError(
-                f"an input of {x.dtype}",
-                "floating-point numbers, normalised",
-                "use vitrail.transform(model), or x.float() / 255",
-            )
-        least = config.patch if config.patch_fit == "floor" else (1,) * config.axes
-        if any(n < m for n, m in zip(x.shape[2:], least, strict=True)):
-            raise UsageError(
-                f"an input of {tuple(x.shape[2:])} samples",
-                f"at least {least} samples",
-                "enlarge the input, or use patch_fit='pad'",
+                f"global_pool={pool!r} for a model without prefix tokens",
+                "'avg' or ''",
+                "use global_pool='avg'",
             )
 
     def _new_head(self, num_classes: int) -> nn.Linear | None:
@@ -290,14 +310,9 @@ class Backbone(HubModel, nn.Module):
             module.requires_grad_(False)
 
     @staticmethod
-    def drop_path_rates(config: SwinConfig) -> list[list[float]]:
+    def drop_path_rates(config: BackboneConfig) -> list[list[float]]:
         """Return each block's rate: rising linearly over all blocks to ``config.drop_path``."""
         total = sum(config.depths)
         rates = [config.drop_path * i / max(1, total - 1) for i in range(total)]
         starts = [sum(config.depths[:stage]) for stage in range(len(config.depths))]
         return [rates[s : s + d] for s, d in zip(starts, config.depths, strict=True)]
-
-
-def mask_value(config: SwinConfig) -> float:
-    """Return what is added to scores across regions."""
-    return -math.inf if config.mask_value is None else config.mask_value

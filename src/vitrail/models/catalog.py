@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from vitrail.models import swin, swin_v2
 from vitrail.models.backbone import Backbone
-from vitrail.models.config import SwinConfig
+from vitrail.models.config import BackboneConfig
 from vitrail.models.preprocessing import Preprocessing
 from vitrail.models.swin import Swin
 from vitrail.models.swin_v2 import SwinV2
@@ -13,7 +13,7 @@ from vitrail.models.swin_v2 import SwinV2
 class Entry(NamedTuple):
     """What a name stands for."""
 
-    config: SwinConfig
+    config: BackboneConfig
     model: type[Backbone]
     preprocessing: Preprocessing
 

@@ -14,21 +14,15 @@ Sizes = Size | tuple[Size, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SwinConfig:
-    """Every number that defines a Swin backbone; nothing about data or training.
+class BackboneConfig:
+    """What every hierarchical backbone is defined by; nothing about data or training.
 
     Args:
         in_channels: channels of the input.
         num_classes: classes of the head; 0 for no head.
-        dim: channels of the first stage; each merge doubles them.
         depths: blocks in each stage.
         num_heads: attention heads in each stage.
-        window: tokens per axis, or one such tuple for each stage.
         patch: input samples per token and axis; its length is the number of axes.
-        patch_overlap: samples that a patch reaches into its neighbours, on each side per axis; the
-            published Swins have none, which None says too.
-        merge: neighbours that become one token between stages, per axis.
-        mlp_ratio: hidden channels of the perceptron over channels.
         qkv_bias: queries, keys and values have a bias.
         drop: probability of dropping a value after projections.
         attn_drop: probability of dropping an attention weight.
@@ -36,49 +30,34 @@ class SwinConfig:
         norm_eps: added to the variance by every norm.
         init_std: standard deviation of the linear weights at the start.
         embed_norm: normalise the embedded patches.
-        absolute_position: grid of a learned absolute position table, or None for no table.
-        global_pool: ``"avg"``, or ``""`` to apply the head to every token.
+        patch_fit: what happens to an input that the patch does not divide (ADR 7).
+        global_pool: ``"avg"``; ``"token"`` for the first prefix token, where there is one; or
+            ``""`` to apply the head to every token.
         out_indices: stages whose maps ``features`` returns. When given, the model is a bare
             backbone: later stages, the last norm and the head are not built.
         feature_norms: give each of ``out_indices`` a norm of its own, as detectors have.
         frozen_stages: stages that do not train, counted from the first; the embedding with them.
         checkpointing: recompute each block's activations in the backward pass.
-        padding: ``"masked"``, or ``"visible"`` as in every peer (ADR 2).
-        shift_rule: what a short axis does to window and shift (ADR 3): one rule, or one for each
-            stage.
-        mask_value: added to scores across regions; None for minus infinity (ADR 5).
-        bias_lookup: rows of the relative bias in a shrunken window (ADR 8).
-        patch_fit: what happens to an input that the patch does not divide (ADR 7).
     """
 
     in_channels: int = 3
     num_classes: int = 1000
-    dim: int = 96
     depths: tuple[int, ...] = (2, 2, 6, 2)
     num_heads: tuple[int, ...] = (3, 6, 12, 24)
-    window: Sizes = (7, 7)
     patch: Size = (4, 4)
-    patch_overlap: Size | None = None
-    merge: Size = (2, 2)
-    mlp_ratio: float = 4.0
     qkv_bias: bool = True
     drop: float = 0.0
     attn_drop: float = 0.0
-    drop_path: float = 0.2
+    drop_path: float = 0.0
     norm_eps: float = 1e-5
     init_std: float = 0.02
     embed_norm: bool = True
-    absolute_position: Size | None = None
-    global_pool: Literal["avg", ""] = "avg"
+    patch_fit: PatchFit = "pad"
+    global_pool: Literal["avg", "token", ""] = "avg"
     out_indices: tuple[int, ...] | None = None
     feature_norms: bool = False
     frozen_stages: int = 0
     checkpointing: bool = False
-    padding: Padding = "masked"
-    shift_rule: ShiftRule | tuple[ShiftRule, ...] = "axis"
-    mask_value: float | None = None
-    bias_lookup: BiasLookup = "offset"
-    patch_fit: PatchFit = "pad"
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -87,6 +66,121 @@ class SwinConfig:
         # unless it is a number itself, which stands for an image.
         axes = 2 if isinstance(self.patch, int) else len(self.patch)
         object.__setattr__(self, "patch", as_size(self.patch, axes, "patch"))
+        self._check_stages()
+        self._check_ranges()
+
+    @property
+    def axes(self) -> int:
+        """Number of spatial axes."""
+        return len(self.patch)
+
+    @property
+    def stage_dims(self) -> tuple[int, ...]:
+        """Channels of each stage."""
+        raise NotImplementedError
+
+    @property
+    def stage_strides(self) -> tuple[Size, ...]:
+        """Input samples per token and axis, in each stage."""
+        raise NotImplementedError
+
+    def _check_stages(self) -> None:
+        stages = len(self.depths)
+        if not stages or any(depth < 1 for depth in self.depths):
+            raise UsageError(
+                f"depths={self.depths}", "one or more blocks in each stage", "use depths=(2, 2)"
+            )
+        self._check_each_stage("num_heads")
+        for stage, (heads, dim) in enumerate(zip(self.num_heads, self.stage_dims, strict=True)):
+            if heads < 1 or dim % heads != 0:
+                options = [h for h in range(1, min(dim, 64) + 1) if dim % h == 0]
+                raise UsageError(
+                    f"num_heads[{stage}]={heads} for a stage of dim {dim}",
+                    "a number of heads that divides the stage's dim",
+                    f"use one of {options}",
+                )
+        outs = self.out_indices
+        if outs is not None and (not outs or sorted({*outs} & {*range(stages)}) != [*outs]):
+            raise UsageError(
+                f"out_indices={outs} for {stages} stages",
+                f"rising numbers of stages, from 0 to {stages - 1}",
+                f"use out_indices={tuple(range(stages))}",
+            )
+        if not 0 <= self.frozen_stages <= stages:
+            raise UsageError(
+                f"frozen_stages={self.frozen_stages}",
+                f"0 to {stages}",
+                "use frozen_stages=0 to train everything",
+            )
+
+    def _check_each_stage(self, name: str) -> None:
+        """Refuse a field that has not one entry for each stage."""
+        value, stages = getattr(self, name), len(self.depths)
+        if len(value) != stages:
+            raise UsageError(
+                f"{name}={value} for {stages} stages",
+                f"one {'number of heads' if name == 'num_heads' else 'entry'} for each stage",
+                f"give {stages} numbers",
+            )
+
+    def _check_ranges(self) -> None:
+        for name in ("in_channels", *(("dim",) if hasattr(self, "dim") else ())):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name}={getattr(self, name)}", "at least 1", f"use {name}=3")
+        if self.num_classes < 0:
+            raise UsageError(
+                f"num_classes={self.num_classes}", "0 or more", "use num_classes=0 for no head"
+            )
+        if self.init_std <= 0:
+            raise UsageError(f"init_std={self.init_std}", "more than 0", "use init_std=0.02")
+        for name in ("drop", "attn_drop", "drop_path"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise UsageError(
+                    f"{name}={getattr(self, name)}", "a probability below 1", f"use {name}=0.1"
+                )
+        if self.global_pool not in ("avg", "token", ""):
+            raise UsageError(
+                f"global_pool={self.global_pool!r}",
+                "'avg', 'token' or ''",
+                "use global_pool='avg'",
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SwinConfig(BackboneConfig):
+    """Every number that defines a Swin backbone.
+
+    Args:
+        dim: channels of the first stage; each merge doubles them.
+        window: tokens per axis, or one such tuple for each stage.
+        patch_overlap: samples that a patch reaches into its neighbours, on each side per axis; the
+            published Swins have none, which None says too.
+        merge: neighbours that become one token between stages, per axis.
+        mlp_ratio: hidden channels of the perceptron over channels.
+        absolute_position: grid of a learned absolute position table, or None for no table.
+        padding: ``"masked"``, or ``"visible"`` as in every peer (ADR 2).
+        shift_rule: what a short axis does to window and shift (ADR 3): one rule, or one for each
+            stage.
+        mask_value: added to scores across regions; None for minus infinity (ADR 5).
+        bias_lookup: rows of the relative bias in a shrunken window (ADR 8).
+    """
+
+    dim: int = 96
+    window: Sizes = (7, 7)
+    patch_overlap: Size | None = None
+    merge: Size = (2, 2)
+    mlp_ratio: float = 4.0
+    drop_path: float = 0.2
+    absolute_position: Size | None = None
+    padding: Padding = "masked"
+    shift_rule: ShiftRule | tuple[ShiftRule, ...] = "axis"
+    mask_value: float | None = None
+    bias_lookup: BiasLookup = "offset"
+
+    def __post_init__(self) -> None:
+        # Zero-argument super() does not survive slots=True, which makes a new class.
+        BackboneConfig.__post_init__(self)
+        axes = self.axes
         object.__setattr__(self, "merge", as_size(self.merge, axes, "merge"))
         if self.patch_overlap is not None:
             overlap = as_size(self.patch_overlap, axes, "patch_overlap", minimum=0)
@@ -95,13 +189,27 @@ class SwinConfig:
             grid = as_size(self.absolute_position, axes, "absolute_position")
             object.__setattr__(self, "absolute_position", grid)
         object.__setattr__(self, "window", self._checked_sizes("window"))
-        self._check_stages()
-        self._check_ranges()
+        if len(self.shift_rules) != len(self.depths):
+            raise UsageError(
+                f"shift_rule={self.shift_rule} for {len(self.depths)} stages",
+                "one rule, or one for each stage",
+                "use shift_rule='axis'",
+            )
+        if self.mlp_ratio <= 0:
+            raise UsageError(f"mlp_ratio={self.mlp_ratio}", "more than 0", "use mlp_ratio=4.0")
 
     @property
-    def axes(self) -> int:
-        """Number of spatial axes."""
-        return len(self.patch)
+    def stage_dims(self) -> tuple[int, ...]:
+        """Channels of each stage."""
+        return tuple(self.dim * 2**stage for stage in range(len(self.depths)))
+
+    @property
+    def stage_strides(self) -> tuple[Size, ...]:
+        """Input samples per token and axis, in each stage."""
+        return tuple(
+            tuple(p * f**stage for p, f in zip(self.patch, self.merge, strict=True))
+            for stage in range(len(self.depths))
+        )
 
     @property
     def windows(self) -> tuple[Size, ...]:
@@ -128,69 +236,6 @@ class SwinConfig:
                 )
             return tuple(as_size(size, self.axes, name) for size in value)
         return as_size(value, self.axes, name)
-
-    def _check_stages(self) -> None:
-        stages = len(self.depths)
-        if not stages or any(depth < 1 for depth in self.depths):
-            raise UsageError(
-                f"depths={self.depths}", "one or more blocks in each stage", "use depths=(2, 2)"
-            )
-        if len(self.num_heads) != stages:
-            raise UsageError(
-                f"num_heads={self.num_heads} for {stages} stages",
-                "one number of heads for each stage",
-                f"give {stages} numbers",
-            )
-        if len(self.shift_rules) != stages:
-            raise UsageError(
-                f"shift_rule={self.shift_rule} for {stages} stages",
-                "one rule, or one for each stage",
-                "use shift_rule='axis'",
-            )
-        for stage, heads in enumerate(self.num_heads):
-            dim = self.dim * 2**stage
-            if heads < 1 or dim % heads != 0:
-                options = [h for h in range(1, min(dim, 64) + 1) if dim % h == 0]
-                raise UsageError(
-                    f"num_heads[{stage}]={heads} for a stage of dim {dim}",
-                    "a number of heads that divides the stage's dim",
-                    f"use one of {options}",
-                )
-        outs = self.out_indices
-        if outs is not None and (not outs or sorted({*outs} & {*range(stages)}) != [*outs]):
-            raise UsageError(
-                f"out_indices={outs} for {stages} stages",
-                f"rising numbers of stages, from 0 to {stages - 1}",
-                f"use out_indices={tuple(range(stages))}",
-            )
-        if not 0 <= self.frozen_stages <= stages:
-            raise UsageError(
-                f"frozen_stages={self.frozen_stages}",
-                f"0 to {stages}",
-                "use frozen_stages=0 to train everything",
-            )
-
-    def _check_ranges(self) -> None:
-        for name in ("in_channels", "dim"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name}={getattr(self, name)}", "at least 1", f"use {name}=3")
-        if self.num_classes < 0:
-            raise UsageError(
-                f"num_classes={self.num_classes}", "0 or more", "use num_classes=0 for no head"
-            )
-        if self.mlp_ratio <= 0:
-            raise UsageError(f"mlp_ratio={self.mlp_ratio}", "more than 0", "use mlp_ratio=4.0")
-        if self.init_std <= 0:
-            raise UsageError(f"init_std={self.init_std}", "more than 0", "use init_std=0.02")
-        for name in ("drop", "attn_drop", "drop_path"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise UsageError(
-                    f"{name}={getattr(self, name)}", "a probability below 1", f"use {name}=0.1"
-                )
-        if self.global_pool not in ("avg", ""):
-            raise UsageError(
-                f"global_pool={self.global_pool!r}", "'avg' or ''", "use global_pool='avg'"
-            )
 
 
 def as_tuples(value: Any) -> Any:

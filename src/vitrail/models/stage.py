@@ -5,6 +5,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from vitrail.layers import PrefixTokens
+
 
 class Stage(nn.Module):
     """Blocks at one resolution, after the merge that leads to it.
@@ -12,24 +14,50 @@ class Stage(nn.Module):
     Args:
         merge: brings the tokens of the stage before together; None in the first stage.
         blocks: what the tokens then pass.
+        position: adds where the tokens are; before the blocks.
+        prefix: puts tokens without a place before those of the grid.
+        norm: normalises the stage's output.
     """
 
-    def __init__(self, merge: nn.Module | None, blocks: list[nn.Module]) -> None:
+    def __init__(
+        self,
+        merge: nn.Module | None,
+        blocks: list[nn.Module],
+        *,
+        position: nn.Module | None = None,
+        prefix: PrefixTokens | None = None,
+        norm: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.merge = merge
+        self.position = position
+        self.prefix = prefix
         self.blocks = nn.ModuleList(blocks)
+        self.norm = norm
         self.checkpointing = False
 
-    def forward(
+    def enter(
         self, x: Float[Tensor, "batch *spatial dim"]
     ) -> Float[Tensor, "batch *merged out_dim"]:
-        """Return the stage's output, before the next merge."""
+        """Return the stage's grid of tokens: merged, and told where they are."""
         if self.merge is not None:
             x = self.merge(x)
+        return x if self.position is None else self.position(x)
+
+    def forward(self, x: Float[Tensor, "batch *grid dim"]) -> Float[Tensor, "batch *tokens dim"]:
+        """Return the stage's output, before the next merge.
+
+        Args:
+            x: what ``enter`` returned.
+        Returns:
+            Tokens on the same grid; behind prefix tokens, the list of all of them.
+        """
+        if self.prefix is not None:
+            x = self.prefix(x)
         for block in self.blocks:
             if self.checkpointing and torch.is_grad_enabled():
                 # Non-reentrant: also right when the input needs no gradient (a frozen stem).
                 x = checkpoint(block, x, use_reentrant=False)
             else:
                 x = block(x)
-        return x
+        return x if self.norm is None else self.norm(x)

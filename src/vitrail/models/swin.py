@@ -8,19 +8,51 @@ checkpoint); padding is invisible to tokens and the shift stops per axis, unless
 for a peer's behaviour (``padding``, ``shift_rule``).
 """
 
+import math
 from dataclasses import replace
 from typing import ClassVar
 
 from torch import nn
 
-from vitrail.layers import Mlp, PatchMerging, PreNormBlock, WindowAttention
-from vitrail.models.backbone import Backbone, mask_value
+from vitrail.layers import (
+    AbsolutePosition,
+    Mlp,
+    PatchEmbed,
+    PatchMerging,
+    PreNormBlock,
+    WindowAttention,
+)
+from vitrail.models.backbone import Backbone
 from vitrail.models.config import SwinConfig
 from vitrail.models.stage import Stage
 from vitrail.patterns import Window
 
 
-class Swin(Backbone):
+class SwinBackbone(Backbone):
+    """What Swin and its second version share: how an input becomes tokens."""
+
+    config: SwinConfig
+
+    def build_embed(self) -> nn.Module:
+        """Build the patch embedding, whose patches may overlap."""
+        config = self.config
+        return PatchEmbed(
+            config.in_channels,
+            config.dim,
+            config.patch,
+            overlap=config.patch_overlap,
+            norm=config.embed_norm,
+            norm_eps=config.norm_eps,
+            patch_fit=config.patch_fit,
+        )
+
+    def build_position(self) -> nn.Module | None:
+        """Build the optional table of absolute positions."""
+        grid = self.config.absolute_position
+        return None if grid is None else AbsolutePosition(grid, self.config.dim)
+
+
+class Swin(SwinBackbone):
     """Window attention that alternates between regular and shifted windows, stage by stage."""
 
     config_class: ClassVar[type[SwinConfig]] = SwinConfig
@@ -56,6 +88,11 @@ def window_of(config: SwinConfig, stage: int, index: int) -> Window:
     size = config.windows[stage]
     shift = tuple(m // 2 if index % 2 else 0 for m in size)
     return Window(size, shift, config.padding, config.shift_rules[stage])
+
+
+def mask_value(config: SwinConfig) -> float:
+    """Return what is added to scores across regions."""
+    return -math.inf if config.mask_value is None else config.mask_value
 
 
 SWIN_TINY = SwinConfig()

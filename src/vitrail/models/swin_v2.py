@@ -11,10 +11,9 @@ from typing import ClassVar
 from torch import nn
 
 from vitrail.layers import CosineWindowAttention, Mlp, PostNormBlock, PostNormPatchMerging
-from vitrail.models.backbone import Backbone, mask_value
 from vitrail.models.config import Sizes, SwinConfig
 from vitrail.models.stage import Stage
-from vitrail.models.swin import window_of
+from vitrail.models.swin import SwinBackbone, mask_value, window_of
 from vitrail.shapes import Size
 
 
@@ -45,7 +44,7 @@ class SwinV2Config(SwinConfig):
         return self._per_stage(self.pretrained_window)
 
 
-class SwinV2(Backbone):
+class SwinV2(SwinBackbone):
     """Cosine window attention with norms after each branch, stage by stage."""
 
     config: SwinV2Config
