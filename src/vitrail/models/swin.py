@@ -31,8 +31,6 @@ from vitrail.patterns import Window
 class SwinBackbone(Backbone):
     """What Swin and its second version share: how an input becomes tokens."""
 
-    config: SwinConfig
-
     def build_embed(self) -> nn.Module:
         """Build the patch embedding, whose patches may overlap."""
         config = self.config
