@@ -20,7 +20,7 @@ def test_every_parameter_is_drawn() -> None:
     prefix = PrefixTokens(64, 1, position=True)
     prefix.reset_parameters()
     for parameter in prefix.parameters():
-        assert 0.01 < float(parameter.std()) < 0.03
+        assert 0.01 < float(parameter.detach().std()) < 0.03
 
 
 def test_without_positions() -> None:
