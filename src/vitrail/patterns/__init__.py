@@ -1,6 +1,23 @@
 """Who sees whom: small frozen values from which masks, kernels, costs and pictures follow."""
 
+from vitrail.patterns.axial import Axial
 from vitrail.patterns.base import Groups, Pattern
+from vitrail.patterns.global_ import Global
+from vitrail.patterns.reduced import Pooled, Reduced
+from vitrail.patterns.sparse import Part, SparseFixed, SparseStrided
 from vitrail.patterns.window import Padding, ShiftRule, Window
 
-__all__ = ["Groups", "Padding", "Pattern", "ShiftRule", "Window"]
+__all__ = [
+    "Axial",
+    "Global",
+    "Groups",
+    "Padding",
+    "Part",
+    "Pattern",
+    "Pooled",
+    "Reduced",
+    "ShiftRule",
+    "SparseFixed",
+    "SparseStrided",
+    "Window",
+]

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from vitrail.errors import UsageError
 from vitrail.shapes import Size
 
 
@@ -16,8 +17,8 @@ class Groups:
     """``G`` groups; in each, ``Tq`` queries meet ``Tk`` keys.
 
     A query may see a key of its group when their regions are equal. Index -1 is padding: a place
-    in a group that holds no token. Indices point into the row-major list of tokens, and keys
-    beyond it into each pooled grid of ``grids`` in turn.
+    in a group that holds no token. Indices count the prefix tokens (such as CLS) first, then the
+    row-major tokens of the grid, then, for keys alone, each pooled grid of ``grids`` in turn.
 
     Args:
         q_index: token of each query, or -1.
@@ -25,7 +26,8 @@ class Groups:
         q_region: label of each query; -1 where padding is a region of its own.
         k_region: label of each key.
         grids: lengths of each pooled key grid that follows the tokens, if any.
-        k_box: each key's first and one-past-last input sample per axis, for pooled keys.
+        k_box: which tokens of the query grid a key stands for, wherever keys are pooled: axis by
+            axis the first token and the one past the last; -1 for prefix tokens and padding.
     """
 
     q_index: Int[Tensor, "groups queries"]
@@ -41,9 +43,12 @@ class Pattern(ABC):
 
     __slots__ = ()
 
+    prefix: int = 0
+    """Prefix tokens (such as CLS) that stand before the grid; a pattern with some has a field."""
+
     @abstractmethod
     def groups(self, spatial: Size) -> Groups:
-        """Write the pattern down for a grid of ``spatial`` tokens."""
+        """Write the pattern down for a grid of ``spatial`` tokens, prefix tokens not counted."""
 
     @abstractmethod
     def pairs(self, spatial: Size) -> int:
@@ -61,10 +66,11 @@ class Pattern(ABC):
         Args:
             spatial: lengths of the grid, in tokens.
         Returns:
-            ``[queries, keys]``, True = may attend; keys beyond the tokens are pooled.
+            ``[queries, keys]``, True = may attend; prefix tokens come before the grid's, and keys
+            beyond the tokens are pooled.
         """
         groups = self.groups(spatial)
-        tokens = math.prod(spatial)
+        tokens = self.prefix + math.prod(spatial)
         keys = tokens + sum(math.prod(grid) for grid in groups.grids)
         seen = groups.q_region[0, :, :, None] == groups.k_region[0, :, None, :]
         # One row and one column more than there are tokens: padding (-1) lands there.
@@ -73,3 +79,30 @@ class Pattern(ABC):
         columns = groups.k_index[:, None, :].expand_as(seen)
         allowed[rows[seen], columns[seen]] = True
         return allowed[:-1, :-1]
+
+
+def check_whole(name: str, given: object, minimum: int) -> None:
+    """Refuse a field that is no whole number, or one below ``minimum``."""
+    if not isinstance(given, int) or isinstance(given, bool) or given < minimum:
+        nearest = minimum
+        if isinstance(given, int | float) and math.isfinite(given):
+            nearest = max(minimum, int(given))
+        allowed = f"a whole number of at least {minimum}"
+        raise UsageError(f"{name}={given!r}", allowed, f"use {name}={nearest}")
+
+
+def check_word(name: str, given: str, allowed: tuple[str, ...]) -> None:
+    """Refuse a field that is none of the ``allowed`` words."""
+    if given not in allowed:
+        raise UsageError(f"{name}={given!r}", " or ".join(allowed), f"use {name}={allowed[0]!r}")
+
+
+def check_axes(name: str, size: Size, spatial: Size) -> None:
+    """Refuse a grid with another number of axes than a pattern's field is written for."""
+    if len(size) != len(spatial):
+        axes = f"{len(size)} spatial {'axis' if len(size) == 1 else 'axes'}"
+        raise UsageError(
+            f"a grid of {tuple(spatial)} tokens for {name}={size}",
+            f"a grid with {axes}",
+            f"use {name}={size[:1] * len(spatial)}",
+        )

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import torch
 
 from vitrail.errors import UsageError
-from vitrail.patterns.base import Groups, Pattern
+from vitrail.patterns.base import Groups, Pattern, check_word
 from vitrail.shapes import Size, as_size
 
 Padding = Literal["masked", "visible"]
@@ -55,8 +55,8 @@ class Window(Pattern):
                 "a shift smaller than its window along every axis",
                 f"use shift={tuple(m // 2 for m in self.size)}",
             )
-        _check_word("padding", self.padding, ("masked", "visible"))
-        _check_word("shift_rule", self.shift_rule, get_args(ShiftRule))
+        check_word("padding", self.padding, ("masked", "visible"))
+        check_word("shift_rule", self.shift_rule, get_args(ShiftRule))
 
     def fit(self, spatial: Size) -> tuple[Size, Size]:
         """Return the window and the shift that this pattern uses on ``spatial`` tokens.
@@ -110,11 +110,6 @@ class Window(Pattern):
         window, _ = self.fit(spatial)
         windows = math.prod(-(-n // m) for n, m in zip(spatial, window, strict=True))
         return windows * math.prod(window) ** 2
-
-
-def _check_word(name: str, given: str, allowed: tuple[str, ...]) -> None:
-    if given not in allowed:
-        raise UsageError(f"{name}={given!r}", " or ".join(allowed), f"use {name}={allowed[0]!r}")
 
 
 def _longer(length: int, window: int) -> int:

@@ -1,0 +1,65 @@
+"""Axial attention: tokens see the tokens of their own line along one axis.
+
+Source: Ho et al. 2019, Axial Attention in Multidimensional Transformers, arXiv 1912.12180.
+Differs from the paper in that no line is masked to be causal; blocks cycle through the axes.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from vitrail.errors import UsageError
+from vitrail.patterns.base import Groups, Pattern, check_whole
+from vitrail.shapes import Size
+
+
+@dataclass(frozen=True, slots=True)
+class Axial(Pattern):
+    """Tokens see the tokens of their own line along one axis.
+
+    Args:
+        axis: the spatial axis along which lines run, 0 for the first.
+    Raises:
+        UsageError: an axis that is no whole number, or below zero; a grid without that axis.
+    """
+
+    axis: int
+
+    def __post_init__(self) -> None:
+        check_whole("axis", self.axis, 0)
+
+    def fit(self, spatial: Size) -> tuple[int, int]:
+        """Return how many lines a grid of ``spatial`` tokens has, and the tokens of each.
+
+        Whole-number arithmetic without branches on a length: it also runs on symbolic ones.
+        """
+        if self.axis >= len(spatial):
+            raise UsageError(
+                f"axis={self.axis} on a grid of {tuple(spatial)} tokens",
+                f"an axis below {len(spatial)}",
+                f"use axis={self.axis % len(spatial)}",
+            )
+        others = (n for axis, n in enumerate(spatial) if axis != self.axis)
+        return math.prod(others), spatial[self.axis]
+
+    def groups(self, spatial: Size) -> Groups:
+        """Write the lines down, row-major in the other axes, as ``movedim`` cuts them.
+
+        For tokens ``(batch, *spatial, channels)`` that is
+        ``x.movedim(1 + axis, -2).flatten(1, -3)``: batch, lines, tokens of a line, channels.
+        """
+        lines, length = self.fit(spatial)
+        grid = torch.arange(lines * length).view(spatial)
+        index = grid.movedim(self.axis, -1).reshape(lines, length)
+        region = torch.zeros_like(index)[None]
+        return Groups(index, index, region, region)
+
+    def pairs(self, spatial: Size) -> int:
+        """Count permitted pairs: every line, squared."""
+        lines, length = self.fit(spatial)
+        return lines * length**2
+
+    def scores(self, spatial: Size) -> int:
+        """Count all products: nothing is padded."""
+        return self.pairs(spatial)

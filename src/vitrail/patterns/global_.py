@@ -1,0 +1,42 @@
+"""Standard attention: every token sees every token.
+
+Source: Vaswani et al. 2017, arXiv 1706.03762; for images Dosovitskiy et al. 2020, arXiv 2010.11929.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from vitrail.patterns.base import Groups, Pattern, check_whole
+from vitrail.shapes import Size
+
+
+@dataclass(frozen=True, slots=True)
+class Global(Pattern):
+    """Every token sees every token, prefix tokens included.
+
+    Args:
+        prefix: tokens that stand before the grid, such as CLS.
+    Raises:
+        UsageError: a prefix that is no whole number, or below zero.
+    """
+
+    prefix: int = 0
+
+    def __post_init__(self) -> None:
+        check_whole("prefix", self.prefix, 0)
+
+    def groups(self, spatial: Size) -> Groups:
+        """Write one group down: the prefix tokens, then the grid in row-major order."""
+        index = torch.arange(self.prefix + math.prod(spatial))[None]
+        region = torch.zeros_like(index)[None]
+        return Groups(index, index, region, region)
+
+    def pairs(self, spatial: Size) -> int:
+        """Count permitted pairs: all of them."""
+        return (self.prefix + math.prod(spatial)) ** 2
+
+    def scores(self, spatial: Size) -> int:
+        """Count all products: nothing is padded."""
+        return self.pairs(spatial)

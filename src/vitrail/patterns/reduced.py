@@ -1,0 +1,135 @@
+"""Spatial-reduction attention: every token sees a coarser grid, pooled from the tokens.
+
+Source: Wang et al. 2021, Pyramid Vision Transformer, arXiv 2102.12122, section 3.3, for
+``Reduced``; Wang et al. 2022, PVT v2, arXiv 2106.13797, section 3.2 (linear), for ``Pooled``.
+Differs from the official code in that the pooled grid is never empty: along an axis shorter than
+the reduction there is one cell, which stands for the whole axis (ADR 7).
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vitrail.patterns.base import Groups, Pattern, check_axes, check_whole
+from vitrail.shapes import Size, as_size
+
+# Along one axis: each cell's first token and the token past its last.
+_Bounds = list[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reduced(Pattern):
+    """Every token sees the grid reduced by a convolution whose stride is its kernel.
+
+    Along an axis of ``n`` tokens there are ``n // reduction`` cells, but at least one. What is
+    left over at the end of an axis belongs to no cell: those tokens ask, but are not seen.
+
+    Args:
+        reduction: tokens along each axis that one cell stands for, e.g. ``(8, 8)``.
+        prefix: tokens that stand before the grid, such as CLS; they are seen as they are.
+    Raises:
+        UsageError: a reduction below one, a prefix below zero, or a grid of other axes.
+    """
+
+    reduction: Size
+    prefix: int = 0
+
+    def __post_init__(self) -> None:
+        reduction = as_size(self.reduction, len(self.reduction), "reduction")
+        object.__setattr__(self, "reduction", reduction)
+        check_whole("prefix", self.prefix, 0)
+
+    def fit(self, spatial: Size) -> Size:
+        """Return the lengths of the pooled grid on ``spatial`` tokens, in cells.
+
+        Whole-number arithmetic without branches on a length: it also runs on symbolic ones.
+        """
+        check_axes("reduction", self.reduction, spatial)
+        return tuple(_maximum(1, n // r) for n, r in zip(spatial, self.reduction, strict=True))
+
+    def groups(self, spatial: Size) -> Groups:
+        """Write one group down: all tokens ask; keys are the prefix tokens, then all cells.
+
+        Queries: the prefix tokens, then the grid in row-major order. Keys: the prefix tokens,
+        then the pooled grid in row-major order, as a convolution's output is flattened.
+        """
+        cells = self.fit(spatial)
+        bounds = [
+            [(i * r, min((i + 1) * r, n)) for i in range(count)]
+            for n, r, count in zip(spatial, self.reduction, cells, strict=True)
+        ]
+        return _pooled(spatial, bounds, self.prefix)
+
+    def pairs(self, spatial: Size) -> int:
+        """Count permitted pairs: every token and every key."""
+        keys = self.prefix + math.prod(self.fit(spatial))
+        return (self.prefix + math.prod(spatial)) * keys
+
+    def scores(self, spatial: Size) -> int:
+        """Count all products: nothing is padded."""
+        return self.pairs(spatial)
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled(Pattern):
+    """Every token sees the grid averaged down to one fixed size (adaptive average pooling).
+
+    Along an axis of ``n`` tokens, cell ``i`` of ``s`` stands for the tokens from ``floor(i n / s)``
+    up to, not including, ``ceil((i + 1) n / s)``: cells overlap where ``s`` does not divide ``n``,
+    and repeat tokens where the axis is shorter than ``s``.
+
+    Args:
+        size: cells along each axis, e.g. ``(7, 7)``.
+    Raises:
+        UsageError: a size below one, or a grid of other axes.
+    """
+
+    size: Size
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", as_size(self.size, len(self.size), "size"))
+
+    def groups(self, spatial: Size) -> Groups:
+        """Write one group down: the tokens ask, keys are the cells, both in row-major order."""
+        check_axes("size", self.size, spatial)
+        bounds = [
+            [(i * n // s, -(-(i + 1) * n // s)) for i in range(s)]
+            for n, s in zip(spatial, self.size, strict=True)
+        ]
+        return _pooled(spatial, bounds, 0)
+
+    def pairs(self, spatial: Size) -> int:
+        """Count permitted pairs: every token and every cell."""
+        check_axes("size", self.size, spatial)
+        return math.prod(spatial) * math.prod(self.size)
+
+    def scores(self, spatial: Size) -> int:
+        """Count all products: nothing is padded."""
+        return self.pairs(spatial)
+
+
+def _pooled(spatial: Size, bounds: list[_Bounds], prefix: int) -> Groups:
+    """Return one group in which every token meets the prefix tokens and every cell."""
+    tokens = prefix + math.prod(spatial)
+    grid = tuple(len(axis) for axis in bounds)
+    cells = torch.arange(tokens, tokens + math.prod(grid))
+    q_index = torch.arange(tokens)[None]
+    k_index = torch.cat((torch.arange(prefix), cells))[None]
+    box = torch.cat((torch.full((prefix, 2 * len(bounds)), -1), _boxes(bounds)))[None]
+    q_region, k_region = torch.zeros_like(q_index)[None], torch.zeros_like(k_index)[None]
+    return Groups(q_index, k_index, q_region, k_region, (grid,), box)
+
+
+def _boxes(bounds: list[_Bounds]) -> Tensor:
+    """Return ``[cells, 2 * axes]``: the box of every cell of the grid, in row-major order."""
+    axes = [torch.tensor(axis) for axis in bounds]
+    places = torch.meshgrid(*(torch.arange(len(axis)) for axis in axes), indexing="ij")
+    sides = [axis[place.flatten()] for axis, place in zip(axes, places, strict=True)]
+    return torch.cat(sides, dim=-1)
+
+
+def _maximum(first: int, second: int) -> int:
+    """Return the greater number; on symbolic lengths, without a guard on which one it is."""
+    return torch.sym_max(first, second)  # type: ignore[return-value]  # a SymInt acts as an int

@@ -1,0 +1,157 @@
+"""Sparse attention on the flattened list of tokens: about ``2 N sqrt(N)`` pairs in two steps.
+
+Source: Child et al. 2019, Generating Long Sequences with Sparse Transformers, arXiv 1904.10509,
+section 4.2. Differs from the paper in that nothing is causal, that one token a block is its
+summary (the paper's ``c`` is 1), and that ``SparseStrided``'s local part cuts the list into blocks
+where the paper slides a window: so both parts are views of the list, and every token is asked once.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+
+from vitrail.patterns.base import Groups, Pattern, check_whole, check_word
+from vitrail.shapes import Size
+
+Part = Literal["local", "residue"]
+
+
+@dataclass(frozen=True, slots=True)
+class SparseFixed(Pattern):
+    """Tokens see their own block and the last token of every other block.
+
+    Blocks cut the row-major list of a grid of any rank. A last block that is not full is padded;
+    its last token is the last real one.
+
+    Args:
+        block: tokens of a block; None: ``ceil(sqrt(N))`` of the ``N`` tokens at hand.
+    Raises:
+        UsageError: a block that is no whole number, or below one.
+    """
+
+    block: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_block(self.block)
+
+    def fit(self, spatial: Size) -> tuple[int, int]:
+        """Return how many blocks the list of ``spatial`` tokens has, and the tokens of each.
+
+        Arithmetic without branches on a length, so that it also runs on symbolic ones.
+        """
+        return _fit(self.block, spatial)
+
+    def groups(self, spatial: Size) -> Groups:
+        """Write the blocks down: queries are a block, keys that block and then all last tokens.
+
+        Queries, and the first keys: the padded list as ``(blocks, block)``. The other keys, one a
+        block in their order, are the same for all groups; a group's own last token, which its
+        block has already, is masked there (index and region -1), so that no key counts twice.
+        """
+        blocks, block = self.fit(spatial)
+        tokens = math.prod(spatial)
+        own = _cut(tokens, blocks, block)
+        last = (torch.arange(1, blocks + 1) * block).clamp(max=tokens) - 1
+        others = last.expand(blocks, -1).masked_fill(torch.eye(blocks, dtype=torch.bool), -1)
+        keys = torch.cat((own, others), dim=1)
+        return Groups(own, keys, _label(own), _label(keys))
+
+    def pairs(self, spatial: Size) -> int:
+        """Count permitted pairs: a block squared, and one more key for each other block."""
+        blocks, block = self.fit(spatial)
+        tokens = math.prod(spatial)
+        rest = tokens % block
+        return (tokens - rest) * block + rest**2 + tokens * (blocks - 1)
+
+    def scores(self, spatial: Size) -> int:
+        """Count all products: padding and each block's masked last token included."""
+        blocks, block = self.fit(spatial)
+        return blocks * block * (block + blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class SparseStrided(Pattern):
+    """Tokens see their own block, or the tokens at the same place of every block.
+
+    Blocks cut the row-major list of a grid of any rank. Layers alternate the two parts: after
+    both, every token has met every other. With a block as long as the last axis of a 2-D grid,
+    ``"local"`` is a row and ``"residue"`` a column.
+
+    Args:
+        block: tokens of a block; None: ``ceil(sqrt(N))`` of the ``N`` tokens at hand.
+        part: ``"local"``: the own block; ``"residue"``: all tokens whose number in the list leaves
+            the same rest when divided by ``block``.
+    Raises:
+        UsageError: a block that is no whole number, or below one, or an unknown part.
+    """
+
+    block: int | None = None
+    part: Part = "local"
+
+    def __post_init__(self) -> None:
+        _check_block(self.block)
+        check_word("part", self.part, get_args(Part))
+
+    def fit(self, spatial: Size) -> tuple[int, int]:
+        """Return how many blocks the list of ``spatial`` tokens has, and the tokens of each.
+
+        Arithmetic without branches on a length, so that it also runs on symbolic ones.
+        """
+        return _fit(self.block, spatial)
+
+    def groups(self, spatial: Size) -> Groups:
+        """Write the groups down: the padded list as ``(blocks, block)``, transposed for residues.
+
+        ``"local"``: one group a block, in order. ``"residue"``: ``block`` groups, one a rest in
+        rising order, of ``blocks`` places each. Keys are the queries, in the same order.
+        """
+        blocks, block = self.fit(spatial)
+        index = _cut(math.prod(spatial), blocks, block)
+        if self.part == "residue":
+            index = index.T
+        region = _label(index)
+        return Groups(index, index, region, region)
+
+    def pairs(self, spatial: Size) -> int:
+        """Count permitted pairs: the real tokens of every group, squared."""
+        _, block = self.fit(spatial)
+        full, rest = divmod(math.prod(spatial), block)
+        if self.part == "local":
+            return full * block**2 + rest**2
+        return rest * (full + 1) ** 2 + (block - rest) * full**2
+
+    def scores(self, spatial: Size) -> int:
+        """Count all products: every group is full, padding included."""
+        blocks, block = self.fit(spatial)
+        return blocks * block * (block if self.part == "local" else blocks)
+
+
+def _check_block(block: int | None) -> None:
+    if block is not None:
+        check_whole("block", block, 1)
+
+
+def _fit(block: int | None, spatial: Size) -> tuple[int, int]:
+    """Return blocks and block for a grid of ``spatial`` tokens.
+
+    It also runs on symbolic lengths, in compiled and exported graphs and in ONNX, so a layer may
+    call it in its forward. Hence a power and not ``math.isqrt``; half a token less keeps the root
+    clear of whole numbers, where rounding would decide, even in ONNX's float32 (to 2**20 tokens).
+    """
+    tokens = math.prod(spatial)
+    if block is None:
+        block = math.ceil((tokens - 0.5) ** 0.5)
+    return (tokens + block - 1) // block, block
+
+
+def _cut(tokens: int, blocks: int, block: int) -> torch.Tensor:
+    """Return ``[blocks, block]``: the numbers of a list of ``tokens``, padded with -1."""
+    index = torch.arange(blocks * block)
+    return index.masked_fill(index >= tokens, -1).view(blocks, block)
+
+
+def _label(index: torch.Tensor) -> torch.Tensor:
+    """Return the regions of one batch: 0 for tokens, -1 for padding and what is masked."""
+    return index.clamp(max=0)[None]
