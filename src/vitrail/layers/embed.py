@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vitrail.errors import UsageError
-from vitrail.ops.windows import padded_lengths
+from vitrail.ops.windows import known_zero, padded_lengths
 from vitrail.shapes import Size
 
 PatchFit = Literal["pad", "floor"]
-_CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
 class PatchEmbed(nn.Module):
@@ -23,6 +23,9 @@ class PatchEmbed(nn.Module):
         dim: channels of a token.
         patch: input samples per token along each axis.
         overlap: samples that a patch reaches into its neighbours, on each side along each axis.
+        kernel: samples that a patch spans along each axis, neighbours included, where that is not
+            the same on both sides; instead of ``overlap``.
+        padding: zeros before and after each axis, for ``kernel``; default half of it.
         norm: normalise the tokens.
         norm_eps: added to the variance.
         patch_fit: an input the patch does not divide is padded with zeros at its end (``"pad"``),
@@ -36,12 +39,14 @@ class PatchEmbed(nn.Module):
         patch: Size,
         *,
         overlap: Size | None = None,
+        kernel: Size | None = None,
+        padding: Size | None = None,
         norm: bool = True,
         norm_eps: float = 1e-5,
         patch_fit: PatchFit = "pad",
     ) -> None:
         super().__init__()
-        if len(patch) not in _CONVOLUTIONS:
+        if len(patch) not in CONVOLUTIONS:
             raise UsageError(
                 f"patch={patch}", "a patch of one, two or three axes", "use patch=(4, 4) for images"
             )
@@ -49,10 +54,13 @@ class PatchEmbed(nn.Module):
             raise UsageError(f"patch_fit={patch_fit!r}", "pad or floor", "use patch_fit='pad'")
         self.patch = patch
         self.patch_fit = patch_fit
-        reach = overlap or (0,) * len(patch)
-        kernel = tuple(p + 2 * o for p, o in zip(patch, reach, strict=True))
-        convolution = _CONVOLUTIONS[len(patch)]
-        self.proj = convolution(in_channels, dim, kernel_size=kernel, stride=patch, padding=reach)
+        if kernel is None:
+            padding = overlap or (0,) * len(patch)
+            kernel = tuple(p + 2 * o for p, o in zip(patch, padding, strict=True))
+        elif padding is None:
+            padding = tuple(k // 2 for k in kernel)
+        convolution = CONVOLUTIONS[len(patch)]
+        self.proj = convolution(in_channels, dim, kernel_size=kernel, stride=patch, padding=padding)
         self.norm = nn.LayerNorm(dim, eps=norm_eps) if norm else nn.Identity()
 
     def forward(
@@ -71,9 +79,15 @@ class PatchEmbed(nn.Module):
                 f"use x.to({weight.dtype}), or model.to({x.dtype})",
             )
         if self.patch_fit == "pad":
-            amounts: list[int] = []
-            lengths = padded_lengths(x.shape[2:], self.patch)
-            for n, length in zip(reversed(x.shape[2:]), reversed(lengths), strict=True):
-                amounts += [0, length - n]
-            x = F.pad(x, amounts)
+            x = pad_samples(x, padded_lengths(x.shape[2:], self.patch))
         return self.norm(self.proj(x).movedim(1, -1))
+
+
+def pad_samples(
+    x: Float[Tensor, "batch channels *samples"], lengths: Size
+) -> Float[Tensor, "batch channels *padded"]:
+    """Append zeros to every axis of ``x``, channels first, until it has ``lengths`` samples."""
+    amounts: list[int] = []
+    for n, length in zip(reversed(x.shape[2:]), reversed(lengths), strict=True):
+        amounts += [0, length - n]
+    return x if known_zero(*amounts) else F.pad(x, amounts)

@@ -5,7 +5,9 @@ import math
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vitrail.layers.embed import PatchEmbed, pad_samples
 from vitrail.ops.merging import merge
+from vitrail.ops.windows import at_least
 from vitrail.shapes import Size
 
 
@@ -56,3 +58,21 @@ class PostNormPatchMerging(nn.Module):
     ) -> Float[Tensor, "batch *merged out_dim"]:
         """Return a grid shorter by ``factor``; odd lengths are padded with zeros first."""
         return self.norm(self.reduction(merge(x, self.factor)))
+
+
+class ConvMerging(PatchEmbed):
+    """Embed tokens as an image is embedded: a convolution, then a norm (PVT).
+
+    Takes the arguments of ``PatchEmbed``; ``patch`` is how many neighbours become one.
+
+    Source: Wang et al. 2021, Pyramid Vision Transformer, arXiv 2102.12122, section 3.2.
+    """
+
+    def forward(
+        self, x: Float[Tensor, "batch *spatial dim"]
+    ) -> Float[Tensor, "batch *merged out_dim"]:
+        """Return a shorter grid, of at least one token along each axis whatever is dropped."""
+        x = x.movedim(-1, 1)
+        if self.patch_fit == "floor":
+            x = pad_samples(x, at_least(x.shape[2:], self.patch))
+        return super().forward(x)

@@ -1,7 +1,9 @@
-"""The two-layer perceptron of a transformer block."""
+"""The two-layer perceptron of a transformer block, alone or with a look at the neighbours."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from vitrail.layers.embed import CONVOLUTIONS
 
 
 class Mlp(nn.Module):
@@ -23,3 +25,34 @@ class Mlp(nn.Module):
     def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         """Transform every token on its own."""
         return self.drop(self.fc2(self.drop(self.act(self.fc1(x)))))
+
+
+class DepthwiseMlp(Mlp):
+    """Widen, look at the neighbours of each channel on its own, GELU, narrow (PVT v2).
+
+    The look around, a convolution over three tokens along each axis with zeros beyond the border,
+    also tells a token where it is.
+
+    Args:
+        dim: channels in and out.
+        hidden: channels between.
+        axes: number of spatial axes.
+        relu: rectify before looking around, as the models with pooled attention do.
+        drop: probability of dropping a value after the GELU and after the last layer.
+    Source: Wang et al. 2022, PVT v2, arXiv 2106.13797, section 3.2.
+    """
+
+    def __init__(
+        self, dim: int, hidden: int, axes: int, *, relu: bool = False, drop: float = 0.0
+    ) -> None:
+        super().__init__(dim, hidden, drop=drop)
+        self.relu = nn.ReLU() if relu else nn.Identity()
+        self.dwconv = CONVOLUTIONS[axes](hidden, hidden, 3, padding=1, groups=hidden)
+
+    def forward(
+        self, x: Float[Tensor, "batch *spatial dim"]
+    ) -> Float[Tensor, "batch *spatial dim"]:
+        """Transform every token, knowing those next to it."""
+        x = self.relu(self.fc1(x))
+        x = self.dwconv(x.movedim(-1, 1)).movedim(1, -1)
+        return self.drop(self.fc2(self.drop(self.act(x))))

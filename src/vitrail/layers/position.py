@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vitrail.errors import UsageError
 from vitrail.ops.relative import log_coordinates, relative_index, sliced_index
-from vitrail.ops.resample import resize_grid
+from vitrail.ops.resample import resize_grid, resize_linear
 from vitrail.shapes import Size
 
 if TYPE_CHECKING:
@@ -131,10 +131,12 @@ class AbsolutePosition(nn.Module):
     Args:
         grid: lengths of the grid that the table was made for, in tokens; others are interpolated.
         dim: channels.
+        linear: interpolate between the two nearest places along each axis (PVT), not smoothly.
     """
 
-    def __init__(self, grid: Size, dim: int) -> None:
+    def __init__(self, grid: Size, dim: int, *, linear: bool = False) -> None:
         super().__init__()
+        self.linear = linear
         self.table = nn.Parameter(torch.empty(1, *grid, dim))
 
     def reset_parameters(self) -> None:
@@ -145,4 +147,5 @@ class AbsolutePosition(nn.Module):
         self, x: Float[Tensor, "batch *spatial dim"]
     ) -> Float[Tensor, "batch *spatial dim"]:
         """Return ``x`` plus its places' vectors."""
-        return x + resize_grid(self.table, x.shape[1:-1])
+        resize = resize_linear if self.linear else resize_grid
+        return x + resize(self.table, x.shape[1:-1])

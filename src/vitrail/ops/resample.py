@@ -1,5 +1,6 @@
 """Bring a grid of values to other lengths."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
@@ -27,3 +28,36 @@ def resize_grid(
     mode = _MODES[len(spatial)]
     x = F.interpolate(x.movedim(-1, 1), size=tuple(spatial), mode=mode, align_corners=False)
     return x.movedim(1, -1)
+
+
+def resize_linear(
+    x: Float[Tensor, "batch *spatial channels"], spatial: Size
+) -> Float[Tensor, "batch *resized channels"]:
+    """Interpolate a grid between its two nearest values along each axis: bilinear in 2-D.
+
+    The same numbers as ``F.interpolate`` with its corners not aligned, by arithmetic on lengths
+    alone, so that one exported graph serves every size, down to a single token.
+
+    Args:
+        x: values on a grid.
+        spatial: lengths wanted.
+    Returns:
+        Values on a grid of those lengths; ``x`` itself where they are its own.
+    """
+    for axis, length in enumerate(spatial, start=1):
+        n = x.shape[axis]
+        if known_zero(n - length):
+            continue
+        # Twice the middle of each cell, in units of 1 / length of the old grid; never negative,
+        # as ONNX divides towards zero.
+        middle = 2 * torch.arange(length, device=x.device) + 1
+        middle = (middle * n - length).clamp(min=0)
+        first = middle // (2 * length)
+        shape = [1] * x.ndim
+        shape[axis] = length
+        share = (middle % (2 * length)).to(torch.promote_types(x.dtype, torch.float32))
+        share = (share / (2 * length)).to(x.dtype).view(shape)
+        near = x.index_select(axis, first)
+        far = x.index_select(axis, (first + 1).clamp(max=n - 1))
+        x = near + (far - near) * share
+    return x

@@ -21,6 +21,11 @@ def padded_lengths(spatial: Sequence[int], multiple: Sequence[int]) -> Size:
     return tuple((n + m - 1) // m * m for n, m in zip(spatial, multiple, strict=True))
 
 
+def at_least(spatial: Sequence[int], least: Sequence[int]) -> Size:
+    """Return ``spatial``, and ``least`` where that is longer; without a branch on a length."""
+    return tuple(torch.sym_max(n, m) for n, m in zip(spatial, least, strict=True))  # type: ignore[return-value]
+
+
 def pad(
     x: Shaped[Tensor, "batch *spatial channels"], lengths: Sequence[int]
 ) -> Shaped[Tensor, "batch *padded channels"]:

@@ -1,0 +1,38 @@
+"""Bring a grid of tokens together into fewer."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vitrail.shapes import Size
+
+
+def adaptive_mean(
+    x: Float[Tensor, "batch *spatial channels"], size: Size
+) -> Float[Tensor, "batch *size channels"]:
+    """Average over ``size`` cells along each axis, whatever the length of the grid.
+
+    Cell ``i`` of ``s`` on ``n`` tokens reaches from ``floor(i n / s)`` to ``ceil((i + 1) n / s)``,
+    as in torch's adaptive average pooling: neighbours may share a token, and a grid shorter than
+    ``s`` repeats tokens. Here it is arithmetic on lengths, which torch's own is not when exported
+    (it takes lengths that ``size`` divides, and no others).
+
+    Args:
+        x: tokens on a grid.
+        size: cells along each axis.
+    Returns:
+        The means, on a grid of ``size``.
+    """
+    for axis, cells in enumerate(size, start=1):
+        n = x.shape[axis]
+        cell = torch.arange(cells, device=x.device)[:, None]
+        start, stop = cell * n // cells, ((cell + 1) * n + cells - 1) // cells
+        longest = (n + cells - 1) // cells + 1
+        place = start + torch.arange(longest, device=x.device)
+        wide = torch.promote_types(x.dtype, torch.float32)
+        share = ((place < stop).to(wide) / (stop - start)).to(x.dtype)
+        parts = x.index_select(axis, place.clamp(max=n - 1).flatten())
+        shape = [1] * (x.ndim + 1)
+        shape[axis : axis + 2] = cells, longest
+        x = (parts.unflatten(axis, (cells, longest)) * share.view(shape)).sum(axis + 1)
+    return x
