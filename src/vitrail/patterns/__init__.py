@@ -2,15 +2,20 @@
 
 from vitrail.patterns.axial import Axial
 from vitrail.patterns.base import Groups, Pattern
+from vitrail.patterns.focal import Focal, Halo
 from vitrail.patterns.global_ import Global
+from vitrail.patterns.nearest import Nearest
 from vitrail.patterns.reduced import Pooled, Reduced
 from vitrail.patterns.sparse import Part, SparseFixed, SparseStrided
 from vitrail.patterns.window import Padding, ShiftRule, Window
 
 __all__ = [
     "Axial",
+    "Focal",
     "Global",
     "Groups",
+    "Halo",
+    "Nearest",
     "Padding",
     "Part",
     "Pattern",
