@@ -23,8 +23,9 @@ from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config as symbolic_config
 
 from vitrail.errors import UsageError
-from vitrail.layers import WindowAttention
+from vitrail.layers import AbsolutePosition, Attend, WindowAttention
 from vitrail.models import Backbone
+from vitrail.patterns import Pattern, Window
 from vitrail.shapes import Size, as_size
 
 TOLERANCE = 1e-4  # of the largest output, or absolute where outputs are below one
@@ -67,21 +68,22 @@ def size_range(model: Backbone) -> tuple[Size, Size]:
     does not export a single token in 3-D, or one whose absolute position is interpolated.
     """
     config = model.config
+    smooth = any(isinstance(m, AbsolutePosition) and not m.linear for m in model.modules())
     tokens = [1] * config.axes
-    if config.axes == 3 or config.absolute_position is not None:
+    if config.axes == 3 or smooth:
         tokens[-1] = 2
-    built = zip(range(len(model.stages)), config.windows, config.shift_rules, strict=False)
-    for stage, window, rule in built:
-        if rule not in ("clamp", "shortest"):
-            continue
-        for axis, (m, f) in enumerate(zip(window, config.merge, strict=True)):
-            needed = m if rule == "clamp" else m + 1
-            tokens[axis] = max(tokens[axis], (needed - 1) * f**stage + 1)
+    for patterns, strides in zip(_patterns(model), config.stage_strides, strict=False):
+        for pattern in patterns:
+            if not isinstance(pattern, Window) or pattern.shift_rule not in ("clamp", "shortest"):
+                continue
+            for axis, (m, s, p) in enumerate(zip(pattern.size, strides, config.patch, strict=True)):
+                needed = m if pattern.shift_rule == "clamp" else m + 1
+                tokens[axis] = max(tokens[axis], (needed - 1) * (s // p) + 1)
     # An axis that the patch does not divide is padded up, or loses what is left over.
     spare = config.patch if config.patch_fit == "floor" else (1,) * config.axes
     smallest = tuple((n - 1) * p + s for n, p, s in zip(tokens, config.patch, spare, strict=True))
     most = _LARGEST[config.axes]
-    if config.absolute_position is not None:
+    if smooth:
         most = min(most, _LARGEST_INTERPOLATED)
     return smallest, (most,) * config.axes
 
@@ -257,12 +259,13 @@ def _compare(
 def _trial_shapes(model: Backbone, size: Size) -> tuple[Size, ...]:
     """Return shapes on both sides of the first stage's switches of padding and shift."""
     smallest, _ = size_range(model)
-    config = model.config
-    window = tuple(m * p for m, p in zip(config.windows[0], config.patch, strict=True))
-    longer = tuple(n + 1 for n in window)
+    extent = tuple(
+        max(lengths) * p for lengths, p in zip(_extents(model, 1), model.config.patch, strict=True)
+    )
+    longer = tuple(n + 1 for n in extent)
     # Axes that differ: swapping two of them must not go unnoticed.
-    mixed = tuple(n if axis % 2 else m for axis, (n, m) in enumerate(zip(window, smallest)))  # noqa: B905
-    sizes = [smallest, mixed, window, longer, size]
+    mixed = tuple(n if axis % 2 else m for axis, (n, m) in enumerate(zip(extent, smallest)))  # noqa: B905
+    sizes = [smallest, mixed, extent, longer, size]
     fitting = [tuple(max(n, low) for n, low in zip(s, smallest, strict=True)) for s in sizes]
     batches = itertools.cycle((1, 2))
     return tuple((batch, *s) for batch, s in zip(batches, dict.fromkeys(fitting), strict=False))
@@ -270,13 +273,29 @@ def _trial_shapes(model: Backbone, size: Size) -> tuple[Size, ...]:
 
 def _example_size(model: Backbone) -> Size:
     """Return a size at which every stage has several windows and pads the last, on every axis."""
-    config = model.config
-    strides = [p * f ** (len(config.depths) - 1) for p, f in zip(config.patch, config.merge)]  # noqa: B905
-    longest = [max(sizes) for sizes in zip(*config.windows, strict=True)]
+    strides, longest = model.config.stage_strides[-1], map(max, _extents(model))
     return tuple(
         math.prod(pair) * 2 + 3 * axis + 5
         for axis, pair in enumerate(zip(strides, longest, strict=True))
     )
+
+
+def _patterns(model: Backbone) -> list[list[Pattern]]:
+    """Return who sees whom in each stage, layer by layer."""
+    return [
+        [m.pattern for m in stage.modules() if isinstance(getattr(m, "pattern", None), Pattern)]  # type: ignore[misc]
+        for stage in model.stages
+    ]
+
+
+def _extents(model: Backbone, stages: int | None = None) -> list[list[int]]:
+    """Return for each axis the lengths, in tokens, at which a pattern of some stage switches."""
+    lengths: list[list[int]] = [[1] for _ in range(model.config.axes)]
+    for pattern in itertools.chain.from_iterable(_patterns(model)[:stages]):
+        fields = (getattr(pattern, name, None) for name in ("size", "window", "reduction"))
+        for axis, length in enumerate(next(filter(None, fields), ())):
+            lengths[axis].append(length)
+    return lengths
 
 
 @contextmanager
@@ -293,19 +312,23 @@ def _as_it_runs(
     """
     modes = {module: module.training for module in model.modules()}
     layers = [module for module in model.modules() if isinstance(module, WindowAttention)]
-    before = [(layer.pattern, layer.attend.backend) for layer in layers]
+    calls = [module for module in model.modules() if isinstance(module, Attend)]
+    before = [layer.pattern for layer in layers], [call.backend for call in calls]
     try:
         nn.Module.train(model, False)
+        for call in calls:
+            call.backend = backend or call.backend
         for layer in layers:
-            layer.attend.backend = backend or layer.attend.backend
             if full_windows and layer.pattern.shift_rule in ("clamp", "shortest"):
                 layer.pattern = replace(layer.pattern, shift_rule="axis")
         yield
     finally:
         for module, training in modes.items():
             module.training = training
-        for layer, (pattern, chosen) in zip(layers, before, strict=True):
-            layer.pattern, layer.attend.backend = pattern, chosen
+        for layer, pattern in zip(layers, before[0], strict=True):
+            layer.pattern = pattern
+        for call, chosen in zip(calls, before[1], strict=True):
+            call.backend = chosen
 
 
 def _checked_size(model: Backbone, size: int | Size | None, dynamic: bool) -> Size:

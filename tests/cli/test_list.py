@@ -62,3 +62,10 @@ def test_a_pattern_far_from_everything_points_to_the_whole_list(
     assert run(["list", "zzz*"]) == 2
     err = capsys.readouterr().err
     assert "'zzz*'" in err and "fix: run `vitrail list` for all of them" in err
+
+
+def test_a_model_without_windows_has_none() -> None:
+    said = describe("pvt_v2_b0")
+    assert said["windows"] is None
+    assert said["mechanism"] == "global and reduced"
+    assert window_text(None) == "-"

@@ -45,8 +45,8 @@ def describe(name: str) -> dict[str, Any]:
     Args:
         name: a name of the catalog.
     Returns:
-        name, parameters (a count), windows (tokens along each axis, one for each stage), input
-        (samples along each axis) and mechanism.
+        name, parameters (a count), windows (tokens along each axis, one for each stage; None for
+        a model without windows), input (samples along each axis) and mechanism.
     """
     import torch
 
@@ -57,7 +57,7 @@ def describe(name: str) -> dict[str, Any]:
     return {
         "name": name,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "windows": model.config.windows,
+        "windows": getattr(model.config, "windows", None),
         "input": model.preprocessing.size,
         "mechanism": mechanism(model),
     }
@@ -72,8 +72,10 @@ def mechanism(model: "Backbone") -> str:
     return shifted + " and ".join(sorted(kinds)) + (", cosine" if cosine else "")
 
 
-def window_text(windows: tuple[tuple[int, ...], ...]) -> str:
-    """Return `7x7`, or `16x16, last stage 8x8` where the last stage differs."""
+def window_text(windows: tuple[tuple[int, ...], ...] | None) -> str:
+    """Return `7x7`, or `16x16, last stage 8x8` where the last stage differs; `-` for none."""
+    if windows is None:
+        return "-"
     first, last = ("x".join(map(str, window)) for window in (windows[0], windows[-1]))
     return first if first == last else f"{first}, last stage {last}"
 

@@ -4,14 +4,20 @@ from vitrail.models.backbone import Backbone
 from vitrail.models.catalog import CATALOG, Entry
 from vitrail.models.config import BackboneConfig
 from vitrail.models.preprocessing import Preprocessing
+from vitrail.models.pvt import PVT, PVTConfig
+from vitrail.models.pvt_v2 import PVTV2, PVTV2Config
 from vitrail.models.swin import Swin, SwinConfig
 from vitrail.models.swin_v2 import SwinV2, SwinV2Config
 
 __all__ = [
     "CATALOG",
+    "PVT",
+    "PVTV2",
     "Backbone",
     "BackboneConfig",
     "Entry",
+    "PVTConfig",
+    "PVTV2Config",
     "Preprocessing",
     "Swin",
     "SwinConfig",

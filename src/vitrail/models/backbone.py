@@ -288,7 +288,7 @@ class Backbone(HubModel, nn.Module):
         return tokens, stage.prefix.split(tokens, grid.shape[1:-1])[1]
 
     def _check_pool(self, pool: str) -> None:
-        if pool == "token" and not self.num_prefix_tokens:
+        if pool == "token" and not self.bare and not self.num_prefix_tokens:
             raise UsageError(
                 f"global_pool={pool!r} for a model without prefix tokens",
                 "'avg' or ''",

@@ -2,10 +2,12 @@
 
 from typing import NamedTuple
 
-from vitrail.models import swin, swin_v2
+from vitrail.models import pvt, pvt_v2, swin, swin_v2
 from vitrail.models.backbone import Backbone
 from vitrail.models.config import BackboneConfig
 from vitrail.models.preprocessing import Preprocessing
+from vitrail.models.pvt import PVT
+from vitrail.models.pvt_v2 import PVTV2
 from vitrail.models.swin import Swin
 from vitrail.models.swin_v2 import SwinV2
 
@@ -24,6 +26,7 @@ _256 = Preprocessing(size=(256, 256))
 _384 = Preprocessing(size=(384, 384), crop=1.0)
 _VIDEO = Preprocessing(size=(32, 224, 224), crop=0.875, interpolation="bilinear")
 _SEQUENCE = Preprocessing(size=(4096,), crop=1.0, mean=(0.0,), std=(1.0,))
+_PVT = Preprocessing(size=(224, 224), crop=0.875)
 _NANO = Preprocessing(size=(32, 32), crop=1.0)
 
 CATALOG: dict[str, Entry] = {
@@ -50,5 +53,16 @@ CATALOG: dict[str, Entry] = {
     "video_swin_tiny": Entry(swin.VIDEO_SWIN_TINY, Swin, _VIDEO),
     "video_swin_small": Entry(swin.VIDEO_SWIN_SMALL, Swin, _VIDEO),
     "video_swin_base": Entry(swin.VIDEO_SWIN_BASE, Swin, _VIDEO),
+    "pvt_tiny": Entry(pvt.PVT_TINY, PVT, _PVT),
+    "pvt_small": Entry(pvt.PVT_SMALL, PVT, _PVT),
+    "pvt_medium": Entry(pvt.PVT_MEDIUM, PVT, _PVT),
+    "pvt_large": Entry(pvt.PVT_LARGE, PVT, _PVT),
+    "pvt_v2_b0": Entry(pvt_v2.PVT_V2_B0, PVTV2, _PVT),
+    "pvt_v2_b1": Entry(pvt_v2.PVT_V2_B1, PVTV2, _PVT),
+    "pvt_v2_b2": Entry(pvt_v2.PVT_V2_B2, PVTV2, _PVT),
+    "pvt_v2_b2_li": Entry(pvt_v2.PVT_V2_B2_LI, PVTV2, _PVT),
+    "pvt_v2_b3": Entry(pvt_v2.PVT_V2_B3, PVTV2, _PVT),
+    "pvt_v2_b4": Entry(pvt_v2.PVT_V2_B4, PVTV2, _PVT),
+    "pvt_v2_b5": Entry(pvt_v2.PVT_V2_B5, PVTV2, _PVT),
     "swin1d_tiny": Entry(swin.SWIN1D_TINY, Swin, _SEQUENCE),
 }
