@@ -5,6 +5,8 @@ from vitrail.layers.block import PostNormBlock, PreNormBlock
 from vitrail.layers.cosine_attention import CosineWindowAttention
 from vitrail.layers.drop import DropPath
 from vitrail.layers.embed import PatchEmbed
+from vitrail.layers.focal_attention import FocalAttention, NearestAttention
+from vitrail.layers.focal_bias import CoordinateBias, FocalBias
 from vitrail.layers.merge import ConvMerging, PatchMerging, PostNormPatchMerging
 from vitrail.layers.mlp import DepthwiseMlp, Mlp
 from vitrail.layers.position import AbsolutePosition, ContinuousBias, RelativeBias
@@ -17,10 +19,14 @@ __all__ = [
     "Attend",
     "ContinuousBias",
     "ConvMerging",
+    "CoordinateBias",
     "CosineWindowAttention",
     "DepthwiseMlp",
     "DropPath",
+    "FocalAttention",
+    "FocalBias",
     "Mlp",
+    "NearestAttention",
     "PatchEmbed",
     "PatchMerging",
     "PostNormBlock",
