@@ -76,7 +76,8 @@ class SparseStrided(Pattern):
     """Tokens see their own block, or the tokens at the same place of every block.
 
     Blocks cut the row-major list of a grid of any rank. Layers alternate the two parts: after
-    both, every token has met every other. With a block as long as the last axis of a 2-D grid,
+    both, every token has met every other, if the blocks are full; a last block that is not takes
+    another turn to reach the places it lacks. With a block as long as the last axis of a 2-D grid,
     ``"local"`` is a row and ``"residue"`` a column.
 
     Args:
