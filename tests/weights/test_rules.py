@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from vitrail.errors import UsageError
 from vitrail.models import SwinConfig
 from vitrail.weights.rules import (
     Buffer,
@@ -48,13 +49,34 @@ def test_a_key_bias_is_never_read_and_written_as_zero():
 
 @pytest.mark.parametrize("grid", [None, (2, 8)])
 def test_a_list_of_places_becomes_a_grid(grid):
-    rule = flat_grid("pos", "position.table", grid)
+    rule = flat_grid("pos", "position.table", grid and {"position.table": grid})
     places = torch.arange(48.0).reshape(1, 16, 3)
     table = read({"pos": places}, [rule]).state["position.table"]
     assert table.shape == (1, *(grid or (4, 4)), 3)
     assert torch.equal(table[0, 1, 2], places[0, (grid or (4, 4))[1] + 2])
     back, _ = write({"position.table": table}, [rule], CONFIG)
     assert torch.equal(back["pos"], places)
+
+
+@pytest.mark.parametrize(("count", "grid"), [(1, (4, 4)), (2, (4, 4)), (1, (2, 8))])
+def test_positions_of_prefix_tokens_stand_first(count, grid):
+    rule = flat_grid("pos", "table", {"table": grid}, prefix="tokens")
+    places = torch.arange((count + 16.0) * 3).reshape(1, count + 16, 3)
+    state = read({"pos": places}, [rule]).state
+    assert torch.equal(state["tokens"], places[:, :count])
+    assert state["table"].shape == (1, *grid, 3)
+    assert torch.equal(state["table"][0, 1, 2], places[0, count + grid[1] + 2])
+    back, _ = write(state, [rule], CONFIG)
+    assert torch.equal(back["pos"], places)
+
+
+@pytest.mark.parametrize("prefix", [None, "tokens"])
+def test_places_that_make_no_square_are_refused(prefix):
+    rule = flat_grid("pos", "table", None, prefix=prefix)
+    with pytest.raises(UsageError, match="positions of 15 places in pos") as error:
+        read({"pos": torch.zeros(1, 15, 3)}, [rule])
+    assert "a square grid" in error.value.allowed
+    assert "name the model" in error.value.fix
 
 
 def test_the_earlier_rule_wins_a_key():

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 
 from vitrail.errors import UsageError
-from vitrail.models import CATALOG, Backbone, Entry, Preprocessing, SwinConfig, SwinV2Config, hub
+from vitrail.models import CATALOG, Backbone, BackboneConfig, Entry, Preprocessing, hub
 from vitrail.weights import formats, rules
+from vitrail.weights.families import Hints, family_of
 from vitrail.weights.fit import fit
-from vitrail.weights.formats import Format, Kind
+from vitrail.weights.formats import Format
 from vitrail.weights.infer import infer_config, name_of
 from vitrail.weights.load import Weights, check_kind, model_class_of, open_weights
 from vitrail.weights.report import LoadReport
@@ -43,11 +44,9 @@ class Conversion:
     notes: tuple[str, ...]
 
 
-def kind_of(config: SwinConfig) -> Kind:
+def kind_of(config: BackboneConfig) -> str:
     """Return which kind of model a configuration is of."""
-    if isinstance(config, SwinV2Config):
-        return "swin_v2"
-    return "video" if config.axes == 3 else "swin"
+    return family_of(config).kind
 
 
 def to_format(model: Backbone, to: str) -> State:
@@ -83,7 +82,7 @@ def convert(
     """
     entry = _named(model)
     weights = open_weights(source, like=entry.config if entry else None, window=window)
-    target = formats.get(to, _kind(weights))
+    target = formats.get(to, weights.family.kind)
     config = _config(weights, entry, needed=_needs_config(target, weights.detected.stages))
     name = model or weights.name or name_of(config)
     preprocessing = weights.preprocessing
@@ -107,7 +106,7 @@ def convert(
     return Conversion(source_name, to, name, len(written), tuple(left), unknown, tuple(notes))
 
 
-def _config(weights: Weights, entry: Entry | None, *, needed: bool) -> SwinConfig:
+def _config(weights: Weights, entry: Entry | None, *, needed: bool) -> BackboneConfig:
     """Return the weights' configuration, after making sure that it is theirs."""
     if entry is not None:
         config = entry.config
@@ -124,12 +123,13 @@ def _config(weights: Weights, entry: Entry | None, *, needed: bool) -> SwinConfi
         assert weights.unclear is not None
         if needed:
             raise weights.unclear
-        # Nothing that is written depends on the window: any will do.
-        config = infer_config(weights.reading, window=1)
+        # Nothing that is written depends on the window or the heads: any will do.
+        hints = Hints(ours=weights.detected.format.name == "vitrail", guess=True)
+        config = infer_config(weights.reading, family=weights.family, hints=hints)
     with torch.device("meta"):
         model = model_class_of(config)(config, name=name_of(config))
     check_kind(weights, model)
-    fitted = fit(weights.reading.state, model, dict(enumerate(config.windows)), weights.config)
+    fitted = fit(weights.reading.state, model, weights.config)
     report = LoadReport(weights.detected.format.name, (), tuple(fitted.entries))
     report.raise_problems(f"a conversion as {model.name or type(model).__name__}")
     return config
@@ -148,14 +148,6 @@ def _named(name: str | None) -> Entry | None:
     return CATALOG[name]
 
 
-def _kind(weights: Weights) -> Kind:
-    """Return the kind of model; a file of ours may hold any."""
-    state = weights.reading.state
-    if any(key.endswith(".logit_scale") for key in state):
-        return "swin_v2"
-    return "video" if state["embed.proj.weight"].ndim == 5 else "swin"
-
-
 def _needs_config(target: Format, stages: int) -> bool:
     """Tell whether what is written depends on the window."""
     listed = target.rules(stages, None)
@@ -163,14 +155,10 @@ def _needs_config(target: Format, stages: int) -> bool:
     return made or target.name == "vitrail"
 
 
-def _rules(target: Format, config: SwinConfig) -> list[AnyRule]:
-    if config.patch_overlap is not None and target.name != "vitrail":
-        raise UsageError(
-            f"overlapping patches (patch_overlap={config.patch_overlap}) as {target.name}",
-            "the vitrail format: in the others, patches do not overlap",
-            "use the format 'vitrail'",
-        )
-    return target.rules(len(config.depths), config.absolute_position)
+def _rules(target: Format, config: BackboneConfig) -> list[AnyRule]:
+    family = family_of(config)
+    family.refuse(config, target.name)
+    return target.rules(len(config.depths), family.grids(config))
 
 
 def _prefixed(state: State, target: Format) -> State:
@@ -179,7 +167,9 @@ def _prefixed(state: State, target: Format) -> State:
     return {k if k.startswith(target.outside) else prefix + k: v for k, v in state.items()}
 
 
-def _described(config: SwinConfig, preprocessing: Preprocessing | None, name: str | None) -> Any:
+def _described(
+    config: BackboneConfig, preprocessing: Preprocessing | None, name: str | None
+) -> Any:
     """Return an empty model for its description."""
     with torch.device("meta"):
         model = model_class_of(config)(config, preprocessing=preprocessing, name=name)

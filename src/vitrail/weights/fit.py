@@ -1,19 +1,20 @@
 """Compare a file's weights with a model's, and bring those that differ into shape."""
 
-import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from vitrail.models import Backbone, SwinConfig, SwinV2Config
+from vitrail.models import Backbone, BackboneConfig
 from vitrail.shapes import Size
-from vitrail.weights.infer import name_of
+from vitrail.weights.families import Reshape
+from vitrail.weights.infer import differences, name_of
 from vitrail.weights.report import Entry
-from vitrail.weights.resize import resize_axes, resize_stem, resize_table
+from vitrail.weights.resize import resize_axes, resize_stem
 from vitrail.weights.rules import State
 
+# Of one projection, of two, or of a cosine attention's.
+_QKV_BIASES = ("attn.qkv.bias", "attn.q.bias", "attn.kv.bias", "q_bias", "v_bias")
 NO_CLASSIFIER = "the file has no classifier"
 
 
@@ -26,15 +27,18 @@ class Fitted:
 
 
 def fit(
-    state: State, model: Backbone, windows: Mapping[int, Size], known: SwinConfig | None
+    state: State,
+    model: Backbone,
+    known: BackboneConfig | None,
+    reshape: Reshape | None = None,
 ) -> Fitted:
     """Bring a file's weights into a model's shapes; the model is only looked at.
 
     Args:
         state: the file's weights, in our names.
         model: the model.
-        windows: stage -> the window of the file's bias table, where it is known.
         known: the file's configuration, if it can be told.
+        reshape: brings the tensors that only this family has into shape.
     """
     result = Fitted()
     config = model.config
@@ -44,7 +48,9 @@ def fit(
         if key not in state:
             result.entries.append(_absent(key, state, fix))
             continue
-        tensor, entry = _shaped(key, state[key], tuple(target.shape), config, windows, fix)
+        shape = tuple(target.shape)
+        done = reshape(key, state[key], shape) if reshape else None
+        tensor, entry = done or _shaped(key, state[key], shape, config, fix)
         if entry is not None:
             result.entries.append(entry)
         if tensor is not None:
@@ -54,12 +60,10 @@ def fit(
 
 
 def _shaped(
-    key: str, tensor: Tensor, shape: Size, config: SwinConfig, windows: Mapping[int, Size], fix: str
+    key: str, tensor: Tensor, shape: Size, config: BackboneConfig, fix: str
 ) -> tuple[Tensor | None, Entry | None]:
     """Return a tensor of the wanted shape, or None, and what was done to it."""
     given = tuple(tensor.shape)
-    if key.endswith(".attn.bias.table") and given[-1] == shape[-1]:
-        return _table(key, tensor, shape, config, windows)
     if given == shape:
         return tensor, None
     if key == "embed.proj.weight" and given[0] == shape[0] and _same_patch(given, shape):
@@ -70,33 +74,13 @@ def _shaped(
         if len(given) != len(shape):
             parts.append("an image's patch became a clip's")
         return adapted, Entry(key, "adapted", ", ".join(parts))
-    if key == "position.table" and given[-1] == shape[-1] and len(given) == len(shape):
+    if key.endswith("position.table") and given[-1] == shape[-1] and len(given) == len(shape):
         resized = resize_axes(tensor, shape[1:-1])
         return resized, Entry(key, "resized", f"grid {given[1:-1]} became {shape[1:-1]}")
     if key.startswith("head.") and given[1:] == shape[1:]:
         reason = f"{given[0]} classes in the file, {shape[0]} in the model"
         return None, Entry(key, "fresh", reason, "train the head before using its scores")
     return None, Entry(key, "mismatch", f"{given} in the file, {shape} in the model", fix)
-
-
-def _table(
-    key: str, tensor: Tensor, shape: Size, config: SwinConfig, windows: Mapping[int, Size]
-) -> tuple[Tensor | None, Entry | None]:
-    stage = int(key.split(".")[1])
-    wanted = config.windows[stage]
-    window = windows.get(stage)
-    if window is None:
-        if tuple(tensor.shape) == shape:
-            return tensor, None
-        reason = f"a bias of {tensor.shape[0]} rows, whose window is not known"
-        return None, Entry(key, "mismatch", reason, "load it as the model it is of, then convert")
-    if window == wanted:
-        return tensor, None
-    if len(wanted) not in (len(window), len(window) + 1):
-        reason = f"window {window} in the file, {wanted} in the model"
-        return None, Entry(key, "mismatch", reason, "load it in a model with as many axes")
-    resized = resize_table(tensor, window, wanted)
-    return resized, Entry(key, "resized", f"window {window} became {wanted}")
 
 
 def _same_patch(given: Size, shape: Size) -> bool:
@@ -119,7 +103,7 @@ def _absent(key: str, state: State, fix: str) -> Entry:
     block = re.match(r"stages\.(\d+)\.(?:blocks\.\d+\.)?", key)
     if block and not any(k.startswith(block[0]) for k in state):
         return Entry(key, "missing", f"the file has fewer blocks in stage {block[1]}", fix)
-    if key.endswith(("qkv.bias", "q_bias", "v_bias")):
+    if key.endswith(_QKV_BIASES):
         return Entry(key, "missing", "the file's projections have no bias", "use qkv_bias=False")
     if key == "position.table":
         reason = "the file has no absolute position"
@@ -141,7 +125,7 @@ def _left(key: str, model: Backbone, fix: str) -> Entry:
         return Entry(key, "ignored", "a stage after the last of out_indices")
     if stage and (int(stage[1]) >= built or not _has_block(key, model)):
         return Entry(key, "unexpected", f"the model has fewer blocks in stage {stage[1]}", fix)
-    if key.endswith(("qkv.bias", "q_bias", "v_bias")):
+    if key.endswith(_QKV_BIASES):
         return Entry(key, "unexpected", "the model's projections have no bias", "use qkv_bias=True")
     if key == "position.table":
         return Entry(
@@ -156,36 +140,12 @@ def _has_block(key: str, model: Backbone) -> bool:
     return block is None or int(block[2]) < model.config.depths[int(block[1])]
 
 
-def _advice(config: SwinConfig, known: SwinConfig | None) -> str:
+def _advice(config: BackboneConfig, known: BackboneConfig | None) -> str:
     """Say how the file's model differs from this one, and which model would fit."""
     if known is None:
         return "create the model that the file is of"
-    changes = []
-    for name in ("dim", "depths", "num_heads", "patch", "merge", "mlp_ratio", "embed_norm"):
-        theirs = getattr(known, name)
-        if theirs != getattr(config, name):
-            changes.append(f"{name}={theirs}")
+    changes = differences(known, config)
     name = name_of(known)
     if name is not None and changes:
         return f"create {name!r}, which the file is of"
     return f"create the model with {', '.join(changes)}" if changes else "load with strict=False"
-
-
-def check_normalisers(known: SwinConfig | None, config: SwinConfig) -> list[Entry]:
-    """Compare the windows in which Swin V2's coordinates span -1 to 1, where the file tells."""
-    if not isinstance(known, SwinV2Config) or not isinstance(config, SwinV2Config):
-        return []
-    pairs = zip(known.normalisers, config.normalisers, strict=False)
-    different = [stage for stage, (theirs, ours) in enumerate(pairs) if theirs != ours]
-    if not different or math.prod(known.patch) != math.prod(config.patch):
-        return []
-    stage = different[0]
-    theirs, ours = known.normalisers[stage], config.normalisers[stage]
-    simple = known.normalisers[0] if len(set(known.normalisers)) == 1 else known.normalisers
-    return [
-        Entry(
-            f"stages.{stage}.blocks.*.attn.bias", "mismatch",
-            f"offsets span -1 to 1 in a window of {theirs} in the file, of {ours} in the model",
-            f"create the model with pretrained_window={simple}",
-        )
-    ]  # fmt: skip

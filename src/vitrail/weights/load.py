@@ -1,7 +1,6 @@
 """Load weights of any format into a model: all that fits, or nothing."""
 
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -9,34 +8,21 @@ from typing import Any
 import torch
 
 from vitrail.errors import UsageError
-from vitrail.models import (
-    CATALOG,
-    Backbone,
-    Entry,
-    Preprocessing,
-    Swin,
-    SwinConfig,
-    SwinV2,
-    SwinV2Config,
-    hub,
-)
-from vitrail.shapes import Size
+from vitrail.models import CATALOG, Backbone, BackboneConfig, Entry, Preprocessing, hub
 from vitrail.weights import rules
-from vitrail.weights.buffers import windows_of
 from vitrail.weights.detect import Detected, detect
-from vitrail.weights.fit import NO_CLASSIFIER, check_normalisers, fit
-from vitrail.weights.infer import infer_config, name_of, with_overlap
+from vitrail.weights.families import Family, Hints, family_of, models
+from vitrail.weights.fit import NO_CLASSIFIER, fit
+from vitrail.weights.infer import infer_config, name_of
 from vitrail.weights.report import Entry as ReportEntry
 from vitrail.weights.report import LoadReport
 from vitrail.weights.rules import Reading
 from vitrail.weights.sources import Source, read_source
-from vitrail.weights.windows import window_of_rows
 
 _log = logging.getLogger("vitrail.weights")
-_MODELS: dict[str, type[Backbone]] = {"Swin": Swin, "SwinV2": SwinV2}
 # What a model does with its weights, rather than which weights it has: a file of ours decides.
 _BEHAVIOUR = ("window", "pretrained_window", "padding", "shift_rule", "mask_value", "bias_lookup",
-              "patch_fit", "norm_eps", "global_pool")  # fmt: skip
+              "patch_fit", "norm_eps", "embed_norm_eps", "global_pool")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,14 +41,22 @@ class Weights:
 
     detected: Detected
     reading: Reading
-    config: SwinConfig | None
+    config: BackboneConfig | None
     unclear: UsageError | None = None
     preprocessing: Preprocessing | None = None
     name: str | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def family(self) -> Family:
+        """The family of their model."""
+        own = self.detected.format.name == "vitrail" and self.config is not None
+        return family_of(self.config) if own and self.config else self.detected.family
 
-def open_weights(source: Source, *, like: SwinConfig | None = None, window: Any = None) -> Weights:
+
+def open_weights(
+    source: Source, *, like: BackboneConfig | None = None, window: Any = None
+) -> Weights:
     """Read weights from a source and turn them into our names.
 
     Args:
@@ -73,21 +67,18 @@ def open_weights(source: Source, *, like: SwinConfig | None = None, window: Any 
         UsageError: unreadable, or in no known format.
     """
     content = read_source(source)
-    detected = detect(content.state)
-    grid = like.absolute_position if like is not None else None
-    places = next((t.shape[1] for k, t in detected.state.items() if "pos" in k and t.ndim == 3), 0)
-    if grid is not None and math.prod(grid) != places:
-        grid = None
-    reading = rules.read(detected.state, detected.format.rules(detected.stages, grid))
+    family = family_of(like) if like is not None else None
+    detected = detect(content.state, like=family)
+    grids = family.grids(like) if family is not None and like is not None else None
+    reading = rules.read(detected.state, detected.format.rules(detected.stages, grids))
     if content.metadata and content.metadata.get("format") == "vitrail":
         config, preprocessing, name = _described(content.metadata)
         notes = tuple(content.notes)
         return Weights(detected, reading, config, None, preprocessing, name, notes)
     config, unclear = None, None
     try:
-        config = infer_config(reading, window=window)
-        if detected.format.name == "vitrail":
-            config = with_overlap(config)
+        hints = Hints(window=window, like=like, ours=detected.format.name == "vitrail")
+        config = infer_config(reading, family=detected.family, hints=hints)
     except UsageError as error:
         unclear = error  # the model that they are for may say the rest
     return Weights(detected, reading, config, unclear, notes=tuple(content.notes))
@@ -108,7 +99,7 @@ def load(model: Backbone, source: Source, *, strict: bool = True) -> LoadReport:
     Returns:
         What was loaded, and key by key what was not simply copied.
     Raises:
-        UsageError: unreadable, not a Swin, or (strict) weights that do not fit.
+        UsageError: unreadable, of no known model, or (strict) weights that do not fit.
     """
     return load_opened(model, open_weights(source, like=model.config), strict=strict)
 
@@ -117,8 +108,13 @@ def load_opened(model: Backbone, weights: Weights, *, strict: bool = True) -> Lo
     """Load weights that ``open_weights`` has read; see ``load``."""
     config = model.config
     check_kind(weights, model)
-    fitted = fit(weights.reading.state, model, _windows(weights, config), weights.config)
-    entries = fitted.entries + check_normalisers(weights.config, config)
+    family, known = weights.family, weights.config
+    own = known if weights.detected.format.name == "vitrail" else None
+    reshape = family.reshape(weights.reading, own, config) if family.reshape else None
+    fitted = fit(weights.reading.state, model, known, reshape)
+    entries = [*fitted.entries]
+    if known is not None:
+        entries += family.compare(known, config)
     entries += [
         ReportEntry(key, "unexpected", f"no key of the {weights.detected.format.name} format")
         for key in weights.reading.unknown
@@ -146,7 +142,7 @@ def model_from_file(source: Source, *, window: Any = None, **config_fields: Any)
     Returns:
         The model, in evaluation mode.
     Raises:
-        UsageError: unreadable, not a Swin, or the window cannot be told.
+        UsageError: unreadable, of no known model, or the window or heads cannot be told.
     """
     weights = open_weights(source, window=window)
     if weights.config is None:
@@ -162,7 +158,7 @@ def model_from_file(source: Source, *, window: Any = None, **config_fields: Any)
 
 
 def create_with_weights(
-    name: str, entry: Entry, config: SwinConfig, source: Source, *, fixed_classes: bool
+    name: str, entry: Entry, config: BackboneConfig, source: Source, *, fixed_classes: bool
 ) -> Backbone:
     """Build a model of the catalog with weights.
 
@@ -191,50 +187,35 @@ def create_with_weights(
         taken = {n: getattr(behaving, n) for n in names if n not in chosen}
         if known.axes == config.axes:
             config = replace(config, **taken)
-    config = _keep_normalisers(config, known, entry.config, chosen)
+    config = family_of(config).keep(config, known, entry.config, chosen)
     model = entry.model(config, preprocessing=entry.preprocessing, name=name)
     _tell(load_opened(model, weights))
     return model.eval()
-
-
-def _keep_normalisers(
-    config: SwinConfig, known: SwinConfig | None, named: SwinConfig, chosen: set[str]
-) -> SwinConfig:
-    """Keep the window in which Swin V2's coordinates span -1 to 1 when the window changes."""
-    source = known if isinstance(known, SwinV2Config) else named
-    if not isinstance(source, SwinV2Config) or not isinstance(config, SwinV2Config):
-        return config
-    if "pretrained_window" in chosen or source.normalisers == config.normalisers:
-        return config
-    return replace(config, pretrained_window=source.normalisers)
 
 
 def _told(weights: Weights) -> tuple[str, ...]:
     """Return the fields that a source of weights decides."""
     if weights.detected.format.name == "vitrail" and weights.preprocessing is not None:
         return _BEHAVIOUR
-    if weights.detected.format.kind == "video":
-        return ("bias_lookup", "shift_rule")
-    return ()
+    return tuple(weights.detected.format.fields)
 
 
-def _behaving(weights: Weights, config: SwinConfig) -> SwinConfig:
+def _behaving(weights: Weights, config: BackboneConfig) -> BackboneConfig:
     """Return the configuration with what a format's models do and ours do not."""
-    foreign = weights.detected.format.name != "vitrail"
-    if foreign and weights.detected.format.kind == "video":
-        # Their smaller windows look the bias up by a corner of the full index (ADR 8).
-        return replace(config, bias_lookup="sliced", shift_rule="clamp")
-    return config
+    return replace(config, **weights.detected.format.fields)
 
 
-def model_class_of(config: SwinConfig) -> type[Backbone]:
+def model_class_of(config: BackboneConfig) -> type[Backbone]:
     """Return the class of the models with such a configuration."""
-    return SwinV2 if isinstance(config, SwinV2Config) else Swin
+    return family_of(config).model
 
 
-def _described(metadata: Mapping[str, str]) -> tuple[SwinConfig, Preprocessing | None, str | None]:
+def _described(
+    metadata: Mapping[str, str],
+) -> tuple[BackboneConfig, Preprocessing | None, str | None]:
     """Return what a file of ours says about its model."""
-    model = _MODELS.get(metadata.get("model", ""))
+    known = models()
+    model = known.get(metadata.get("model", ""))
     try:
         if model is None:
             raise ValueError(f"model {metadata.get('model')!r}")
@@ -242,47 +223,25 @@ def _described(metadata: Mapping[str, str]) -> tuple[SwinConfig, Preprocessing |
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise UsageError(
             f"a Vitrail file whose description cannot be used ({error})",
-            f"a description of one of {', '.join(_MODELS)}",
+            f"a description of one of {', '.join(known)}",
             "it may come from a later version: upgrade vitrail",
         ) from error
     return config, preprocessing, metadata.get("name") or None
-
-
-def _windows(weights: Weights, config: SwinConfig) -> dict[int, Size]:
-    """Return the window of each stage's bias table in the file, where it can be told."""
-    known = weights.config
-    if known is not None and weights.detected.format.name == "vitrail":
-        return dict(enumerate(known.windows))
-    axes = weights.reading.state["embed.proj.weight"].ndim - 2
-    found: dict[int, Size] = {}
-    for stage in range(weights.detected.stages):
-        table = weights.reading.state.get(f"stages.{stage}.blocks.0.attn.bias.table")
-        if table is None:
-            continue
-        wanted = config.windows[stage] if stage < len(config.windows) else ()
-        if config.axes == axes and table.shape[0] == math.prod(2 * m - 1 for m in wanted):
-            found[stage] = wanted
-        elif (told := window_of_rows(table.shape[0], axes)) is not None:
-            found[stage] = told
-    return found | windows_of(weights.reading.buffers, axes)
 
 
 def check_kind(weights: Weights, model: Backbone) -> None:
     """Refuse weights of another family: nothing about them would fit.
 
     Raises:
-        UsageError: weights of Swin V2 for a Swin, or the other way round.
+        UsageError: weights of Swin V2 for a Swin, say, or of PVT.
     """
-    theirs = "SwinV2" if weights.detected.format.kind == "swin_v2" else "Swin"
-    state = weights.reading.state
-    if weights.detected.format.name == "vitrail":
-        theirs = "SwinV2" if any(k.endswith(".logit_scale") for k in state) else "Swin"
-    if theirs != type(model).__name__:
-        family = "swin_v2_..." if theirs == "SwinV2" else "swin_..."
+    theirs = weights.family.model
+    if theirs is not type(model):
+        names = [name for name, entry in CATALOG.items() if entry.model is theirs]
         raise UsageError(
-            f"weights of a {theirs} for {model.name or type(model).__name__}",
+            f"weights of a {theirs.__name__} for {model.name or type(model).__name__}",
             f"weights of a {type(model).__name__}",
-            f"create a model of their family: {family}",
+            f"create a model of their family: {', '.join(names)}",
         )
 
 

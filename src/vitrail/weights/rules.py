@@ -5,19 +5,23 @@ of functions between the tensors; ``read`` applies a list from theirs to ours, `
 list from ours to theirs. Adding a format means writing down one more list, and nothing else.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from vitrail.models import SwinConfig
+from vitrail.errors import UsageError
+from vitrail.models import BackboneConfig
 from vitrail.shapes import Size
 from vitrail.weights.template import Binding, Template
 
 State = dict[str, Tensor]
 Tensors = list[Tensor]
-Make = Callable[[SwinConfig, Size | None, int, int], Tensor | None]
+Make = Callable[[Any, Size | None, int, int], Tensor | None]
+Grids = Mapping[str, Size]  # our key of a position table -> lengths of its grid
 
 
 def _same(tensors: Tensors) -> Tensors:
@@ -138,24 +142,46 @@ def split_qkv_bias(theirs: str, q_bias: str, v_bias: str) -> Rule:
     return Rule((Template(theirs),), (Template(q_bias), Template(v_bias)), read=read, write=write)
 
 
-def flat_grid(theirs: str, ours: str, grid: Size | None) -> Rule:
+def flat_grid(theirs: str, ours: str, grids: Grids | None, *, prefix: str | None = None) -> Rule:
     """Their list of places is our grid of places.
 
     Args:
         theirs: their key, ``[1, places, dim]``.
         ours: our key, ``[1, *grid, dim]``.
-        grid: lengths of the grid; a square one when left out.
+        grids: the grid's lengths under our key; a square one when left out, or when the file's
+            table is not of that grid.
+        prefix: our key of the positions of prefix tokens, which stand first in their list.
     """
+    grid = (grids or {}).get(ours)
 
     def read(tensors: Tensors) -> Tensors:
-        places = tensors[0].shape[1]
-        side = round(places**0.5)
-        lengths = grid if grid is not None else (side, side)
-        return [tensors[0].unflatten(1, lengths)]
+        count = tensors[0].shape[1]
+        for first in (0,) if prefix is None else (1, 2, 0):
+            lengths = _lengths(count - first, grid)
+            if lengths is not None:
+                break
+        else:
+            raise UsageError(
+                f"positions of {count} places in {theirs}",
+                "a square grid" if prefix is None else "a square grid, and one or two tokens",
+                "name the model, with the lengths of its grid",
+            )
+        places = tensors[0][:, first:].unflatten(1, lengths)
+        return [places] if prefix is None else [places, tensors[0][:, :first]]
 
-    return Rule(
-        (Template(theirs),), (Template(ours),), read=read, write=lambda t: [t[0].flatten(1, -2)]
-    )
+    def write(tensors: Tensors) -> Tensors:
+        return [torch.cat([*tensors[1:], tensors[0].flatten(1, -2)], dim=1)]
+
+    keys = (ours,) if prefix is None else (ours, prefix)
+    return Rule((Template(theirs),), tuple(map(Template, keys)), read=read, write=write)
+
+
+def _lengths(places: int, grid: Size | None) -> Size | None:
+    """Return the grid of so many places: the one that is known, or a square."""
+    if grid is not None and math.prod(grid) == places:
+        return grid
+    side = math.isqrt(places)
+    return (side, side) if side > 0 and side * side == places else None
 
 
 # --- application ----------------------------------------------------------------------------------
@@ -189,7 +215,7 @@ def read(state: State, rules: Iterable[AnyRule]) -> Reading:
 
 
 def write(
-    state: State, rules: Sequence[AnyRule], config: SwinConfig, size: Size | None = None
+    state: State, rules: Sequence[AnyRule], config: BackboneConfig, size: Size | None = None
 ) -> tuple[State, list[str]]:
     """Turn our state dict into theirs.
 

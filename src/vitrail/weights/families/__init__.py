@@ -1,0 +1,19 @@
+"""The families of models whose weights are known: one record each, in a file of its own."""
+
+from vitrail.models import Backbone, BackboneConfig
+from vitrail.weights.families import swin
+from vitrail.weights.families.base import Family, Format, Hints, Peer, Reshape
+
+__all__ = ["FAMILIES", "Family", "Format", "Hints", "Peer", "Reshape", "family_of", "models"]
+
+FAMILIES: tuple[Family, ...] = (*swin.FAMILIES,)
+
+
+def family_of(config: BackboneConfig) -> Family:
+    """Return the family that a configuration is of."""
+    return next(family for family in FAMILIES if family.holds(config))
+
+
+def models() -> dict[str, type[Backbone]]:
+    """Return the class of every family's models, by its name."""
+    return {family.model.__name__: family.model for family in FAMILIES}

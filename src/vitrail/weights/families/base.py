@@ -1,0 +1,146 @@
+"""What the formats of one family of models are, and what is told from its weights: one record.
+
+Adding a family means writing one file with one ``Family`` and naming it in ``families``.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from vitrail.models import Backbone, BackboneConfig
+from vitrail.shapes import Size
+from vitrail.weights.report import Entry
+from vitrail.weights.rules import AnyRule, Grids, Reading, State, rename
+
+# (key, tensor, wanted shape) -> what to load and what was done; None where a tensor is like others.
+Reshape = Callable[[str, Tensor, Size], tuple[Tensor | None, Entry | None] | None]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A checkpoint format for one kind of model.
+
+    Args:
+        name: what the command line calls it.
+        kind: the models it holds.
+        rules: builds the list of rules for a number of stages, and the grids of position tables
+            (by our key) where they are known.
+        inner: prefix of all keys but those in ``outside``; the first is written, all are read.
+        outside: beginnings of the keys that stand beside the prefix.
+        wrap: key under which a pickled file holds the state dict.
+        stage: a pattern whose group tells the stages of the keys apart.
+        fields: what its models do and ours do not, as fields of the configuration.
+    """
+
+    name: str
+    kind: str
+    rules: Callable[[int, Grids | None], list[AnyRule]]
+    inner: tuple[str, ...] = ("",)
+    outside: tuple[str, ...] = ()
+    wrap: str | None = None
+    stage: str = r"(?:\w+\.)?(?:layers|stages)\.(\d+)\."
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _own_names(stages: int, grids: Grids | None) -> list[AnyRule]:
+    del stages, grids
+    return [rename("{rest}", "{rest}")]
+
+
+def vitrail(kind: str) -> Format:
+    """Return our own format for one kind of model."""
+    return Format("vitrail", kind, _own_names)
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What is known of a model besides its weights.
+
+    Args:
+        window: its window.
+        num_heads: its heads, stage by stage.
+        like: a configuration that the weights are meant for; settles what shapes leave open.
+        ours: the weights are in our own format.
+        guess: what cannot be told does not matter: anything that fits will do.
+    """
+
+    window: Any = None
+    num_heads: tuple[int, ...] | None = None
+    like: BackboneConfig | None = None
+    ours: bool = False
+    guess: bool = False
+
+
+@dataclass
+class Peer:
+    """What a reader found out about a live module of a peer.
+
+    Args:
+        fields: fields of the configuration that say how it behaves.
+        windows: its windows, stage by stage.
+        num_heads: its heads, stage by stage.
+        state: its state dict under other names than its own.
+        grids: grids of its position tables, by our key.
+        preprocessing: the input that it wants.
+    """
+
+    fields: dict[str, Any]
+    windows: list[Any] | None = None
+    num_heads: tuple[int, ...] | None = None
+    state: dict[str, Tensor] | None = None
+    grids: Grids | None = None
+    preprocessing: dict[str, Any] = field(default_factory=dict)
+
+
+Reader = Callable[[Any], Peer | None]
+
+
+def _as_it_is(
+    config: Any, known: BackboneConfig | None, named: BackboneConfig, chosen: set[str]
+) -> Any:
+    del known, named, chosen
+    return config
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """One kind of models: how their weights are recognised, read, written and fitted.
+
+    Args:
+        kind: what formats call it.
+        title: what a sentence calls it.
+        model: its class.
+        formats: its formats.
+        anchors: keys, without prefix, of which every file has one: the patch embedding.
+        recognise: returns the format of a state dict without prefixes, or None if it is not of
+            this family.
+        infer: returns the configuration that shapes (and hints) tell.
+        identity: properties of a configuration by which the catalog's models are told apart.
+        advised: fields to name where a file's model differs from the one it is loaded into.
+        holds: whether a configuration is of this family.
+        readers: (package, class) of live peers -> what reads them.
+        reshape: makes the function that brings tensors of its own kind into another shape.
+        compare: tells how two configurations differ in what no shape shows.
+        keep: changes a configuration to what the weights decide, unless it was chosen.
+        grids: grids of a configuration's position tables, by our key.
+        refuse: raises where a format has no place for such a configuration.
+    """
+
+    kind: str
+    title: str
+    model: type[Backbone]
+    formats: tuple[Format, ...]
+    anchors: tuple[str, ...]
+    recognise: Callable[[State], str | None]
+    infer: Callable[[Reading, Hints], BackboneConfig]
+    identity: tuple[str, ...]
+    advised: tuple[str, ...]
+    holds: Callable[[BackboneConfig], bool]
+    readers: Mapping[tuple[str, str], Reader] = field(default_factory=dict)
+    reshape: Callable[[Reading, BackboneConfig | None, BackboneConfig], Reshape] | None = None
+    compare: Callable[[BackboneConfig, BackboneConfig], list[Entry]] = lambda *_: []
+    keep: Callable[[Any, BackboneConfig | None, BackboneConfig, set[str]], Any] = _as_it_is
+    grids: Callable[[BackboneConfig], Grids] = lambda _: {}
+    refuse: Callable[[BackboneConfig, str], None] = lambda *_: None

@@ -1,0 +1,73 @@
+"""What the shapes of any backbone tell, in our names."""
+
+import re
+from typing import Any
+
+from vitrail.errors import UsageError
+from vitrail.weights.rules import State
+
+
+def needed(state: State, key: str) -> str:
+    """Return a key that must be there.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if key not in state:
+        raise UsageError(
+            f"weights without {key}",
+            "the weights of a whole backbone",
+            "give the file of the whole model",
+        )
+    return key
+
+
+def check_whole(state: State) -> None:
+    """Refuse weights without a stem or without blocks.
+
+    Raises:
+        UsageError: parts are missing.
+    """
+    needed(state, "embed.proj.weight")
+    if not any(key.startswith("stages.0.blocks.0.attn.") for key in state):
+        needed(state, "stages.0.blocks.0.attn.proj.weight")
+
+
+def depths_of(state: State) -> tuple[int, ...]:
+    """Return the number of blocks in each stage.
+
+    Raises:
+        UsageError: a stage is missing.
+    """
+    blocks: dict[int, int] = {}
+    for key in state:
+        found = re.match(r"stages\.(\d+)\.blocks\.(\d+)\.", key)
+        if found:
+            stage, block = int(found[1]), int(found[2])
+            blocks[stage] = max(blocks.get(stage, 0), block + 1)
+    absent = sorted(set(range(max(blocks) + 1)) - set(blocks))
+    if absent:
+        raise UsageError(
+            f"weights without stage {absent[0]}",
+            "weights of every stage from the first",
+            "give the file of the whole model",
+        )
+    return tuple(blocks[stage] for stage in range(len(blocks)))
+
+
+def classes_of(state: State) -> int:
+    """Return the number of classes of the head; 0 for no head."""
+    return state["head.weight"].shape[0] if "head.weight" in state else 0
+
+
+def outputs_of(state: State) -> dict[str, Any]:
+    """Tell a detector's backbone, with norms of its own, from a classifier."""
+    norms = tuple(sorted({int(k.split(".")[1]) for k in state if k.startswith("feature_norms.")}))
+    if "norm.weight" in state or not norms:
+        return {}
+    return {"out_indices": norms, "feature_norms": True, "num_classes": 0}
+
+
+def has(state: State, pattern: str) -> bool:
+    """Tell whether some key matches a pattern anywhere."""
+    return any(re.search(pattern, key) for key in state)
