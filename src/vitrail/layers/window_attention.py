@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vitrail.attention import Region
 from vitrail.layers.attend import Attend
+from vitrail.layers.offset_bias import OffsetBias
 from vitrail.layers.position import BiasLookup, ContinuousBias, RelativeBias
 from vitrail.ops.windows import (
     crop,
@@ -31,14 +32,15 @@ class WindowAttention(nn.Module):
         num_heads: attention heads; divides ``dim``.
         pattern: who sees whom.
         qkv_bias: queries, keys and values have a bias.
-        bias_lookup: how a window smaller than the pattern's finds its relative bias.
+        bias: what is added to scores by offset; default a table with a row for each.
+        bias_lookup: how a window smaller than the pattern's finds its row of that table.
         mask_value: added to scores across regions; minus infinity unless a checkpoint needs -100.
         attn_drop: probability of dropping an attention weight.
         proj_drop: probability of dropping an output value.
     Source: Liu et al. 2021, Swin Transformer, arXiv 2103.14030, section 3.2.
     """
 
-    bias: RelativeBias | ContinuousBias
+    bias: RelativeBias | ContinuousBias | OffsetBias
 
     def __init__(
         self,
@@ -47,6 +49,7 @@ class WindowAttention(nn.Module):
         pattern: Window,
         *,
         qkv_bias: bool = True,
+        bias: OffsetBias | None = None,
         bias_lookup: BiasLookup = "offset",
         mask_value: float = -math.inf,
         attn_drop: float = 0.0,
@@ -57,7 +60,7 @@ class WindowAttention(nn.Module):
         self.num_heads = num_heads
         self.scale = (dim // num_heads) ** -0.5
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
-        self.bias = RelativeBias(pattern.size, num_heads, lookup=bias_lookup)
+        self.bias = bias or RelativeBias(pattern.size, num_heads, lookup=bias_lookup)
         self.attend = Attend(mask_value=mask_value, dropout=attn_drop)
         self.proj = nn.Linear(dim, dim)
         self.proj_drop = nn.Dropout(proj_drop)

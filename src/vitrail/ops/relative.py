@@ -72,3 +72,44 @@ def log_coordinates(
     ]
     grid = torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1).flatten(0, -2)
     return grid.sign() * torch.log2(1 + grid.abs()) / math.log2(8)
+
+
+def offset_index(
+    q_place: Int[Tensor, "groups queries"], k_place: Int[Tensor, "groups keys"], lengths: Size
+) -> Int[Tensor, "groups queries keys"]:
+    """Return the row of ``log_offsets(lengths)`` for every pair of tokens of each group.
+
+    Args:
+        q_place: row-major number of each query's token in a box of ``lengths`` tokens.
+        k_place: row-major number of each key's token in that box.
+        lengths: of the box, in tokens.
+    Returns:
+        Rows between 0 and ``prod(2 * lengths - 1) - 1``.
+    """
+    centre, step = 0, 1
+    q_row, k_row = torch.zeros_like(q_place), torch.zeros_like(k_place)
+    for n in reversed(lengths):
+        # Rows of offsets are laid out row-major too: one difference then serves all axes.
+        q_row, q_place = q_row + q_place % n * step, q_place // n
+        k_row, k_place = k_row + k_place % n * step, k_place // n
+        centre, step = centre + (n - 1) * step, step * (2 * n - 1)
+    return q_row[:, :, None] - k_row[:, None, :] + centre
+
+
+def log_offsets(
+    lengths: Size, device: torch.device | None = None, dtype: torch.dtype = torch.float32
+) -> Float[Tensor, "offsets axes"]:
+    """Return log-spaced coordinates of every offset between two tokens of a box, row-major.
+
+    Args:
+        lengths: of the box, in tokens.
+        device: where the coordinates are needed.
+        dtype: of the coordinates; they are computed in float32 or wider.
+    Returns:
+        ``sign(d) * log2(1 + |d|) / 3`` for offsets ``d`` in tokens, not divided by any length: an
+        offset of 7 tokens, the most in Swin V2's window of 8, is 1.
+    """
+    wide = torch.promote_types(dtype, torch.float32)
+    lines = [torch.arange(1 - n, n, device=device).to(wide) for n in lengths]
+    grid = torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1).flatten(0, -2)
+    return (grid.sign() * torch.log2(1 + grid.abs()) / 3).to(dtype)

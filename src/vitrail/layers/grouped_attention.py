@@ -1,0 +1,99 @@
+"""What attention by groups has in common: projections, heads, and the way there and back."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vitrail.attention import Region
+from vitrail.layers.attend import Attend
+from vitrail.layers.offset_bias import OffsetBias
+from vitrail.patterns import Pattern
+from vitrail.shapes import Size
+
+
+class GroupedAttention(nn.Module):
+    """Multi-head attention within the groups of a pattern, on a grid of any rank and size.
+
+    A kind of attention says how tokens are arranged in groups and restored to their grid, in the
+    order of its ``pattern.groups``; all else is here. Tokens are projected before they are
+    arranged: padding costs no projection.
+
+    Args:
+        dim: channels.
+        num_heads: attention heads; divides ``dim``.
+        pattern: who sees whom.
+        bias: what is added to scores for the places of two tokens, if anything.
+        qkv_bias: queries, keys and values have a bias.
+        attn_drop: probability of dropping an attention weight.
+        proj_drop: probability of dropping an output value.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        pattern: Pattern,
+        *,
+        bias: OffsetBias | None = None,
+        qkv_bias: bool = True,
+        attn_drop: float = 0.0,
+        proj_drop: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.pattern = pattern
+        self.num_heads = num_heads
+        self.scale = (dim // num_heads) ** -0.5
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.bias = bias
+        self.attend = Attend(dropout=attn_drop)
+        self.proj = nn.Linear(dim, dim)
+        self.proj_drop = nn.Dropout(proj_drop)
+
+    def arrange(
+        self, x: Float[Tensor, "batch *spatial channels"]
+    ) -> Float[Tensor, "batch groups tokens channels"]:
+        """Put tokens into the groups in which they ask."""
+        raise NotImplementedError
+
+    def restore(
+        self, x: Float[Tensor, "batch groups tokens channels"], spatial: Size
+    ) -> Float[Tensor, "batch *spatial channels"]:
+        """Undo ``arrange``: put tokens back to their places on the grid."""
+        raise NotImplementedError
+
+    def keys(
+        self, x: Float[Tensor, "batch groups heads tokens head_dim"], spatial: Size
+    ) -> Float[Tensor, "batch groups heads keys head_dim"]:
+        """Return what the tokens of each group may see; by default one another."""
+        del spatial
+        return x
+
+    def pair_bias(self, spatial: Size) -> Tensor | None:
+        """Return the bias of every pair that meets in a group, or None."""
+        return None if self.bias is None else self.bias(self.span(spatial))
+
+    def span(self, spatial: Size) -> Size:
+        """Return the lengths of the least box that holds every pair's offset, in tokens."""
+        return spatial
+
+    def region(self, spatial: Size, device: torch.device) -> Region | None:
+        """Return the labels of queries and keys, or None where all of a group may meet."""
+        del spatial, device
+        return None
+
+    def forward(
+        self, x: Float[Tensor, "batch *spatial dim"]
+    ) -> Float[Tensor, "batch *spatial dim"]:
+        """Let every token attend to the tokens that the pattern allows it."""
+        spatial = x.shape[1:-1]
+        qkv = self.arrange(self.qkv(x)).unflatten(-1, (3, self.num_heads, -1))
+        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5)
+        where: dict[str, Any] = {
+            "bias": self.pair_bias(spatial),
+            "region": self.region(spatial, x.device),
+        }
+        k, v = self.keys(k, spatial), self.keys(v, spatial)
+        out = self.attend(q, k, v, scale=self.scale, **where).transpose(2, 3).flatten(3)
+        return self.proj_drop(self.proj(self.restore(out, spatial)))
