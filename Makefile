@@ -22,10 +22,9 @@ endif
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
-# The photo is 2:3, and so is the size: nothing of it is cropped.
 demo: $(STAMPS)/demo ## Run the bundled model on a photo of a cat and write the report
 	@mkdir -p reports
-	@$(BIN)/vitrail explore "$$($(BIN)/python scripts/demo_photo.py)" --size 64x96 \
+	@$(BIN)/vitrail explore "$$($(BIN)/python scripts/demo_photo.py)" \
 		-o reports/chelsea.html
 
 # Two passes: the shape checker stops torch.compile(fullgraph=True), so what compiles runs without.

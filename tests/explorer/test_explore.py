@@ -10,6 +10,8 @@ import vitrail
 from vitrail.errors import UsageError
 from vitrail.explorer import default_size, explore, plain
 from vitrail.explorer import explore as explore_function
+from vitrail.explorer.explore import blocks_at
+from vitrail.explorer.manifest import fits
 from vitrail.models import CATALOG, Swin
 
 
@@ -66,11 +68,27 @@ def test_default_sizes_are_those_of_the_weights() -> None:
 
 def test_the_default_size_of_the_bundled_model_shows_several_windows() -> None:
     model = vitrail.create_model("swin_nano")
-    size = default_size(model)
-    report = explore_function(model, Image.new("RGB", (80, 60), "red"), size=size)
+    assert default_size(model) == (64, 64)
+    report = explore_function(model, Image.new("RGB", (80, 60), "red"))
+    assert report.trace.spatial == (64, 86), "the whole photo, in its proportions"
     for block in report.trace.blocks:
         if block.stage < 2:
             assert len(block.groups.q_index) >= 4, block.name
+
+
+NAMES = [name for name, entry in CATALOG.items() if entry.config.axes == 2]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_model_for_photos_opens_at_its_default_size(name: str) -> None:
+    with torch.device("meta"):
+        model = vitrail.create_model(name)
+    size = default_size(model, (300, 451))
+    made_for = CATALOG[name].preprocessing.size
+    assert fits(blocks_at(model, size))
+    if size != made_for and name != "swin_nano":
+        assert not fits(blocks_at(model, made_for))
+        assert min(size) >= 128
 
 
 @pytest.mark.parametrize(

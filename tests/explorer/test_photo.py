@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from vitrail.errors import UsageError
-from vitrail.explorer.photo import picture_bytes, prepare
+from vitrail.explorer.photo import picture_bytes, prepare, whole_photo
 from vitrail.models import Preprocessing
 from vitrail.shapes import Size
 
@@ -56,6 +56,18 @@ def test_what_is_shown_is_the_part_that_is_seen(size: Size) -> None:
     small = prepared.shown.resize(prepared.seen.size, Image.Resampling.BOX)
     difference = np.asarray(small, np.int16) - np.asarray(prepared.seen, np.int16)
     assert np.abs(difference).max() <= 4
+
+
+@pytest.mark.parametrize(
+    ("photo", "expected"),
+    [((300, 451), (64, 96)), ((451, 300), (96, 64)), ((50, 50), (64, 64)), ((10, 1000), (64, 128)),
+     ((1000, 10), (128, 64)), ((3, 4), (64, 85)), ((1, 1), (64, 64))],
+)  # fmt: skip
+def test_the_whole_photo_in_its_proportions(photo: Size, expected: Size) -> None:
+    assert whole_photo(photo, 64, (1, 1)) == expected
+    for n, rough, patch in zip(whole_photo(photo, 64, (2, 3)), expected, (2, 3), strict=True):
+        assert n % patch == 0
+        assert abs(n - rough) <= patch / 2 + 0.5
 
 
 def test_a_small_photo_is_not_blown_up(picture: Image.Image) -> None:

@@ -1,6 +1,14 @@
 """Look inside a model without changing it."""
 
-from vitrail.explain.capture import capture, digest
+from vitrail.explain.capture import attention_layers, capture, digest
 from vitrail.explain.trace import BlockTrace, MergeTrace, ModelFacts, Trace
 
-__all__ = ["BlockTrace", "MergeTrace", "ModelFacts", "Trace", "capture", "digest"]
+__all__ = [
+    "BlockTrace",
+    "MergeTrace",
+    "ModelFacts",
+    "Trace",
+    "attention_layers",
+    "capture",
+    "digest",
+]

@@ -4,7 +4,6 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,6 +18,10 @@ from vitrail.shapes import Size
 
 _BLOCK = re.compile(r"(stages\.(\d+)\.blocks\.(\d+))\.")
 _MERGE = re.compile(r"stages\.(\d+)\.merge")
+_PREFIX = re.compile(r"stages\.(\d+)\.prefix")
+
+# The grid of each stage that has prefix tokens: behind them the blocks see a list without lengths.
+_Grids = dict[int, Size]
 
 
 def capture(
@@ -43,38 +46,46 @@ def capture(
     Raises:
         UsageError: more than one image, a wrong rank, or a model without attention to watch.
     """
-    watched = {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(getattr(module, "attend", None), Attend) and _BLOCK.match(name)
-    }
+    watched = attention_layers(model)
     if not watched:
         raise UsageError(
             f"a model of class {type(model).__name__}",
             "a Vitrail model with attention blocks",
             "create it with vitrail.create_model, or convert it with vitrail.from_model",
         )
-    patch = _patch(model)
+    config: Any = model.config
+    strides: Sequence[Size] = config.stage_strides
     parameter = next(model.parameters())
-    image = _one_image(image, len(patch)).to(parameter.device)
+    image = _one_image(image, config.axes).to(parameter.device)
+    grids: _Grids = {}
     blocks: list[BlockTrace] = []
     merges: list[MergeTrace] = []
     with _evaluating(model), ExitStack() as hooks:
-        for name, module in watched.items():
-            _watch_attention(name, module, blocks, hooks)
         for name, module in model.named_modules():
-            if _MERGE.fullmatch(name):
-                _watch_merge(name, module, merges, hooks)
+            if name in watched:
+                _watch_attention(name, module, strides, grids, blocks, hooks)
+            elif _MERGE.fullmatch(name):
+                _watch_merge(name, module, strides, merges, hooks)
+            elif _PREFIX.fullmatch(name):
+                _watch_prefix(name, module, grids, hooks)
         logits = model(image)
-    strides = _strides(patch, merges)
     return Trace(
-        model=_facts(model, weights, patch, transform),
+        model=_facts(model, weights, transform),
         spatial=tuple(image.shape[2:]),
-        blocks=tuple(replace(block, stride=strides[block.stage]) for block in blocks),
+        blocks=tuple(blocks),
         merges=tuple(merges),
         logits=logits[0].float().cpu() if isinstance(logits, Tensor) else torch.empty(0),
         classes=getattr(getattr(model, "preprocessing", None), "classes", None),
     )
+
+
+def attention_layers(model: nn.Module) -> dict[str, Any]:
+    """Return a model's attention layers by name: what has an ``Attend``, inside a block."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(getattr(module, "attend", None), Attend) and _BLOCK.match(name)
+    }
 
 
 def digest(model: nn.Module) -> str:
@@ -99,17 +110,43 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def _watch_attention(name: str, module: Any, blocks: list[BlockTrace], hooks: ExitStack) -> None:
+def _watch_attention(
+    name: str,
+    module: Any,
+    strides: Sequence[Size],
+    grids: _Grids,
+    blocks: list[BlockTrace],
+    hooks: ExitStack,
+) -> None:
     """Add a ``BlockTrace`` to ``blocks`` when ``module`` runs."""
+    match = _BLOCK.match(name)
+    assert match is not None, name
+    stage = int(match[2])
     spatial: list[Size] = []
 
     def enter(_: nn.Module, args: tuple[Tensor, ...]) -> None:
-        spatial.append(tuple(args[0].shape[1:-1]))
+        spatial.append(grids[stage] if module.pattern.prefix else tuple(args[0].shape[1:-1]))
 
     def leave(
         attend: Attend, args: tuple[Tensor, ...], kwargs: dict[str, Any], output: Tensor
     ) -> None:
-        blocks.append(_block(name, module, spatial.pop(), attend, args, kwargs, output))
+        grid = spatial.pop()
+        bias = kwargs.get("bias")
+        attention, error = _attention(attend, args, kwargs, output)
+        blocks.append(
+            BlockTrace(
+                name=match[1],
+                stage=stage,
+                block=int(match[3]),
+                pattern=module.pattern,
+                spatial=grid,
+                stride=strides[stage],
+                groups=module.pattern.groups(grid),
+                attention=attention[0].cpu(),
+                bias=None if bias is None else bias.detach().float().cpu(),
+                error=error,
+            )
+        )
 
     attend = module.attend
     for handle in (
@@ -119,70 +156,49 @@ def _watch_attention(name: str, module: Any, blocks: list[BlockTrace], hooks: Ex
         hooks.callback(handle.remove)
 
 
-def _block(
-    name: str,
-    module: Any,
-    spatial: Size,
-    attend: Any,
-    args: tuple[Tensor, ...],
-    kwargs: dict[str, Any],
-    output: Tensor,
-) -> BlockTrace:
-    match = _BLOCK.match(name)
-    assert match is not None, name
+def _attention(
+    attend: Attend, args: tuple[Tensor, ...], kwargs: dict[str, Any], output: Tensor
+) -> tuple[Tensor, float]:
+    """Return what a call of ``attend`` weighed, and how far that is from its own output."""
     q, k, v = args
-    bias = kwargs.get("bias")
     attention = probabilities(
         q,
         k,
         scale=kwargs["scale"],
-        bias=bias,
+        bias=kwargs.get("bias"),
         region=kwargs.get("region"),
         mask_value=attend.mask_value,
     )
-    error = (attention @ v.to(attention.dtype) - output).abs().max()
-    return BlockTrace(
-        name=match[1],
-        stage=int(match[2]),
-        block=int(match[3]),
-        pattern=module.pattern,
-        spatial=spatial,
-        stride=(),
-        groups=module.pattern.groups(spatial),
-        attention=attention[0].cpu(),
-        bias=None if bias is None else bias.detach().float().cpu(),
-        error=float(error),
-    )
+    return attention, float((attention @ v.to(attention.dtype) - output).abs().max())
 
 
-def _watch_merge(name: str, module: Any, merges: list[MergeTrace], hooks: ExitStack) -> None:
+def _watch_merge(
+    name: str,
+    module: nn.Module,
+    strides: Sequence[Size],
+    merges: list[MergeTrace],
+    hooks: ExitStack,
+) -> None:
     match = _MERGE.fullmatch(name)
     assert match is not None, name
+    stage = int(match[1])
+    factor = tuple(s // b for s, b in zip(strides[stage], strides[stage - 1], strict=True))
 
     def leave(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
         before, after = tuple(args[0].shape[1:-1]), tuple(output.shape[1:-1])
-        merges.append(
-            MergeTrace(stage=int(match[1]), before=before, after=after, factor=module.factor)
-        )
+        merges.append(MergeTrace(stage=stage, before=before, after=after, factor=factor))
 
     hooks.callback(module.register_forward_hook(leave).remove)
 
 
-def _strides(patch: Size, merges: Sequence[MergeTrace]) -> list[Size]:
-    """Return the input samples per token of every stage."""
-    strides = [patch]
-    for step in sorted(merges, key=lambda step: step.stage):
-        strides.append(tuple(s * f for s, f in zip(strides[-1], step.factor, strict=True)))
-    return strides
+def _watch_prefix(name: str, module: nn.Module, grids: _Grids, hooks: ExitStack) -> None:
+    match = _PREFIX.fullmatch(name)
+    assert match is not None, name
 
+    def enter(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+        grids[int(match[1])] = tuple(args[0].shape[1:-1])
 
-def _patch(model: Any) -> Size:
-    return tuple(model.embed.patch)
-
-
-def _overlap(model: Any) -> Size:
-    kernel, patch = model.embed.proj.kernel_size, model.embed.patch
-    return tuple((k - p) // 2 for k, p in zip(kernel, patch, strict=True))
+    hooks.callback(module.register_forward_pre_hook(enter).remove)
 
 
 def _one_image(image: Tensor, axes: int) -> Tensor:
@@ -198,14 +214,15 @@ def _one_image(image: Tensor, axes: int) -> Tensor:
     return image
 
 
-def _facts(model: nn.Module, weights: str, patch: Size, transform: Sequence[str]) -> ModelFacts:
+def _facts(model: Any, weights: str, transform: Sequence[str]) -> ModelFacts:
     return ModelFacts(
         name=getattr(model, "name", None) or type(model).__name__,
         weights=weights,
         trained=bool(getattr(getattr(model, "preprocessing", None), "trained", False)),
         sha256=digest(model),
         parameters=sum(p.numel() for p in model.parameters()),
-        patch=patch,
-        overlap=_overlap(model),
+        patch=model.config.patch,
+        overlap=tuple(model.embed.proj.padding),
+        pool=model.config.global_pool,
         transform=tuple(transform),
     )

@@ -15,6 +15,9 @@ from vitrail.errors import UsageError
 from vitrail.patterns import Groups, Pattern, Window
 from vitrail.shapes import Size
 
+# Of a token: its place on the grid, or the number of a prefix token (such as CLS), from 0.
+Position = Size | int
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelFacts:
@@ -27,7 +30,8 @@ class ModelFacts:
         sha256: digest of the weights, see ``explain.digest``.
         parameters: how many numbers the model learns.
         patch: input samples per token of the first stage, per axis.
-        overlap: samples that a patch reaches into its neighbours, on each side along each axis.
+        overlap: samples that a patch reaches into its neighbours, before it along each axis.
+        pool: how tokens become one answer: ``"avg"``, ``"token"`` or ``""``, as in the config.
         transform: how the photo became the model's input, one step a line.
     """
 
@@ -38,6 +42,7 @@ class ModelFacts:
     parameters: int
     patch: Size
     overlap: Size
+    pool: str = "avg"
     transform: tuple[str, ...] = ()
 
 
@@ -54,7 +59,8 @@ class BlockTrace:
         stride: input samples per token, per axis.
         groups: the pattern written down for this grid.
         attention: how each query divides its attention; rows sum to one.
-        bias: what position alone adds to the scores, if the block has such a bias.
+        bias: what position alone adds to the scores, if the block has such a bias: the same for
+            every group, or for each its own.
         error: greatest difference between ``attention @ v`` and what the block itself computed.
     """
 
@@ -66,7 +72,7 @@ class BlockTrace:
     stride: Size
     groups: Groups
     attention: Float[Tensor, "groups heads queries keys"]
-    bias: Float[Tensor, "heads queries keys"] | None
+    bias: Float[Tensor, "*groups heads queries keys"] | None
     error: float
 
     @property
@@ -81,21 +87,21 @@ class BlockTrace:
             return "SW" if any(self.pattern.fit(self.spatial)[1]) else "W"
         return type(self.pattern).__name__
 
-    def locate(self, position: Size) -> tuple[int, int]:
+    def locate(self, position: Position) -> tuple[int, int]:
         """Return the group of the token at ``position`` and its place among the queries.
 
         Raises:
-            UsageError: if the grid has no such token.
+            UsageError: if there is no such token.
         """
         token = self._token(position)
         group, query = (self.groups.q_index == token).nonzero()[0].tolist()
         return group, query
 
-    def row(self, position: Size, head: int | None = None) -> Float[Tensor, "keys"]:
+    def row(self, position: Position, head: int | None = None) -> Float[Tensor, "keys"]:
         """Return how the token at ``position`` divides its attention among its group's keys.
 
         Args:
-            position: of the asking token, in tokens.
+            position: of the asking token on the grid, or the number of a prefix token.
             head: which head, from 0; default the mean of all.
         """
         group, query = self.locate(position)
@@ -110,26 +116,42 @@ class BlockTrace:
             )
         return rows[head]
 
-    def attends(self, position: Size, head: int | None = None) -> Float[Tensor, "*spatial"]:
+    def attends(self, position: Position, head: int | None = None) -> Float[Tensor, "*spatial"]:
         """Return the weights of ``row`` at their places on the grid, un-shifted and un-padded.
 
-        What went to padding (visible in some checkpoints) is left out, so that the map may sum to
-        less than one.
+        A pooled key has no single place: its weight is spread evenly over the tokens of its box,
+        and added where boxes overlap. What went to padding (visible in some checkpoints) and to
+        prefix tokens is left out, so that the map may sum to less than one.
         """
         group, _ = self.locate(position)
+        index, row = self.groups.k_index[group] - self.pattern.prefix, self.row(position, head)
         tokens = math.prod(self.spatial)
-        index, row = self.groups.k_index[group], self.row(position, head)
-        # Pooled keys lie behind the tokens and have no single place on the grid.
         here = (index >= 0) & (index < tokens)
         flat = torch.zeros(tokens, dtype=row.dtype)
-        return flat.index_add(0, index[here], row[here]).reshape(self.spatial)
+        grid = flat.index_add(0, index[here], row[here]).reshape(self.spatial)
+        if self.groups.k_box is not None:
+            for key in (index >= tokens).nonzero()[:, 0].tolist():
+                bounds = self.groups.k_box[group, key].view(-1, 2).tolist()
+                part = grid[tuple(slice(first, last) for first, last in bounds)]
+                part += row[key] / part.numel()
+        return grid
 
     def box(self, position: Size) -> tuple[tuple[int, int], ...]:
         """Return the first and one-past-last input sample of a token, per axis."""
         self._token(position)
         return tuple((p * s, (p + 1) * s) for p, s in zip(position, self.stride, strict=True))
 
-    def _token(self, position: Size) -> int:
+    def _token(self, position: Position) -> int:
+        """Return the number of a token in the list: prefix tokens, then the grid."""
+        prefix = self.pattern.prefix
+        if isinstance(position, int):
+            if not 0 <= position < prefix:
+                raise UsageError(
+                    f"position={position}, a prefix token, of {self.name} with {prefix} of them",
+                    "the number of a prefix token from 0, or a place on the grid",
+                    f"use a place, e.g. position={(0,) * len(self.spatial)}",
+                )
+            return position
         inside = len(position) == len(self.spatial) and all(
             0 <= p < n for p, n in zip(position, self.spatial, strict=True)
         )
@@ -142,7 +164,7 @@ class BlockTrace:
         token = 0
         for p, n in zip(position, self.spatial, strict=True):
             token = token * n + p
-        return token
+        return prefix + token
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

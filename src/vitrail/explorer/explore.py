@@ -13,12 +13,11 @@ from torch import nn
 
 from vitrail.data.images import open_photo
 from vitrail.errors import UsageError
-from vitrail.explain import capture
-from vitrail.explorer.manifest import check_size
-from vitrail.explorer.photo import SIZES, prepare
+from vitrail.explain import attention_layers, capture
+from vitrail.explorer.manifest import Blocks, check_size, fits
+from vitrail.explorer.photo import SHORTER, prepare, whole_photo
 from vitrail.explorer.report import Report, build
 from vitrail.models import Backbone
-from vitrail.patterns import Window
 from vitrail.shapes import Size
 
 
@@ -35,7 +34,7 @@ def explore(
     Args:
         model: a Vitrail model for images; it is left as it was found.
         photo: a file, or a Pillow image.
-        size: height and width of the model's input, in pixels; default that of its weights.
+        size: height and width of the model's input, in pixels; default see ``default_size``.
         source: where the weights came from, for the record.
         name: what the page calls the photo; default its file's name.
     Returns:
@@ -45,14 +44,16 @@ def explore(
             opened.
     """
     model = _checked(model)
-    size = default_size(model) if size is None else (size, size) if isinstance(size, int) else size
     if isinstance(photo, Image.Image):
         picture, notes, name = photo.convert("RGB"), (), name or "photo"
     else:
         opened = open_photo(photo)
         picture, notes, name = opened.image, opened.notes, name or Path(photo).name
-    prepared = prepare(picture, model.preprocessing, tuple(size))
-    check_size(_patterns(model, tuple(size)), tuple(size))
+    if size is None:
+        size = default_size(model, (picture.height, picture.width))
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    prepared = prepare(picture, model.preprocessing, size)
+    check_size(blocks_at(model, size), size)
     parameter = next(model.parameters())
     trace = capture(
         model,
@@ -63,9 +64,24 @@ def explore(
     return build(trace, prepared, plain(name), _versions())
 
 
-def default_size(model: Backbone) -> Size:
-    """Return the height and width at which a model is explored unless told otherwise."""
-    return SIZES.get(model.name or "", model.preprocessing.size)
+def default_size(model: Backbone, photo: Size | None = None) -> Size:
+    """Return the height and width at which a model is explored unless told otherwise.
+
+    That is the size of its weights, or the next smaller one whose weights a report can hold. A
+    model of small images gets the whole photo at a larger size: 64 pixels along its shorter side,
+    and at most 128 along the longer one.
+
+    Args:
+        model: a model for images.
+        photo: height and width of the photo, which otherwise counts as a square.
+    """
+    shorter = SHORTER.get(model.name or "")
+    if shorter is not None:
+        return whole_photo(photo or (1, 1), shorter, model.config.patch)
+    size, stride = model.preprocessing.size, model.config.stage_strides[-1]
+    while not fits(blocks_at(model, size)):
+        size = tuple(max(s, (n - 1) // s * s) for n, s in zip(size, stride, strict=True))
+    return size
 
 
 def _checked(model: nn.Module) -> Backbone:
@@ -81,17 +97,14 @@ def _checked(model: nn.Module) -> Backbone:
     return model
 
 
-def _patterns(model: Backbone, size: Size) -> list[tuple[Window, Size]]:
-    """Return every block's pattern with the grid that it will meet."""
-    config = model.config
-    spatial = tuple(-(-n // p) for n, p in zip(size, config.patch, strict=True))
-    found = []
-    for stage, part in enumerate(model.stages):
-        if stage > 0:
-            spatial = tuple(-(-n // f) for n, f in zip(spatial, config.merge, strict=True))
-        patterns = [getattr(module, "pattern", None) for module in part.modules()]
-        found += [(p, spatial) for p in patterns if isinstance(p, Window)]
-    return found
+def blocks_at(model: Backbone, size: Size) -> Blocks:
+    """Return every block's pattern with the grid that it will meet, give or take a token."""
+    blocks = []
+    for name, layer in attention_layers(model).items():
+        stride = model.config.stage_strides[int(name.split(".")[1])]
+        spatial = tuple(-(-n // s) for n, s in zip(size, stride, strict=True))
+        blocks.append((layer.pattern, spatial))
+    return blocks
 
 
 def _source(source: str | None) -> str:

@@ -1,23 +1,28 @@
 """What a report holds: a manifest that names everything, and the arrays it names."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vitrail.errors import UsageError
 from vitrail.explain import BlockTrace, Trace
 from vitrail.explorer.coding import encode_rows
-from vitrail.patterns import Window
+from vitrail.explorer.words import words
+from vitrail.patterns import Pattern, Window
 from vitrail.shapes import Size
 
-# Weights that a report keeps head by head, one byte each: all of Swin-T's at 224 pixels, 2.2 M.
-PER_HEAD = 2_400_000
-# Weights that a report can hold at all, as the mean of the heads.
+# Weights that a report keeps head by head, one byte each: all of ViT-S's at 224 pixels, 2.8 M.
+PER_HEAD = 2_800_000
+# Weights that a report can hold at all, as the mean of the heads; and those of one block, which the
+# page unpacks at once.
 MEANS = 16_000_000
+BLOCK = 4_000_000
 
 _DTYPES = {"uint8": "u8", "int32": "i32"}
 
@@ -72,6 +77,7 @@ def describe(trace: Trace, photo: Mapping[str, Any], versions: str) -> tuple[dic
             "sha256": facts.sha256,
             "parameters": facts.parameters,
             "overlap": list(facts.overlap),
+            "pool": facts.pool,
             "classes": trace.logits.numel(),
             "transform": list(facts.transform),
         },
@@ -90,20 +96,44 @@ def describe(trace: Trace, photo: Mapping[str, Any], versions: str) -> tuple[dic
     }, arrays
 
 
-def check_size(patterns: list[tuple[Window, Size]], size: Size) -> None:
+Blocks = list[tuple[Pattern, Size]]
+
+
+def fits(blocks: Blocks) -> bool:
+    """Tell whether a report can hold the weights of blocks, each a pattern and its grid."""
+    largest, total = _weights(blocks)
+    return largest <= BLOCK and total <= MEANS
+
+
+def check_size(blocks: Blocks, size: Size) -> None:
     """Refuse, before anything is computed, an input whose weights no report can hold.
 
     Raises:
         UsageError: the size is too large.
     """
-    means = sum(pattern.scores(spatial) for pattern, spatial in patterns)
-    if means > MEANS:
-        smaller = [max(1, int(n * (MEANS / means) ** 0.5 * 0.9)) for n in size]
-        raise UsageError(
-            f"an input of {size[0]}x{size[1]} pixels, {means / 1e6:.0f} million weights",
-            f"at most {MEANS / 1e6:.0f} million weights (mean of the heads) in one report",
-            f"use --size {smaller[0]}x{smaller[1]} (in Python size=({smaller[0]}, {smaller[1]}))",
-        )
+    if fits(blocks):
+        return
+    largest, total = _weights(blocks)
+    much = f"{total / 1e6:.1f} million weights, {largest / 1e6:.1f} in one block"
+    factor, smaller_blocks = 1.0, blocks
+    while not fits(smaller_blocks):
+        factor *= 0.98
+        smaller_blocks = [
+            (pattern, tuple(math.ceil(n * factor) for n in spatial)) for pattern, spatial in blocks
+        ]
+    smaller = [max(1, int(n * factor)) for n in size]
+    raise UsageError(
+        f"an input of {size[0]}x{size[1]} pixels: {much}",
+        f"at most {MEANS / 1e6:.0f} million weights (mean of the heads) in one report, and "
+        f"{BLOCK / 1e6:.0f} in one block",
+        f"use --size {smaller[0]}x{smaller[1]} (in Python size=({smaller[0]}, {smaller[1]}))",
+    )
+
+
+def _weights(blocks: Blocks) -> tuple[int, int]:
+    """Return the weights of the largest block, and of all."""
+    each = [pattern.scores(spatial) for pattern, spatial in blocks]
+    return max(each, default=0), sum(each)
 
 
 def _check(trace: Trace) -> None:
@@ -113,15 +143,7 @@ def _check(trace: Trace) -> None:
             "a trace of an image, with two",
             "look at other traces in Python: trace.blocks[0].attends(position)",
         )
-    for block in trace.blocks:
-        if not isinstance(block.pattern, Window):
-            raise UsageError(
-                f"a block with the pattern {type(block.pattern).__name__}",
-                "blocks with windows",
-                "look at other patterns in Python: trace.blocks[0].attends(position)",
-            )
-    check_size([(b.pattern, b.spatial) for b in trace.blocks if isinstance(b.pattern, Window)],
-               trace.spatial)  # fmt: skip
+    check_size([(block.pattern, block.spatial) for block in trace.blocks], trace.spatial)
 
 
 def _kept_by_head(trace: Trace) -> set[int]:
@@ -136,28 +158,46 @@ def _kept_by_head(trace: Trace) -> set[int]:
 
 
 def _block(block: BlockTrace, i: int, by_head: bool, arrays: Arrays) -> dict[str, Any]:
-    """Describe one block and keep its arrays."""
-    assert isinstance(block.pattern, Window)
-    window, shift = block.pattern.fit(block.spatial)
+    """Describe one block and keep its arrays; the page draws it from these alone."""
+    said = words(block.pattern, block.spatial)
     groups = block.groups
     # What padding asks is no part of the picture; zeros also pack better.
     asks = (groups.q_index >= 0)[:, None, :, None]
     attention = torch.where(asks, block.attention, 0).numpy()
+
+    def keep(name: str, array: Tensor | None) -> str | None:
+        return None if array is None else arrays.add(f"b{i}/{name}", array.numpy().astype(np.int32))
+
     return {
         "name": block.name,
         "stage": block.stage,
         "block": block.block,
-        "kind": block.kind,
+        "label": said.label,
+        "title": said.title,
+        "text": said.text,
+        "glyph": said.glyph,
+        "group": said.group,
+        "second": said.second,
         "spatial": list(block.spatial),
         "stride": list(block.stride),
-        "window": list(window),
-        "shift": list(shift),
-        "padding": block.pattern.padding,
+        "prefix": block.pattern.prefix,
+        "cut": _cut(block),
         "heads": block.heads,
         "pairs": block.pattern.pairs(block.spatial),
         "error": block.error,
-        "index": arrays.add(f"b{i}/index", groups.q_index.numpy().astype(np.int32)),
-        "region": arrays.add(f"b{i}/region", groups.q_region[0].numpy().astype(np.int32)),
+        "queries": keep("queries", groups.q_index),
+        "keys": keep("keys", groups.k_index),
+        "query_regions": keep("query_regions", groups.q_region[0]),
+        "key_regions": keep("key_regions", groups.k_region[0]),
+        "boxes": keep("boxes", groups.k_box),
         "mean": arrays.add(f"b{i}/mean", encode_rows(attention.mean(axis=1))),
         "attention": arrays.add(f"b{i}/attn", encode_rows(attention)) if by_head else None,
     }
+
+
+def _cut(block: BlockTrace) -> dict[str, list[int]] | None:
+    """Return how a block pads, rolls and cuts its grid, where that is a picture of its own."""
+    if not isinstance(block.pattern, Window):
+        return None
+    window, shift = block.pattern.fit(block.spatial)
+    return {"window": list(window), "shift": list(shift)}

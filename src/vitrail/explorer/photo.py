@@ -19,9 +19,9 @@ from vitrail.errors import UsageError
 from vitrail.models import Preprocessing
 from vitrail.shapes import Size
 
-# Input size of a report where the user gives none: the size a model's weights were made for, but
-# for models of small images a larger one, at which the photo can still be recognised by eye.
-SIZES: dict[str, Size] = {"swin_nano": (64, 64)}
+# Shorter side of the input where the user gives no size, for models of small images: more than
+# their weights were made for, so that the photo can still be recognised by eye.
+SHORTER: dict[str, int] = {"swin_nano": 64}
 SHOWN = 800  # longest side of the picture in the report, in pixels
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 LARGEST = 2048  # longest side of an input: beyond it a report would be too large to open
@@ -44,6 +44,19 @@ class Prepared:
     shown: Image.Image
     original: Size
     steps: tuple[str, ...]
+
+
+def whole_photo(photo: Size, shorter: int, patch: Size) -> Size:
+    """Return an input size in the proportions of a photo, in whole patches.
+
+    Args:
+        photo: height and width of the photo.
+        shorter: length of the input's shorter side, in pixels; the longer one is at most twice it.
+        patch: pixels along each axis that the lengths are multiples of.
+    """
+    longest = max(photo) / min(photo) * shorter
+    lengths = [shorter if n == min(photo) else min(longest, 2 * shorter) for n in photo]
+    return tuple(max(1, round(n / p)) * p for n, p in zip(lengths, patch, strict=True))
 
 
 def prepare(photo: Image.Image, preprocessing: Preprocessing, size: Size) -> Prepared:

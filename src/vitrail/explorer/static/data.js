@@ -37,16 +37,15 @@ function decodeRow(codes, start, length) {
 // All that the page needs to know about one block, with its arrays unpacked.
 async function loadBlock(index) {
   const block = manifest.blocks[index];
-  const [tokens, regions, mean, heads] = await Promise.all([
-    load(block.index), load(block.region), load(block.mean), block.attention && load(block.attention),
-  ]);
-  return { ...block, index, grid: new Grid(block, tokens, regions), mean, each: heads };
+  const names = [block.queries, block.keys, block.query_regions, block.key_regions, block.boxes, block.mean, block.attention];
+  const [queries, keys, queryRegions, keyRegions, boxes, mean, heads] = await Promise.all(names.map((name) => name && load(name)));
+  return { ...block, index, grid: new Grid(block, { queries, keys, queryRegions, keyRegions, boxes }), mean, each: heads };
 }
 
 // The weights of the query in `slot`, over the keys of its group; head -1 is the mean of all heads.
 function weights(block, slot, head) {
-  const keys = block.grid.places;
-  if (head < 0) return decodeRow(block.mean, slot * keys, keys);
-  const [group, query] = [Math.floor(slot / keys), slot % keys];
-  return decodeRow(block.each, ((group * block.heads + head) * keys + query) * keys, keys);
+  const { asking, answering } = block.grid;
+  if (head < 0) return decodeRow(block.mean, slot * answering, answering);
+  const [group, query] = [Math.floor(slot / asking), slot % asking];
+  return decodeRow(block.each, ((group * block.heads + head) * asking + query) * answering, answering);
 }

@@ -1,4 +1,4 @@
-// Painting: the photo with its windows, the window cut out, small maps of heads and stages.
+// Painting: the photo with its groups, the keys cut out, small maps of heads and stages.
 "use strict";
 
 const MARK = "#ffd84a";
@@ -35,7 +35,10 @@ function strokeEdges(context, edges, unit, ink, width, dash = [], halo = 2) {
   context.setLineDash([]);
 }
 
-// The main picture. A view holds the block, the slot and its row of weights, `rolled`, the mode
+const greatest = (numbers) => numbers.reduce((most, n) => Math.max(most, n), 0);
+
+// The main picture. A view holds the block, the slot and its row of weights, the greatest weight to
+// be coloured, the `table` of its keys, `rolled`, the mode
 // ("photo", "patches" or "attention"), the strength of the heat and the image to show.
 class Picture {
   constructor(canvas) { this.canvas = canvas; }
@@ -67,25 +70,30 @@ class Picture {
       const context = pen(this.still, this.width, this.height);
       this.photo(context, view);
       if (mode !== "photo") this.tokens(context, view);
-      if (mode === "attention") this.windows(context, view);
+      if (mode === "attention") this.groups(context, view);
       this.key = key;
     }
     return this.still;
   }
 
-  windows(context, { block, rolled }) {
+  // The borders of groups, where the groups are not too scattered for borders to mean anything.
+  groups(context, { block, rolled }) {
     const { grid } = block;
     const moved = grid.shift[0] > 0 || grid.shift[1] > 0;
     if (moved && !rolled) this.unshifted(context, grid);
     // Where the roll brought distant parts together, a dashed seam parts them.
-    const part = (slot) => `${grid.group(slot)} ${grid.tokens[slot] < 0 ? "" : grid.regions[slot]}`;
-    if (moved && rolled) strokeEdges(context, grid.edges(true, part, grid.cells()), this.unit, "rgb(255 255 255 / .85)", 1, [3, 4], 1);
-    const edges = grid.edges(rolled, (slot) => grid.group(slot), grid.cells());
+    const part = (y, x) => {
+      const slot = grid.slotAt(y, x, true);
+      return `${grid.group(slot)} ${grid.queries[slot] < 0 ? "" : grid.queryRegions[slot]}`;
+    };
+    if (moved && rolled) strokeEdges(context, grid.edges(part, grid.cells()), this.unit, "rgb(255 255 255 / .85)", 1, [3, 4], 1);
+    const edges = grid.edges((y, x) => grid.group(grid.slotAt(y, x, rolled)), grid.cells());
+    if (edges.length > 3 * grid.padded[0] * grid.padded[1]) return;
     strokeEdges(context, edges, this.unit, "rgb(255 255 255 / .9)", 1, [], 1);
   }
 
   // Where the borders would lie without the shift.
-  unshifted(context, { padded, window }) {
+  unshifted(context, { padded, cut: { window } }) {
     const edges = [];
     for (let y = window[0]; y < padded[0]; y += window[0]) edges.push([y, 0, y, padded[1]]);
     for (let x = window[1]; x < padded[1]; x += window[1]) edges.push([0, x, padded[0], x]);
@@ -111,7 +119,7 @@ class Picture {
     }
     for (const [y, x] of grid.cells()) {
       // A token at the edge may be partly photo; what lies outside every token is padding.
-      if (grid.tokens[grid.slotAt(y, x, view.rolled)] < 0) fillWith(context, DOTS, x * this.unit[1], y * this.unit[0], this.unit[1], this.unit[0]);
+      if (grid.queries[grid.slotAt(y, x, view.rolled)] < 0) fillWith(context, DOTS, x * this.unit[1], y * this.unit[0], this.unit[1], this.unit[0]);
     }
   }
 
@@ -128,40 +136,42 @@ class Picture {
     context.stroke();
   }
 
-  heat(context, { block, slot, row, rolled, strength }) {
+  heat(context, { block, slot, row, most, rolled, strength }) {
     const { grid } = block;
-    const most = Math.max(...row);
     const group = grid.group(slot);
+    const { rects, spotOf, first } = grid.spots(group, rolled);
+    const sums = spotWeights(grid, group, row, rolled);
+    const inPixels = ([y0, x0, y1, x1]) => [x0 * this.unit[1], y0 * this.unit[0], (x1 - x0) * this.unit[1], (y1 - y0) * this.unit[0]];
     context.save();
     context.beginPath();
     context.rect(0, 0, this.width, this.height);
-    const boxes = grid.slots(group).map((key) => {
-      const [y, x] = grid.place(key, rolled);
-      return [x * this.unit[1], y * this.unit[0], this.unit[1], this.unit[0]];
-    });
-    for (const box of boxes) context.rect(...box);
+    for (const parts of rects) for (const part of parts) context.rect(...inPixels(part));
     context.fillStyle = "rgb(12 10 18 / .3)";
     context.fill("evenodd");
     context.restore();
-    boxes.forEach((box, key) => {
-      const other = group * grid.places + key;
-      if (grid.tokens[other] < 0) return;
-      if (!grid.sees(slot, other)) { fillWith(context, HATCH, ...box); return; }
-      context.fillStyle = css(colour(row[key] / most), strength);
-      context.fillRect(...box);
+    const seen = new Uint8Array(rects.length);
+    spotOf.forEach((spot, key) => { if (spot >= 0 && grid.sees(slot, group * grid.answering + key)) seen[spot] = 1; });
+    rects.forEach((parts, spot) => {
+      if (grid.keys[first[spot]] < 0) return;
+      context.fillStyle = css(colour(sums[spot] / most), strength);
+      for (const part of parts) {
+        if (seen[spot]) context.fillRect(...inPixels(part));
+        else fillWith(context, HATCH, ...inPixels(part));
+      }
     });
   }
 
   selection(context, { block, slot, rolled }) {
     const { grid } = block;
-    const group = grid.group(slot);
-    const cells = grid.slots(group).map((key) => grid.place(key, rolled));
-    const part = (key) => (grid.group(key) === group ? grid.regions[key] : null);
-    const own = grid.slots(group).filter((key) => grid.sees(slot, key)).map((key) => grid.place(key, rolled));
-    strokeEdges(context, grid.edges(rolled, part, cells), this.unit, "#fff", 2, [5, 4]);
-    strokeEdges(context, grid.edges(rolled, part, own), this.unit, "#fff", 3);
-    const [y, x] = grid.place(slot, rolled);
-    strokeEdges(context, [[y, x, y, x + 1], [y, x + 1, y + 1, x + 1], [y + 1, x + 1, y + 1, x], [y + 1, x, y, x]], this.unit, MARK, 3);
+    const { cover, first, pooled, cells } = grid.spots(grid.group(slot), rolled);
+    const at = (y, x) => cover[y * grid.padded[1] + x];
+    const part = (y, x) => (at(y, x) < 0 ? null : grid.keyRegions[first[at(y, x)]]);
+    const own = cells.filter(([y, x]) => grid.sees(slot, first[at(y, x)]));
+    if (pooled) strokeEdges(context, grid.edges(at, cells), this.unit, "rgb(255 255 255 / .4)", 1, [], 0);
+    strokeEdges(context, grid.edges(part, cells), this.unit, "#fff", 2, [5, 4]);
+    strokeEdges(context, grid.edges(part, own), this.unit, "#fff", 3);
+    const place = grid.place(slot, rolled);
+    if (place) strokeEdges(context, outline(...place), this.unit, MARK, 3);
   }
 
   // The slot under a point given in CSS pixels of the canvas.
@@ -170,35 +180,65 @@ class Picture {
   }
 }
 
-// The window alone, cell by cell: with `row` its weights, else its part of the photo.
-function drawWindow(canvas, { block, slot, row, image }) {
+const outline = (y, x) => [[y, x, y, x + 1], [y, x + 1, y + 1, x + 1], [y + 1, x + 1, y + 1, x], [y + 1, x, y, x]];
+
+// The weight of every spot: of all keys that lie there.
+function spotWeights(grid, group, row, rolled) {
+  const { boxes, spotOf } = grid.spots(group, rolled);
+  const sums = new Float64Array(boxes.length);
+  spotOf.forEach((spot, key) => { if (spot >= 0) sums[spot] += row[key]; });
+  return sums;
+}
+
+// A group's keys alone, cell by cell: with `row` their weights, else their part of the photo.
+function drawKeys(canvas, { block, slot, row, most, image, table }) {
   const { grid, stride } = block;
-  const [rows, columns] = grid.window;
+  const { rows, columns, shape } = table;
   const side = canvas.clientWidth || 160;
-  const unit = [side / columns * (stride[0] / stride[1]), side / columns];
+  const unit = [side / columns * (shape[0] * stride[0]) / (shape[1] * stride[1]), side / columns];
   canvas.style.height = `${unit[0] * rows}px`;
   const context = pen(canvas, side, unit[0] * rows);
   const group = grid.group(slot);
-  const most = row ? Math.max(...row) : 1;
-  grid.slots(group).forEach((other, key) => {
-    const [y, x] = [Math.floor(key / columns), key % columns];
-    const box = [x * unit[1], y * unit[0], unit[1] + 0.5, unit[0] + 0.5];
-    if (grid.tokens[other] < 0) fillWith(context, DOTS, ...box);
-    else if (!row) drawToken(context, image, grid.position(grid.tokens[other]), stride, box);
-    else if (!grid.sees(slot, other)) fillWith(context, HATCH, ...box);
-    else drawWeight(context, row[key], most, box);
+  table.at.forEach((cell, key) => {
+    if (cell < 0) return;
+    const other = group * grid.answering + key;
+    const box = [cell % columns * unit[1], Math.floor(cell / columns) * unit[0], unit[1] + 0.5, unit[0] + 0.5];
+    if (grid.keys[other] < 0) fillWith(context, DOTS, ...box);
+    else if (row && !grid.sees(slot, other)) fillWith(context, HATCH, ...box);
+    else if (row) drawWeight(context, row[key], most, box);
+    else if (grid.isPrefix(grid.keys[other])) { context.fillStyle = "#77727f"; context.fillRect(...box); }
+    else drawPart(context, image, tokenBox(grid, other), stride, box);
   });
-  const inside = (y, x) => (y < 0 || x < 0 || y >= rows || x >= columns ? null : grid.regions[group * grid.places + y * columns + x]);
-  const edges = [];
-  for (let y = 0; y < rows; y++) for (let x = 0; x < columns; x++) {
-    if (x + 1 < columns && inside(y, x) !== inside(y, x + 1)) edges.push([y, x + 1, y + 1, x + 1]);
-    if (y + 1 < rows && inside(y, x) !== inside(y + 1, x)) edges.push([y + 1, x, y + 1, x + 1]);
-  }
   if (!row) strokeEdges(context, tokenEdges(rows, columns), unit, "rgb(255 255 255 / .35)", 1, [], 0);
-  strokeEdges(context, edges, unit, "#fff", 2);
-  const key = slot % grid.places;
-  const [y, x] = [Math.floor(key / columns), key % columns];
-  strokeEdges(context, [[y, x, y, x + 1], [y, x + 1, y + 1, x + 1], [y + 1, x + 1, y + 1, x], [y + 1, x, y, x]], unit, MARK, 3);
+  strokeEdges(context, partEdges(grid, group, table), unit, "#fff", 2);
+  const own = table.at[ownKey(grid, slot)];
+  if (own >= 0) strokeEdges(context, outline(Math.floor(own / columns), own % columns), unit, MARK, 3);
+}
+
+// A key's tokens as they lie in the photo.
+function tokenBox(grid, other) {
+  const token = grid.keys[other];
+  if (!grid.isToken(token)) return grid.box(other, false);
+  const [y, x] = grid.position(token);
+  return [y, x, y + 1, x + 1];
+}
+
+// The key that is the asking token itself, or -1.
+function ownKey(grid, slot) {
+  const start = grid.group(slot) * grid.answering;
+  return grid.keys.subarray(start, start + grid.answering).indexOf(grid.queries[slot]);
+}
+
+// Borders between the parts of a cut-out that may not see one another.
+function partEdges(grid, group, { rows, columns, keyAt, listed }) {
+  const edges = [];
+  if (listed) return edges;
+  const label = (y, x) => { const key = keyAt[y * columns + x]; return key < 0 ? null : grid.keyRegions[group * grid.answering + key]; };
+  for (let y = 0; y < rows; y++) for (let x = 0; x < columns; x++) {
+    if (x + 1 < columns && label(y, x) !== label(y, x + 1)) edges.push([y, x + 1, y + 1, x + 1]);
+    if (y + 1 < rows && label(y, x) !== label(y + 1, x)) edges.push([y + 1, x, y + 1, x + 1]);
+  }
+  return edges;
 }
 
 function tokenEdges(rows, columns) {
@@ -208,12 +248,12 @@ function tokenEdges(rows, columns) {
   return edges;
 }
 
-// A token's own pixels, taken from `image`, which shows exactly the model's input.
-function drawToken(context, image, [y, x], stride, box) {
+// A key's own pixels, taken from `image`, which shows exactly the model's input.
+function drawPart(context, image, [y0, x0, y1, x1], stride, box) {
   const [high, wide] = manifest.photo.input;
-  const [fy, fx] = [image.naturalHeight / high, image.naturalWidth / wide];
-  fillWith(context, DOTS, ...box); // a token at the edge may lie partly outside the photo
-  context.drawImage(image, x * stride[1] * fx, y * stride[0] * fy, stride[1] * fx, stride[0] * fy, ...box);
+  const [fy, fx] = [image.naturalHeight / high * stride[0], image.naturalWidth / wide * stride[1]];
+  fillWith(context, DOTS, ...box); // what lies at the edge may be partly outside the photo
+  context.drawImage(image, x0 * fx, y0 * fy, (x1 - x0) * fx, (y1 - y0) * fy, ...box);
 }
 
 function drawWeight(context, weight, most, [x, y, w, h]) {
@@ -229,18 +269,16 @@ function drawWeight(context, weight, most, [x, y, w, h]) {
 }
 
 // A head in small: one pixel a key, enlarged by the style sheet.
-function drawHead(canvas, block, slot, row) {
+function drawHead(canvas, block, slot, row, table) {
   const { grid } = block;
-  const [rows, columns] = grid.window;
-  [canvas.width, canvas.height] = [columns, rows];
+  [canvas.width, canvas.height] = [table.columns, table.rows];
   const context = canvas.getContext("2d");
-  const pixels = context.createImageData(columns, rows);
-  const most = Math.max(...row);
+  const pixels = context.createImageData(table.columns, table.rows);
+  const most = greatest(row);
   const group = grid.group(slot);
   row.forEach((weight, key) => {
-    const other = group * grid.places + key;
-    if (!grid.sees(slot, other)) return;
-    pixels.data.set([...colour(weight / most), 255], 4 * key);
+    if (table.at[key] < 0 || !grid.sees(slot, group * grid.answering + key)) return;
+    pixels.data.set([...colour(weight / most), 255], 4 * table.at[key]);
   });
   context.putImageData(pixels, 0, 0);
 }

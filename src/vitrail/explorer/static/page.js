@@ -12,13 +12,15 @@ const make = (tag, text, className) => {
   if (className) element.className = className;
   return element;
 };
-const glyph = (kind) => {
+const tone = (block) => (block.second ? "sw" : "w"); // of two kinds that take turns, each has a colour
+const glyph = (block) => {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("class", "glyph");
+  svg.setAttribute("class", `glyph ${tone(block)}`);
+  svg.setAttribute("viewBox", "0 0 16 16");
   svg.setAttribute("aria-hidden", "true");
-  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
-  use.setAttribute("href", `#glyph-${kind}`);
-  svg.append(use);
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", block.glyph);
+  svg.append(path);
   return svg;
 };
 const press = (button, on) => button.setAttribute("aria-pressed", String(on));
@@ -31,13 +33,15 @@ async function chooseBlock(index, at) {
   const mine = ++wish;
   const next = await loadBlock(index);
   if (mine !== wish) return; // another block was chosen while this one was unpacked
-  const place = at || (block ? tokenCentre(state.token) : [0.5, 0.5]);
+  const prefix = !at && block && block.grid.isPrefix(state.token);
+  const place = at || (block && !prefix ? tokenCentre(state.token) : [0.5, 0.5]);
   block = next;
   state.block = index;
   state.hover = -1;
-  state.token = tokenAt(place);
+  state.token = prefix && state.token < block.prefix ? state.token : tokenAt(place);
   if (!block.each) state.head = -1;
   else state.head = Math.min(state.head, block.heads - 1);
+  buildPrefix();
   buildHeads();
   layout();
 }
@@ -48,7 +52,7 @@ function tokenCentre(token) {
 }
 function tokenAt(place) {
   const [y, x] = place.map((p, axis) => Math.min(block.spatial[axis] - 1, Math.max(0, Math.floor(p * manifest.photo.input[axis] / block.stride[axis]))));
-  return y * block.spatial[1] + x;
+  return block.prefix + y * block.spatial[1] + x;
 }
 
 function chooseToken(token) {
@@ -61,18 +65,25 @@ async function chooseStep(index) {
   const step = steps[index];
   Object.assign(state, { step: index, mode: step.mode, rolled: Boolean(step.rolled) });
   await chooseBlock(step.block, step.at);
+  if (step.prefix) { state.token = 0; show(); }
   announce();
 }
 
 // ---- showing it -------------------------------------------------------------------------------
 
 function view(slot) {
-  return { block, slot, row: weights(block, slot, state.head), rolled: state.rolled, mode: state.mode, strength: state.strength, image: images[state.source] };
+  const { grid } = block;
+  const row = weights(block, slot, state.head);
+  const group = grid.group(slot);
+  const rolled = Boolean(block.cut && state.rolled);
+  // Keys that share a place are coloured by what they get together.
+  const most = Math.max(greatest(row), greatest(spotWeights(grid, group, row, rolled)));
+  return { block, slot, row, most, rolled, table: grid.table(group), mode: state.mode, strength: state.strength, image: images[state.source] };
 }
 
 function layout() {
-  const width = byId("frame").clientWidth;
-  picture.layout(block, width, Math.max(280, Math.min(720, window.innerHeight * 0.82)));
+  const beside = block.prefix ? byId("prefix").offsetWidth + 8 : 0;
+  picture.layout(block, byId("frame").clientWidth - beside, Math.max(280, Math.min(720, window.innerHeight * 0.82)));
   show();
 }
 
@@ -81,23 +92,49 @@ function show() {
   const slot = block.grid.slotOf[token];
   const now = view(slot);
   picture.draw(now);
-  drawWindow(byId("close-photo"), { ...now, row: null });
-  drawWindow(byId("close-heat"), now);
-  byId("close-caption").textContent = Math.min(...block.window) <= 6 ? "its weights, in %" : "its weights";
-  drawHeads(slot);
+  drawKeys(byId("close-photo"), { ...now, row: null });
+  drawKeys(byId("close-heat"), now);
+  byId("close-caption").textContent = `${now.table.listed ? "their weights, as a list" : "their weights"}${Math.min(now.table.rows, now.table.columns) <= 6 ? ", in %" : ""}`;
+  drawHeads(slot, now.table);
+  showPrefix(token, now);
   showFacts(token, slot, now.row);
-  showKeys(slot, now.row);
-  showScale(slot, now.row);
+  showKeys(slot, now);
+  showScale(now.most);
   showChoice();
   keepInAddress();
 }
 
+// Prefix tokens have no place in the photo: they stand beside it, coloured as keys, to be chosen.
+function buildPrefix() {
+  byId("prefix").hidden = !block.prefix;
+  byId("prefix").replaceChildren(...Array.from({ length: block.prefix }, (_, token) => {
+    const button = make("button");
+    button.type = "button";
+    button.append(make("i"), make("span", block.prefix > 1 ? `+${token + 1}` : "+"));
+    button.addEventListener("click", () => chooseToken(token));
+    return button;
+  }));
+}
+
+function showPrefix(chosen, { slot, row, most }) {
+  const start = block.grid.group(slot) * block.grid.answering;
+  [...byId("prefix").children].forEach((button, token) => {
+    const key = block.grid.keys.subarray(start, start + block.grid.answering).indexOf(token);
+    const said = `prefix token ${token + 1}${key < 0 ? "" : `, gets ${share(row[key])}`}`;
+    button.firstChild.style.background = key < 0 || state.mode !== "attention" ? "" : css(colour(row[key] / most));
+    button.title = said;
+    button.setAttribute("aria-label", said);
+    press(button, token === chosen);
+  });
+}
+
 function showChoice() {
-  byId("h-canvas").textContent = `Stage ${block.stage + 1}, block ${block.block + 1}: ${block.kind === "SW" ? "shifted windows" : "windows"}`;
-  byId("block-text").textContent = blockWords(block);
+  byId("h-canvas").textContent = `Stage ${block.stage + 1}, block ${block.block + 1}: ${block.title}`;
+  byId("block-text").textContent = block.text;
+  byId("arrangement").hidden = !block.cut;
   document.querySelectorAll(".bead").forEach((bead, i) => press(bead, i === state.block));
   document.querySelectorAll("#heads button").forEach((button, i) => press(button, i - 1 === state.head));
-  byId("old-key").hidden = state.rolled || block.kind !== "SW";
+  byId("old-key").hidden = state.rolled || !block.grid.shift.some((n) => n > 0);
   press(byId("as-photo"), !state.rolled);
   press(byId("as-rolled"), state.rolled);
   document.querySelectorAll("#steps button").forEach((button, i) => {
@@ -111,78 +148,108 @@ function definitions(list, rows) {
   list.replaceChildren(...rows.flatMap(([name, value, className]) => [make("dt", name), make("dd", value, className)]));
 }
 
-// The state of a key for a query: its own part, masked, or padding.
+// The state of a key for a query: of its own part, masked, or padding.
 function standing(slot, other) {
   if (!block.grid.sees(slot, other)) return "masked";
-  return block.grid.tokens[other] < 0 ? "padding" : "seen";
+  return block.grid.keys[other] < 0 ? "padding" : "seen";
+}
+
+function tokenWords(token) {
+  const { grid } = block;
+  if (token < 0) return "padding";
+  if (grid.isPrefix(token)) return `prefix token ${token + 1}`;
+  const [y, x] = grid.position(token);
+  return `row ${y + 1}, column ${x + 1}`;
+}
+
+function keyWords(other) {
+  const { grid } = block;
+  if (grid.keys[other] < grid.total) return tokenWords(grid.keys[other]);
+  const [y0, x0, y1, x1] = grid.box(other, false);
+  const span = (from, to) => (to - from > 1 ? `s ${from + 1}–${to}` : ` ${to}`);
+  return `row${span(y0, y1)}, column${span(x0, x1)}, pooled`;
+}
+
+function placeFacts(token) {
+  const { grid, stride } = block;
+  if (grid.isPrefix(token)) return [["token", `prefix token ${token + 1} of ${grid.prefix}, without a place`]];
+  const [y, x] = grid.position(token);
+  const edges = [0, 1].map((axis) => Math.min(manifest.photo.input[axis], ([y, x][axis] + 1) * stride[axis]) - 1);
+  return [
+    ["token", `row ${y + 1} of ${grid.rows}, column ${x + 1} of ${grid.columns}`],
+    ["pixels", `rows ${y * stride[0]}–${edges[0]}, columns ${x * stride[1]}–${edges[1]}`],
+  ];
 }
 
 function showFacts(token, slot, row) {
-  const { grid, stride } = block;
-  const [y, x] = grid.position(token);
+  const { grid } = block;
   const group = grid.group(slot);
   const parts = grid.parts(group);
-  const keys = grid.slots(group);
-  const tokens = keys.filter((other) => grid.tokens[other] >= 0);
-  const seen = tokens.filter((other) => grid.sees(slot, other)).length;
-  const edges = [0, 1].map((axis) => Math.min(manifest.photo.input[axis], ([y, x][axis] + 1) * stride[axis]) - 1);
+  const keys = grid.members(group);
+  const real = keys.filter((other) => grid.keys[other] >= 0);
+  const masked = real.filter((other) => !grid.sees(slot, other)).length;
   const entropy = row.reduce((sum, p) => sum - (p > 0 ? p * Math.log(p) : 0), 0);
-  const padding = keys.reduce((sum, other, key) => sum + (grid.tokens[other] < 0 ? row[key] : 0), 0);
+  const sumOf = (is) => keys.reduce((sum, other, key) => sum + (is(grid.keys[other]) ? row[key] : 0), 0);
+  const [padding, prefix] = [sumOf((key) => key < 0), sumOf((key) => grid.isPrefix(key))];
+  const distances = distance(slot, row);
   definitions(byId("facts"), [
-    ["token", `row ${y + 1} of ${grid.rows}, column ${x + 1} of ${grid.columns}`],
-    ["pixels", `rows ${y * stride[0]}–${edges[0]}, columns ${x * stride[1]}–${edges[1]}`],
-    ["window", `${group + 1} of ${grid.windows}${parts.length > 1 ? `, part ${parts.indexOf(grid.regions[slot]) + 1} of ${parts.length}` : ""}`],
-    ["keys", `${seen} seen, ${tokens.length - seen} masked${keys.length > tokens.length ? `, ${keys.length - tokens.length} padding` : ""}`],
+    ...placeFacts(token),
+    ...(block.group ? [[block.group, `${group + 1} of ${grid.groups}${parts.length > 1 ? `, part ${parts.indexOf(grid.queryRegions[slot]) + 1} of ${parts.length}` : ""}`]] : []),
+    ["keys", `${real.length - masked} seen${block.cut || masked ? `, ${masked} masked` : ""}${keys.length > real.length ? `, ${keys.length - real.length} padding` : ""}`],
     ["spread", `as if over ${Math.exp(entropy).toFixed(1)} keys evenly`],
-    ["distance", `${distance(slot, row).toFixed(1)} pixels on average`],
+    ...(distances === null ? [] : [["distance", `${distances.toFixed(1)} pixels on average`]]),
     ...(padding > 0 ? [["to padding", share(padding)]] : []),
+    ...(grid.prefix ? [["to prefix", share(prefix)]] : []),
     ["head", state.head < 0 ? `mean of ${block.heads}` : `${state.head + 1} of ${block.heads}`],
   ]);
 }
 
-// Mean distance between query and keys, in pixels of the model's input.
+// Mean distance between the middles of query and keys, in pixels of the model's input; of the
+// attention that goes to places in the photo. Null for a query without a place.
 function distance(slot, row) {
   const { grid, stride } = block;
   const here = grid.place(slot, false);
-  return grid.slots(grid.group(slot)).reduce((sum, other, key) => {
-    if (!row[key] || grid.tokens[other] < 0) return sum;
-    const there = grid.place(other, false);
-    return sum + row[key] * Math.hypot((there[0] - here[0]) * stride[0], (there[1] - here[1]) * stride[1]);
-  }, 0);
+  if (!here) return null;
+  let [sum, placed] = [0, 0];
+  grid.members(grid.group(slot)).forEach((other, key) => {
+    if (!row[key] || grid.keys[other] < grid.prefix) return;
+    const [y0, x0, y1, x1] = tokenBox(grid, other);
+    placed += row[key];
+    sum += row[key] * Math.hypot(((y0 + y1 - 1) / 2 - here[0]) * stride[0], ((x0 + x1 - 1) / 2 - here[1]) * stride[1]);
+  });
+  return placed ? sum / placed : 0;
 }
 
-function keyRow(slot, other, key, row) {
+function keyRow(slot, other, key, row, most) {
   const { grid } = block;
-  const line = make("tr", undefined, standing(slot, other));
+  const status = standing(slot, other);
+  const line = make("tr", undefined, status);
   const name = make("td", undefined);
   const swatch = make("i");
-  const status = standing(slot, other);
   if (status === "masked") swatch.className = "hatch";
   else if (status === "padding") swatch.className = "dots";
-  else swatch.style.background = css(colour(row[key] / Math.max(...row)));
+  else swatch.style.background = css(colour(row[key] / most));
   name.append(swatch, ` ${key + 1}`);
-  const token = grid.tokens[other];
-  const where = token < 0 ? "padding" : `row ${Math.floor(token / grid.columns) + 1}, column ${(token % grid.columns) + 1}${other === slot ? " (itself)" : ""}`;
   const weight = make("td", status === "masked" && row[key] === 0 ? "masked, 0" : share(row[key]), "number");
   weight.dataset.weight = row[key].toFixed(6);
-  weight.dataset.token = token;
-  line.append(name, make("td", where), weight);
+  weight.dataset.token = grid.keys[other];
+  line.append(name, make("td", `${keyWords(other)}${grid.keys[other] === grid.queries[slot] ? " (itself)" : ""}`), weight);
   return line;
 }
 
-function showKeys(slot, row) {
-  const slots = block.grid.slots(block.grid.group(slot));
+function showKeys(slot, { row, most }) {
+  const keys = block.grid.members(block.grid.group(slot));
   const order = [...row.keys()].sort((a, b) => row[b] - row[a]);
-  byId("keys").replaceChildren(...order.slice(0, 5).map((key) => keyRow(slot, slots[key], key, row)));
-  byId("all-summary").textContent = `All ${slots.length} keys of the window`;
+  byId("keys").replaceChildren(...order.slice(0, 5).map((key) => keyRow(slot, keys[key], key, row, most)));
+  byId("all-summary").textContent = `All ${keys.length} keys${block.group ? ` of the ${block.group}` : ""}`;
   // A long table is only filled while it is open.
-  byId("all-keys").replaceChildren(...(byId("all").open ? slots.map((other, key) => keyRow(slot, other, key, row)) : []));
+  byId("all-keys").replaceChildren(...(byId("all").open ? keys.map((other, key) => keyRow(slot, other, key, row, most)) : []));
 }
 
-function showScale(slot, row) {
+function showScale(most) {
   const context = byId("scale").getContext("2d");
   for (let x = 0; x < 256; x++) { context.fillStyle = css(colour(x / 255)); context.fillRect(x, 0, 1, 12); }
-  byId("scale-text").replaceChildren(make("span", "0 %"), make("span", "weight"), make("span", share(Math.max(...row))));
+  byId("scale-text").replaceChildren(make("span", "0 %"), make("span", "weight"), make("span", share(most)));
 }
 
 function buildHeads() {
@@ -200,8 +267,8 @@ function buildHeads() {
   byId("heads-note").textContent = block.each ? "" : `This report keeps only the mean of this block's ${block.heads} heads, to stay small.`;
 }
 
-function drawHeads(slot) {
-  byId("heads").querySelectorAll("canvas").forEach((canvas, i) => drawHead(canvas, block, slot, weights(block, slot, i - 1)));
+function drawHeads(slot, table) {
+  byId("heads").querySelectorAll("canvas").forEach((canvas, i) => drawHead(canvas, block, slot, weights(block, slot, i - 1), table));
 }
 
 // Say the choice for those who listen; after a pause, so that a held key does not flood them.
@@ -211,10 +278,11 @@ function announce() {
   pause = setTimeout(() => {
     const slot = block.grid.slotOf[state.token];
     const row = weights(block, slot, state.head);
-    const best = row.indexOf(Math.max(...row));
+    const best = row.indexOf(greatest(row));
+    const names = [...byId("facts").querySelectorAll("dt")].map((item) => item.textContent);
     const facts = [...byId("facts").querySelectorAll("dd")].map((item) => item.textContent);
-    const token = block.grid.tokens[block.grid.group(slot) * block.grid.places + best];
-    const [y, x] = block.grid.position(Math.max(0, token));
-    byId("live").textContent = `Stage ${block.stage + 1}, block ${block.block + 1}, ${block.kind === "SW" ? "shifted windows" : "windows"}. Token ${facts[0]}. Window ${facts[2]}. Keys: ${facts[3]}. Strongest: ${token < 0 ? "padding" : `row ${y + 1}, column ${x + 1}`}, ${share(row[best])}.`;
+    const told = names.flatMap((name, i) => (["token", block.group, "keys"].includes(name) ? [`${capital(name)}${name === "keys" ? ":" : ""} ${facts[i]}.`] : []));
+    const strongest = keyWords(block.grid.group(slot) * block.grid.answering + best);
+    byId("live").textContent = `Stage ${block.stage + 1}, block ${block.block + 1}, ${block.title}. ${told.join(" ")} Strongest: ${strongest}, ${share(row[best])}.`;
   }, 250);
 }

@@ -31,22 +31,24 @@ function listenToCanvas() {
   canvas.addEventListener("pointermove", (event) => {
     if (event.pointerType === "touch" || !block || state.mode !== "attention") return;
     const slot = slotUnder(event);
-    const token = slot < 0 ? -1 : block.grid.tokens[slot];
+    const token = slot < 0 ? -1 : block.grid.queries[slot];
     if (token !== state.hover) { state.hover = token; requestShow(); }
   });
   canvas.addEventListener("pointerleave", () => { if (state.hover >= 0) { state.hover = -1; requestShow(); } });
   canvas.addEventListener("click", (event) => {
     const slot = slotUnder(event);
-    if (slot >= 0 && block.grid.tokens[slot] >= 0) chooseToken(block.grid.tokens[slot]);
+    if (slot >= 0 && block.grid.queries[slot] >= 0) chooseToken(block.grid.queries[slot]);
   });
   canvas.addEventListener("keydown", onKey);
   byId("close-heat").addEventListener("click", (event) => {
     const box = byId("close-heat").getBoundingClientRect();
-    const [rows, columns] = block.grid.window;
+    const group = block.grid.group(block.grid.slotOf[state.token]);
+    const { rows, columns, keyAt } = block.grid.table(group);
     const y = Math.min(rows - 1, Math.floor((event.clientY - box.top) / box.height * rows));
     const x = Math.min(columns - 1, Math.floor((event.clientX - box.left) / box.width * columns));
-    const token = block.grid.tokens[block.grid.group(block.grid.slotOf[state.token]) * block.grid.places + y * columns + x];
-    if (token >= 0) chooseToken(token);
+    const key = keyAt[y * columns + x];
+    const token = key < 0 ? -1 : block.grid.keys[group * block.grid.answering + key];
+    if (block.grid.isToken(token)) chooseToken(token);
   });
 }
 
@@ -55,19 +57,22 @@ const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRi
 function onKey(event) {
   if (event.altKey || event.ctrlKey || event.metaKey || !block) return;
   const { grid } = block;
-  const slot = grid.slotOf[state.token];
-  const [y, x] = grid.place(slot, state.rolled);
+  const place = grid.place(grid.slotOf[state.token], state.rolled);
   let target = -1;
-  if (MOVES[event.key]) target = grid.slotAt(y + MOVES[event.key][0], x + MOVES[event.key][1], state.rolled);
-  else if (event.key === "Home" || event.key === "End") {
-    const row = Math.floor(state.token / grid.columns) * grid.columns;
-    target = grid.slotOf[event.key === "Home" ? row : row + grid.columns - 1];
+  if (MOVES[event.key] || event.key === "Home" || event.key === "End") {
+    // From a prefix token, which lies nowhere, every move leads into the picture.
+    if (!place) target = grid.slotAt(0, 0, state.rolled);
+    else if (MOVES[event.key]) target = grid.slotAt(place[0] + MOVES[event.key][0], place[1] + MOVES[event.key][1], state.rolled);
+    else {
+      const row = state.token - grid.position(state.token)[1];
+      target = grid.slotOf[event.key === "Home" ? row : row + grid.columns - 1];
+    }
   } else if (event.key === "PageUp" || event.key === "PageDown") {
     const next = state.block + (event.key === "PageUp" ? -1 : 1);
     if (manifest.blocks[next]) { state.step = -1; chooseBlock(next).then(announce); }
   } else return;
   event.preventDefault();
-  if (target >= 0 && grid.tokens[target] >= 0) chooseToken(grid.tokens[target]);
+  if (target >= 0 && grid.queries[target] >= 0) chooseToken(grid.queries[target]);
 }
 
 let asked = 0;
@@ -95,11 +100,17 @@ function buildAnswer() {
   byId("answer-note").textContent = answer.length ? `The ${answer.length} most probable of ${plural(manifest.model.classes, "class").replace("classs", "classes")}.` : "This model has no classifier: it answers with features only.";
   if (!model.trained) {
     byId("untrained").hidden = false;
-    byId("untrained").textContent = "Untrained weights: this model has not learned anything yet. The windows, shifts and masks below are right; what the model answers and what it attends to mean nothing.";
+    byId("untrained").textContent = "Untrained weights: this model has not learned anything yet. Which token may see which is right below; what the model answers and what it attends to mean nothing.";
   }
 }
 
 function buildPyramid() {
+  const kinds = new Map(manifest.blocks.map((item) => [item.label, item]));
+  byId("kinds").replaceChildren(...[...kinds.values()].flatMap((item, i) => {
+    const key = make("span", undefined, "bead-key");
+    key.append(glyph(item), "\u00a0", make("b", item.label), ` ${item.title}`);
+    return i ? [", ", key] : [key];
+  }), ".");
   const stages = new Map();
   manifest.blocks.forEach((item, index) => stages.set(item.stage, [...(stages.get(item.stage) || []), { ...item, index }]));
   byId("pyramid").replaceChildren(...[...stages].map(([stage, members]) => {
@@ -111,10 +122,10 @@ function buildPyramid() {
     beads.setAttribute("role", "group");
     beads.setAttribute("aria-label", `Blocks of stage ${stage + 1}`);
     members.forEach((member) => {
-      const bead = make("button", undefined, `bead ${member.kind.toLowerCase()}${members.length > 6 ? " small" : ""}`);
+      const bead = make("button", undefined, `bead ${tone(member)}${members.length > 6 ? " small" : ""}`);
       bead.type = "button";
-      bead.setAttribute("aria-label", `${blockName(member)}, ${member.kind === "SW" ? "shifted windows" : "windows"}`);
-      bead.append(glyph(member.kind), make("span", member.kind));
+      bead.setAttribute("aria-label", `${blockName(member)}, ${member.title}`);
+      bead.append(glyph(member), make("span", member.label));
       bead.addEventListener("click", () => { Object.assign(state, { step: -1, mode: "attention" }); chooseBlock(member.index).then(announce); });
       beads.append(bead);
     });

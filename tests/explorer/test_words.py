@@ -1,0 +1,92 @@
+"""Every pattern is told in plain words with its true numbers; the page knows none of them."""
+
+import re
+from dataclasses import dataclass
+from importlib import resources
+
+import pytest
+
+from vitrail.explorer.words import words
+from vitrail.patterns import (
+    Axial,
+    Focal,
+    Global,
+    Groups,
+    Nearest,
+    Pattern,
+    Pooled,
+    Reduced,
+    SparseFixed,
+    SparseStrided,
+    Window,
+)
+from vitrail.shapes import Size
+
+CASES = [
+    (Window((4, 4), (0, 0)), "W", "12 windows of 4 × 4", "2 columns at the right"),
+    (Window((4, 4), (2, 1)), "SW", "a shift of 2 down and 1 to the right", "no token sees"),
+    (Window((4, 4), (2, 1), "visible"), "SW", "dashed", "take part"),
+    (Window((12, 14), (6, 7)), "W", "covers the whole 12 × 14 grid", "nothing to shift"),
+    (Global(), "all", "12 × 14 tokens", "every token"),
+    (Global(1), "all", "every token", "The prefix token beside"),
+    (Global(2), "all", "every token", "The 2 prefix tokens beside"),
+    (Axial(0), "column", "its own column", "14 columns of 12 tokens"),
+    (Axial(1), "row", "its own row", "12 rows of 14 tokens"),
+    (SparseFixed(), "fixed", "13 blocks of 13", "last token of every other"),
+    (SparseStrided(), "block", "13 blocks of 13", "nothing else"),
+    (
+        SparseStrided(None, "residue"),
+        "stride",
+        "the same place of every block",
+        "one in every 13 tokens",
+    ),
+    (Reduced((4, 4)), "SRA", "3 × 3 cells", "left over"),
+    (Reduced((6, 7)), "SRA", "2 × 2 cells", "6 × 7 tokens"),
+    (Pooled((7, 7)), "pooled", "7 × 7 cells", "overlap"),
+    (Focal((4, 4), (2, 2), ((3, 3),)), "focal", "up to 2 away", "cells of 4 × 4 tokens"),
+    (Focal((4, 4), (2, 2), (), "rolled"), "focal", "windows of 4 × 4", "wrap around"),
+    (Nearest((4, 4), 20), "near", "20 tokens nearest", "20 nearest windows"),
+]
+
+
+@pytest.mark.parametrize(("pattern", "label", "first", "second"), CASES)
+def test_what_is_said(pattern: Pattern, label: str, first: str, second: str) -> None:
+    said = words(pattern, (12, 14))
+    assert said.label == label
+    text = said.text.replace("\u00a0", " ")
+    assert first in text
+    assert second in text
+    assert re.fullmatch(r"[A-Z].*[^.]\.", text)
+    assert re.fullmatch(r"[MLhvz0-9. -]+", said.glyph)
+
+
+@dataclass(frozen=True)
+class Strange(Pattern):
+    """Tokens see what nobody foresaw.
+
+    More that need not be told.
+    """
+
+    def groups(self, spatial: Size) -> Groups:
+        raise NotImplementedError
+
+    def pairs(self, spatial: Size) -> int:
+        return 0
+
+    def scores(self, spatial: Size) -> int:
+        return 0
+
+
+def test_an_unknown_pattern_describes_itself() -> None:
+    said = words(Strange(), (3, 4))
+    assert (said.label, said.text) == ("Strange", "Tokens see what nobody foresaw.")
+
+
+def test_the_page_knows_no_family_by_name() -> None:
+    """Beyond windows, whose shift has a story of its own, the scripts hold no mechanism's name."""
+    static = resources.files("vitrail.explorer") / "static"
+    names = ("swin", "pvt", "vit_", "axial", "sparse", "focal", "reduced", "sra", "global", "cls")
+    for file in static.iterdir():
+        if file.name.endswith(".js"):
+            found = re.findall(r"[a-z_]+", file.read_text("utf-8").lower())
+            assert not [word for word in found if word in names], file.name
