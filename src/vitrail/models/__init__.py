@@ -3,11 +3,14 @@
 from vitrail.models.backbone import Backbone
 from vitrail.models.catalog import CATALOG, Entry
 from vitrail.models.config import BackboneConfig
+from vitrail.models.focal import Focal, FocalConfig, FocalFast, FocalFastConfig
 from vitrail.models.preprocessing import Preprocessing
 from vitrail.models.pvt import PVT, PVTConfig
 from vitrail.models.pvt_v2 import PVTV2, PVTV2Config
 from vitrail.models.swin import Swin, SwinConfig
 from vitrail.models.swin_v2 import SwinV2, SwinV2Config
+from vitrail.models.tiny import Tiny, TinyConfig
+from vitrail.models.vit import ViT, ViTConfig
 
 __all__ = [
     "CATALOG",
@@ -16,6 +19,10 @@ __all__ = [
     "Backbone",
     "BackboneConfig",
     "Entry",
+    "Focal",
+    "FocalConfig",
+    "FocalFast",
+    "FocalFastConfig",
     "PVTConfig",
     "PVTV2Config",
     "Preprocessing",
@@ -23,4 +30,8 @@ __all__ = [
     "SwinConfig",
     "SwinV2",
     "SwinV2Config",
+    "Tiny",
+    "TinyConfig",
+    "ViT",
+    "ViTConfig",
 ]

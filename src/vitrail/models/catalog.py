@@ -2,14 +2,17 @@
 
 from typing import NamedTuple
 
-from vitrail.models import pvt, pvt_v2, swin, swin_v2
+from vitrail.models import focal, pvt, pvt_v2, swin, swin_v2, tiny, vit
 from vitrail.models.backbone import Backbone
 from vitrail.models.config import BackboneConfig
+from vitrail.models.focal import Focal, FocalFast
 from vitrail.models.preprocessing import Preprocessing
 from vitrail.models.pvt import PVT
 from vitrail.models.pvt_v2 import PVTV2
 from vitrail.models.swin import Swin
 from vitrail.models.swin_v2 import SwinV2
+from vitrail.models.tiny import Tiny
+from vitrail.models.vit import ViT
 
 
 class Entry(NamedTuple):
@@ -28,6 +31,8 @@ _VIDEO = Preprocessing(size=(32, 224, 224), crop=0.875, interpolation="bilinear"
 _SEQUENCE = Preprocessing(size=(4096,), crop=1.0, mean=(0.0,), std=(1.0,))
 _PVT = Preprocessing(size=(224, 224), crop=0.875)
 _NANO = Preprocessing(size=(32, 32), crop=1.0)
+_VIT = Preprocessing(size=(224, 224), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+_FOCAL = Preprocessing(size=(224, 224), crop=0.875)
 
 CATALOG: dict[str, Entry] = {
     "swin_nano": Entry(swin.SWIN_NANO, Swin, _NANO),
@@ -64,5 +69,21 @@ CATALOG: dict[str, Entry] = {
     "pvt_v2_b3": Entry(pvt_v2.PVT_V2_B3, PVTV2, _PVT),
     "pvt_v2_b4": Entry(pvt_v2.PVT_V2_B4, PVTV2, _PVT),
     "pvt_v2_b5": Entry(pvt_v2.PVT_V2_B5, PVTV2, _PVT),
+    "focal_tiny": Entry(focal.FOCAL_TINY, Focal, _FOCAL),
+    "focal_small": Entry(focal.FOCAL_SMALL, Focal, _FOCAL),
+    "focal_base": Entry(focal.FOCAL_BASE, Focal, _FOCAL),
+    "focal_tiny_conv": Entry(focal.FOCAL_TINY_CONV, Focal, _FOCAL),
+    "focal_small_conv": Entry(focal.FOCAL_SMALL_CONV, Focal, _FOCAL),
+    "focal_base_conv": Entry(focal.FOCAL_BASE_CONV, Focal, _FOCAL),
+    "focal_fast_tiny": Entry(focal.FOCAL_FAST_TINY, FocalFast, _FOCAL),
+    "focal_fast_small": Entry(focal.FOCAL_FAST_SMALL, FocalFast, _FOCAL),
+    "focal_fast_base": Entry(focal.FOCAL_FAST_BASE, FocalFast, _FOCAL),
+    "vit_tiny": Entry(vit.VIT_TINY, ViT, _VIT),
+    "vit_small": Entry(vit.VIT_SMALL, ViT, _VIT),
+    "vit_base": Entry(vit.VIT_BASE, ViT, _VIT),
+    "window_tiny": Entry(tiny.WINDOW_TINY, Tiny, _224),
+    "global_tiny": Entry(tiny.GLOBAL_TINY, Tiny, _224),
+    "axial_tiny": Entry(tiny.AXIAL_TINY, Tiny, _224),
+    "sparse_tiny": Entry(tiny.SPARSE_TINY, Tiny, _224),
     "swin1d_tiny": Entry(swin.SWIN1D_TINY, Swin, _SEQUENCE),
 }
