@@ -83,6 +83,18 @@ class PatchEmbed(nn.Module):
         return self.norm(self.proj(x).movedim(1, -1))
 
 
+def channels_first(
+    x: Float[Tensor, "batch *spatial channels"],
+) -> Float[Tensor, "batch channels *spatial"]:
+    """Return a view as a convolution wants it; while exporting, a copy.
+
+    Convolutions ask how their input lies in memory, and the answer for a view would bind the
+    exported graph to grids of more than one token along each axis.
+    """
+    x = x.movedim(-1, 1)
+    return x.clone(memory_format=torch.contiguous_format) if torch.compiler.is_exporting() else x
+
+
 def pad_samples(
     x: Float[Tensor, "batch channels *samples"], lengths: Size
 ) -> Float[Tensor, "batch channels *padded"]:

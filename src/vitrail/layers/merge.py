@@ -5,7 +5,7 @@ import math
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vitrail.layers.embed import PatchEmbed, pad_samples
+from vitrail.layers.embed import PatchEmbed, channels_first, pad_samples
 from vitrail.ops.merging import merge
 from vitrail.ops.windows import at_least
 from vitrail.shapes import Size
@@ -72,7 +72,7 @@ class ConvMerging(PatchEmbed):
         self, x: Float[Tensor, "batch *spatial dim"]
     ) -> Float[Tensor, "batch *merged out_dim"]:
         """Return a shorter grid, of at least one token along each axis whatever is dropped."""
-        x = x.movedim(-1, 1)
+        x = channels_first(x)
         if self.patch_fit == "floor":
             x = pad_samples(x, at_least(x.shape[2:], self.patch))
         return super().forward(x)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from vitrail.errors import UsageError
 from vitrail.layers.attend import Attend
-from vitrail.layers.embed import CONVOLUTIONS, pad_samples
+from vitrail.layers.embed import CONVOLUTIONS, channels_first, pad_samples
 from vitrail.ops.reduce import adaptive_mean
 from vitrail.ops.windows import at_least
 from vitrail.patterns import Global, Pooled, Reduced
@@ -64,9 +64,9 @@ class ReductionAttention(nn.Module):
         if self.sr is None or self.norm is None:
             return x
         if isinstance(self.pattern, Pooled):
-            x = adaptive_mean(x, self.pattern.size).movedim(-1, 1)
+            x = channels_first(adaptive_mean(x, self.pattern.size))
         else:
-            x = x.movedim(-1, 1)
+            x = channels_first(x)
             x = pad_samples(x, at_least(x.shape[2:], self.sr.kernel_size))
         return self.act(self.norm(self.sr(x).movedim(1, -1)))
 

@@ -55,7 +55,7 @@ def resize_linear(
         first = middle // (2 * length)
         shape = [1] * x.ndim
         shape[axis] = length
-        share = (middle % (2 * length)).to(torch.promote_types(x.dtype, torch.float32))
+        share = (middle - first * (2 * length)).to(torch.promote_types(x.dtype, torch.float32))
         share = (share / (2 * length)).to(x.dtype).view(shape)
         near = x.index_select(axis, first)
         far = x.index_select(axis, (first + 1).clamp(max=n - 1))
