@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from vitrail.ops.resample import resize_grid
+from vitrail.ops.resample import resize_grid, resize_linear
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,18 @@ def test_its_own_lengths_change_nothing() -> None:
 def test_a_constant_stays_itself(axes: int) -> None:
     x = torch.full((1, *[4] * axes, 2), 3.0)
     torch.testing.assert_close(resize_grid(x, (7,) * axes), torch.full((1, *[7] * axes, 2), 3.0))
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_linearly_it_is_torch_s_too(axes: int) -> None:
+    mode = ("linear", "bilinear", "trilinear")[axes - 1]
+    x = torch.randn(2, *(5, 4, 3)[:axes], 2, dtype=torch.float64)
+    for wanted in ((9, 7, 2), (1, 1, 1), (5, 8, 3), (2, 4, 11)):
+        lengths = wanted[:axes]
+        expected = F.interpolate(x.movedim(-1, 1), size=lengths, mode=mode).movedim(1, -1)
+        torch.testing.assert_close(resize_linear(x, lengths), expected, rtol=0, atol=1e-13)
+
+
+def test_linearly_its_own_lengths_change_nothing() -> None:
+    x = torch.randn(1, 4, 6, 2)
+    assert resize_linear(x, (4, 6)) is x
