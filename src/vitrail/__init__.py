@@ -4,13 +4,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vitrail.api import create_model, explore, from_model, list_models, transform
+    from vitrail.api import cost, create_model, explore, from_model, list_models, transform
     from vitrail.errors import UsageError
 
 __version__ = "0.1.0"
 
 # Loaded on first use, so that ``import vitrail`` stays quick and needs no extra.
 _HOMES = {
+    "cost": "vitrail.api",
     "create_model": "vitrail.api",
     "explore": "vitrail.api",
     "from_model": "vitrail.api",
@@ -22,6 +23,7 @@ _HOMES = {
 __all__ = [
     "UsageError",
     "__version__",
+    "cost",
     "create_model",
     "explore",
     "from_model",

@@ -7,6 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from vitrail.errors import UsageError
@@ -15,6 +16,7 @@ from vitrail.models import CATALOG, Backbone, Entry
 if TYPE_CHECKING:
     from torchvision.transforms.v2 import Transform
 
+    from vitrail.analysis import Cost
     from vitrail.explorer import Report
 
 Weights = str | Path | Mapping[str, Tensor] | None
@@ -110,6 +112,49 @@ def explore(
             options.setdefault("source", str(weights))
         model = create_model(model, weights=weights)
     return explore(model, photo, **options)
+
+
+def cost(
+    model: nn.Module | str,
+    size: int | tuple[int, ...] | None = None,
+    *,
+    batch: int = 1,
+    dtype: torch.dtype | None = None,
+    training: bool = True,
+    **config_fields: Any,
+) -> "Cost":
+    """Return what a model costs at an input size, exactly and without computing it.
+
+    Args:
+        model: a model, or the name of one, which is then never given memory.
+        size: input samples along each axis; one number for every axis; default what the model
+            was made for.
+        batch: inputs at once.
+        dtype: of weights and inputs; default the model's own.
+        training: tell about the memory of training too.
+        config_fields: of a model given by name, as in ``create_model``, e.g. ``window=(12, 12)``.
+    Returns:
+        FLOPs (a multiply-add is two), attention pairs, padding, parameters and memory, in total
+        and for each stage.
+    Raises:
+        UsageError: what ``create_model`` refuses, fields for a model that exists already, or a
+            size, batch or dtype that cannot be.
+    """
+    from vitrail.analysis import cost
+
+    if isinstance(model, str):
+        with torch.device("meta"):
+            model = create_model(model, **config_fields)
+    elif config_fields:
+        raise UsageError(
+            f"{', '.join(config_fields)} for a model that exists already",
+            "fields of the config where the model is given by name",
+            "give the name, or leave them out",
+        )
+    if size is None:
+        preprocessing = getattr(model, "preprocessing", None)
+        size = getattr(preprocessing, "size", 224)
+    return cost(model, size, batch=batch, dtype=dtype, training=training)
 
 
 def _entry(name: str) -> Entry:
