@@ -151,10 +151,9 @@ def cost(
             "fields of the config where the model is given by name",
             "give the name, or leave them out",
         )
-    if size is None:
-        preprocessing = getattr(model, "preprocessing", None)
-        size = getattr(preprocessing, "size", 224)
-    return cost(model, size, batch=batch, dtype=dtype, training=training)
+    preprocessing = getattr(model, "preprocessing", None)
+    own = getattr(preprocessing, "size", 224)
+    return cost(model, own if size is None else size, batch=batch, dtype=dtype, training=training)
 
 
 def _entry(name: str) -> Entry:

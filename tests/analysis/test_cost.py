@@ -210,7 +210,7 @@ def test_the_type_of_numbers_decides_the_bytes() -> None:
 
 def test_what_fits_a_budget() -> None:
     whole = vitrail.cost("swin_nano", 32)
-    assert whole.training_peak is not None
+    assert whole.training_peak is not None and whole.training_total is not None
     assert whole.optimizer_bytes == 2 * 4 * whole.parameters
     assert whole.training_total == whole.training_peak + whole.optimizer_bytes
     assert whole.fits(whole.inference_peak) and not whole.fits(whole.inference_peak - 1)

@@ -14,6 +14,7 @@ EXTRA_OF = {
     "onnx": "export",
     "onnxscript": "export",
     "onnxruntime": "export",
+    "matplotlib": "plot",
     "skimage": "demo",
     "timm": "peers",
     "transformers": "peers",

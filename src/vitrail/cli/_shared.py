@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 import vitrail
 from vitrail.errors import UsageError
@@ -91,6 +92,26 @@ def parse_size(text: str | None, *, axes: int = 2, name: str = "--size") -> tupl
         allowed=f"{axes} whole numbers above zero joined by 'x', or one number for all axes",
         fix=f"write {name} {'x'.join(['224'] * axes)} (height before width)",
     )
+
+
+def several_values(*options: str) -> type[TyperCommand]:
+    """Return a kind of command whose `options` take several values, as in `--size 224 1024x2048`.
+
+    A value is a word that begins with a digit; what follows the last one is an argument again.
+    """
+
+    class Several(TyperCommand):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            words, option = [], None
+            for word in args:
+                if option is not None and words[-1] != option and word[:1].isdigit():
+                    words.append(option)  # one more value: the option once more
+                elif not word[:1].isdigit():
+                    option = word if word in options else None
+                words.append(word)
+            return super().parse_args(ctx, words)
+
+    return Several
 
 
 def print_json(value: Any) -> None:

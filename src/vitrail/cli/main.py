@@ -31,6 +31,7 @@ VERBS = {
     "predict": "Classify photos.",
     "train": "Train a model on folders or zips of images.",
     "evaluate": "Measure a model's accuracy on a data set.",
+    "cost": "Tell what models cost at any input size, and what fits.",
     "convert": "Convert weights from one checkpoint format to another.",
     "export": "Export a model to ONNX or torch.export.",
 }
@@ -40,7 +41,8 @@ def load_verb(name: str) -> Any:
     """Import `vitrail.cli.<name>` and return its `run` function as a command."""
     module = importlib.import_module(f"vitrail.cli.{name}")
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command(name, short_help=VERBS[name])(module.run)
+    kind = getattr(module, "Command", None)  # what a verb's options need beyond the usual
+    app.command(name, cls=kind, short_help=VERBS[name])(module.run)
     return typer.main.get_command(app)
 
 

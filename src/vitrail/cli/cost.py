@@ -1,0 +1,240 @@
+"""`vitrail cost`: what models cost at input sizes, exactly and without computing it."""
+
+import csv
+import io
+import re
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vitrail.cli._shared import (
+    JsonOption,
+    complete_model,
+    nearest,
+    parse_size,
+    print_json,
+    progress,
+    several_values,
+)
+from vitrail.errors import UsageError
+
+if TYPE_CHECKING:
+    from vitrail.analysis import Cost
+
+Command = several_values("--size", "--windows")
+_DTYPES = ("float32", "bfloat16", "float16", "float64")
+_UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+_UNITS |= {"KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+_ADVISED = (*range(4, 17), 20, 24, 32)  # windows that --advise tries, in tokens
+
+
+def run(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names out of `vitrail list`.", autocompletion=complete_model),
+    ] = None,
+    size: Annotated[
+        list[str] | None,
+        typer.Option("--size", help="Input sizes, HxW or one number; default the model's own."),
+    ] = None,
+    batch: Annotated[int, typer.Option("--batch", help="Inputs at once.")] = 1,
+    dtype: Annotated[
+        str, typer.Option("--dtype", help=f"Of weights and inputs: {', '.join(_DTYPES)}.")
+    ] = "float32",
+    windows: Annotated[
+        list[int] | None,
+        typer.Option("--windows", help="Try these windows, in tokens, e.g. 7 8 12 14."),
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option("--memory", help="Tell what fits, e.g. 8GB (10^9) or 8GiB.")
+    ] = None,
+    advise: Annotated[
+        bool,
+        typer.Option("--advise", help="Name windows and models that suit --size and --memory."),
+    ] = False,
+    as_json: JsonOption = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print one line for each stage, comma-separated.")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Draw FLOPs and memory: a .png, .svg or .pdf.")
+    ] = None,
+) -> None:
+    """Tell what models cost: FLOPs, attention pairs, padding, parameters and memory.
+
+    Nothing is computed, so any size is answered in seconds. A multiply-add is two FLOPs; GMAC is
+    what papers mostly call FLOPs. Memory is what tensors take, without an allocator's rounding.
+    """
+    budget = parse_memory(memory)
+    if dtype not in _DTYPES:
+        raise UsageError(f"--dtype {dtype}", f"one of {', '.join(_DTYPES)}", "--dtype float32")
+    if advise:
+        _advise(models or [], size or [], windows or [], budget, batch, dtype, as_json)
+        return
+    if not models:
+        raise UsageError(
+            "vitrail cost without a model", "names out of `vitrail list`", "vitrail cost swin_tiny"
+        )
+    if plot is not None:
+        from vitrail.cli._cost_plot import check_plot
+
+        check_plot(plot)
+    costs = collect(models, size or [], windows or [], batch, dtype)
+    if as_json:
+        print_json([_with_fits(row, budget) for row in costs])
+    elif as_csv:
+        print(to_csv(costs), end="")
+    else:
+        from vitrail.cli._cost_tables import print_costs
+
+        print_costs(costs, budget)
+    if plot is not None:
+        from vitrail.cli._cost_plot import draw
+
+        draw(costs, plot)
+
+
+def parse_memory(text: str | None) -> int | None:
+    """Read a budget such as `8GB` (10^9 bytes each) or `8GiB` (2^30).
+
+    Raises:
+        UsageError: no number with a unit.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]I?)B?", text.strip().upper())
+    if match is None or float(match[1]) == 0:
+        raise UsageError(
+            f"--memory {text}", "a number above zero with a unit: MB, GB, GiB", "--memory 8GB"
+        )
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+def collect(
+    models: list[str], sizes: list[str], windows: list[int], batch: int, dtype: str
+) -> list["Cost"]:
+    """Return the cost of every model with every window at every size, in this order."""
+    from vitrail import list_models
+
+    known = list_models()
+    for name in models:
+        if name not in known:
+            near = nearest(name, known)
+            fix = f"vitrail cost {near}" if near else "vitrail list"
+            raise UsageError(f"model {name!r}", f"one of {', '.join(known)}", fix)
+    jobs = [(m, w, s) for m in models for w in (windows or [None]) for s in (sizes or [None])]
+    rows = []
+    with progress() as bar:
+        task = bar.add_task("costs", total=len(jobs))
+        for name, window, size in jobs:
+            rows.append(one_cost(name, window, size, batch, dtype))
+            bar.advance(task)
+    return rows
+
+
+def one_cost(name: str, window: int | None, size: str | None, batch: int, dtype: str) -> "Cost":
+    """Return one cost; its name tells the window if that was chosen here.
+
+    Raises:
+        UsageError: a window for a model whose attention has none, or what `vitrail.cost` refuses.
+    """
+    import torch
+
+    import vitrail
+    from vitrail.models import CATALOG
+
+    config = CATALOG[name].config
+    changes: dict[str, Any] = {}
+    if window is not None:
+        if "window" not in {field.name for field in fields(config)}:
+            raise UsageError(
+                f"--windows {window} for {name}, whose attention has no window",
+                "models with windows, such as swin_tiny",
+                f"leave out --windows, or {name}",
+            )
+        changes["window"] = (window,) * config.axes
+    lengths = parse_size(size, axes=config.axes)
+    row = vitrail.cost(name, lengths, batch=batch, dtype=getattr(torch, dtype), **changes)
+    return row if window is None else replace(row, model=f"{name} w{window}")
+
+
+def _with_fits(row: "Cost", budget: int | None) -> dict[str, Any]:
+    value = row.as_dict()
+    if budget is not None:
+        value["fits"] = {"inference": row.fits(budget), "training": row.fits(budget, training=True)}
+    return value
+
+
+def to_csv(costs: list["Cost"]) -> str:
+    """Return one line for each part of each model, and one for the whole."""
+    columns = (
+        *("model", "size", "batch", "dtype", "part", "grid", "stride", "dim", "windows", "wasted"),
+        *("parameters", "flops_attention", "flops_projections", "flops_mlp", "flops_rest"),
+        *("flops", "pairs", "inference_bytes", "training_bytes"),
+    )
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, lineterminator="\n")
+    table.writeheader()
+    for row in costs:
+        stages = [(f"stage {i}", stage) for i, stage in enumerate(row.stages, 1)]
+        for part, value in (("embed", row.embed), *stages, ("head", row.head), ("total", row)):
+            line = {
+                "model": row.model,
+                "size": _by(row.size),
+                "batch": row.batch,
+                "dtype": row.dtype,
+                "part": part,
+                "grid": _by(getattr(value, "grid", ())),
+                "stride": _by(getattr(value, "stride", ())),
+                "windows": "/".join(map(str, getattr(value, "windows", ()))),
+                "parameters": value.parameters,
+                "flops": value.flops.total,
+                **{name: getattr(value, name, "") for name in ("dim", "wasted", "pairs")},
+                **{name: getattr(value, name, "") for name in columns[-2:]},
+            }
+            for field in fields(value.flops):
+                line[f"flops_{field.name}"] = getattr(value.flops, field.name)
+            if value is row:
+                line["inference_bytes"], line["training_bytes"] = (
+                    row.inference_peak,
+                    row.training_peak,
+                )
+            table.writerow(line)
+    return text.getvalue()
+
+
+def _advise(
+    models: list[str],
+    sizes: list[str],
+    windows: list[int],
+    budget: int | None,
+    batch: int,
+    dtype: str,
+    as_json: bool,
+) -> None:
+    if len(sizes) != 1 or budget is None:
+        raise UsageError(
+            f"--advise with {len(sizes)} sizes and {'a' if budget else 'no'} budget",
+            "one --size and one --memory",
+            "vitrail cost --advise --size 512x512 --memory 8GB",
+        )
+    from vitrail import list_models
+    from vitrail.cli._cost_tables import advice_as_dict, print_advice
+    from vitrail.models import CATALOG
+
+    if not models:
+        axes = len(re.split("[xX×,]", sizes[0]))
+        wanted = max(axes, 2)
+        models = [name for name in list_models() if CATALOG[name].config.axes == wanted]
+    costs = collect(models, sizes, [], batch, dtype)
+    tried = windows or list(_ADVISED)
+    if as_json:
+        print_json(advice_as_dict(costs, tried, budget))
+    else:
+        print_advice(costs, tried, budget)
+
+
+def _by(lengths: tuple[int, ...]) -> str:
+    return "x".join(map(str, lengths))

@@ -1,0 +1,230 @@
+"""`vitrail cost`."""
+
+import builtins
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vitrail
+from tests.support import refuses
+from vitrail.analysis import (
+    advise_window,
+    advise_windows,
+    budget_advice,
+    position_advice,
+)
+from vitrail.cli.cost import parse_memory
+from vitrail.cli.main import run
+
+Captured = pytest.CaptureFixture[str]
+
+
+def rows(capsys: Captured) -> list[dict[str, Any]]:
+    return json.loads(capsys.readouterr().out)
+
+
+def test_several_sizes_and_windows_after_one_option(capsys: Captured) -> None:
+    words = ["--size", "32", "48x64", "--windows", "4", "7", "--batch", "2", "--json"]
+    assert run(["cost", "swin_nano", *words]) == 0
+    found = rows(capsys)
+    assert [(row["model"], row["size"]) for row in found] == [
+        ("swin_nano w4", [32, 32]),
+        ("swin_nano w4", [48, 64]),
+        ("swin_nano w7", [32, 32]),
+        ("swin_nano w7", [48, 64]),
+    ]
+    assert all(row["batch"] == 2 for row in found)
+    assert found[0]["waste"] == 0 and found[2]["waste"] > 0
+    same = vitrail.cost("swin_nano", (48, 64), batch=2, window=(7, 7))
+    assert found[3]["flops"]["total"] == same.flops.total
+    assert found[3]["training_peak"] == same.training_peak
+
+
+def test_models_may_follow_the_sizes(capsys: Captured) -> None:
+    assert run(["cost", "--size", "32", "--json", "swin_nano"]) == 0
+    assert [row["model"] for row in rows(capsys)] == ["swin_nano"]
+
+
+@pytest.mark.parametrize("words", [["--size", "61x517"], ["--size", "32", "2048", "--memory=1GB"]])
+def test_tables_fit_80_columns(words: list[str], capsys: Captured) -> None:
+    assert run(["cost", "swin_nano", *words]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "swin_nano" in out and "GMAC" in out
+
+
+def test_the_table_tells_the_stages(capsys: Captured) -> None:
+    assert run(["cost", "swin_nano", "--size", "34"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    whole = vitrail.cost("swin_nano", 34)
+    shape = next(line for line in lines if line[:1] == ["1"])
+    first = whole.stages[0]
+    assert shape[1:5] == ["17x17", "2x2", str(first.dim), "25"]
+    assert shape[5] == str(first.wasted) == "111"
+    head = [line for line in lines if line[:1] == ["head"]]
+    last = [line for line in lines if line[:1] == [str(len(whole.stages))]]
+    assert lines.index(head[0]) > lines.index(last[0])
+    total = next(line for line in lines if line[:1] == ["swin_nano"] and line[1] == "34x34")
+    assert float(total[4]) == pytest.approx(whole.macs / 1e9, rel=0.05)
+
+
+def test_what_fits_is_told(capsys: Captured) -> None:
+    whole = vitrail.cost("swin_nano", 32)
+    between = (whole.inference_peak + (whole.training_total or 0)) // 2
+    for budget, answer in ((10**9, "train"), (between, "run"), (10**6, "no")):
+        assert run(["cost", "swin_nano", "--size", "32", "--memory", f"{budget / 1e6}MB"]) == 0
+        assert capsys.readouterr().out.splitlines()[-2].split()[-1] == answer
+    assert run(["cost", "swin_nano", "--size", "32", "--memory", "1MB", "--json"]) == 0
+    assert rows(capsys)[0]["fits"] == {"inference": False, "training": False}
+
+
+def test_csv_has_a_line_for_each_part(capsys: Captured) -> None:
+    assert run(["cost", "swin_nano", "--size", "32", "--csv", "--dtype", "bfloat16"]) == 0
+    lines = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    parts = [line["part"] for line in lines]
+    assert parts[0] == "embed" and parts[-2:] == ["head", "total"]
+    assert all(line["dtype"] == "bfloat16" for line in lines)
+    assert sum(int(line["flops"]) for line in lines[:-1]) == int(lines[-1]["flops"])
+    assert sum(int(line["parameters"]) for line in lines[:-1]) == int(lines[-1]["parameters"])
+    for line in lines:
+        kinds = ("attention", "projections", "mlp", "rest")
+        assert sum(int(line[f"flops_{kind}"]) for kind in kinds) == int(line["flops"])
+    assert int(lines[-1]["training_bytes"]) > int(lines[-1]["inference_bytes"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("sizes", "ending", "start"),
+    [(["32"], ".png", b"\x89PNG"), (["32", "64"], ".svg", b"<?xml")],
+)
+def test_a_picture_is_drawn(
+    sizes: list[str], ending: str, start: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    path = tmp_path / f"cost{ending}"
+    assert run(["cost", "swin_nano", "--size", *sizes, "--plot", str(path)]) == 0
+    assert path.read_bytes().startswith(start)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_picture_without_matplotlib_names_the_extra(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    real = builtins.__import__
+
+    def missing(name: str, *rest: Any) -> Any:
+        if name.partition(".")[0] == "matplotlib":
+            raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    assert run(["cost", "swin_nano", "--plot", str(tmp_path / "a.png")]) == 2
+    assert "fix: pip install 'vitrail[plot]'" in capsys.readouterr().err
+
+
+def test_without_a_picture_matplotlib_is_not_loaded(command: Any) -> None:
+    code = (
+        "import sys; from vitrail.cli.main import run; "
+        "run(['cost', 'swin_nano', '--csv']); sys.exit('matplotlib' in sys.modules)"
+    )
+    import subprocess
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "given", "fix"),
+    [
+        ([], "without a model", "swin_tiny"),
+        (["swin_nan"], "'swin_nan'", "swin_nano"),
+        (["swin_nano", "--size", "3x3x3"], "--size 3x3x3", "--size 224x224"),
+        (["swin_nano", "--dtype", "int8"], "--dtype int8", "--dtype float32"),
+        (["swin_nano", "--batch", "0"], "batch=0", "batch=1"),
+        (["swin_nano", "--memory", "8"], "--memory 8", "--memory 8GB"),
+        (["swin_nano", "--plot", "cost.docx"], "cost.docx", "cost.png"),
+        (["swin_nano", "--plot", "no/such/cost.png"], "no/such", "mkdir"),
+        (["vit_tiny", "--windows", "7"], "--windows 7 for vit_tiny", "--windows"),
+        (["--advise", "--size", "64"], "no budget", "--memory 8GB"),
+        (["--advise", "--memory", "1GB"], "0 sizes", "--size 512x512"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    words: list[str], given: str, fix: str, capsys: Captured
+) -> None:
+    assert run(["cost", *words]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert given in next(line for line in lines if line.startswith("given:"))
+    assert fix in next(line for line in lines if line.startswith("fix:"))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("8GB", 8 * 10**9), ("8 GiB", 8 * 2**30), ("1.5g", 1.5e9), ("24mb", 24e6), ("2Ti", 2**41)],
+)
+def test_a_budget_is_read(text: str, value: float) -> None:
+    assert parse_memory(text) == value
+
+
+@pytest.mark.parametrize("text", ["8", "0GB", "-1GB", "GB", "8XB"])
+def test_a_budget_without_a_unit_is_refused(text: str) -> None:
+    with refuses(text, "8GB"):
+        parse_memory(text)
+
+
+def test_advice_in_words(capsys: Captured) -> None:
+    words = ["--size", "64", "--memory", "1GB", "--windows", "4", "7", "8"]
+    assert run(["cost", "swin_nano", "--advise", *words]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    # Grids 32, 16 and 8: windows of 8 and 4 divide them all, 7 none.
+    assert out.index("window 8:") < out.index("window 4:") < out.index("window 7:")
+    assert "divides every grid" in out and "32x32 to 35x35" in out
+    assert "swin_nano  trains" in out
+
+
+def test_advice_for_scripts(capsys: Captured) -> None:
+    words = ["--size", "64", "--memory", "20MB", "--windows", "7", "8", "--json"]
+    assert run(["cost", "--advise", "swin_nano", *words]) == 0
+    advice = json.loads(capsys.readouterr().out)
+    assert [one["window"] for one in advice["windows"]] == [8, 7]
+    assert advice["windows"][0]["waste"] == 0
+    (model,) = advice["models"]
+    whole = vitrail.cost("swin_nano", 64)
+    assert model["fits_inference"] is whole.fits(20 * 10**6)
+    assert model["reason"] == budget_advice(whole, 20 * 10**6)
+
+
+@pytest.mark.parametrize("window", [3, 4, 7, 50])
+def test_the_waste_foretold_is_the_waste_of_a_model_with_that_window(window: int) -> None:
+    other = vitrail.cost("swin_nano", (40, 66), training=False)
+    foretold = advise_window(other, window)
+    real = vitrail.cost("swin_nano", (40, 66), training=False, window=(window, window))
+    assert foretold.waste == pytest.approx(real.waste)
+    assert foretold.windows == tuple(stage.windows[0] for stage in real.stages)
+
+
+def test_reasons_are_facts() -> None:
+    whole = vitrail.cost("swin_nano", 64)
+    small, large = (advise_window(whole, window) for window in (8, 64))
+    assert small.reach == (16, 16) and large.reach == (64, 64)
+    assert "stages 1, 2" in small.shift and "up to 16 windows" in small.shift
+    assert "nothing to connect" in large.shift
+    assert [one.window for one in advise_windows(whole, [4, 7, 8])] == [8, 4, 7]
+    assert "169 trained rows for 529 offsets (68% without)" in position_advice(whole, 7, 12)
+    assert "all have trained rows" in position_advice(whole, 7, 7)
+    assert "49 offsets are among its 169" in position_advice(whole, 7, 4)
+
+
+def test_a_budget_is_judged_in_one_line() -> None:
+    whole = vitrail.cost("swin_nano", 64)
+    total = whole.training_total
+    assert total is not None
+    assert budget_advice(whole, 2 * total).startswith("trains: ")
+    assert "training with AdamW 50%" in budget_advice(whole, 2 * total)
+    assert budget_advice(whole, total - 1).startswith("runs, does not train: ")
+    assert budget_advice(whole, whole.inference_peak - 1).startswith("does not fit: ")
