@@ -167,7 +167,8 @@ class FocalAttention(_GatheringAttention):
             halo = rolled_halo if pattern.halo == "rolled" else exact_halo
             fine.append(halo(spatial, real, lengths, window, pattern.margin, device))
         windows = [length // m for length, m in zip(lengths, window, strict=True)]
-        found = [Keys(*(torch.cat(parts, dim=-1) for parts in zip(*fine, strict=True)))]
+        places = torch.cat([keys.places for keys in fine], dim=-1)
+        found = [Keys(places, torch.cat([keys.seen for keys in fine], dim=-1))]
         for k, focal in enumerate(pattern.levels):
             found.append(cells(real, windows, window, k, focal, device))
         if self._all_seen(real, lengths):

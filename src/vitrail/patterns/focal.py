@@ -100,9 +100,9 @@ class Focal(Pattern):
     def halo_keys(self) -> int:
         """Keys of the halo of one window."""
         if self.halo == "rolled":
-            inner = math.prod(m - e for m, e in zip(self.window, self.margin, strict=True))
+            inner = math.prod([m - e for m, e in zip(self.window, self.margin, strict=True)])
             return 2 ** len(self.window) * (math.prod(self.window) - inner)
-        outer = math.prod(m + 2 * e for m, e in zip(self.window, self.margin, strict=True))
+        outer = math.prod([m + 2 * e for m, e in zip(self.window, self.margin, strict=True)])
         return outer - math.prod(self.window)
 
     @property
