@@ -89,9 +89,12 @@ def offset_index(
     centre, step = 0, 1
     q_row, k_row = torch.zeros_like(q_place), torch.zeros_like(k_place)
     for n in reversed(lengths):
-        # Rows of offsets are laid out row-major too: one difference then serves all axes.
-        q_row, q_place = q_row + q_place % n * step, q_place // n
-        k_row, k_place = k_row + k_place % n * step, k_place // n
+        # Rows of offsets are laid out row-major too: one difference then serves all axes. No
+        # remainder, which ONNX does not take of a symbolic length.
+        q_next, k_next = q_place // n, k_place // n
+        q_row = q_row + (q_place - q_next * n) * step
+        k_row = k_row + (k_place - k_next * n) * step
+        q_place, k_place = q_next, k_next
         centre, step = centre + (n - 1) * step, step * (2 * n - 1)
     return q_row[:, :, None] - k_row[:, None, :] + centre
 

@@ -40,7 +40,7 @@ class Axial(Pattern):
                 f"an axis below {len(spatial)}",
                 f"use axis={self.axis % len(spatial)}",
             )
-        others = (n for axis, n in enumerate(spatial) if axis != self.axis)
+        others = [n for axis, n in enumerate(spatial) if axis != self.axis]
         return math.prod(others), spatial[self.axis]
 
     def groups(self, spatial: Size) -> Groups:

@@ -1,0 +1,109 @@
+"""Vision Transformer: standard attention, the baseline of everything else here.
+
+Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words: Transformers for Image Recognition at
+Scale", arXiv 2010.11929; the tiny and small models follow Touvron et al. 2021, "Training
+data-efficient image transformers & distillation through attention", arXiv 2012.12877.
+
+Differs from the official code: any input size at run time, as the grid's positions are resized to
+the grid at hand, the tokens before it keeping theirs; an input that nothing divides is padded
+(ADR 7). With ``global_pool="avg"`` the last norm comes before the mean, where timm's comes after.
+"""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from torch import nn
+
+from vitrail.errors import UsageError
+from vitrail.layers import AbsolutePosition, GlobalAttention, Mlp, PrefixTokens, PreNormBlock
+from vitrail.models.backbone import Backbone
+from vitrail.models.config import BackboneConfig
+from vitrail.models.stage import Stage
+from vitrail.patterns import Global
+from vitrail.shapes import Size, as_size
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ViTConfig(BackboneConfig):
+    """Every number that defines a ViT.
+
+    Args:
+        dim: channels.
+        mlp_ratio: hidden channels of the perceptron over channels.
+        positions: grid that the table of positions was made for, in tokens.
+        prefix: tokens that stand before the grid, the first of them for the head; 0 for none,
+            with ``global_pool="avg"``.
+        depths: number of blocks, of the one stage.
+        num_heads: attention heads, of the one stage.
+    """
+
+    dim: int = 192
+    depths: tuple[int, ...] = (12,)
+    num_heads: tuple[int, ...] = (3,)
+    patch: Size = (16, 16)
+    mlp_ratio: float = 4.0
+    positions: Size = (14, 14)
+    prefix: int = 1
+    drop_path: float = 0.1
+    norm_eps: float = 1e-6
+    embed_norm: bool = False
+    global_pool: Literal["avg", "token", ""] = "token"
+
+    def __post_init__(self) -> None:
+        # Zero-argument super() does not survive slots=True, which makes a new class.
+        BackboneConfig.__post_init__(self)
+        object.__setattr__(self, "positions", as_size(self.positions, self.axes, "positions"))
+        if len(self.depths) != 1:
+            raise UsageError(
+                f"depths={self.depths}", "one stage", f"use depths=({sum(self.depths)},)"
+            )
+        if self.prefix < 0:
+            raise UsageError(f"prefix={self.prefix}", "0 or more", "use prefix=1")
+        if self.mlp_ratio <= 0:
+            raise UsageError(f"mlp_ratio={self.mlp_ratio}", "more than 0", "use mlp_ratio=4.0")
+
+    @property
+    def stage_dims(self) -> tuple[int, ...]:
+        """Channels of the one stage."""
+        return (self.dim,) * len(self.depths)
+
+    @property
+    def stage_strides(self) -> tuple[Size, ...]:
+        """Input samples per token and axis, in the one stage."""
+        return (self.patch,) * len(self.depths)
+
+
+class ViT(Backbone):
+    """Every token sees every token, at one resolution."""
+
+    config: ViTConfig
+    config_class: ClassVar[type[ViTConfig]] = ViTConfig
+
+    def build_position(self) -> nn.Module:
+        """Build the table of positions of the grid."""
+        return AbsolutePosition(self.config.positions, self.config.dim)
+
+    def build_stage(self, stage: int) -> Stage:
+        """Build the tokens before the grid, and the blocks."""
+        config = self.config
+        prefix = PrefixTokens(config.dim, config.prefix, position=True) if config.prefix else None
+        rates = self.drop_path_rates(config)[stage]
+        return Stage(None, [self._block(rate) for rate in rates], prefix=prefix)
+
+    def _block(self, rate: float) -> nn.Module:
+        config = self.config
+        attn = GlobalAttention(
+            config.dim,
+            config.num_heads[0],
+            Global(config.prefix),
+            qkv_bias=config.qkv_bias,
+            attn_drop=config.attn_drop,
+            proj_drop=config.drop,
+        )
+        mlp = Mlp(config.dim, int(config.dim * config.mlp_ratio), drop=config.drop)
+        return PreNormBlock(config.dim, attn, mlp, drop_path=rate, norm_eps=config.norm_eps)
+
+
+VIT_TINY = ViTConfig()
+VIT_SMALL = replace(VIT_TINY, dim=384, num_heads=(6,))
+VIT_BASE = replace(VIT_TINY, dim=768, num_heads=(12,))
