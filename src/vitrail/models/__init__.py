@@ -9,6 +9,8 @@ from vitrail.models.pvt import PVT, PVTConfig
 from vitrail.models.pvt_v2 import PVTV2, PVTV2Config
 from vitrail.models.swin import Swin, SwinConfig
 from vitrail.models.swin_v2 import SwinV2, SwinV2Config
+from vitrail.models.tiny import Tiny, TinyConfig
+from vitrail.models.vit import ViT, ViTConfig
 
 __all__ = [
     "CATALOG",
@@ -28,4 +30,8 @@ __all__ = [
     "SwinConfig",
     "SwinV2",
     "SwinV2Config",
+    "Tiny",
+    "TinyConfig",
+    "ViT",
+    "ViTConfig",
 ]

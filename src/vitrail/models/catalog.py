@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from vitrail.models import focal, pvt, pvt_v2, swin, swin_v2
+from vitrail.models import focal, pvt, pvt_v2, swin, swin_v2, tiny, vit
 from vitrail.models.backbone import Backbone
 from vitrail.models.config import BackboneConfig
 from vitrail.models.focal import Focal, FocalFast
@@ -11,6 +11,8 @@ from vitrail.models.pvt import PVT
 from vitrail.models.pvt_v2 import PVTV2
 from vitrail.models.swin import Swin
 from vitrail.models.swin_v2 import SwinV2
+from vitrail.models.tiny import Tiny
+from vitrail.models.vit import ViT
 
 
 class Entry(NamedTuple):
@@ -29,6 +31,7 @@ _VIDEO = Preprocessing(size=(32, 224, 224), crop=0.875, interpolation="bilinear"
 _SEQUENCE = Preprocessing(size=(4096,), crop=1.0, mean=(0.0,), std=(1.0,))
 _PVT = Preprocessing(size=(224, 224), crop=0.875)
 _NANO = Preprocessing(size=(32, 32), crop=1.0)
+_VIT = Preprocessing(size=(224, 224), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 _FOCAL = Preprocessing(size=(224, 224), crop=0.875)
 
 CATALOG: dict[str, Entry] = {
@@ -75,5 +78,12 @@ CATALOG: dict[str, Entry] = {
     "focal_fast_tiny": Entry(focal.FOCAL_FAST_TINY, FocalFast, _FOCAL),
     "focal_fast_small": Entry(focal.FOCAL_FAST_SMALL, FocalFast, _FOCAL),
     "focal_fast_base": Entry(focal.FOCAL_FAST_BASE, FocalFast, _FOCAL),
+    "vit_tiny": Entry(vit.VIT_TINY, ViT, _VIT),
+    "vit_small": Entry(vit.VIT_SMALL, ViT, _VIT),
+    "vit_base": Entry(vit.VIT_BASE, ViT, _VIT),
+    "window_tiny": Entry(tiny.WINDOW_TINY, Tiny, _224),
+    "global_tiny": Entry(tiny.GLOBAL_TINY, Tiny, _224),
+    "axial_tiny": Entry(tiny.AXIAL_TINY, Tiny, _224),
+    "sparse_tiny": Entry(tiny.SPARSE_TINY, Tiny, _224),
     "swin1d_tiny": Entry(swin.SWIN1D_TINY, Swin, _SEQUENCE),
 }
