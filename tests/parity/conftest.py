@@ -41,14 +41,23 @@ def drawn(model: nn.Module, seed: int = 0) -> nn.Module:
     return model
 
 
+_CORES = ("swin", "swinv2", "pvt", "pvt_v2")  # inside a classifier of transformers
+
+
 def last_blocks(model: Any) -> list[nn.Module]:
     """Return the last block of each stage: its output is the stage's map."""
-    if hasattr(model, "stages"):  # ours
+    if hasattr(model, "stages"):  # ours, timm's PVT v2
         return [stage.blocks[-1] for stage in model.stages]
+    if hasattr(model, "blocks"):  # timm's ViT
+        return [model.blocks[-1]]
+    if hasattr(model, "conv_proj"):  # torchvision's ViT
+        return [model.encoder.layers[-1]]
     if hasattr(model, "features"):  # torchvision
         parts = [part for part in model.features if isinstance(part, nn.Sequential)]
         return [part[-1] for part in parts if hasattr(part[0], "attn")]
-    core = getattr(model, "swin", getattr(model, "swinv2", model))
+    core = next((getattr(model, name) for name in _CORES if hasattr(model, name)), model)
+    if hasattr(core.encoder if hasattr(core, "encoder") else core, "block"):
+        return [blocks[-1] for blocks in core.encoder.block]  # transformers' PVT
     stages = core.encoder.layers if hasattr(core, "encoder") else core.layers
     return [stage.blocks[-1] for stage in stages]
 

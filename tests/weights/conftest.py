@@ -10,14 +10,43 @@ import pytest
 import torch
 from torch import nn
 
-from vitrail.models import Backbone, Swin, SwinConfig, SwinV2, SwinV2Config
+from vitrail.models import (
+    PVT,
+    PVTV2,
+    Backbone,
+    PVTConfig,
+    PVTV2Config,
+    Swin,
+    SwinConfig,
+    SwinV2,
+    SwinV2Config,
+)
+from vitrail.models.focal import Focal, FocalConfig, FocalFast, FocalFastConfig
+from vitrail.models.tiny import Tiny, TinyConfig
+from vitrail.models.vit import ViT, ViTConfig
 
 NUMBERS: dict[str, Any] = {"dim": 24, "depths": (2, 2), "num_heads": (3, 6), "num_classes": 5}
 VIDEO: dict[str, Any] = {"patch": (2, 4, 4), "merge": (1, 2, 2), "window": (2, 7, 7)}
+PYRAMID: dict[str, Any] = {
+    "dims": (12, 24), "depths": (2, 2), "num_heads": (3, 6), "num_classes": 5,
+    "mlp_ratios": (2.0, 3.0), "reductions": ((4, 4), (1, 1)),
+}  # fmt: skip
+POSITIONS: dict[str, Any] = {"positions": ((14, 14), (7, 7))}
+VIT: dict[str, Any] = {"dim": 24, "depths": (2,), "num_heads": (3,), "num_classes": 5,
+                       "patch": (8, 8), "positions": (7, 7)}  # fmt: skip
+FOCAL: dict[str, Any] = {**NUMBERS, "windows": ((4, 4), (4, 4))}
+LEVELS: dict[str, Any] = {"margins": ((2, 2), (0, 0)), "levels": (((5, 5), (3, 3)), ((3, 3),)),
+                          "halo": "rolled", "padding": "visible"}  # fmt: skip
 MODELS: dict[str, Callable[..., Backbone]] = {
     "swin": lambda **f: Swin(SwinConfig(**NUMBERS | f)),
     "swin_v2": lambda **f: SwinV2(SwinV2Config(**NUMBERS | f)),
     "video": lambda **f: Swin(SwinConfig(**NUMBERS | VIDEO | f)),
+    "pvt": lambda **f: PVT(PVTConfig(**PYRAMID | POSITIONS | f)),
+    "pvt_v2": lambda **f: PVTV2(PVTV2Config(**PYRAMID | f)),
+    "vit": lambda **f: ViT(ViTConfig(**VIT | f)),
+    "focal": lambda **f: Focal(FocalConfig(**FOCAL | LEVELS | f)),
+    "focal_fast": lambda **f: FocalFast(FocalFastConfig(**FOCAL | {"count": 9} | f)),
+    "tiny": lambda **f: Tiny(TinyConfig(**NUMBERS | f)),
 }
 
 

@@ -118,7 +118,7 @@ def _config(weights: Weights, entry: Entry | None, *, needed: bool) -> BackboneC
             changes |= {"out_indices": known.out_indices, "feature_norms": known.feature_norms}
         config = replace(config, **changes)
     elif weights.config is not None:
-        config = weights.config
+        config = replace(weights.config, **weights.detected.format.fields)
     else:
         assert weights.unclear is not None
         if needed:

@@ -125,6 +125,8 @@ def _left(key: str, model: Backbone, fix: str) -> Entry:
         return Entry(key, "ignored", "a stage after the last of out_indices")
     if stage and (int(stage[1]) >= built or not _has_block(key, model)):
         return Entry(key, "unexpected", f"the model has fewer blocks in stage {stage[1]}", fix)
+    if ".prefix." in key and getattr(model.config, "prefix", None) == 0:
+        return Entry(key, "ignored", "the model has no prefix tokens")
     if key.endswith(_QKV_BIASES):
         return Entry(key, "unexpected", "the model's projections have no bias", "use qkv_bias=True")
     if key == "position.table":

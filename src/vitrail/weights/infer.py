@@ -63,7 +63,7 @@ def differences(known: BackboneConfig, config: BackboneConfig) -> list[str]:
     family = family_of(known)
     ours = {field.name for field in fields(config)}
     return [
-        f"{name}={getattr(known, name)}"
+        f"{name}={getattr(known, name)!r}"
         for name in family.advised
         if name not in ours or getattr(known, name) != getattr(config, name)
     ]

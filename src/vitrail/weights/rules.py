@@ -156,14 +156,11 @@ def flat_grid(theirs: str, ours: str, grids: Grids | None, *, prefix: str | None
 
     def read(tensors: Tensors) -> Tensors:
         count = tensors[0].shape[1]
-        for first in (0,) if prefix is None else (1, 2, 0):
-            lengths = _lengths(count - first, grid)
-            if lengths is not None:
-                break
-        else:
+        first, lengths = _layout(count, grid, prefixed=prefix is not None)
+        if lengths is None:
             raise UsageError(
                 f"positions of {count} places in {theirs}",
-                "a square grid" if prefix is None else "a square grid, and one or two tokens",
+                "a square grid" if prefix is None else "a square grid, and one token",
                 "name the model, with the lengths of its grid",
             )
         places = tensors[0][:, first:].unflatten(1, lengths)
@@ -176,12 +173,15 @@ def flat_grid(theirs: str, ours: str, grids: Grids | None, *, prefix: str | None
     return Rule((Template(theirs),), tuple(map(Template, keys)), read=read, write=write)
 
 
-def _lengths(places: int, grid: Size | None) -> Size | None:
-    """Return the grid of so many places: the one that is known, or a square."""
-    if grid is not None and math.prod(grid) == places:
-        return grid
-    side = math.isqrt(places)
-    return (side, side) if side > 0 and side * side == places else None
+def _layout(count: int, grid: Size | None, *, prefixed: bool) -> tuple[int, Size | None]:
+    """Return how many places are of prefix tokens, and the grid: one that is known, or a square."""
+    if grid is not None and 0 <= count - math.prod(grid) <= 2 * prefixed:
+        return count - math.prod(grid), grid
+    for first in (1, 0) if prefixed else (0,):
+        side = math.isqrt(count - first)
+        if side > 0 and side * side == count - first:
+            return first, (side, side)
+    return 0, None
 
 
 # --- application ----------------------------------------------------------------------------------
@@ -196,6 +196,8 @@ def read(state: State, rules: Iterable[AnyRule]) -> Reading:
             for binding, keys in _complete(left, rule.theirs):
                 tensors = rule.read([left.pop(key) for key in keys])
                 for template, tensor in zip(rule.ours, tensors, strict=True):
+                    if tensor.numel() == 0:
+                        continue  # no prefix tokens: no positions of theirs
                     ours = template.fill(binding)
                     result.state[ours] = tensor
                     result.origin[ours] = keys

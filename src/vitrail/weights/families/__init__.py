@@ -1,12 +1,18 @@
 """The families of models whose weights are known: one record each, in a file of its own."""
 
 from vitrail.models import Backbone, BackboneConfig
-from vitrail.weights.families import swin
+from vitrail.weights.families import focal, pvt, swin, tiny, vit
 from vitrail.weights.families.base import Family, Format, Hints, Peer, Reshape
 
 __all__ = ["FAMILIES", "Family", "Format", "Hints", "Peer", "Reshape", "family_of", "models"]
 
-FAMILIES: tuple[Family, ...] = (*swin.FAMILIES,)
+FAMILIES: tuple[Family, ...] = (
+    *swin.FAMILIES,
+    *pvt.FAMILIES,
+    *vit.FAMILIES,
+    *focal.FAMILIES,
+    *tiny.FAMILIES,
+)
 
 
 def family_of(config: BackboneConfig) -> Family:

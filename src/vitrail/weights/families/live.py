@@ -56,6 +56,16 @@ def check_gelu(activations: Iterable[Any]) -> None:
             )
 
 
+def check_act(model: Any, settings: Any) -> None:
+    """Refuse a model of transformers with other activations."""
+    if settings.hidden_act != "gelu":
+        raise UsageError(
+            f"a {type(model).__name__} with hidden_act={settings.hidden_act!r}",
+            "hidden_act='gelu'",
+            "use the model it was converted from",
+        )
+
+
 def only(values: set[Any], name: str) -> Any:
     """Return the one value; refuse several."""
     if len(values) != 1:

@@ -4,6 +4,9 @@ import re
 from typing import Any
 
 from vitrail.errors import UsageError
+from vitrail.models import CATALOG, BackboneConfig
+from vitrail.weights.families.base import Hints
+from vitrail.weights.report import Entry
 from vitrail.weights.rules import State
 
 
@@ -71,3 +74,50 @@ def outputs_of(state: State) -> dict[str, Any]:
 def has(state: State, pattern: str) -> bool:
     """Tell whether some key matches a pattern anywhere."""
     return any(re.search(pattern, key) for key in state)
+
+
+def heads_of(
+    config_class: type[BackboneConfig], dims: tuple[int, ...], hints: Hints
+) -> tuple[int, ...]:
+    """Return the heads of each stage, which no shape tells: those that are known, or published.
+
+    Args:
+        config_class: of the family.
+        dims: channels of each stage.
+        hints: what is known.
+    Raises:
+        UsageError: no published model has these channels.
+    """
+    like = hints.like
+    if hints.num_heads is not None:
+        return hints.num_heads
+    if isinstance(like, config_class) and like.stage_dims == dims:
+        return like.num_heads
+    published = {
+        entry.config.stage_dims: entry.config.num_heads
+        for entry in CATALOG.values()
+        if isinstance(entry.config, config_class)
+    }
+    if dims in published:
+        return published[dims]
+    if hints.guess:
+        return (1,) * len(dims)
+    raise UsageError(
+        f"weights with {dims} channels whose file does not tell the number of heads",
+        f"channels of a published model, whose heads are known: {', '.join(map(str, published))}",
+        "give the heads: create_model(name, num_heads=..., weights=...), or load into a model",
+    )
+
+
+def compare_heads(known: BackboneConfig, config: BackboneConfig) -> list[Entry]:
+    """Tell of other heads: they divide the same channels, so that no shape shows them."""
+    same = known.stage_dims == config.stage_dims and len(known.depths) == len(config.depths)
+    if not same or known.num_heads == config.num_heads:
+        return []
+    return [
+        Entry(
+            "stages.*.blocks.*.attn", "mismatch",
+            f"num_heads={known.num_heads} in the file, {config.num_heads} in the model",
+            f"create the model with num_heads={known.num_heads}",
+        )
+    ]  # fmt: skip

@@ -9,6 +9,7 @@ from torch import nn
 from vitrail.errors import UsageError
 from vitrail.weights.families.base import Peer, Reader
 from vitrail.weights.families.live import (
+    check_act,
     check_gelu,
     norm_eps,
     only,
@@ -103,12 +104,7 @@ def _read_torchvision(model: Any) -> Peer:
 
 def _read_transformers(model: Any) -> Peer:
     settings = model.config
-    if settings.hidden_act != "gelu":
-        raise UsageError(
-            f"a {type(model).__name__} with hidden_act={settings.hidden_act!r}",
-            "hidden_act='gelu'",
-            "use the model it was converted from",
-        )
+    check_act(model, settings)
     parts = dict(model.named_children())
     core = parts.get("swin", parts.get("swinv2", model))
     stages = list(core.encoder.layers)
