@@ -3,13 +3,14 @@
 import pytest
 import torch
 
+from tests.support import refuses
 from vitrail.errors import UsageError
 from vitrail.explain import BlockTrace, ModelFacts, Trace
-from vitrail.patterns import Window
+from vitrail.patterns import Global, Pattern, Pooled, Reduced, Window
 from vitrail.shapes import Size
 
 
-def block(pattern: Window, spatial: Size, heads: int = 2) -> BlockTrace:
+def block(pattern: Pattern, spatial: Size, heads: int = 2) -> BlockTrace:
     groups = pattern.groups(spatial)
     seen = groups.q_region[0][:, None, :, None] == groups.k_region[0][:, None, None, :]
     scores = torch.randn(len(groups.q_index), heads, *seen.shape[2:])
@@ -57,6 +58,39 @@ def test_visible_padding_is_left_out_of_the_map() -> None:
     trace = block(Window((4, 4), (0, 0), padding="visible"), (3, 3))
     assert 0 < float(trace.attends((1, 1)).sum()) < 1
     assert torch.isclose(trace.row((1, 1)).sum(), torch.tensor(1.0))
+
+
+def test_a_pooled_keys_weight_is_spread_over_its_tokens() -> None:
+    """On 5 x 4 tokens, cells of 2 x 2: the last row is in no cell."""
+    trace = block(Reduced((2, 2)), (5, 4))
+    row, weights = trace.row((4, 3)), trace.attends((4, 3))
+    assert torch.allclose(weights[:2, :2], row[0] / 4)
+    assert torch.allclose(weights[2:4, 2:], row[3] / 4)
+    assert (weights[4] == 0).all()
+    assert torch.isclose(weights.sum(), torch.tensor(1.0))
+
+
+def test_where_pooled_boxes_overlap_their_parts_add_up() -> None:
+    """Two cells on five tokens: 0-2 and 2-4."""
+    trace = block(Pooled((2,)), (5,))
+    first, second = trace.row((0,)).tolist()
+    expected = [first / 3, first / 3, (first + second) / 3, second / 3, second / 3]
+    assert trace.attends((0,)).tolist() == pytest.approx(expected)
+
+
+def test_prefix_tokens_stand_before_the_grid() -> None:
+    trace = block(Global(2), (2, 3))
+    assert trace.locate(1) == (0, 1)
+    assert trace.locate((0, 0)) == (0, 2)
+    row = trace.row((1, 2))
+    assert torch.equal(trace.attends((1, 2)).flatten(), row[2:])
+    assert torch.equal(trace.row(0), trace.attention[0, :, 0].mean(0))
+
+
+@pytest.mark.parametrize("number", [2, -1])
+def test_a_prefix_token_that_is_not_there(number: int) -> None:
+    with refuses(f"position={number}, a prefix token", "use a place, e.g. position=(0, 0)"):
+        block(Global(2), (2, 3)).row(number)
 
 
 def test_box_is_in_input_samples() -> None:

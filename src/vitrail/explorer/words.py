@@ -61,7 +61,7 @@ def _words(pattern: Pattern, spatial: Size) -> Words:
             return _window(pattern, spatial)
         case Global():
             text = f"Each of the {_times(spatial)} tokens sees every token, one by one."
-            return Words("all", "all tokens", text)
+            return Words("full", "all tokens", text)
         case Axial():
             return _axial(pattern, spatial)
         case SparseFixed() | SparseStrided():
@@ -173,7 +173,7 @@ def _focal(pattern: Focal, spatial: Size) -> Words:
     cells = [tuple(m // 2**k for m in pattern.window) for k in range(len(pattern.levels))]
     if cells:
         coarse = ", then of ".join(_times(cell) for cell in cells)
-        text += f"; what is farther away it sees as cells of {coarse} tokens"
+        text += f"; beside them, a wider surrounding as cells of {coarse} tokens"
     if pattern.halo == "rolled":
         text += ". As in the official code, some are seen twice, and borders wrap around"
     return Words("focal", "fine and coarse keys", f"{text}.", _CORE + "M7.5 8h1", "window")

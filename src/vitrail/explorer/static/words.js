@@ -62,6 +62,6 @@ function storySteps() {
     token: "The prefix token, which looks at them all, is taken alone, and one last layer turns it into a score for every class",
   }[manifest.model.pool] || "One last layer turns each into a score for every class";
   steps.push({ name: "Answer", mode: "attention", block: blocks.length - 1, at: [0.46, 0.46], prefix: manifest.model.pool === "token" && last.prefix > 0,
-    text: `After the last block, each of the ${plural(total(last), "token")} has gathered from ever wider surroundings. ${pooled}${best}.` });
+    text: `After the last block, each of the ${plural(total(last), "token")} has gathered from ${first.cut ? "ever wider surroundings" : "others, block after block"}. ${pooled}${best}.` });
   return steps;
 }

@@ -1,0 +1,69 @@
+"""A small model for images of every mechanism in the catalog, with drawn weights."""
+
+from collections.abc import Callable
+
+from tests.pyramids import small_pyramid
+from tests.support import drawn, small
+from vitrail.models import (
+    Backbone,
+    Focal,
+    FocalConfig,
+    FocalFast,
+    FocalFastConfig,
+    Tiny,
+    TinyConfig,
+    ViT,
+    ViTConfig,
+)
+from vitrail.models.tiny import Mechanism
+
+
+def _tiny(mechanism: Mechanism, sparse: str = "strided") -> Backbone:
+    config = TinyConfig(
+        mechanism=mechanism, dim=8, depths=(2, 2), num_heads=(2, 4), patch=(2, 2), window=(3, 4),
+        sparse="fixed" if sparse == "fixed" else "strided", num_classes=5,
+    )  # fmt: skip
+    return drawn(Tiny(config)).eval()
+
+
+def _focal(halo: str, padding: str = "masked") -> Backbone:
+    config = FocalConfig(
+        dim=8, depths=(1, 1), num_heads=(2, 4), patch=(2, 2), windows=((4, 4), (2, 2)),
+        margins=((2, 2), (1, 1)), levels=(((3, 3), (3, 3)), ((3, 3),)),
+        halo="rolled" if halo == "rolled" else "exact",
+        padding="visible" if padding == "visible" else "masked", num_classes=5,
+    )  # fmt: skip
+    return drawn(Focal(config)).eval()
+
+
+def _fast() -> Backbone:
+    config = FocalFastConfig(
+        dim=8, depths=(1, 1), num_heads=(2, 4), patch=(2, 2), windows=((4, 4), (2, 2)), count=9,
+        num_classes=5,
+    )  # fmt: skip
+    return drawn(FocalFast(config)).eval()
+
+
+def _vit() -> Backbone:
+    config = ViTConfig(
+        dim=8, depths=(2,), num_heads=(2,), patch=(3, 3), positions=(4, 4), prefix=2, num_classes=5
+    )
+    return drawn(ViT(config)).eval()
+
+
+MECHANISMS: dict[str, Callable[[], Backbone]] = {
+    "swin": lambda: small("2-D"),
+    "swin_v2": lambda: small("V2"),
+    "pvt": lambda: small_pyramid("v1 2-D"),
+    "pvt_v2": lambda: small_pyramid("v2 2-D", reductions=((3, 2), (1, 1))),
+    "pvt_v2_linear": lambda: small_pyramid("linear 2-D"),
+    "vit": _vit,
+    "window_tiny": lambda: _tiny("window"),
+    "global_tiny": lambda: _tiny("global"),
+    "axial_tiny": lambda: _tiny("axial"),
+    "sparse_tiny": lambda: _tiny("sparse"),
+    "sparse_tiny_fixed": lambda: _tiny("sparse", "fixed"),
+    "focal": lambda: _focal("exact"),
+    "focal_rolled": lambda: _focal("rolled", "visible"),
+    "focal_fast": _fast,
+}
