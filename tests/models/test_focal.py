@@ -48,7 +48,7 @@ _MILLIONS = {
 @pytest.mark.parametrize("name", _MILLIONS)
 def test_parameters_are_those_published(name: str) -> None:
     with torch.device("meta"):
-        changes = {} if "fast" in name else {"halo": "rolled"}
+        changes: dict[str, Any] = {} if "fast" in name else {"halo": "rolled"}
         model = vitrail.create_model(name, **changes)
     count = sum(p.numel() for p in model.parameters()) / 1e6
     assert count == pytest.approx(_MILLIONS[name], abs=0.06 if "base" not in name else 0.12)
@@ -142,7 +142,7 @@ def test_what_a_field_may_be() -> None:
 @pytest.mark.parametrize("kind", ["exact", "fast"])
 def test_one_graph_serves_changing_sizes(kind: str) -> None:
     torch._dynamo.reset()
-    tables = {} if kind == "fast" else {"margins": ((2, 1),), "levels": (((3, 1),),)}
+    tables: Any = {} if kind == "fast" else {"margins": ((2, 1),), "levels": (((3, 1),),)}
     model = small(kind, depths=(1,), num_heads=(2,), windows=((4, 3),), **tables)
     fast = torch.compile(model, fullgraph=True, dynamic=True, backend="eager")
     with torch.no_grad():
