@@ -89,6 +89,15 @@ PUBLISHED = {
     "swin_v2_tiny": (5.94, 5.9),
     "swin_v2_small": (11.546, 11.5),
     "swin_v2_base": (20.325, 20.3),
+    "vit_base": (17.564, 17.6),  # torchvision's vit_b_16
+    "pvt_small": (None, 3.8),
+    "pvt_medium": (None, 6.7),
+    "pvt_large": (None, 9.8),
+    "focal_tiny": (None, 4.9),
+    "focal_small": (None, 9.4),
+    "focal_tiny_conv": (None, 5.2),
+    "focal_small_conv": (None, 9.7),
+    "focal_base_conv": (None, 16.8),
 }
 
 
@@ -123,14 +132,28 @@ def test_the_official_count_of_large_windows_leaves_the_bias_network_out(name: s
     assert macs / 1e9 == pytest.approx(WITHOUT_BIAS[name], abs=0.06)
 
 
-# The authors of Video Swin count with a tool that also counts norms, a fifth of a per cent.
-@pytest.mark.parametrize(
-    ("name", "published"),
-    [("video_swin_tiny", 87.9), ("video_swin_small", 165.9), ("video_swin_base", 281.6)],
-)
-def test_published_figures_of_video(name: str, published: float) -> None:
+# Multiply-adds in G, by tools that count norms and activations too: never less than we count, and
+# more by the share given. (Focal-B is 16.4 in its authors' table, and 16.34 by our count.)
+BROADER = {
+    "video_swin_tiny": (87.9, 0.002),
+    "video_swin_small": (165.9, 0.002),
+    "video_swin_base": (281.6, 0.002),
+    "pvt_v2_b0": (0.57, 0.007),
+    "pvt_v2_b1": (2.12, 0.007),
+    "pvt_v2_b2_li": (3.91, 0.007),
+    "pvt_v2_b2": (4.05, 0.007),
+    "pvt_v2_b3": (6.92, 0.007),
+    "pvt_v2_b4": (10.14, 0.007),
+    "pvt_v2_b5": (11.76, 0.007),
+    "focal_base": (16.4, 0.004),
+}
+
+
+@pytest.mark.parametrize("name", BROADER)
+def test_published_figures_of_tools_that_count_more(name: str) -> None:
+    published, share = BROADER[name]
     macs = at_home(name).macs / 1e9
-    assert macs == pytest.approx(published, rel=0.002)
+    assert macs <= published <= macs * (1 + share)
 
 
 def test_a_stage_in_numbers_worked_out_by_hand() -> None:
@@ -146,6 +169,8 @@ def test_a_stage_in_numbers_worked_out_by_hand() -> None:
     assert stage.flops.projections == 2 * 2 * 56**2 * 4 * 96**2
     assert stage.flops.mlp == 2 * 2 * 50**2 * 8 * 96**2
     assert stage.flops.rest == 0
+    # A window of 7 and a shift of 3: two windows, of 4 samples a token, meet the middle token.
+    assert stage.reach == (56, 56) and stage.seen == pytest.approx((56 / 200) ** 2)
 
 
 def test_the_parts_are_the_whole() -> None:

@@ -9,7 +9,7 @@ from tests.support import KINDS, odd_input, small
 from vitrail.analysis import cost, measured_peak
 
 # The names that the promise is made for, at sizes up to 512.
-MODELS = ["swin_tiny"]
+MODELS = ["swin_tiny", "pvt_small", "focal_tiny", "vit_small"]
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from vitrail.analysis.memory import Run, estimate
+from vitrail.analysis.reach import receptive_field
 from vitrail.analysis.watch import Attention, Record, on_meta, part_of, watching
 from vitrail.errors import UsageError
 from vitrail.shapes import Size, as_size
@@ -92,6 +93,9 @@ class StageCost:
         blocks: attention, block by block.
         inference_bytes: most bytes alive at once while the stage runs, without the weights.
         training_bytes: bytes that its forward pass keeps for the backward pass; None if not asked.
+        reach: input samples along each axis between which lies all that can influence the grid's
+            middle token at the end of the stage.
+        seen: share of the input's samples that can influence it.
     """
 
     grid: Size
@@ -103,6 +107,8 @@ class StageCost:
     blocks: tuple[BlockCost, ...]
     inference_bytes: int
     training_bytes: int | None
+    reach: Size
+    seen: float
 
     @property
     def tokens(self) -> int:
@@ -297,7 +303,7 @@ def _assemble(
     for name, parameter in meta.named_parameters():
         part = part_of(name)
         parameters[part] = parameters.get(part, 0) + parameter.numel()
-    stages = []
+    stages, sight = [], receptive_field(meta, size).stages
     for stage, grid in sorted(record.grids.items()):
         calls = [call for call in record.attention if part_of(call.name) == stage]
         stages.append(
@@ -311,6 +317,8 @@ def _assemble(
                 blocks=tuple(_block(call) for call in calls),
                 inference_bytes=inference.peaks[stage] - inference.floor,
                 training_bytes=None if training is None else training.left[stage],
+                reach=sight[stage].extent,
+                seen=sight[stage].share,
             )
         )
     embed, head = (PartCost(parameters.get(p, 0), _flops(record, p)) for p in ("embed", "head"))

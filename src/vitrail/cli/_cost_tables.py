@@ -1,5 +1,6 @@
 """What `vitrail cost` prints for people; every line fits 80 columns."""
 
+import textwrap
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -25,15 +26,17 @@ def print_costs(costs: list["Cost"], budget: int | None) -> None:
 def _print_stages(cost: "Cost") -> None:
     batch = f", batch {cost.batch}" if cost.batch > 1 else ""
     _say(f"{cost.model} at {_by(cost.size)}, {cost.dtype}{batch}")
-    shape = _table("stage", "grid", "stride", "dim", "windows", "padding", "params", "kept")
-    work = _table("stage", "attention", "projections", "MLP", "rest", "GFLOP", "pairs", "alive")
+    shape = _table("stage", "grid", "stride", "dim", "windows", "padding", "params", "reach")
+    work = _table(
+        "stage", "attention", "projections", "MLP", "rest", "GFLOP", "pairs", "alive", "kept"
+    )
     work.columns[0].justify = shape.columns[0].justify = "left"
     stages = [(str(i), stage) for i, stage in enumerate(cost.stages, 1)]
     for name, part in (("embed", cost.embed), *stages, ("head", cost.head)):
         flops = [f"{value / 1e9:.3f}" if value else "" for value in asdict(part.flops).values()]
         if name in ("embed", "head"):
             shape.add_row(name, "", "", "", "", "", _millions(part.parameters), "")
-            work.add_row(name, *flops, f"{part.flops.total / 1e9:.3f}", "", "")
+            work.add_row(name, *flops, f"{part.flops.total / 1e9:.3f}", "", "", "")
     for name, stage in stages:
         shape.add_row(
             name,
@@ -43,7 +46,7 @@ def _print_stages(cost: "Cost") -> None:
             "/".join(map(str, stage.windows)),
             f"{stage.wasted} ({stage.waste:.1%})" if stage.wasted else "none",
             _millions(stage.parameters),
-            "" if stage.training_bytes is None else _megabytes(stage.training_bytes),
+            _by(stage.reach),
         )
         flops = [f"{value / 1e9:.3f}" if value else "" for value in asdict(stage.flops).values()]
         work.add_row(
@@ -52,11 +55,13 @@ def _print_stages(cost: "Cost") -> None:
             f"{stage.flops.total / 1e9:.3f}",
             _millions(stage.pairs),
             _megabytes(stage.inference_bytes),
+            "" if stage.training_bytes is None else _megabytes(stage.training_bytes),
         )
     _put_embed_first(shape, work)
     out = console()
     out.print(shape, work, sep="\n", width=_WIDTH)
-    _say("padding: places without a token; kept: for the backward pass; alive: at one time")
+    _say("padding: places without a token; reach: samples that the middle token can see")
+    _say("alive: memory at one time of a forward pass; kept: for the backward pass")
     out.print()
 
 
@@ -93,8 +98,17 @@ def _print_totals(costs: list["Cost"], budget: int | None) -> None:
     _say("GMAC: multiply-adds, half the GFLOP. run, train: peak memory; train with AdamW.")
 
 
-def advice_as_dict(costs: list["Cost"], windows: Iterable[int], budget: int) -> dict[str, Any]:
-    """Return the advice as plain values, for JSON."""
+def advice_as_dict(
+    costs: list["Cost"], windows: Iterable[int], budget: int, trained: int
+) -> dict[str, Any]:
+    """Return the advice as plain values, for JSON.
+
+    Args:
+        costs: of the models.
+        windows: to try, in tokens.
+        budget: bytes at hand.
+        trained: the window that position biases were trained for.
+    """
     from vitrail.analysis import advise_windows, budget_advice, position_advice
 
     pyramid = _pyramid(costs)
@@ -102,7 +116,7 @@ def advice_as_dict(costs: list["Cost"], windows: Iterable[int], budget: int) -> 
     return {
         "memory": budget,
         "windows": [
-            {**asdict(one), "position": position_advice(pyramid, 7, one.window)}
+            {**asdict(one), "position": position_advice(pyramid, trained, one.window)}
             for one in tried
             if pyramid
         ],
@@ -114,6 +128,8 @@ def advice_as_dict(costs: list["Cost"], windows: Iterable[int], budget: int) -> 
                 "fits_inference": cost.fits(budget),
                 "fits_training": cost.fits(budget, training=True),
                 "waste": cost.waste,
+                "reach": cost.stages[-1].reach,
+                "seen": cost.stages[-1].seen,
                 "reason": budget_advice(cost, budget),
             }
             for cost in _by_fit(costs, budget)
@@ -121,7 +137,7 @@ def advice_as_dict(costs: list["Cost"], windows: Iterable[int], budget: int) -> 
     }
 
 
-def print_advice(costs: list["Cost"], windows: Iterable[int], budget: int) -> None:
+def print_advice(costs: list["Cost"], windows: Iterable[int], budget: int, trained: int) -> None:
     """Print which windows and which models suit, each with its reason."""
     from vitrail.analysis import advise_windows, budget_advice, position_advice
 
@@ -131,11 +147,12 @@ def print_advice(costs: list["Cost"], windows: Iterable[int], budget: int) -> No
         _say(f"Windows for {_by(pyramid.size)} (grids {grids}), least padding first:")
         best = advise_windows(pyramid, list(windows))[:_BEST]
         for one in best:
-            _print_window(one, position_advice(pyramid, 7, one.window))
+            _print_window(one, position_advice(pyramid, trained, one.window))
     _say(f"Models in {budget / 1e9:.3g} GB, largest that trains first:")
     for cost in _by_fit(costs, budget):
-        waste = f"; {cost.waste:.0%} padding" if cost.waste else ""
-        _say(f"  {cost.model}  {budget_advice(cost, budget)}{waste}")
+        last = cost.stages[-1]
+        sees = f"; the last stage sees {_by(last.reach)}; {cost.waste:.0%} padding"
+        _say(f"  {cost.model}  {budget_advice(cost, budget)}{sees}")
 
 
 def _print_window(one: "WindowAdvice", position: str) -> None:
@@ -173,9 +190,10 @@ def _table(*columns: str) -> "Table":
 
 
 def _say(text: str) -> None:
-    from rich.text import Text
-
-    console().print(Text(text), width=_WIDTH)
+    """Print a sentence; what does not fit its line goes on below, further in."""
+    margin = " " * (len(text) - len(text.lstrip()))
+    lines = textwrap.wrap(text, _WIDTH, subsequent_indent=margin + "    ", drop_whitespace=True)
+    console().print("\n".join(lines), markup=False)
 
 
 def _by(lengths: tuple[int, ...]) -> str:
