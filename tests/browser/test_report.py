@@ -1,60 +1,19 @@
 """The report in a real browser: sealed, right in its numbers, open to everyone."""
 
 import re
-import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from vitrail.explain import BlockTrace
+from tests.browser.pages import choose, click, compare, facts, numbers, until
 from vitrail.explorer import Report, explore
 
 HOSTILE = "<img src=x onerror=alert(1)>.png"
 # Windows and patches divide; neither do; one token.
 SIZES = [(32, 48), (27, 43), (2, 2)]
-
-
-def until(page: Any, condition: str) -> None:
-    """Wait; Playwright's own wait would evaluate text inside the page, which its policy forbids."""
-    end = time.monotonic() + 60
-    while not page.evaluate(condition):
-        assert time.monotonic() < end, condition
-        page.wait_for_timeout(20)
-
-
-def choose(page: Any, index: int, block: BlockTrace, position: tuple[int, ...]) -> None:
-    """Choose a block by its bead and a token by a click on its place in the photo."""
-    page.locator(".bead").nth(index).click()
-    page.locator("#as-photo").click()
-    click(page, block, position)
-
-
-def click(page: Any, block: BlockTrace, place: tuple[int, ...]) -> None:
-    """Click the cell at ``place`` of the padded grid."""
-    until(page, f"block.index === {page.evaluate('state.block')}")
-    window, _ = block.pattern.fit(block.spatial)  # pyright: ignore[reportAttributeAccessIssue]
-    padded = [-(-n // m) * m for n, m in zip(block.spatial, window, strict=True)]
-    box = page.locator("#canvas").bounding_box()
-    y, x = ((p + 0.5) / n for p, n in zip(place, padded, strict=True))
-    page.locator("#canvas").click(position={"x": x * box["width"], "y": y * box["height"]})
-
-
-def numbers(page: Any) -> list[tuple[int, float]]:
-    """Return token and weight of every key, as the table shows them."""
-    page.evaluate("byId('all').open = true; show()")
-    cells = page.locator("#all-keys td[data-weight]")
-    return cells.evaluate_all(
-        "c => c.map(d => [Number(d.dataset.token), Number(d.dataset.weight)])"
-    )
-
-
-def facts(page: Any) -> dict[str, str]:
-    names = page.locator("#facts dt").all_text_contents()
-    return dict(zip(names, page.locator("#facts dd").all_text_contents(), strict=True))
 
 
 def test_it_asks_for_nothing_and_complains_of_nothing(saved, open_page) -> None:
@@ -107,16 +66,6 @@ def test_a_click_shows_the_captured_numbers(saved, open_page, size: tuple[int, i
         page.locator("#heads button").nth(head + 1).click()
         compare(numbers(page), block, position, head)
         page.locator("#heads button").first.click()
-
-
-def compare(shown: Any, block: BlockTrace, position: tuple[int, ...], head: int | None) -> None:
-    group, _ = block.locate(position)
-    tokens, weights = zip(*shown, strict=True)
-    assert list(tokens) == block.groups.k_index[group].tolist()
-    expected = block.row(position, head).numpy()
-    assert np.abs(np.array(weights) - expected).max() <= 2e-3
-    assert sum(weights) == pytest.approx(1, abs=1e-4)
-    assert [w == 0 for w in weights] >= [e == 0 for e in expected.tolist()]
 
 
 def test_every_row_that_is_decoded_sums_to_one_and_is_right(saved, open_page) -> None:
