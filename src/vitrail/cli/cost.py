@@ -230,9 +230,9 @@ def _advise(
         models = [name for name in list_models() if CATALOG[name].config.axes == wanted]
     costs = collect(models, sizes, [], batch, dtype)
     tried = windows or list(_ADVISED)
-    configs = [CATALOG[name].config for name in models]
+    per_stage = [getattr(CATALOG[name].config, "windows", None) for name in models]
     # The window of the first model that has one: its tables are what a user would go on with.
-    trained = next((c.windows[0][0] for c in configs if hasattr(c, "windows")), 7)
+    trained = next((stages[0][0] for stages in per_stage if stages), 7)
     if as_json:
         print_json(advice_as_dict(costs, tried, budget, trained))
     else:
