@@ -120,13 +120,11 @@ class PVTConfig(PyramidConfig):
 class Pyramid(Backbone):
     """What both versions of PVT share: attention to a reduced grid, stage by stage."""
 
-    config: PyramidConfig
-
     def build_patches(
         self, stage: int, kind: type[PatchEmbed], kernel: Size | None = None
     ) -> PatchEmbed:
         """Build what makes the tokens of a stage from those before, or from the input."""
-        config = self.config
+        config: PyramidConfig = self.config
         return kind(
             config.in_channels if stage == 0 else config.dims[stage - 1],
             config.dims[stage],
@@ -150,7 +148,8 @@ class Pyramid(Backbone):
             pattern: who sees whom.
             mlp: makes a perceptron for channels and hidden channels.
         """
-        config, dim = self.config, self.config.dims[stage]
+        config: PyramidConfig = self.config
+        dim = config.dims[stage]
         blocks: list[nn.Module] = []
         for rate in self.drop_path_rates(config)[stage]:
             attn = ReductionAttention(

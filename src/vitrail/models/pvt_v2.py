@@ -14,7 +14,6 @@ from typing import ClassVar
 from torch import nn
 
 from vitrail.layers import ConvMerging, DepthwiseMlp, Mlp, PatchEmbed
-from vitrail.layers.embed import CONVOLUTIONS
 from vitrail.models.pvt import Pyramid, PyramidConfig, reduced
 from vitrail.models.stage import Stage
 from vitrail.patterns import Pooled
@@ -75,7 +74,7 @@ class PVTV2(Pyramid):
         """Initialise as the official code does: convolutions by what they fan out to."""
         super().reset_parameters()
         for module in self.modules():
-            if isinstance(module, tuple(CONVOLUTIONS.values())):
+            if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
                 fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
                 nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
                 if module.bias is not None:
