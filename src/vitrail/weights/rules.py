@@ -175,11 +175,12 @@ def flat_grid(theirs: str, ours: str, grids: Grids | None, *, prefix: str | None
 
 def _layout(count: int, grid: Size | None, *, prefixed: bool) -> tuple[int, Size | None]:
     """Return how many places are of prefix tokens, and the grid: one that is known, or a square."""
-    if grid is not None and 0 <= count - math.prod(grid) <= 2 * prefixed:
-        return count - math.prod(grid), grid
-    for first in (1, 0) if prefixed else (0,):
-        side = math.isqrt(count - first)
-        if side > 0 and side * side == count - first:
+    # One token is what there nearly always is; a list without any is the last guess.
+    for first in (1, 2, 0) if prefixed else (0,):
+        if grid is not None and count - first == math.prod(grid):
+            return first, grid
+        side = math.isqrt(max(count - first, 0))
+        if first < 2 and side > 0 and side * side == count - first:
             return first, (side, side)
     return 0, None
 

@@ -14,7 +14,7 @@ from vitrail.models.focal import Focal, FocalConfig, FocalFast, FocalFastConfig
 from vitrail.ops.relative import relative_index
 from vitrail.shapes import Size
 from vitrail.weights.families.base import Family, Format, Hints, vitrail
-from vitrail.weights.families.shapes import classes_of, depths_of, has, needed, outputs_of
+from vitrail.weights.families.shapes import depths_of, has, needed, outputs_of
 from vitrail.weights.rules import AnyRule, Buffer, Grids, Reading, State, rename
 from vitrail.weights.template import Template
 from vitrail.weights.windows import window_of_rows
@@ -180,7 +180,6 @@ def _common(state: State) -> dict[str, Any]:
         "mlp_ratio": rows / patch.shape[0],
         "qkv_bias": has(state, r"\.attn\.qkv\.bias$"),
         "embed_norm": "embed.norm.weight" in state,
-        "num_classes": classes_of(state),
     } | outputs_of(state)
 
 

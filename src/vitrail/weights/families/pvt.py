@@ -10,7 +10,6 @@ from vitrail.models.pvt import PyramidConfig
 from vitrail.weights.families.base import Family, Format, Hints, vitrail
 from vitrail.weights.families.pvt_peers import READERS
 from vitrail.weights.families.shapes import (
-    classes_of,
     compare_heads,
     depths_of,
     has,
@@ -217,7 +216,6 @@ def _infer(kind: str, reading: Reading, hints: Hints) -> BackboneConfig:
         "reductions": reductions,
         "qkv_bias": has(state, r"\.attn\.q\.bias$"),
         "embed_norm": "embed.norm.weight" in state,
-        "num_classes": classes_of(state),
         "num_heads": heads_of(PVTV2Config if kind == "pvt_v2" else PVTConfig, dims, hints),
     } | outputs_of(state)
     if kind == "pvt_v2":

@@ -58,16 +58,13 @@ def depths_of(state: State) -> tuple[int, ...]:
     return tuple(blocks[stage] for stage in range(len(blocks)))
 
 
-def classes_of(state: State) -> int:
-    """Return the number of classes of the head; 0 for no head."""
-    return state["head.weight"].shape[0] if "head.weight" in state else 0
-
-
 def outputs_of(state: State) -> dict[str, Any]:
-    """Tell a detector's backbone, with norms of its own, from a classifier."""
+    """Tell the classes of the head, or a detector's backbone, with norms of its own."""
+    head = state.get("head.weight")
+    classes: dict[str, Any] = {"num_classes": 0 if head is None else head.shape[0]}
     norms = tuple(sorted({int(k.split(".")[1]) for k in state if k.startswith("feature_norms.")}))
     if "norm.weight" in state or not norms:
-        return {}
+        return classes
     return {"out_indices": norms, "feature_norms": True, "num_classes": 0}
 
 

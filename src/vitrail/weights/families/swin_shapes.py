@@ -11,7 +11,7 @@ from vitrail.models import CATALOG, BackboneConfig, SwinConfig, SwinV2Config
 from vitrail.shapes import Size
 from vitrail.weights.buffers import normalisers_of, windows_of
 from vitrail.weights.families.base import Hints, Reshape
-from vitrail.weights.families.shapes import classes_of, depths_of, has, needed, outputs_of
+from vitrail.weights.families.shapes import depths_of, has, needed, outputs_of
 from vitrail.weights.report import Entry
 from vitrail.weights.resize import resize_table
 from vitrail.weights.rules import Reading, State
@@ -53,7 +53,6 @@ def _infer(reading: Reading, window: Any) -> SwinConfig:
         "mlp_ratio": _mlp_ratio(state, patch_weight.shape[0]),
         "qkv_bias": has(state, r"\.attn\.(qkv\.bias|q_bias)$"),
         "embed_norm": "embed.norm.weight" in state,
-        "num_classes": classes_of(state),
         "absolute_position": _grid(state),
     }
     found |= outputs_of(state)

@@ -5,7 +5,7 @@ from typing import Any
 from vitrail.models import BackboneConfig
 from vitrail.models.tiny import Tiny, TinyConfig
 from vitrail.weights.families.base import Family, Hints, vitrail
-from vitrail.weights.families.shapes import classes_of, depths_of, has, needed, outputs_of
+from vitrail.weights.families.shapes import depths_of, has, needed, outputs_of
 from vitrail.weights.rules import Reading, State
 
 _BIAS = r"\.attn\.bias\.mlp\."
@@ -27,7 +27,7 @@ def _infer(reading: Reading, hints: Hints) -> BackboneConfig:
     reduction = state.get("stages.1.merge.reduction.weight")
     neighbours = 2**axes if reduction is None else 2 * reduction.shape[1] // reduction.shape[0]
     rows = state[needed(state, "stages.0.blocks.0.mlp.fc1.weight")].shape[0]
-    own: dict[str, Any] = {}
+    own: dict[str, Any] = {"window": (7,) * axes}
     if isinstance(like, TinyConfig) and like.axes == axes:
         own = {name: getattr(like, name) for name in ("mechanism", "window", "sparse", "block")}
     return TinyConfig(
@@ -40,7 +40,7 @@ def _infer(reading: Reading, hints: Hints) -> BackboneConfig:
         mlp_ratio=rows / patch.shape[0],
         qkv_bias=has(state, r"\.attn\.qkv\.bias$"),
         embed_norm="embed.norm.weight" in state,
-        **{"window": (7,) * axes} | own | {"num_classes": classes_of(state)} | outputs_of(state),
+        **outputs_of(state) | own,
     )
 
 

@@ -10,7 +10,6 @@ from vitrail.models.vit import ViT, ViTConfig
 from vitrail.weights.families.base import Family, Format, Hints, Peer, Reader, vitrail
 from vitrail.weights.families.live import check_gelu, only, timm_input
 from vitrail.weights.families.shapes import (
-    classes_of,
     compare_heads,
     depths_of,
     has,
@@ -130,7 +129,7 @@ def _infer(reading: Reading, hints: Hints) -> BackboneConfig:
         global_pool="avg" if tokens is None else "token",
         qkv_bias=has(state, r"\.attn\.qkv\.bias$"),
         embed_norm="embed.norm.weight" in state,
-        **{"num_classes": classes_of(state)} | outputs_of(state),
+        **outputs_of(state),
     )
 
 
