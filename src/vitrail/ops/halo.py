@@ -180,7 +180,8 @@ def nearest(middles: Sequence[Tensor], spatial: Sequence[int], count: int) -> Ke
     candidates = index.shape[-1]
     order = distance * candidates + torch.arange(candidates, device=index.device)
     order = torch.where(seen, order, order + _FAR)
-    chosen = order.topk(torch.sym_min(count, math.prod(spatial)), dim=-1, largest=False).indices
+    # Sorted whole, as ONNX takes the first few of a symbolic number from a slice alone.
+    chosen = order.argsort(dim=-1).narrow(-1, 0, torch.sym_min(count, math.prod(spatial)))  # type: ignore[arg-type]
     return Keys(index.gather(-1, chosen), seen.gather(-1, chosen))
 
 
