@@ -22,6 +22,7 @@ def until(page: Any, condition: str) -> None:
 def choose(page: Any, index: int, block: BlockTrace, position: tuple[int, ...]) -> None:
     """Choose a block by its bead and a token by a click on its place in the photo."""
     page.locator(".bead").nth(index).click()
+    until(page, f"block.index === {index} && state.block === {index}")
     if page.locator("#as-photo").is_visible():
         page.locator("#as-photo").click()
     click(page, block, position)
