@@ -180,8 +180,7 @@ def nearest(middles: Sequence[Tensor], spatial: Sequence[int], count: int) -> Ke
     candidates = index.shape[-1]
     order = distance * candidates + torch.arange(candidates, device=index.device)
     order = torch.where(seen, order, order + _FAR)
-    # Sorted whole, as ONNX takes the first few of a symbolic number from a slice alone.
-    chosen = order.argsort(dim=-1).narrow(-1, 0, torch.sym_min(count, math.prod(spatial)))  # type: ignore[arg-type]
+    chosen = order.topk(torch.sym_min(count, math.prod(spatial)), dim=-1, largest=False).indices
     return Keys(index.gather(-1, chosen), seen.gather(-1, chosen))
 
 
