@@ -16,7 +16,7 @@ ifneq ($(BROWSER),yes)
 NOT_BROWSER := and not browser
 endif
 
-.PHONY: help demo test lint format
+.PHONY: help demo compare test lint format
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -26,6 +26,10 @@ demo: $(STAMPS)/demo ## Run the bundled model on a photo of a cat and write the 
 	@mkdir -p reports
 	@$(BIN)/vitrail explore "$$($(BIN)/python scripts/demo_photo.py)" \
 		-o reports/chelsea.html
+
+# What was measured before is not measured again; remove docs/comparison/measured to do so.
+compare: $(STAMPS)/dev ## Measure ways to attend side by side and write docs/comparison
+	$(BIN)/vitrail compare --out docs/comparison
 
 # Two passes: the shape checker stops torch.compile(fullgraph=True), so what compiles runs without.
 test: $(STAMPS)/dev ## Run all tests (BROWSER=no leaves out those that need Chromium)

@@ -32,6 +32,7 @@ VERBS = {
     "train": "Train a model on folders or zips of images.",
     "evaluate": "Measure a model's accuracy on a data set.",
     "cost": "Tell what models cost at any input size, and what fits.",
+    "compare": "Measure ways to attend side by side; write a document with plots.",
     "convert": "Convert weights from one checkpoint format to another.",
     "export": "Export a model to ONNX or torch.export.",
 }

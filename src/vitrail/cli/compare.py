@@ -1,0 +1,190 @@
+"""`vitrail compare`: ways to attend side by side, measured, as a document with plots."""
+
+import json
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vitrail.cli._shared import complete_model, nearest, progress, several_values
+from vitrail.errors import UsageError
+
+if TYPE_CHECKING:
+    from vitrail.bench.comparison import Mechanism
+
+Command = several_values("--size")
+_SIZES = (128, 256, 384, 512, 768, 1024, 1536, 2048)
+_QUICK = (64, 96, 128, 160, 192)
+
+
+def run(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Names out of `vitrail list`; default one for each mechanism.",
+            autocompletion=complete_model,
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for the document, plots and numbers.")
+    ] = Path("docs/comparison"),
+    size: Annotated[
+        list[int] | None,
+        typer.Option("--size", help="Sizes to measure, one number each; at least two."),
+    ] = None,
+    limit: Annotated[
+        float, typer.Option("--limit", help="Seconds that a forward pass may take.")
+    ] = 60.0,
+    memory: Annotated[
+        float | None,
+        typer.Option("--memory", help="GB that a forward pass may take; default 3/4 of all."),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Small sizes only: a minute or two.")
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Measure anew what was measured before.")
+    ] = False,
+    ablate: Annotated[
+        bool,
+        typer.Option("--ablate", help="Train swin_nano without one thing at a time; takes hours."),
+    ] = False,
+    data: Annotated[
+        str, typer.Option("--data", help="Images for --ablate, as `vitrail train` takes them.")
+    ] = "torchvision:CIFAR10",
+    epochs: Annotated[int, typer.Option("--epochs", help="Of each run of --ablate.")] = 20,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", help="One more word for every `vitrail train` of --ablate."),
+    ] = None,
+) -> None:
+    """Measure how ways to attend grow with the input, check claims, and write it all down.
+
+    The folder then holds README.md, comparison.json, a PNG and an SVG of each plot, and under
+    measured/ one file for each model and size. A run that was stopped goes on with the same
+    command: what was measured is read, not measured again (--again does). Training runs of --ablate
+    are kept under ablation/ and go on where they were; once they are done, they stay in the
+    document.
+    """
+    import matplotlib  # noqa: F401  # early: without it the hour before would be wasted
+
+    from vitrail.bench.comparison import chosen
+    from vitrail.models import CATALOG
+
+    sizes = sorted(set(size or (_QUICK if quick else _SIZES)))
+    if len(sizes) < 2 or sizes[0] < 32:
+        raise UsageError(
+            f"--size {' '.join(map(str, sizes))}",
+            "at least two sizes, of 32 samples or more",
+            "--size 128 256 512",
+        )
+    for model in models or ():
+        if model not in CATALOG:
+            near = nearest(model, CATALOG)
+            raise UsageError(
+                f"model {model!r}", "names out of `vitrail list`",
+                f"use {near}" if near else "run `vitrail list`",
+            )  # fmt: skip
+    rows = _rows(chosen(models), sizes, out / "measured", limit, _bytes(memory), again)
+    result = _result(rows, sizes, limit)
+    told = _ablation(out / "ablation", data, epochs, option or [], run_them=ablate)
+    if told is not None:
+        result["ablation"] = told
+    write(result, out)
+    typer.echo(str(out / "README.md"))
+
+
+def write(result: dict[str, Any], out: Path) -> None:
+    """Write numbers, plots and the document, each whole or not at all."""
+    from vitrail.bench.document import page
+    from vitrail.bench.plots import draw
+    from vitrail.training.files import write_whole
+
+    out.mkdir(parents=True, exist_ok=True)
+    told = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
+    write_whole(out / "comparison.json", lambda path: path.write_text(told, encoding="utf-8"))
+    draw(result["rows"], out)
+    # As it reads back: tuples are lists, as for whoever makes the page from the JSON.
+    text = page(json.loads(told))
+    write_whole(out / "README.md", lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _rows(
+    pairs: "list[tuple[Mechanism, str]]",
+    sizes: list[int],
+    folder: Path,
+    limit: float,
+    memory: int | None,
+    again: bool,
+) -> list[dict[str, Any]]:
+    """Measure every model, by rising size until one does not end."""
+    from vitrail.bench.comparison import row, stop_after
+    from vitrail.bench.growth import Growth, measure
+
+    rows = []
+    with progress() as bar:
+        task = bar.add_task("", total=len(pairs) * len(sizes))
+        for number, (mechanism, model) in enumerate(pairs):
+
+            def at(size: int, model: str = model) -> Growth:
+                bar.update(task, description=f"{model} at {size}")
+                if again:
+                    (folder / f"{model}-{size}.json").unlink(missing_ok=True)
+                point = measure(model, size, folder, limit=limit, memory=memory)
+                bar.advance(task)
+                return point
+
+            rows.append(row(mechanism, model, stop_after(at, sizes)))
+            bar.update(task, completed=(number + 1) * len(sizes))
+    return rows
+
+
+def _result(rows: list[dict[str, Any]], sizes: list[int], limit: float) -> dict[str, Any]:
+    import torch
+
+    from vitrail.bench.comparison import claims, waste, windows_in_practice
+    from vitrail.weights import model_from_file
+
+    return {
+        "machine": {
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "processor": platform.machine(),
+            "limit": limit,
+        },
+        "sizes": sizes,
+        "rows": rows,
+        "claims": claims(),
+        "waste": waste(),
+        "practice": windows_in_practice(model_from_file("bundled")),
+    }
+
+
+def _ablation(
+    folder: Path, data: str, epochs: int, options: list[str], *, run_them: bool
+) -> dict[str, Any] | None:
+    """Run what is left of the ablation, and return its numbers; else those of one that is done."""
+    from vitrail.cli._ablation import VARIANTS, ablate
+    from vitrail.training.files import write_whole
+
+    path = folder / "ablation.json"
+    if run_them:
+        top1 = {
+            variant: ablate(variant, folder / variant.replace(" ", "-"), data, epochs, options)
+            for variant in VARIANTS
+        }
+        told = json.dumps({"data": data, "epochs": epochs, "top1": top1}, indent=1) + "\n"
+        write_whole(path, lambda part: part.write_text(told, encoding="utf-8"))
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _bytes(gigabytes: float | None) -> int | None:
+    """Return the bytes that a forward pass may take; None where the machine does not tell."""
+    if gigabytes is not None:
+        return int(gigabytes * 1e9)
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4
+    except (AttributeError, ValueError, OSError):
+        return None
