@@ -95,6 +95,14 @@ def channels_first(
     return x.clone(memory_format=torch.contiguous_format) if torch.compiler.is_exporting() else x
 
 
+def channels_last(
+    x: Float[Tensor, "batch channels *spatial"],
+) -> Float[Tensor, "batch *spatial channels"]:
+    """Undo ``channels_first``, with a copy while exporting for the same reason."""
+    x = x.movedim(1, -1)
+    return x.clone(memory_format=torch.contiguous_format) if torch.compiler.is_exporting() else x
+
+
 def pad_samples(
     x: Float[Tensor, "batch channels *samples"], lengths: Size
 ) -> Float[Tensor, "batch channels *padded"]:

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vitrail.layers.embed import CONVOLUTIONS, channels_first
+from vitrail.layers.embed import CONVOLUTIONS, channels_first, channels_last
 
 
 class Mlp(nn.Module):
@@ -54,5 +54,5 @@ class DepthwiseMlp(Mlp):
     ) -> Float[Tensor, "batch *spatial dim"]:
         """Transform every token, knowing those next to it."""
         x = self.relu(self.fc1(x))
-        x = self.dwconv(channels_first(x)).movedim(1, -1)
+        x = channels_last(self.dwconv(channels_first(x)))
         return self.drop(self.fc2(self.drop(self.act(x))))

@@ -1,5 +1,8 @@
 """Spatial-reduction attention (PVT), in any rank: every token sees a coarser grid."""
 
+import math
+
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -7,7 +10,7 @@ from vitrail.errors import UsageError
 from vitrail.layers.attend import Attend
 from vitrail.layers.embed import CONVOLUTIONS, channels_first, pad_samples
 from vitrail.ops.reduce import adaptive_mean
-from vitrail.ops.windows import at_least
+from vitrail.ops.windows import at_least, copy_as
 from vitrail.patterns import Global, Pooled, Reduced
 
 
@@ -78,8 +81,13 @@ class ReductionAttention(nn.Module):
         kv = self.kv(self.reduce(x)).flatten(1, -2).unflatten(-1, (2, self.num_heads, -1))
         k, v = kv.permute(2, 0, 3, 1, 4)[:, :, None]
         # One window for the whole grid: batch, windows, heads, tokens, head_dim.
-        out = self.attend(q.transpose(1, 2)[:, None], k, v, scale=self.scale)
-        out = self.proj_drop(self.proj(out[:, 0].transpose(1, 2).flatten(2)))
+        qkv = q.transpose(1, 2)[:, None], k, v
+        if torch.compiler.is_exporting():
+            # How a view's axes can be put together depends on whether there is one key or more.
+            qkv = tuple(copy_as(part, part.shape) for part in qkv)
+        out = self.attend(*qkv, scale=self.scale)
+        out = copy_as(out.transpose(2, 3), (x.shape[0], math.prod(x.shape[1:-1]), x.shape[-1]))
+        out = self.proj_drop(self.proj(out))
         return out.unflatten(1, x.shape[1:-1])
 
 
