@@ -44,7 +44,7 @@ def test_one_onnx_file_serves_every_size(kind: str, tmp_path: Path) -> None:
         torch.testing.assert_close(torch.from_numpy(found), expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["v1 1-D", "v2 2-D", "v2 3-D"])
+@pytest.mark.parametrize("kind", ["v1 1-D", "v2 2-D"])
 def test_one_program_serves_every_size(kind: str) -> None:
     """Also those with a single token or key, where torch likes to assert that there are more."""
     model = small_pyramid(kind, depths=(1, 1))

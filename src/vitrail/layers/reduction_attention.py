@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vitrail.errors import UsageError
 from vitrail.layers.attend import Attend
-from vitrail.layers.embed import CONVOLUTIONS, channels_first, pad_samples
+from vitrail.layers.embed import CONVOLUTIONS, channels_first, channels_last, pad_samples
 from vitrail.ops.reduce import adaptive_mean
 from vitrail.ops.windows import at_least, copy_as
 from vitrail.patterns import Global, Pooled, Reduced
@@ -71,7 +71,7 @@ class ReductionAttention(nn.Module):
         else:
             x = channels_first(x)
             x = pad_samples(x, at_least(x.shape[2:], self.sr.kernel_size))
-        return self.act(self.norm(self.sr(x).movedim(1, -1)))
+        return self.act(self.norm(channels_last(self.sr(x))))
 
     def forward(
         self, x: Float[Tensor, "batch *spatial dim"]
