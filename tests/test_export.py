@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.support import KINDS, ODD_SIZES, refuses, small
+from tests.support import KINDS, ODD_SIZES, drawn, refuses, small
 from vitrail import export
 from vitrail.export import ExportReport, export_onnx, export_program, export_pt2, size_range
 from vitrail.layers import WindowAttention
-from vitrail.models import Backbone
+from vitrail.models import Backbone, Tiny, TinyConfig, ViT, ViTConfig
 from vitrail.shapes import Size
 
 pytestmark = pytest.mark.compile
@@ -262,3 +262,41 @@ def test_a_file_is_whole_or_absent(tmp_path: Path) -> None:
         assert path.read_text() == "before"
     assert path.read_text() == "after"
     assert list(tmp_path.iterdir()) == [path]
+
+
+_BODY: dict[str, Any] = {
+    "dim": 8, "depths": (2, 1), "num_heads": (2, 4), "window": (3, 4), "patch": (2, 2),
+    "num_classes": 5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+@pytest.mark.parametrize("mechanism", ["window", "global", "axial", "ViT"])
+def test_other_ways_to_attend_in_one_graph(mechanism: str, suffix: str, tmp_path: Path) -> None:
+    if mechanism == "ViT":
+        model: Backbone = ViT(
+            ViTConfig(dim=8, depths=(2,), num_heads=(2,), patch=(2, 2), positions=(4, 5))
+        )
+    else:
+        model = Tiny(TinyConfig(mechanism=mechanism, **_BODY))  # type: ignore[arg-type]
+    path = tmp_path / f"model{suffix}"
+    report = WRITERS[suffix](drawn(model).eval(), path, (21, 31))
+    run, _ = opened(path)
+    for more in ((0, 0), (0, 1), (7, 2), (20, 33)):
+        x = torch.randn(2, 3, *(n + m for n, m in zip(report.smallest, more, strict=True)))
+        with torch.no_grad():
+            (found,) = run(x)
+            torch.testing.assert_close(found, model(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("sparse", ["strided", "fixed"])
+def test_blocks_of_a_root_export_at_one_size(sparse: Any, tmp_path: Path) -> None:
+    model = drawn(Tiny(TinyConfig(mechanism="sparse", sparse=sparse, **_BODY))).eval()
+    with refuses("ceil(sqrt(N))", "--static"):
+        export_program(model)
+    x = torch.randn(1, 3, 21, 31)
+    for suffix, write in WRITERS.items():
+        path = tmp_path / f"model{suffix}"
+        write(model, path, (21, 31), dynamic=False)
+        with torch.no_grad():
+            torch.testing.assert_close(opened(path).run(x)[0], model(x), rtol=1e-4, atol=1e-4)

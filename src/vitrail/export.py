@@ -25,7 +25,7 @@ from torch.fx.experimental import _config as symbolic_config
 from vitrail.errors import UsageError
 from vitrail.layers import AbsolutePosition, Attend, WindowAttention
 from vitrail.models import Backbone
-from vitrail.patterns import Pattern, Window
+from vitrail.patterns import Axial, Global, Pattern, SparseFixed, SparseStrided, Window
 from vitrail.shapes import Size, as_size
 
 TOLERANCE = 1e-4  # of the largest output, or absolute where outputs are below one
@@ -63,9 +63,10 @@ class ExportReport:
 def size_range(model: Backbone) -> tuple[Size, Size]:
     """Return the least and the greatest lengths of an input that one exported graph serves.
 
-    From one sample up, with two exceptions: where the window gives way to small maps
-    (``shift_rule`` ``"clamp"`` or ``"shortest"``), every map must keep the full window; and torch
-    does not export a single token in 3-D, or one whose absolute position is interpolated.
+    From one sample up, with three exceptions: where the window gives way to small maps
+    (``shift_rule`` ``"clamp"`` or ``"shortest"``), every map must keep the full window; torch
+    does not export a single token in 3-D, or one whose absolute position is interpolated; nor a
+    line or grid of one token that attends to itself alone, where its length may change.
     """
     config = model.config
     smooth = any(isinstance(m, AbsolutePosition) and not m.linear for m in model.modules())
@@ -74,6 +75,9 @@ def size_range(model: Backbone) -> tuple[Size, Size]:
         tokens[-1] = 2
     for patterns, strides in zip(_patterns(model), config.stage_strides, strict=False):
         for pattern in patterns:
+            if isinstance(pattern, Axial | Global) and not pattern.prefix:
+                axis = pattern.axis if isinstance(pattern, Axial) else -1
+                tokens[axis] = max(tokens[axis], strides[axis] // config.patch[axis] + 1)
             if not isinstance(pattern, Window) or pattern.shift_rule not in ("clamp", "shortest"):
                 continue
             for axis, (m, s, p) in enumerate(zip(pattern.size, strides, config.patch, strict=True)):
@@ -111,6 +115,7 @@ def export_program(
     parameter = next(model.parameters())
     batch, dims = 1, None
     if dynamic:
+        _check_blocks(model)
         smallest, largest = size_range(model)
         # The numbers of the example mean nothing, but none may be one: it would be a constant.
         batch, size = 2, _example_size(model)
@@ -278,6 +283,17 @@ def _example_size(model: Backbone) -> Size:
         math.prod(pair) * 2 + 3 * axis + 5
         for axis, pair in enumerate(zip(strides, longest, strict=True))
     )
+
+
+def _check_blocks(model: Backbone) -> None:
+    """Refuse blocks whose length is the root of a length that no graph knows."""
+    for pattern in itertools.chain.from_iterable(_patterns(model)):
+        if isinstance(pattern, SparseFixed | SparseStrided) and pattern.block is None:
+            raise UsageError(
+                "sparse attention in blocks of ceil(sqrt(N)) tokens, N of any size",
+                "one size, as neither format takes the root of a length",
+                "export one size (dynamic=False, --static)",
+            )
 
 
 def _patterns(model: Backbone) -> list[list[Pattern]]:

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vitrail.ops.relative import log_offsets, offset_index
+from vitrail.ops.windows import copy_as
 from vitrail.shapes import Size
 
 
@@ -39,7 +40,8 @@ class OffsetBias(nn.Module):
             lengths: of the box, in tokens; tokens are numbered row-major.
         """
         place = torch.arange(math.prod(lengths), device=next(self.parameters()).device)[None]
-        return self.between(place, place, lengths)[0]
+        index = offset_index(place, place, lengths)[0]
+        return self._selected(index, lengths)
 
     def between(
         self,
@@ -55,9 +57,12 @@ class OffsetBias(nn.Module):
             lengths: of the grid, in tokens.
         """
         index = offset_index(q_place, k_place, lengths)
+        return self._selected(index, lengths).movedim(0, 1)
+
+    def _selected(self, index: Tensor, lengths: Size) -> Tensor:
         # Select from rows of heads: three times as fast as from a row for each offset.
         bias = self.rows(lengths).T.index_select(1, index.flatten())
-        return bias.unflatten(1, index.shape).movedim(0, 1)
+        return copy_as(bias, (bias.shape[0], *index.shape))
 
     def rows(self, lengths: Size) -> Float[Tensor, "offsets heads"]:
         """Compute the number of every head for every offset within a box of ``lengths``."""
