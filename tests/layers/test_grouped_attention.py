@@ -152,6 +152,13 @@ def test_groups_and_keys_come_in_the_pattern_s_order(case: Laid) -> None:
     )
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_equal_axes_are_told_apart(name: str) -> None:
+    layer, x = layer_of(Laid(name, 0, (4, 4)).pattern, 2), tokens((4, 4))
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), dense(layer, x), rtol=1e-9, atol=1e-9)
+
+
 def test_prefix_tokens_are_tokens_of_the_list() -> None:
     layer = layer_of(Global(prefix=2))
     x = tokens((2 + 15,))
