@@ -8,7 +8,7 @@ import torch
 
 import vitrail
 from tests.support import refuses, unchecked
-from vitrail.models import CATALOG
+from vitrail.models import CATALOG, SwinConfig
 
 SNAPSHOT = Path(__file__).parent / "public_api.txt"
 
@@ -52,9 +52,12 @@ def test_fields_reach_the_config() -> None:
         model = vitrail.create_model(
             "swin_nano", num_classes=0, in_channels=1, window=8, drop_path=0.0
         ).eval()
+    assert isinstance(model.config, SwinConfig)
     assert model.config.window == (8, 8)
     assert model(torch.randn(2, 1, 16, 16)).shape == (2, 192)
-    assert CATALOG["swin_nano"].config.window == (4, 4)
+    known = CATALOG["swin_nano"].config
+    assert isinstance(known, SwinConfig)
+    assert known.window == (4, 4)
 
 
 def test_an_unknown_attribute_is_one() -> None:

@@ -1,5 +1,7 @@
 """ViT against timm and torchvision: true widths."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -47,7 +49,7 @@ def test_torchvision(twins, variant):
     twins(lambda: from_torchvision(**variant)).check(64, 64)
 
 
-CASES = {
+CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "timm": (lambda: from_timm(size=(64, 64), **SMALL), {"norm_eps": 1e-6}),
     "torchvision": (lambda: from_torchvision(**SMALL), {"norm_eps": 1e-6}),
 }

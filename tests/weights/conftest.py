@@ -37,6 +37,7 @@ VIT: dict[str, Any] = {"dim": 24, "depths": (2,), "num_heads": (3,), "num_classe
 FOCAL: dict[str, Any] = {**NUMBERS, "windows": ((4, 4), (4, 4))}
 LEVELS: dict[str, Any] = {"margins": ((2, 2), (0, 0)), "levels": (((5, 5), (3, 3)), ((3, 3),)),
                           "halo": "rolled", "padding": "visible"}  # fmt: skip
+COUNT: dict[str, Any] = {"count": 9}
 MODELS: dict[str, Callable[..., Backbone]] = {
     "swin": lambda **f: Swin(SwinConfig(**NUMBERS | f)),
     "swin_v2": lambda **f: SwinV2(SwinV2Config(**NUMBERS | f)),
@@ -45,7 +46,7 @@ MODELS: dict[str, Callable[..., Backbone]] = {
     "pvt_v2": lambda **f: PVTV2(PVTV2Config(**PYRAMID | f)),
     "vit": lambda **f: ViT(ViTConfig(**VIT | f)),
     "focal": lambda **f: Focal(FocalConfig(**FOCAL | LEVELS | f)),
-    "focal_fast": lambda **f: FocalFast(FocalFastConfig(**FOCAL | {"count": 9} | f)),
+    "focal_fast": lambda **f: FocalFast(FocalFastConfig(**FOCAL | COUNT | f)),
     "tiny": lambda **f: Tiny(TinyConfig(**NUMBERS | f)),
 }
 

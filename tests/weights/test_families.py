@@ -120,6 +120,7 @@ def test_naming_the_model_gives_the_heads():
     source = create_model("vit_tiny", **fields)
     again = create_model("vit_tiny", **fields, weights=to_format(source, "timm"))
     assert again.config.num_heads == (4,)
+    assert source.head is not None and again.head is not None
     assert torch.equal(again.head.weight, source.head.weight)
 
 

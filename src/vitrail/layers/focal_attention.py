@@ -275,8 +275,10 @@ def _unravelled(index: Tensor, lengths: Size | list[int]) -> list[Tensor]:
     """Return the place along each axis that a row-major number stands for."""
     places: list[Tensor] = []
     for n in reversed(lengths):
-        places.insert(0, index % n)
-        index = index // n
+        # A length that is a tensor: ONNX has no remainder of a symbolic number.
+        length = index.new_zeros(()) + n
+        places.insert(0, index % length)
+        index = index // length
     return places
 
 

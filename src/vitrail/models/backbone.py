@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vitrail.errors import UsageError
-from vitrail.layers import PatchEmbed, PrefixTokens
+from vitrail.layers import AbsolutePosition, PatchEmbed, PrefixTokens
 from vitrail.models.config import BackboneConfig
 from vitrail.models.hub import HubModel
 from vitrail.models.inputs import check_input
@@ -62,7 +62,7 @@ class Backbone(HubModel, nn.Module):
         self.set_grad_checkpointing(config.checkpointing)
         self._freeze()
 
-    def build_embed(self) -> nn.Module:
+    def build_embed(self) -> PatchEmbed:
         """Build what makes tokens of the input; its ``proj`` is a convolution."""
         config = self.config
         return PatchEmbed(
@@ -74,7 +74,7 @@ class Backbone(HubModel, nn.Module):
             patch_fit=config.patch_fit,
         )
 
-    def build_position(self) -> nn.Module | None:
+    def build_position(self) -> AbsolutePosition | None:
         """Build what tells the first tokens where they are, if anything does."""
         return None
 

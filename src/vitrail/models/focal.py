@@ -136,7 +136,7 @@ class FocalFamily(Backbone):
 
     config: FocalFamilyConfig
 
-    def build_embed(self) -> nn.Module:
+    def build_embed(self) -> PatchEmbed:
         """Build the patch embedding."""
         config = self.config
         kernel = tuple(p + 3 for p in config.patch) if config.conv_embed else config.patch

@@ -178,7 +178,7 @@ class PVT(Pyramid):
     config: PVTConfig
     config_class: ClassVar[type[PVTConfig]] = PVTConfig
 
-    def build_embed(self) -> nn.Module:
+    def build_embed(self) -> PatchEmbed:
         """Build the first stage's patch embedding."""
         return self.build_patches(0, PatchEmbed)
 

@@ -49,7 +49,7 @@ class PVTV2(Pyramid):
     config: PVTV2Config
     config_class: ClassVar[type[PVTV2Config]] = PVTV2Config
 
-    def build_embed(self) -> nn.Module:
+    def build_embed(self) -> PatchEmbed:
         """Build the first stage's patch embedding."""
         return self.build_patches(0, PatchEmbed, self.config.patch_kernel)
 

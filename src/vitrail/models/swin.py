@@ -31,7 +31,7 @@ from vitrail.patterns import Window
 class SwinBackbone(Backbone):
     """What Swin and its second version share: how an input becomes tokens."""
 
-    def build_embed(self) -> nn.Module:
+    def build_embed(self) -> PatchEmbed:
         """Build the patch embedding, whose patches may overlap."""
         config = self.config
         return PatchEmbed(
@@ -44,7 +44,7 @@ class SwinBackbone(Backbone):
             patch_fit=config.patch_fit,
         )
 
-    def build_position(self) -> nn.Module | None:
+    def build_position(self) -> AbsolutePosition | None:
         """Build the optional table of absolute positions."""
         grid = self.config.absolute_position
         return None if grid is None else AbsolutePosition(grid, self.config.dim)

@@ -79,7 +79,7 @@ class ViT(Backbone):
     config: ViTConfig
     config_class: ClassVar[type[ViTConfig]] = ViTConfig
 
-    def build_position(self) -> nn.Module:
+    def build_position(self) -> AbsolutePosition:
         """Build the table of positions of the grid."""
         return AbsolutePosition(self.config.positions, self.config.dim)
 
