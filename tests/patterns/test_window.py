@@ -152,3 +152,8 @@ def test_windows_fill_what_is_padded() -> None:
     case = Case((5, 9), (3, 4), (1, 2))
     groups = case.pattern.groups(case.spatial)
     assert groups.q_index.numel() == math.prod(padded_lengths(case.spatial, case.size))
+
+
+def test_a_grid_of_other_axes() -> None:
+    with refuses("a grid of (56,) tokens for window=(7, 7)", "use window=(7,)"):
+        Window((7, 7), (3, 3)).pairs((56,))

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.optim import AdamW, Muon
 
+from tests.support import refuses
 from vitrail import create_model
 from vitrail.training.optimizers import build_optimizers, inner_matrices
 from vitrail.training.recipe import Recipe
@@ -51,6 +52,24 @@ def test_a_frozen_backbone_leaves_nothing_to_muon() -> None:
     (only,) = build_optimizers(model, Recipe(optimizer="muon"), fused=True)
     assert type(only) is AdamW
     assert names(only) == {"head.weight", "head.bias"}
+
+
+def test_nothing_that_trains() -> None:
+    model = create_model("swin_nano", **TINY).requires_grad_(False)
+    with refuses("nothing trains", "--freeze backbone"):
+        build_optimizers(model, Recipe(), fused=True)
+
+
+def test_only_matrices_that_train() -> None:
+    model = create_model("swin_nano", **TINY).requires_grad_(False)
+    model.get_parameter("stages.0.blocks.0.mlp.fc1.weight").requires_grad_(True)
+    (only,) = build_optimizers(model, Recipe(optimizer="muon"), fused=True)
+    assert type(only) is Muon
+
+
+def test_the_last_block_of_a_bare_backbone_counts() -> None:
+    fields = TINY | {"num_classes": 0, "out_indices": (0, 1)}
+    assert "stages.1.blocks.1.mlp.fc1.weight" in inner_matrices(create_model("swin_nano", **fields))
 
 
 def test_a_step_of_muon_has_no_weak_direction() -> None:

@@ -53,6 +53,8 @@ def load_model(name: str | None, weights: str | None) -> "tuple[Backbone, str]":
         return create_model(name or DEFAULT_MODEL).eval(), "none: random numbers, seed 0"
     if weights is None:
         if name not in (None, DEFAULT_MODEL):
+            with torch.device("meta"):
+                create_model(name)  # a name that is unknown is refused for that
             raise UsageError(
                 f"--model {name} without weights; none come with the package for it",
                 "a checkpoint file, a hub repository id, or 'none' for random numbers",

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vitrail.errors import UsageError
-from vitrail.ops.windows import known_zero, padded_lengths
+from vitrail.ops.windows import padded_lengths
 from vitrail.shapes import Size
 
 PatchFit = Literal["pad", "floor"]
@@ -110,4 +110,7 @@ def pad_samples(
     amounts: list[int] = []
     for n, length in zip(reversed(x.shape[2:]), reversed(lengths), strict=True):
         amounts += [0, length - n]
-    return x if known_zero(*amounts) else F.pad(x, amounts)
+    # Eager code saves the copy. A graph pads in any case: asking would make it a graph per answer.
+    if not torch.compiler.is_compiling() and not any(amounts):
+        return x
+    return F.pad(x, amounts)

@@ -127,9 +127,11 @@ class BackboneConfig:
         for name in ("in_channels", *(("dim",) if hasattr(self, "dim") else ())):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name}={getattr(self, name)}", "at least 1", f"use {name}=3")
-        if self.num_classes < 0:
+        if not isinstance(self.num_classes, int) or self.num_classes < 0:
             raise UsageError(
-                f"num_classes={self.num_classes}", "0 or more", "use num_classes=0 for no head"
+                f"num_classes={self.num_classes}",
+                "a whole number from 0",
+                "use num_classes=0 for no head",
             )
         if self.init_std <= 0:
             raise UsageError(f"init_std={self.init_std}", "more than 0", "use init_std=0.02")

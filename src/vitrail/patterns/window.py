@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import torch
 
 from vitrail.errors import UsageError
-from vitrail.patterns.base import Groups, Pattern, check_word
+from vitrail.patterns.base import Groups, Pattern, check_axes, check_word
 from vitrail.shapes import Size, as_size
 
 Padding = Literal["masked", "visible"]
@@ -63,6 +63,7 @@ class Window(Pattern):
 
         Whole-number arithmetic without branches, so that it also runs on symbolic lengths.
         """
+        check_axes("window", self.size, spatial)
         if self.shift_rule in ("always", "never"):
             return self.size, self.shift if self.shift_rule == "always" else (0,) * len(spatial)
         if self.shift_rule == "shortest":

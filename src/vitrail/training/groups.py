@@ -18,6 +18,11 @@ class Layered(Protocol):
         """Names of parameters that must not decay."""
         ...
 
+    @property
+    def num_layers(self) -> int:
+        """How many layers ``layer_index`` tells apart."""
+        ...
+
     def layer_index(self, name: str) -> int:
         """The layer a parameter belongs to, 0 for the embedding."""
         ...
@@ -41,7 +46,7 @@ def parameter_groups(
     Source: official Swin code (``build_optimizer``); Clark et al. 2020 for layer-wise decay.
     """
     spared = model.no_weight_decay()
-    last = max(model.layer_index(name) for name, _ in model.named_parameters())
+    last = model.num_layers - 1
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:

@@ -4,6 +4,7 @@ from typing import Any
 
 from torch.optim import AdamW, Muon, Optimizer
 
+from vitrail.errors import UsageError
 from vitrail.training.groups import Layered, parameter_groups
 from vitrail.training.recipe import Recipe
 
@@ -20,10 +21,18 @@ def build_optimizers(model: Layered, recipe: Recipe, *, fused: bool) -> list[Opt
         model: a Vitrail model.
         recipe: ``optimizer``, ``peak_lr``, ``weight_decay`` and ``layer_decay`` are read.
         fused: whether AdamW may use its fused kernel; it does not know parameters cut by FSDP.
+    Raises:
+        UsageError: nothing trains.
     Source: Loshchilov and Hutter 2019 (AdamW); Jordan et al. 2024 (Muon), step size of Liu et al.
         2025, arXiv 2502.16982.
     """
     groups = parameter_groups(model, recipe.peak_lr, recipe.weight_decay, recipe.layer_decay)
+    if not groups:
+        raise UsageError(
+            "a model of which nothing trains",
+            "one or more parameters that want a gradient",
+            "leave the head trainable: --freeze backbone",
+        )
     if recipe.optimizer == "adamw":
         return [AdamW(groups, lr=recipe.peak_lr, fused=fused)]
     inner = inner_matrices(model)
@@ -32,18 +41,19 @@ def build_optimizers(model: Layered, recipe: Recipe, *, fused: bool) -> list[Opt
     found: list[Optimizer] = []
     if matrices:  # none where the backbone is frozen
         found.append(Muon(matrices, lr=recipe.peak_lr, adjust_lr_fn="match_rms_adamw"))
-    return [*found, AdamW(others, lr=recipe.peak_lr, fused=fused)]
+    if others:  # none where only matrices train
+        found.append(AdamW(others, lr=recipe.peak_lr, fused=fused))
+    return found
 
 
 def inner_matrices(model: Layered) -> set[str]:
     """Names of the weight matrices between embedding and head."""
     spared = model.no_weight_decay()
-    layers = {name: model.layer_index(name) for name, _ in model.named_parameters()}
-    last = max(layers.values())
+    last = model.num_layers - 1
     return {
         name
         for name, parameter in model.named_parameters()
-        if parameter.ndim == 2 and name not in spared and 0 < layers[name] < last
+        if parameter.ndim == 2 and name not in spared and 0 < model.layer_index(name) < last
     }
 
 
