@@ -124,9 +124,8 @@ class BackboneConfig:
             )
 
     def _check_ranges(self) -> None:
-        for name in ("in_channels", *(("dim",) if hasattr(self, "dim") else ())):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name}={getattr(self, name)}", "at least 1", f"use {name}=3")
+        if self.in_channels < 1:
+            raise UsageError(f"in_channels={self.in_channels}", "at least 1", "use in_channels=3")
         if not isinstance(self.num_classes, int) or self.num_classes < 0:
             raise UsageError(
                 f"num_classes={self.num_classes}",
@@ -149,16 +148,60 @@ class BackboneConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SwinConfig(BackboneConfig):
-    """Every number that defines a Swin backbone.
+class MergingConfig(BackboneConfig):
+    """A backbone whose tokens are merged by the same factor between all stages.
+
+    Args:
+        merge: neighbours that become one token between stages, per axis.
+    """
+
+    merge: Size = (2, 2)
+
+    def __post_init__(self) -> None:
+        # Zero-argument super() does not survive slots=True, which makes a new class.
+        BackboneConfig.__post_init__(self)
+        object.__setattr__(self, "merge", as_size(self.merge, self.axes, "merge"))
+
+    @property
+    def stage_strides(self) -> tuple[Size, ...]:
+        """Input samples per token and axis, in each stage."""
+        return tuple(
+            tuple(p * f**stage for p, f in zip(self.patch, self.merge, strict=True))
+            for stage in range(len(self.depths))
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DoublingConfig(MergingConfig):
+    """A backbone whose channels double with each merge: Swin's body.
 
     Args:
         dim: channels of the first stage; each merge doubles them.
+        mlp_ratio: hidden channels of the perceptron over channels.
+    """
+
+    dim: int = 96
+    mlp_ratio: float = 4.0
+    drop_path: float = 0.2
+
+    def __post_init__(self) -> None:
+        MergingConfig.__post_init__(self)
+        check_width(self.dim, self.mlp_ratio)
+
+    @property
+    def stage_dims(self) -> tuple[int, ...]:
+        """Channels of each stage."""
+        return tuple(self.dim * 2**stage for stage in range(len(self.depths)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SwinConfig(DoublingConfig):
+    """Every number that defines a Swin backbone.
+
+    Args:
         window: tokens per axis, or one such tuple for each stage.
         patch_overlap: samples that a patch reaches into its neighbours, on each side per axis; the
             published Swins have none, which None says too.
-        merge: neighbours that become one token between stages, per axis.
-        mlp_ratio: hidden channels of the perceptron over channels.
         absolute_position: grid of a learned absolute position table, or None for no table.
         padding: ``"masked"``, or ``"visible"`` as in every peer (ADR 2).
         shift_rule: what a short axis does to window and shift (ADR 3): one rule, or one for each
@@ -167,12 +210,8 @@ class SwinConfig(BackboneConfig):
         bias_lookup: rows of the relative bias in a shrunken window (ADR 8).
     """
 
-    dim: int = 96
     window: Sizes = (7, 7)
     patch_overlap: Size | None = None
-    merge: Size = (2, 2)
-    mlp_ratio: float = 4.0
-    drop_path: float = 0.2
     absolute_position: Size | None = None
     padding: Padding = "masked"
     shift_rule: ShiftRule | tuple[ShiftRule, ...] = "axis"
@@ -180,10 +219,8 @@ class SwinConfig(BackboneConfig):
     bias_lookup: BiasLookup = "offset"
 
     def __post_init__(self) -> None:
-        # Zero-argument super() does not survive slots=True, which makes a new class.
-        BackboneConfig.__post_init__(self)
+        DoublingConfig.__post_init__(self)
         axes = self.axes
-        object.__setattr__(self, "merge", as_size(self.merge, axes, "merge"))
         if self.patch_overlap is not None:
             overlap = as_size(self.patch_overlap, axes, "patch_overlap", minimum=0)
             object.__setattr__(self, "patch_overlap", overlap)
@@ -197,21 +234,6 @@ class SwinConfig(BackboneConfig):
                 "one rule, or one for each stage",
                 "use shift_rule='axis'",
             )
-        if self.mlp_ratio <= 0:
-            raise UsageError(f"mlp_ratio={self.mlp_ratio}", "more than 0", "use mlp_ratio=4.0")
-
-    @property
-    def stage_dims(self) -> tuple[int, ...]:
-        """Channels of each stage."""
-        return tuple(self.dim * 2**stage for stage in range(len(self.depths)))
-
-    @property
-    def stage_strides(self) -> tuple[Size, ...]:
-        """Input samples per token and axis, in each stage."""
-        return tuple(
-            tuple(p * f**stage for p, f in zip(self.patch, self.merge, strict=True))
-            for stage in range(len(self.depths))
-        )
 
     @property
     def windows(self) -> tuple[Size, ...]:
@@ -238,6 +260,14 @@ class SwinConfig(BackboneConfig):
                 )
             return tuple(as_size(size, self.axes, name) for size in value)
         return as_size(value, self.axes, name)
+
+
+def check_width(dim: int, mlp_ratio: float) -> None:
+    """Refuse a width that no layer can have."""
+    if dim < 1:
+        raise UsageError(f"dim={dim}", "at least 1", "use dim=96")
+    if mlp_ratio <= 0:
+        raise UsageError(f"mlp_ratio={mlp_ratio}", "more than 0", "use mlp_ratio=4.0")
 
 
 def as_tuples(value: Any) -> Any:

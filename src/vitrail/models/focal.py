@@ -16,7 +16,6 @@ from typing import ClassVar
 
 from torch import nn
 
-from vitrail.errors import UsageError
 from vitrail.layers import (
     ConvMerging,
     FocalAttention,
@@ -26,7 +25,7 @@ from vitrail.layers import (
     PreNormBlock,
 )
 from vitrail.models.backbone import Backbone
-from vitrail.models.config import BackboneConfig
+from vitrail.models.config import DoublingConfig
 from vitrail.models.stage import Stage
 from vitrail.patterns import Focal as FocalPattern
 from vitrail.patterns import Halo, Nearest, Padding
@@ -34,45 +33,21 @@ from vitrail.shapes import Size, as_size
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FocalFamilyConfig(BackboneConfig):
+class FocalFamilyConfig(DoublingConfig):
     """What both versions of Focal Transformer are defined by.
 
     Args:
-        dim: channels of the first stage; each merge doubles them.
         windows: window of each stage, in tokens.
         conv_embed: patches overlap: those of the input by three samples (two before, one after),
             those between stages by one.
-        merge: neighbours that become one token between stages, per axis.
-        mlp_ratio: hidden channels of the perceptron over channels.
     """
 
-    dim: int = 96
     windows: tuple[Size, ...] = ((7, 7), (7, 7), (7, 7), (7, 7))
     conv_embed: bool = False
-    merge: Size = (2, 2)
-    mlp_ratio: float = 4.0
-    drop_path: float = 0.2
 
     def __post_init__(self) -> None:
-        # Zero-argument super() does not survive slots=True, which makes a new class.
-        BackboneConfig.__post_init__(self)
-        object.__setattr__(self, "merge", as_size(self.merge, self.axes, "merge"))
+        DoublingConfig.__post_init__(self)
         self._set_sizes("windows", 1)
-        if self.mlp_ratio <= 0:
-            raise UsageError(f"mlp_ratio={self.mlp_ratio}", "more than 0", "use mlp_ratio=4.0")
-
-    @property
-    def stage_dims(self) -> tuple[int, ...]:
-        """Channels of each stage."""
-        return tuple(self.dim * 2**stage for stage in range(len(self.depths)))
-
-    @property
-    def stage_strides(self) -> tuple[Size, ...]:
-        """Input samples per token and axis, in each stage."""
-        return tuple(
-            tuple(p * f**stage for p, f in zip(self.patch, self.merge, strict=True))
-            for stage in range(len(self.depths))
-        )
 
     def _set_sizes(self, name: str, minimum: int) -> None:
         """Give each stage's entry one length for each axis; a whole number means all of them."""

@@ -27,21 +27,20 @@ from vitrail.layers import (
     ReductionAttention,
 )
 from vitrail.models.backbone import Backbone
-from vitrail.models.config import BackboneConfig
+from vitrail.models.config import MergingConfig
 from vitrail.models.stage import Stage
 from vitrail.patterns import Global, Pooled, Reduced
 from vitrail.shapes import Size, as_size
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PyramidConfig(BackboneConfig):
+class PyramidConfig(MergingConfig):
     """What both versions of PVT are defined by.
 
     Args:
         dims: channels of each stage.
         mlp_ratios: hidden channels of the perceptron over channels, in each stage.
         reductions: tokens per axis that one key stands for, in each stage.
-        merge: neighbours that become one token between stages, per axis.
         norm_eps: added to the variance by the norms of blocks and after them.
         embed_norm_eps: added to the variance by the norms of embeddings and of reduced keys;
             transformers has ``norm_eps`` there.
@@ -52,7 +51,6 @@ class PyramidConfig(BackboneConfig):
     num_heads: tuple[int, ...] = (1, 2, 5, 8)
     mlp_ratios: tuple[float, ...] = (8.0, 8.0, 4.0, 4.0)
     reductions: tuple[Size, ...] = ((8, 8), (4, 4), (2, 2), (1, 1))
-    merge: Size = (2, 2)
     norm_eps: float = 1e-6
     embed_norm_eps: float = 1e-5
     drop_path: float = 0.1
@@ -60,9 +58,7 @@ class PyramidConfig(BackboneConfig):
     def __post_init__(self) -> None:
         for name in ("dims", "mlp_ratios", "reductions"):
             self._check_each_stage(name)
-        # Zero-argument super() does not survive slots=True, which makes a new class.
-        BackboneConfig.__post_init__(self)
-        object.__setattr__(self, "merge", as_size(self.merge, self.axes, "merge"))
+        MergingConfig.__post_init__(self)
         self._set_sizes("reductions")
         for name, example in (("dims", self.num_heads), ("mlp_ratios", (4.0,) * len(self.depths))):
             if any(value <= 0 for value in getattr(self, name)):
@@ -74,14 +70,6 @@ class PyramidConfig(BackboneConfig):
     def stage_dims(self) -> tuple[int, ...]:
         """Channels of each stage."""
         return self.dims
-
-    @property
-    def stage_strides(self) -> tuple[Size, ...]:
-        """Input samples per token and axis, in each stage."""
-        return tuple(
-            tuple(p * f**stage for p, f in zip(self.patch, self.merge, strict=True))
-            for stage in range(len(self.depths))
-        )
 
     def _set_sizes(self, name: str) -> None:
         """Give each stage's entry one length for each axis; a whole number means all of them."""

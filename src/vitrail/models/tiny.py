@@ -24,7 +24,7 @@ from vitrail.layers import (
     WindowAttention,
 )
 from vitrail.models.backbone import Backbone
-from vitrail.models.config import BackboneConfig
+from vitrail.models.config import DoublingConfig
 from vitrail.models.stage import Stage
 from vitrail.patterns import Axial, Global, Pattern, SparseFixed, SparseStrided, Window
 from vitrail.shapes import Size, as_size
@@ -40,14 +40,11 @@ _LAYERS: dict[type[Pattern], type[nn.Module]] = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TinyConfig(BackboneConfig):
+class TinyConfig(DoublingConfig):
     """Every number that defines one of these models.
 
     Args:
         mechanism: how tokens attend.
-        dim: channels of the first stage; each merge doubles them.
-        merge: neighbours that become one token between stages, per axis.
-        mlp_ratio: hidden channels of the perceptron over channels.
         window: tokens per axis, of ``"window"``; odd blocks are shifted by half of it.
         sparse: of ``"sparse"``: ``"strided"``, where blocks alternate between runs of tokens and
             the tokens at the same place of every run; or ``"fixed"``, where a token sees its own
@@ -56,37 +53,16 @@ class TinyConfig(BackboneConfig):
     """
 
     mechanism: Mechanism = "window"
-    dim: int = 96
-    merge: Size = (2, 2)
-    mlp_ratio: float = 4.0
     window: Size = (7, 7)
     sparse: Literal["strided", "fixed"] = "strided"
     block: int | None = None
-    drop_path: float = 0.2
 
     def __post_init__(self) -> None:
-        # Zero-argument super() does not survive slots=True, which makes a new class.
-        BackboneConfig.__post_init__(self)
-        for name in ("merge", "window"):
-            object.__setattr__(self, name, as_size(getattr(self, name), self.axes, name))
-        if self.mlp_ratio <= 0:
-            raise UsageError(f"mlp_ratio={self.mlp_ratio}", "more than 0", "use mlp_ratio=4.0")
+        DoublingConfig.__post_init__(self)
+        object.__setattr__(self, "window", as_size(self.window, self.axes, "window"))
         self._check_word("mechanism", ("window", "global", "axial", "sparse"))
         self._check_word("sparse", ("strided", "fixed"))
         self.pattern(0)
-
-    @property
-    def stage_dims(self) -> tuple[int, ...]:
-        """Channels of each stage."""
-        return tuple(self.dim * 2**stage for stage in range(len(self.depths)))
-
-    @property
-    def stage_strides(self) -> tuple[Size, ...]:
-        """Input samples per token and axis, in each stage."""
-        return tuple(
-            tuple(p * f**stage for p, f in zip(self.patch, self.merge, strict=True))
-            for stage in range(len(self.depths))
-        )
 
     def pattern(self, index: int) -> Pattern:
         """Return who sees whom in block number ``index`` of a stage."""

@@ -17,7 +17,7 @@ from torch import nn
 from vitrail.errors import UsageError
 from vitrail.layers import AbsolutePosition, GlobalAttention, Mlp, PrefixTokens, PreNormBlock
 from vitrail.models.backbone import Backbone
-from vitrail.models.config import BackboneConfig
+from vitrail.models.config import BackboneConfig, check_width
 from vitrail.models.stage import Stage
 from vitrail.patterns import Global
 from vitrail.shapes import Size, as_size
@@ -59,8 +59,7 @@ class ViTConfig(BackboneConfig):
             )
         if self.prefix < 0:
             raise UsageError(f"prefix={self.prefix}", "0 or more", "use prefix=1")
-        if self.mlp_ratio <= 0:
-            raise UsageError(f"mlp_ratio={self.mlp_ratio}", "more than 0", "use mlp_ratio=4.0")
+        check_width(self.dim, self.mlp_ratio)
 
     @property
     def stage_dims(self) -> tuple[int, ...]:
