@@ -18,7 +18,7 @@ from vitrail.analysis import (
     budget_advice,
     position_advice,
 )
-from vitrail.cli.cost import parse_memory
+from vitrail.cli.cost import _one_of_each, parse_memory
 from vitrail.cli.main import run
 
 Captured = pytest.CaptureFixture[str]
@@ -150,8 +150,8 @@ def test_without_a_picture_matplotlib_is_not_loaded(command: Any) -> None:
         (["swin_nano", "--plot", "cost.docx"], "cost.docx", "cost.png"),
         (["swin_nano", "--plot", "no/such/cost.png"], "no/such", "mkdir"),
         (["vit_tiny", "--windows", "7"], "--windows 7 for vit_tiny", "--windows"),
-        (["--advise", "--size", "64"], "no budget", "--memory 8GB"),
-        (["--advise", "--memory", "1GB"], "0 sizes", "--size 512x512"),
+        (["--advise", "--size", "64"], "1 size and no budget", "--memory 8GB"),
+        (["--advise", "--memory", "1GB"], "0 sizes and a budget", "--size 512x512"),
     ],
 )
 def test_what_cannot_be_is_refused(
@@ -198,6 +198,15 @@ def test_advice_for_scripts(capsys: Captured) -> None:
     whole = vitrail.cost("swin_nano", 64)
     assert model["fits_inference"] is whole.fits(20 * 10**6)
     assert model["reason"] == budget_advice(whole, 20 * 10**6)
+
+
+def test_advice_names_each_size_of_model_once() -> None:
+    models = _one_of_each(2)
+    assert {"swin_nano", "swin_tiny", "swin_v2_base", "pvt_v2_b2_li", "focal_tiny_conv"} <= {
+        *models
+    }
+    assert not {"swin_base_384", "swin_v2_base_w24_384", "swin_v2_base_22k_w16"} & {*models}
+    assert _one_of_each(3) == ["video_swin_tiny", "video_swin_small", "video_swin_base"]
 
 
 @pytest.mark.parametrize("window", [3, 4, 7, 50])

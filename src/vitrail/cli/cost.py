@@ -129,6 +129,7 @@ def collect(
     with progress() as bar:
         task = bar.add_task("costs", total=len(jobs))
         for name, window, size in jobs:
+            bar.update(task, description=name)
             rows.append(one_cost(name, window, size, batch, dtype))
             bar.advance(task)
     return rows
@@ -216,18 +217,15 @@ def _advise(
 ) -> None:
     if len(sizes) != 1 or budget is None:
         raise UsageError(
-            f"--advise with {len(sizes)} sizes and {'a' if budget else 'no'} budget",
+            f"--advise with {len(sizes)} size{'' if len(sizes) == 1 else 's'} and "
+            f"{'a' if budget else 'no'} budget",
             "one --size and one --memory",
             "vitrail cost --advise --size 512x512 --memory 8GB",
         )
-    from vitrail import list_models
     from vitrail.cli._cost_tables import advice_as_dict, print_advice
     from vitrail.models import CATALOG
 
-    if not models:
-        axes = len(re.split("[xX×,]", sizes[0]))
-        wanted = max(axes, 2)
-        models = [name for name in list_models() if CATALOG[name].config.axes == wanted]
+    models = models or _one_of_each(max(len(re.split("[xX×,]", sizes[0])), 2))
     costs = collect(models, sizes, [], batch, dtype)
     tried = windows or list(_ADVISED)
     per_stage = [getattr(CATALOG[name].config, "windows", None) for name in models]
@@ -237,6 +235,19 @@ def _advise(
         print_json(advice_as_dict(costs, tried, budget, trained))
     else:
         print_advice(costs, tried, budget, trained)
+
+
+def _one_of_each(axes: int) -> list[str]:
+    """Return the models of an input's rank; of those that differ in their windows alone, one."""
+    from vitrail.models import CATALOG
+
+    chosen: dict[str, str] = {}
+    for name, (config, kind, *_) in CATALOG.items():
+        body = {f.name: getattr(config, f.name) for f in fields(config) if "window" not in f.name}
+        body |= {"num_classes": None, "drop_path": None}
+        if config.axes == axes:
+            chosen.setdefault(f"{kind.__name__} {body}", name)
+    return list(chosen.values())
 
 
 def _by(lengths: tuple[int, ...]) -> str:
