@@ -1,6 +1,7 @@
 """Look inside a model without changing it."""
 
 from vitrail.explain.capture import attention_layers, capture, digest
+from vitrail.explain.distance import attention_distance, attention_stats, entropy
 from vitrail.explain.trace import BlockTrace, MergeTrace, ModelFacts, Trace
 
 __all__ = [
@@ -8,7 +9,10 @@ __all__ = [
     "MergeTrace",
     "ModelFacts",
     "Trace",
+    "attention_distance",
     "attention_layers",
+    "attention_stats",
     "capture",
     "digest",
+    "entropy",
 ]
