@@ -1,0 +1,111 @@
+// A notebook: the manifest and the selection are traits, arrays come as binary messages when asked for.
+import { batch, effect } from "@preact/signals";
+import type { Manifest } from "../schema";
+import { Kept, toArray, type ArrayData, type Dtype, type Source } from "../source";
+import { assign, selectBlock, selectSide, snapshot, type App, type Selection } from "../state";
+
+// What anywidget gives to render.
+export interface WidgetModel {
+  get(name: string): unknown;
+  set(name: string, value: unknown): void;
+  save_changes(): void;
+  send(message: unknown): void;
+  on(event: "msg:custom", listener: (message: Answer, buffers: DataView[]) => void): void;
+  on(event: "change:selection", listener: () => void): void;
+  off(event: "msg:custom", listener: (message: Answer, buffers: DataView[]) => void): void;
+  off(event: "change:selection", listener: () => void): void;
+}
+interface Answer { id: string; dtype: Dtype; shape: number[]; part: number; parts: number; error?: string }
+interface Asked { id: string; name: string; parts: Uint8Array[]; left: number; done(array: ArrayData): void; fail(error: unknown): void }
+
+// A kernel answers in order: what was asked and is no longer wanted must not stand before what is.
+const AT_ONCE = 4;
+
+export function notebookSource(model: WidgetModel): Source {
+  const manifest = model.get("manifest") as Manifest;
+  const view = Math.random().toString(36).slice(2); // two views of one widget hear each other's answers
+  const waiting: Asked[] = [];
+  const asked = new Map<string, Asked>();
+  let count = 0;
+
+  const next = (): void => {
+    while (asked.size < AT_ONCE) {
+      const mine = waiting.shift();
+      if (!mine) return;
+      asked.set(mine.id, mine);
+      model.send({ id: mine.id, kind: "array", name: mine.name });
+    }
+  };
+  const listen = (answer: Answer, buffers: DataView[]): void => {
+    const mine = asked.get(answer.id);
+    if (!mine) return;
+    if (answer.error === undefined) {
+      const { buffer, byteOffset, byteLength } = buffers[0];
+      if (mine.left < 0) mine.left = answer.parts;
+      mine.parts[answer.part] = new Uint8Array(buffer, byteOffset, byteLength);
+      if (--mine.left > 0) return;
+    }
+    asked.delete(answer.id);
+    next();
+    if (answer.error !== undefined) { mine.fail(new Error(answer.error)); return; }
+    try { mine.done(toArray(answer.dtype, answer.shape, joined(mine.parts))); } catch (error) { mine.fail(error); }
+  };
+  model.on("msg:custom", listen);
+
+  const ask = (name: string, signal?: AbortSignal): Promise<ArrayData> => new Promise((done, fail) => {
+    const mine: Asked = { id: `${view}-${count++}`, name, parts: [], left: -1, done, fail };
+    signal?.addEventListener("abort", () => {
+      const place = waiting.indexOf(mine);
+      if (place < 0) return; // asked already: the answer comes anyway, and is kept
+      waiting.splice(place, 1);
+      fail(signal.reason);
+    });
+    waiting.push(mine);
+    next();
+  });
+  const kept = new Kept(ask);
+  return {
+    manifest,
+    has: (name) => name in manifest.arrays,
+    array: (name, signal) => kept.array(name, signal),
+    dispose: () => {
+      model.off("msg:custom", listen);
+      for (const { fail } of [...waiting.splice(0), ...asked.values()]) fail(new Error("the page was closed"));
+      asked.clear();
+    },
+  };
+}
+
+function joined(parts: Uint8Array[]): Uint8Array {
+  if (parts.length === 1) return parts[0];
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) { whole.set(part, at); at += part.length; }
+  return whole;
+}
+
+// Keep the trait in step with the state, and the state with what Python assigns.
+export function linkSelection(app: App, model: WidgetModel): () => void {
+  let [sent, timer]: [Partial<Selection>, number] = [{}, 0];
+  const follow = (): void => {
+    const given = model.get("selection") as Partial<Selection>;
+    const known = Object.keys(given).filter((field) => field in app.state) as (keyof Selection)[];
+    const changed = Object.fromEntries(known.filter((field) => given[field] !== sent[field]).map((field) => [field, given[field]])) as Partial<Selection>;
+    sent = { ...sent, ...given };
+    batch(() => {
+      const { side, block, ...rest } = changed;
+      if (side !== undefined && app.traces.length > 1) assign(app.state, selectSide(app, side));
+      if (block !== undefined && block !== app.state.block.value) assign(app.state, selectBlock(app, block));
+      assign(app.state, rest);
+    });
+  };
+  follow();
+  model.on("change:selection", follow);
+  const keep = effect(() => {
+    const now = snapshot(app.state);
+    clearTimeout(timer);
+    // Not with every move of the pointer: each change is a message to the kernel.
+    timer = window.setTimeout(() => { sent = now; model.set("selection", now); model.save_changes(); }, 150);
+  });
+  return () => { keep(); clearTimeout(timer); model.off("change:selection", follow); };
+}
