@@ -1,18 +1,26 @@
 """What is captured is what the model computed, and the model does not notice."""
 
+import importlib
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from vitrail.errors import UsageError
 from vitrail.explain import BlockTrace, capture, digest
+from vitrail.explain.features import principal_colours
+from vitrail.explain.merging import merge_shares
+from vitrail.explain.trace import CHUNK
 from vitrail.models import Backbone, Swin, SwinConfig, SwinV2, SwinV2Config
 from vitrail.patterns import Window
 
+module = importlib.import_module("vitrail.explain.capture")  # the package has its function
 CONFIG = SwinConfig(
     dim=8, depths=(2, 2), num_heads=(2, 4), window=(4, 4), patch=(2, 2), num_classes=5
 )
@@ -190,6 +198,99 @@ def assert_near(block: BlockTrace, theirs: Tensor) -> None:
 
 def hooks_of(model: nn.Module) -> int:
     return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+
+
+class Largest(TorchDispatchMode):
+    """Follows the largest tensor that any operation makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # pyright: ignore
+        out = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, Tensor):
+                self.numbers = max(self.numbers, leaf.untyped_storage().nbytes() // 4)
+        return out
+
+
+def test_a_large_picture_is_captured_without_its_weights() -> None:
+    """Numbers kept grow with the tokens; watching makes nothing larger than the model itself.
+
+    The model's largest tensor is the bias and mask of a block, where windows are shifted.
+    """
+    config = replace(CONFIG, num_heads=(4, 8), window=(8, 8), patch=(4, 4))
+    model = randomised(Swin(config))
+    image = torch.randn(3, 704, 640)
+    with torch.no_grad(), Largest() as plain:
+        model(image[None])
+    with Largest() as watched:
+        trace = capture(model, image)
+    tokens = 176 * 160
+    weights = math.prod(trace.blocks[0].shape)
+    assert weights == 4 * tokens * 64 > CHUNK
+    assert watched.numbers == plain.numbers == weights
+    model.stages[0].blocks[1] = nn.Identity()  # no shift, no mask
+    with Largest() as watched:
+        assert math.prod(capture(model, image).blocks[0].shape) == weights
+    assert watched.numbers <= CHUNK
+    kept = {
+        tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
+        for block in trace.blocks
+        for value in (getattr(block, name) for name in BlockTrace.__slots__)
+        for tensor in (value if isinstance(value, tuple) else (value,))
+        if isinstance(tensor, Tensor)
+    }
+    # Queries and keys: 2 x 8 channels of float32 in two blocks, half as much in the two above;
+    # beside them the groups, the labels, the colours and the shares.
+    assert sum(kept.values()) < 3 * tokens * 2 * 8 * 4 + 2.5 * tokens * 2 * 3 * 8
+    assert all(block.error < 1e-4 * max(1, block.output) for block in trace.blocks)
+
+
+def test_the_error_is_that_of_an_output_that_differs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watched layer that adds 0.5 to one number of its last group is found out."""
+    model = randomised(Swin(CONFIG))
+    attend = model.get_submodule("stages.0.blocks.1.attn.attend")
+    plain = type(attend).forward
+
+    def wrong(self, *args: Tensor, **kwargs: object) -> Tensor:
+        out = plain(self, *args, **kwargs)  # pyright: ignore[reportArgumentType]
+        if self is attend:
+            out[0, -1, 0, -1, 0] += 0.5
+        return out
+
+    monkeypatch.setattr(type(attend), "forward", wrong)
+    # The last group of the smaller picture, and of a sample of the larger one.
+    for size, most in ((32, CHUNK), (32, 100)):
+        monkeypatch.setattr(module, "CHUNK", most)
+        errors = [block.error for block in capture(model, torch.randn(3, size, size)).blocks]
+        assert errors[1] == pytest.approx(0.5, abs=1e-3)
+        assert max(errors[0], *errors[2:]) < 1e-4
+
+
+@pytest.mark.parametrize(("kind", "config", "shape"), CASES)
+def test_features_and_shares_are_those_of_the_pass(kind, config, shape) -> None:
+    model = randomised(kind(config))
+    seen: dict[str, Tensor] = {}
+    for name, module in model.named_modules():
+        if re.fullmatch(r"stages\.\d+\.blocks\.\d+", name) or name.endswith("merge"):
+            keep = lambda _, args, out, name=name: seen.update({name: out, f"{name} in": args[0]})  # noqa: E731
+            module.register_forward_hook(keep)
+    trace = capture(model, torch.randn(*shape))
+    for block in trace.blocks:
+        features = seen[block.name][0]
+        assert block.dim == features.shape[-1] == 8 * 2**block.stage
+        assert block.rgb is not None
+        assert torch.equal(block.rgb, principal_colours(features))
+        assert block.rgb.shape == (*block.spatial, 3)
+    (merge,) = trace.merges
+    layer = model.get_submodule("stages.1.merge")
+    expected = merge_shares(layer, seen["stages.1.merge in"])
+    assert merge.share is not None
+    assert expected is not None
+    torch.testing.assert_close(merge.share, expected)
+    assert merge.share.shape == (*merge.after, math.prod(merge.factor))
 
 
 def test_modes_and_hooks_come_back() -> None:

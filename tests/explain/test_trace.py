@@ -1,5 +1,7 @@
 """Questions to a trace are answered in places of the grid."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -11,9 +13,10 @@ from vitrail.shapes import Size
 
 
 def block(pattern: Pattern, spatial: Size, heads: int = 2) -> BlockTrace:
+    """A trace whose scores are random numbers: keys that are unit vectors pick them out."""
     groups = pattern.groups(spatial)
-    seen = groups.q_region[0][:, None, :, None] == groups.k_region[0][:, None, None, :]
-    scores = torch.randn(len(groups.q_index), heads, *seen.shape[2:])
+    queries, keys = groups.q_index.shape[1], groups.k_index.shape[1]
+    count = len(groups.q_index)
     return BlockTrace(
         name="stages.0.blocks.1",
         stage=0,
@@ -22,9 +25,9 @@ def block(pattern: Pattern, spatial: Size, heads: int = 2) -> BlockTrace:
         spatial=spatial,
         stride=(4,) * len(spatial),
         groups=groups,
-        attention=scores.masked_fill(~seen, -torch.inf).softmax(-1),
-        bias=None,
-        error=0.0,
+        q=torch.randn(count, heads, queries, keys),
+        k=torch.eye(keys).expand(count, heads, -1, -1),
+        region=(groups.q_region[0], groups.k_region[0]),
     )
 
 
@@ -128,3 +131,40 @@ def test_the_best_classes_come_first() -> None:
     ((label, probability),) = named.top(1)
     assert label == "b"
     assert probability == pytest.approx(0.6652, abs=1e-4)
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["one bias", "a bias for each group"])
+def test_what_is_asked_for_equals_the_whole(own: bool) -> None:
+    pattern, spatial = Window((3, 4), (1, 2)), (7, 9)
+    plain = block(pattern, spatial)
+    groups, heads, queries, keys = plain.shape
+    trace = replace(plain, bias=torch.randn(*((groups,) if own else ()), heads, queries, keys))
+    whole = trace.attention
+    assert whole.shape == trace.shape == (9, 2, 12, 12)
+    seen = trace.groups.q_region[0][:, :, None] == trace.groups.k_region[0][:, None, :]
+    assert trace.bias is not None
+    scores = (trace.q + trace.bias).masked_fill(~seen[:, None], -torch.inf)
+    torch.testing.assert_close(whole, scores.softmax(-1))
+    for group in range(groups):
+        torch.testing.assert_close(trace.rows(group), whole[group])
+        torch.testing.assert_close(trace.rows(group, 5, 2), whole[group, :, 5:7])
+    torch.testing.assert_close(trace.rows(4, 10), whole[4, :, 10:])
+
+
+@pytest.mark.parametrize("most", [1, 50, 24 * 12, 3 * 24 * 12, 10**6])
+def test_chunks_cover_everything_once_and_stay_small(most: int) -> None:
+    trace = block(Window((3, 4), (1, 2)), (7, 9))
+    found = torch.full(trace.shape, torch.nan)
+    for some, asking, weights in trace.chunks(most):
+        assert weights.numel() <= max(most, 2 * 12)
+        assert found[some, :, asking].isnan().all()
+        found[some, :, asking] = weights
+    torch.testing.assert_close(found, trace.attention)
+
+
+@pytest.mark.parametrize("asked", [(9, 0, 1), (-1, 0, 1), (0, 12, 1), (0, -1, 1), (0, 0, 13)])
+def test_rows_that_are_not_there(asked: tuple[int, int, int]) -> None:
+    group, first, count = asked
+    given = f"group={group}, first={first}, count={count} of stages.0.blocks.1"
+    with refuses(given, f"use group={min(max(group, 0), 8)}, first=0, count=12"):
+        block(Window((3, 4), (1, 2)), (7, 9)).rows(group, first, count)

@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 
 from vitrail.attention.reference import probabilities
 from vitrail.errors import UsageError
-from vitrail.explain.trace import BlockTrace, MergeTrace, ModelFacts, Trace
+from vitrail.explain.features import principal_colours
+from vitrail.explain.merging import merge_shares
+from vitrail.explain.trace import CHUNK, BlockTrace, MergeTrace, ModelFacts, Trace
 from vitrail.layers import Attend
 from vitrail.shapes import Size
 
@@ -34,7 +37,12 @@ def capture(
     """Run the model on one image and keep what every block attends to.
 
     The model runs in evaluation mode and is left as it was found; its answer is the same to the
-    last bit as without the watching.
+    last bit as without the watching. Queries and keys are kept, weights are not: they are computed
+    when a block is asked for them, so that the memory for a large picture grows with its tokens.
+
+    That the kept numbers give what each block computed is checked for every block, group by group,
+    where it has at most 4 million weights over all heads; of a larger block, for groups and queries
+    of so many weights in all, spread evenly, the first and the last of each among them.
 
     Args:
         model: a Vitrail backbone of any rank.
@@ -60,10 +68,13 @@ def capture(
     grids: _Grids = {}
     blocks: list[BlockTrace] = []
     merges: list[MergeTrace] = []
+    around = {name.rsplit(".", 1)[0] for name in watched}
     with _evaluating(model), ExitStack() as hooks:
         for name, module in model.named_modules():
             if name in watched:
                 _watch_attention(name, module, strides, grids, blocks, hooks)
+            elif name in around:
+                _watch_features(name, module, blocks, hooks)
             elif _MERGE.fullmatch(name):
                 _watch_merge(name, module, strides, merges, hooks)
             elif _PREFIX.fullmatch(name):
@@ -131,8 +142,6 @@ def _watch_attention(
         attend: Attend, args: tuple[Tensor, ...], kwargs: dict[str, Any], output: Tensor
     ) -> None:
         grid = spatial.pop()
-        bias = kwargs.get("bias")
-        attention, error = _attention(attend, args, kwargs, output)
         blocks.append(
             BlockTrace(
                 name=match[1],
@@ -142,9 +151,9 @@ def _watch_attention(
                 spatial=grid,
                 stride=strides[stage],
                 groups=module.pattern.groups(grid),
-                attention=attention[0].cpu(),
-                bias=None if bias is None else bias.detach().float().cpu(),
-                error=error,
+                **_inputs(attend, args, kwargs),
+                error=_error(attend, args, kwargs, output),
+                output=float(output.abs().max()),
             )
         )
 
@@ -156,20 +165,75 @@ def _watch_attention(
         hooks.callback(handle.remove)
 
 
-def _attention(
+def _inputs(attend: Attend, args: tuple[Tensor, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return what the weights of one call are computed from, for a single image, on the CPU."""
+    bias, region = kwargs.get("bias"), kwargs.get("region")
+    return {
+        "q": _own(args[0][0]),
+        "k": _own(args[1][0]),
+        "scale": float(kwargs["scale"]),
+        "bias": None if bias is None else _own(bias.float()),
+        "region": None if region is None else (_own(region[0][0]), _own(region[1][0])),
+        "mask_value": attend.mask_value,
+    }
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """Return a tensor on the CPU that keeps nothing else alive: a view of more than itself
+    (queries out of queries, keys and values) is copied, anything else is not.
+    """
+    tensor = tensor.detach().cpu()
+    smaller = tensor.numel() * tensor.element_size() < tensor.untyped_storage().nbytes()
+    return tensor.clone(memory_format=torch.contiguous_format) if smaller else tensor
+
+
+def _error(
     attend: Attend, args: tuple[Tensor, ...], kwargs: dict[str, Any], output: Tensor
-) -> tuple[Tensor, float]:
-    """Return what a call of ``attend`` weighed, and how far that is from its own output."""
+) -> float:
+    """Return how far ``attention @ v`` is from what ``attend`` computed, see ``capture``."""
     q, k, v = args
+    _, groups, heads, queries, _ = q.shape
+    row = heads * k.shape[-2]
+    some = _spread(groups, CHUNK // (row * queries)).to(q.device)
+    asking = _spread(queries, CHUNK // row).to(q.device)
+    bias, region = kwargs.get("bias"), kwargs.get("region")
+    if bias is not None:
+        own = bias.ndim == 4 and bias.shape[0] > 1
+        bias = (bias[some] if own else bias)[..., asking, :]
+    if region is not None:
+        region = (region[0][:, some][..., asking], region[1][:, some])
     attention = probabilities(
-        q,
-        k,
+        q[:, some][..., asking, :],
+        k[:, some],
         scale=kwargs["scale"],
-        bias=kwargs.get("bias"),
-        region=kwargs.get("region"),
+        bias=bias,
+        region=region,
         mask_value=attend.mask_value,
     )
-    return attention, float((attention @ v.to(attention.dtype) - output).abs().max())
+    expected = attention @ v[:, some].to(attention.dtype)
+    return float((expected - output[:, some][..., asking, :]).abs().max())
+
+
+def _spread(count: int, most: int) -> Tensor:
+    """Return about ``most`` numbers below ``count``, evenly spread from the first to the last."""
+    if most >= count:
+        return torch.arange(count)
+    return torch.linspace(0, count - 1, max(2, most)).round().long().unique()
+
+
+def _watch_features(
+    name: str, module: nn.Module, blocks: list[BlockTrace], hooks: ExitStack
+) -> None:
+    """Complete the last ``BlockTrace`` when its block has run."""
+
+    def leave(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:
+        block = blocks[-1]
+        assert block.name == name, f"{name} ran around {block.name}"
+        grid = output[0].reshape(-1, output.shape[-1])[block.pattern.prefix :]
+        features = grid.reshape(*block.spatial, -1)
+        blocks[-1] = replace(block, dim=output.shape[-1], rgb=principal_colours(features))
+
+    hooks.callback(module.register_forward_hook(leave).remove)
 
 
 def _watch_merge(
@@ -186,7 +250,16 @@ def _watch_merge(
 
     def leave(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
         before, after = tuple(args[0].shape[1:-1]), tuple(output.shape[1:-1])
-        merges.append(MergeTrace(stage=stage, before=before, after=after, factor=factor))
+        share = merge_shares(module, args[0])
+        merges.append(
+            MergeTrace(
+                stage=stage,
+                before=before,
+                after=after,
+                factor=factor,
+                share=None if share is None else share.cpu(),
+            )
+        )
 
     hooks.callback(module.register_forward_hook(leave).remove)
 

@@ -5,18 +5,21 @@ pattern, on grids of any rank. Everything that is drawn or measured later follow
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from vitrail.attention.reference import probabilities
 from vitrail.errors import UsageError
 from vitrail.patterns import Groups, Pattern, Window
 from vitrail.shapes import Size
 
 # Of a token: its place on the grid, or the number of a prefix token (such as CLS), from 0.
 Position = Size | int
+CHUNK = 4_000_000  # weights computed at a time, 16 MB of them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +51,9 @@ class ModelFacts:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class BlockTrace:
-    """The attention of one block.
+    """The attention of one block: what it is computed from, so that any part can be had when asked.
+
+    All weights of a large picture fit no memory; queries and keys do.
 
     Args:
         name: the block's module, e.g. ``"stages.0.blocks.1"``.
@@ -58,10 +63,18 @@ class BlockTrace:
         spatial: lengths of the grid, in tokens.
         stride: input samples per token, per axis.
         groups: the pattern written down for this grid.
-        attention: how each query divides its attention; rows sum to one.
+        q: queries, as the block's own attention was given them.
+        k: keys, likewise.
+        scale: multiplies ``q k^T``.
+        region: labels of queries and keys, if the block was given some: others are hidden.
+        mask_value: added to the scores of hidden keys.
         bias: what position alone adds to the scores, if the block has such a bias: the same for
             every group, or for each its own.
-        error: greatest difference between ``attention @ v`` and what the block itself computed.
+        error: greatest difference between ``attention @ v`` and what the block itself computed,
+            over all groups, or of large pictures over a sample (see ``capture``).
+        output: greatest magnitude of what the block itself computed, which ``error`` compares to.
+        dim: channels of the features.
+        rgb: the features after the block as colours (see ``features.principal_colours``).
     """
 
     name: str
@@ -71,14 +84,27 @@ class BlockTrace:
     spatial: Size
     stride: Size
     groups: Groups
-    attention: Float[Tensor, "groups heads queries keys"]
-    bias: Float[Tensor, "*groups heads queries keys"] | None
-    error: float
+    q: Float[Tensor, "groups heads queries head_dim"]
+    k: Float[Tensor, "groups heads keys head_dim"]
+    scale: float = 1.0
+    region: tuple[Int[Tensor, "groups queries"], Int[Tensor, "groups keys"]] | None = None
+    mask_value: float = -math.inf
+    bias: Float[Tensor, "*groups heads queries keys"] | None = None
+    error: float = 0.0
+    output: float = 1.0
+    dim: int = 0
+    rgb: UInt8[Tensor, "*spatial 3"] | None = None
 
     @property
     def heads(self) -> int:
         """How many heads the block has."""
-        return self.attention.shape[1]
+        return self.q.shape[1]
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Groups, heads, queries and keys: the shape of ``attention``, without computing it."""
+        groups, heads, queries, _ = self.q.shape
+        return groups, heads, queries, self.k.shape[2]
 
     @property
     def kind(self) -> str:
@@ -86,6 +112,73 @@ class BlockTrace:
         if isinstance(self.pattern, Window):
             return "SW" if any(self.pattern.fit(self.spatial)[1]) else "W"
         return type(self.pattern).__name__
+
+    @property
+    def attention(self) -> Float[Tensor, "groups heads queries keys"]:
+        """How each query divides its attention; rows sum to one.
+
+        Computed whole at every call: of a large picture, ask for ``rows`` or ``chunks`` instead.
+        """
+        groups, _, queries, _ = self.shape
+        return self._weights(slice(0, groups), slice(0, queries))
+
+    def rows(
+        self, group: int, first: int = 0, count: int | None = None
+    ) -> Float[Tensor, "heads queries keys"]:
+        """Return how some queries of one group divide their attention; nothing else is computed.
+
+        Args:
+            group: which group, from 0.
+            first: the first query, from 0.
+            count: how many queries; default all that follow.
+        Raises:
+            UsageError: there is no such group, or no such query.
+        """
+        groups, _, queries, _ = self.shape
+        count = queries - first if count is None else count
+        if not (0 <= group < groups and first >= 0 and 1 <= count <= queries - first):
+            raise UsageError(
+                f"group={group}, first={first}, count={count} of {self.name}",
+                f"a group from 0 to {groups - 1}, and queries of it from 0 to {queries - 1}",
+                f"use group={max(0, min(group, groups - 1))}, first=0, count={queries}",
+            )
+        return self._weights(slice(group, group + 1), slice(first, first + count))[0]
+
+    def chunks(
+        self, most: int = CHUNK
+    ) -> Iterator[tuple[slice, slice, Float[Tensor, "groups heads queries keys"]]]:
+        """Go through all weights, some groups or some queries of a group at a time.
+
+        Args:
+            most: weights in one piece; a single query's are never divided.
+        Returns:
+            Which groups, which queries, and their weights.
+        """
+        groups, heads, queries, keys = self.shape
+        row = heads * keys
+        step = max(1, most // (row * queries))
+        part = queries if row * queries <= most else max(1, most // row)
+        for group in range(0, groups, step):
+            some = slice(group, min(group + step, groups))
+            for first in range(0, queries, part):
+                asking = slice(first, min(first + part, queries))
+                yield some, asking, self._weights(some, asking)
+
+    def _weights(self, some: slice, asking: slice) -> Tensor:
+        bias, region = self.bias, self.region
+        if bias is not None:
+            own = bias.ndim == 4 and bias.shape[0] > 1
+            bias = (bias[some] if own else bias)[..., asking, :]
+        if region is not None:
+            region = (region[0][None, some, asking], region[1][None, some])
+        return probabilities(
+            self.q[None, some, :, asking],
+            self.k[None, some],
+            scale=self.scale,
+            bias=bias,
+            region=region,
+            mask_value=self.mask_value,
+        )[0]
 
     def locate(self, position: Position) -> tuple[int, int]:
         """Return the group of the token at ``position`` and its place among the queries.
@@ -105,7 +198,7 @@ class BlockTrace:
             head: which head, from 0; default the mean of all.
         """
         group, query = self.locate(position)
-        rows = self.attention[group, :, query]
+        rows = self.rows(group, query, 1)[:, 0]
         if head is None:
             return rows.mean(0)
         if not 0 <= head < self.heads:
@@ -176,12 +269,15 @@ class MergeTrace:
         before: lengths of the grid that goes in, in tokens.
         after: lengths of the grid that comes out.
         factor: tokens along each axis that become one.
+        share: what each child gives to its token (see ``merging.merge_shares``); None for a merge
+            of a kind that is not known.
     """
 
     stage: int
     before: Size
     after: Size
     factor: Size
+    share: Float[Tensor, "*spatial children"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
