@@ -3,34 +3,33 @@ import { computed, signal } from "@preact/signals";
 import { render as draw } from "preact";
 import "./style/index.css";
 import { Shell } from "./shell";
-import type { Source } from "./source";
 import { linkSelection, notebookSource, type WidgetModel } from "./sources/notebook";
 import { reportSources } from "./sources/report";
-import { startServer } from "./host";
+import { startServer, type Mounting } from "./host";
 import { assign, defaults, linkAddress, makeState, parse, snapshot, type App } from "./state";
 import { TraceView } from "./trace";
 
 export interface Mounted { app: App; stop(): void }
 
-export async function mount(sources: Source[], host: App["host"], root: HTMLElement): Promise<Mounted> {
+export async function mount({ sources, host, root, place = {} }: Mounting): Promise<Mounted> {
   const traces = sources.map((source) => new TraceView(source));
   const first = defaults(traces[0]);
   const addressed = host !== "notebook";
   const hash = addressed ? location.hash : "";
   const fields = new URLSearchParams(hash.slice(1));
-  // Nobody asked for a view: the tour takes the reader by the hand.
-  const state = makeState(parse(hash, { ...first, step: fields.has("block") || fields.has("view") ? -1 : first.step }, traces));
+  // Where nobody asked for a view, the tour takes the reader by the hand.
+  const state = makeState(parse(hash, { ...first, step: fields.size ? -1 : 0 }, traces));
   const said = signal("");
   let pause = 0;
   const app: App = {
-    traces, state, host, root, said, source: sources[0],
+    traces, state, host, root, said, place,
     trace: computed(() => traces[state.side.value === "B" ? 1 : 0] ?? traces[0]),
     // After a pause, so that a held key does not flood those who listen.
     say: (text) => { clearTimeout(pause); pause = window.setTimeout(() => { said.value = text; }, 250); },
     reduced: matchMedia("(prefers-reduced-motion: reduce)").matches,
   };
   await Promise.all(traces.flatMap((trace) => [trace.image("seen"), trace.image("shown"), trace.block(state.block.value)?.load()]));
-  root.classList.add("vitrail");
+  if (!root.closest(".vitrail")) root.classList.add("vitrail");
   root.replaceChildren();
   draw(<Shell app={app} />, root);
   const unlink = addressed ? linkAddress(app) : () => undefined;
@@ -59,7 +58,7 @@ async function render({ model, el, signal: ended }: { model: WidgetModel; el: HT
   const close = (): void => end();
   ended?.addEventListener("abort", close, { once: true });
   try {
-    const { app, stop } = await mount([source], "notebook", root);
+    const { app, stop } = await mount({ sources: [source], host: "notebook", root });
     const unlink = linkSelection(app, model);
     end = () => { unlink(); stop(); source.dispose?.(); };
     if (ended?.aborted) close();
@@ -69,8 +68,8 @@ async function render({ model, el, signal: ended }: { model: WidgetModel; el: HT
   return close;
 }
 
-const root = document.querySelector<HTMLElement>("[data-vitrail]");
-if (root && document.getElementById("manifest:0")) void mount(reportSources(document), "report", root);
+const root = document.querySelector<HTMLElement>("[data-vitrail], [data-server]");
+if (root && document.getElementById("manifest:0")) void mount({ sources: reportSources(document), host: "report", root });
 else if (root?.dataset.server !== undefined) void startServer(root, mount);
 
 export { assign, snapshot };
