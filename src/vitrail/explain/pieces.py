@@ -59,4 +59,4 @@ def attention(
     block: BlockTrace, groups: slice, queries: slice
 ) -> Float[Tensor, "groups heads queries keys"]:
     """Return the attention of some queries of some groups: the one place that asks a trace."""
-    return block.attention[groups, :, queries]
+    return block.part(groups, queries)

@@ -120,7 +120,7 @@ class BlockTrace:
         Computed whole at every call: of a large picture, ask for ``rows`` or ``chunks`` instead.
         """
         groups, _, queries, _ = self.shape
-        return self._weights(slice(0, groups), slice(0, queries))
+        return self.part(slice(0, groups), slice(0, queries))
 
     def rows(
         self, group: int, first: int = 0, count: int | None = None
@@ -142,7 +142,7 @@ class BlockTrace:
                 f"a group from 0 to {groups - 1}, and queries of it from 0 to {queries - 1}",
                 f"use group={max(0, min(group, groups - 1))}, first=0, count={queries}",
             )
-        return self._weights(slice(group, group + 1), slice(first, first + count))[0]
+        return self.part(slice(group, group + 1), slice(first, first + count))[0]
 
     def chunks(
         self, most: int = CHUNK
@@ -162,9 +162,15 @@ class BlockTrace:
             some = slice(group, min(group + step, groups))
             for first in range(0, queries, part):
                 asking = slice(first, min(first + part, queries))
-                yield some, asking, self._weights(some, asking)
+                yield some, asking, self.part(some, asking)
 
-    def _weights(self, some: slice, asking: slice) -> Tensor:
+    def part(self, some: slice, asking: slice) -> Float[Tensor, "groups heads queries keys"]:
+        """Return the weights of some groups' queries, of every such group the same ones.
+
+        Args:
+            some: which groups.
+            asking: which of their queries.
+        """
         bias, region = self.bias, self.region
         if bias is not None:
             own = bias.ndim == 4 and bias.shape[0] > 1
