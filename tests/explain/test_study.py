@@ -53,7 +53,7 @@ def test_the_interval_is_that_of_the_standard_error() -> None:
 
 
 def test_no_difference_is_mostly_found_to_be_none() -> None:
-    rows = compare(images(**{f"m{i}": (0.0, 0.0) for i in range(9)}))
+    rows = compare(images(100, **{f"m{i}": (0.0, 0.0) for i in range(9)}))
     assert not any(row["beats"]["random"] for row in rows)
 
 

@@ -24,7 +24,7 @@ RESAMPLES = 10_000
 FORMAT = "vitrail-faithfulness/1"
 
 # Of one image: for each method, the areas under deletion and insertion.
-Areas = Mapping[str, tuple[float, float]]
+Areas = Mapping[str, Sequence[float]]
 # A mean and both ends of its interval.
 Interval = list[float]
 
