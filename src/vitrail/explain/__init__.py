@@ -2,6 +2,8 @@
 
 from vitrail.explain.capture import attention_layers, capture, digest
 from vitrail.explain.distance import attention_distance, attention_stats, entropy
+from vitrail.explain.rollout import rollout, rollout_all, rollout_stages
+from vitrail.explain.routing import to_input
 from vitrail.explain.trace import BlockTrace, MergeTrace, ModelFacts, Trace
 
 __all__ = [
@@ -15,4 +17,8 @@ __all__ = [
     "capture",
     "digest",
     "entropy",
+    "rollout",
+    "rollout_all",
+    "rollout_stages",
+    "to_input",
 ]
