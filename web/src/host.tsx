@@ -1,14 +1,106 @@
-// The server's page: choose a trace, a model, a size and a photo; see a run's progress; stop it.
+// The server's page: which traces are shown, and the runs that make new ones.
+import { signal } from "@preact/signals";
+import { render } from "preact";
+import { RunPanel } from "./ui/RunPanel";
 import type { Source } from "./source";
-import { Server } from "./sources/server";
+import { Server, type Catalog, type Job, type Run, type TraceItem } from "./sources/server";
 import type { App } from "./state";
 
-type Mount = (sources: Source[], host: App["host"], root: HTMLElement) => Promise<{ stop(): void }>;
+export interface Mounting { sources: Source[]; host: App["host"]; root: HTMLElement; place?: Record<string, string> }
+type Mount = (wish: Mounting) => Promise<{ stop(): void }>;
+
+export class Host {
+  readonly catalog = signal<Catalog | null>(null);
+  readonly traces = signal<TraceItem[]>([]);
+  readonly shown = signal<string[]>([]); // one trace, or two to compare
+  readonly job = signal<Job | null>(null);
+  readonly problem = signal<string | null>(null);
+  readonly photo = signal<File | null>(null);
+  private mounted: { stop(): void } | null = null;
+
+  constructor(readonly server: Server, private readonly page: HTMLElement, private readonly mount: Mount) {}
+
+  async start(): Promise<void> {
+    this.catalog.value = await this.server.catalog();
+    this.traces.value = await this.server.traces();
+    const linked = new URLSearchParams(location.hash.slice(1));
+    const known = (name: string) => this.traces.value.find(({ id }) => id === linked.get(name))?.id;
+    const first = known("trace") ?? this.traces.value[0]?.id;
+    const against = known("against");
+    if (first) await this.show(against ? [first, against] : [first]);
+    const [waiting] = await this.server.jobs();
+    if (waiting) void this.follow(waiting);
+  }
+
+  // Draw the page anew from one trace or two; block and token stay, for they are in the address.
+  async show(ids: string[]): Promise<void> {
+    try {
+      const sources = await Promise.all(ids.map((id) => this.server.source(id)));
+      this.mounted?.stop();
+      this.shown.value = ids;
+      const place = { trace: ids[0], ...(ids[1] ? { against: ids[1] } : {}) };
+      this.mounted = await this.mount({ sources, host: "server", root: this.page, place });
+      this.problem.value = null;
+    } catch (error) { this.fail(error); }
+  }
+
+  async run(wish: Run): Promise<void> {
+    const photo = this.photo.value;
+    const again = photo ? {} : { photo: this.shown.value[0] };
+    this.problem.value = null;
+    try {
+      await this.follow(await this.server.run({ ...wish, ...again, name: photo?.name }, photo));
+    } catch (error) { this.fail(error); }
+  }
+
+  async cancel(): Promise<void> {
+    if (!this.job.value) return;
+    try { this.job.value = await this.server.cancel(this.job.value.id); } catch (error) { this.fail(error); }
+  }
+
+  private async follow(job: Job): Promise<void> {
+    this.job.value = job;
+    try {
+      while (job.state === "queued" || job.state === "running") {
+        await new Promise((done) => setTimeout(done, 300));
+        job = await this.server.job(job.id);
+        this.job.value = job;
+      }
+      this.job.value = null;
+      if (job.error) this.problem.value = `${job.error.given}. Allowed: ${job.error.allowed}. Fix: ${job.error.fix}.`;
+      if (!job.trace) return;
+      this.traces.value = await this.server.traces();
+      this.photo.value = null;
+      await this.show([job.trace, ...this.shown.value.slice(1)]);
+    } catch (error) { this.fail(error); }
+  }
+
+  private fail(error: unknown): void {
+    this.job.value = null;
+    this.problem.value = error instanceof Error ? error.message : String(error);
+  }
+}
 
 export async function startServer(root: HTMLElement, mount: Mount): Promise<void> {
-  const server = new Server(null);
-  const [actions, traces] = await Promise.all([server.actions(), server.traces()]);
-  if (!traces.length) return;
-  const source = { ...await server.source(traces[traces.length - 1].id), server: actions };
-  await mount([source], "server", root);
+  const [panel, page] = [document.createElement("div"), document.createElement("div")];
+  root.classList.add("vitrail");
+  root.replaceChildren(panel, page);
+  const host = new Host(new Server(root.dataset.server || "/api"), page, mount);
+  render(<RunPanel host={host} />, panel);
+  listenForPhotos(host);
+  try { await host.start(); } catch (error) { host.problem.value = error instanceof Error ? error.message : String(error); }
+  document.documentElement.dataset.ready = "true";
+}
+
+// A photo may be dropped anywhere on the page, or pasted.
+function listenForPhotos(host: Host): void {
+  const take = (event: Event, files: FileList | undefined | null) => {
+    const photo = [...files ?? []].find(({ type }) => type.startsWith("image/"));
+    if (!photo) return;
+    event.preventDefault();
+    host.photo.value = photo;
+  };
+  addEventListener("dragover", (event) => { if (event.dataTransfer?.types.includes("Files")) event.preventDefault(); });
+  addEventListener("drop", (event) => take(event, event.dataTransfer?.files));
+  addEventListener("paste", (event) => take(event, event.clipboardData?.files));
 }

@@ -1,10 +1,12 @@
-// Rollout through a hierarchy: pull one row vector back through the blocks, never N x N.
+// Rollout through a hierarchy, as vitrail.explain.rollout defines it: the row of one token is pulled
+// back block by block, r <- (1 - a) r + a r A, never N x N. A is the mean of the heads.
 import type { Grid } from "./grid";
 import { decodeRow, type Map2d, type TraceView } from "./trace";
 
-export const OWN = 0.5; // what a token keeps of itself in each block: the residual's share
+export const RESIDUAL = 0.5; // what a token keeps of itself in each block
 
-// r <- r ((1 - a) I + a P^T A P): what each key's tokens give to the queries' sums.
+export interface StageRow extends Map2d { stage: number }
+
 function pull(r: Float64Array, grid: Grid, codes: Uint8Array): Float64Array {
   const next = new Float64Array(r.length);
   for (let slot = 0; slot < grid.queries.length; slot++) {
@@ -12,33 +14,39 @@ function pull(r: Float64Array, grid: Grid, codes: Uint8Array): Float64Array {
     if (token < 0 || r[token] === 0) continue;
     const start = grid.group(slot) * grid.answering;
     const row = decodeRow(codes, slot * grid.answering, grid.answering);
-    for (let key = 0; key < grid.answering; key++) {
-      if (row[key] > 0) spread(next, grid, start + key, r[token] * row[key]);
-    }
+    let real = 0; // padding is nobody: the rest counts as the whole
+    for (let key = 0; key < grid.answering; key++) if (grid.keys[start + key] >= 0) real += row[key];
+    if (real === 0) continue;
+    const scale = (1 - RESIDUAL) * r[token] / real;
+    for (let key = 0; key < grid.answering; key++) if (row[key] > 0) give(next, grid, start + key, scale * row[key]);
   }
-  for (let token = 0; token < r.length; token++) next[token] = OWN * r[token] + (1 - OWN) * next[token];
+  for (let token = 0; token < r.length; token++) next[token] += RESIDUAL * r[token];
   return next;
 }
 
-// Give a key's share to the tokens that it stands for; what padding gets is lost.
-function spread(next: Float64Array, grid: Grid, other: number, share: number): void {
+// A key gives to the token that it is, or evenly to the tokens that it was pooled from.
+function give(next: Float64Array, grid: Grid, other: number, share: number): void {
   const token = grid.keys[other];
   if (token < 0) return;
   if (grid.isToken(token)) { next[token] += share; return; }
-  const box = grid.box(Math.floor(other / grid.answering), other % grid.answering);
-  if (!box) return;
-  const [y0, x0, y1, x1] = box;
+  const [y0, y1, x0, x1] = (grid.boxes as Int32Array).subarray(4 * other, 4 * other + 4);
   const each = share / ((y1 - y0) * (x1 - x0));
   for (let y = y0; y < y1; y++) for (let x = x0; x < x1; x++) next[grid.tokenAt(y, x)] += each;
 }
 
-// Share each merged token evenly among the tokens it was merged from.
-function unmerge(r: Float64Array, from: number[], to: number[], factor: number[], prefix: number): Float64Array {
+// The grid's part of a row, as a whole of its own: prefix tokens end where their stage begins.
+function gridPart(r: Float64Array, prefix: number): Float64Array {
+  const map = r.slice(prefix);
+  const sum = map.reduce((total, value) => total + value, 0);
+  return sum > 0 ? map.map((value) => value / sum) : map;
+}
+
+// Share each merged token evenly among the real tokens it was merged from.
+function unmerge(map: Float64Array, from: number[], to: number[], factor: number[], prefix: number): Float64Array {
   const next = new Float64Array(prefix + to[0] * to[1]);
-  next.set(r.subarray(0, prefix));
   for (let y = 0; y < from[0]; y++) {
     for (let x = 0; x < from[1]; x++) {
-      const share = r[prefix + y * from[1] + x];
+      const share = map[y * from[1] + x];
       if (share === 0) continue;
       const [bottom, right] = [Math.min(to[0], (y + 1) * factor[0]), Math.min(to[1], (x + 1) * factor[1])];
       const each = share / ((bottom - y * factor[0]) * (right - x * factor[1]));
@@ -48,24 +56,22 @@ function unmerge(r: Float64Array, from: number[], to: number[], factor: number[]
   return next;
 }
 
-export interface StageRow extends Map2d { stage: number; prefix: Float32Array }
-
-// The row as it stands before the first block of every stage, the token's own stage first.
+// The map as the blocks of every stage begin, the token's own stage first; each sums to 1.
 export async function rolloutStages(trace: TraceView, block: number, token: number): Promise<StageRow[]> {
   const { blocks, stages } = trace.manifest;
-  const last = blocks[block];
-  let r: Float64Array = new Float64Array(last.prefix + last.spatial[0] * last.spatial[1]);
+  let r: Float64Array = new Float64Array(blocks[block].prefix + blocks[block].spatial[0] * blocks[block].spatial[1]);
   r[token] = 1;
   const rows: StageRow[] = [];
   for (let i = block; i >= 0; i--) {
-    const facts = blocks[i];
-    const [grid, codes] = await Promise.all([trace.block(i).load(), trace.array(facts.mean as string)]);
+    const { stage, prefix, spatial, mean } = blocks[i];
+    const [grid, codes] = await Promise.all([trace.block(i).load(), trace.array(mean as string)]);
     r = pull(r, grid, codes.data as Uint8Array);
-    if (i > 0 && blocks[i - 1].stage === facts.stage) continue;
-    const { prefix, spatial: [height, width] } = facts;
-    rows.push({ stage: facts.stage, height, width, values: Float32Array.from(r.subarray(prefix)), prefix: Float32Array.from(r.subarray(0, prefix)) });
-    const merge = stages[facts.stage].merge;
-    if (i > 0 && merge) r = unmerge(r, facts.spatial, blocks[i - 1].spatial, merge.factor, prefix);
+    const below = i > 0 ? blocks[i - 1] : null;
+    if (below && below.stage === stage) continue;
+    const map = gridPart(r, prefix);
+    rows.push({ stage, height: spatial[0], width: spatial[1], values: Float32Array.from(map) });
+    const merge = stages[stage].merge;
+    if (below) r = unmerge(map, spatial, below.spatial, merge ? merge.factor : [1, 1], below.prefix);
   }
   return rows;
 }

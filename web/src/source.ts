@@ -12,26 +12,6 @@ export interface Source {
   has(name: string): boolean;
   array(name: string, signal?: AbortSignal): Promise<ArrayData>;
   dispose?(): void;
-  server?: ServerActions;
-}
-
-export interface Job {
-  id: string;
-  state: "waiting" | "running" | "done" | "failed" | "cancelled";
-  text: string;
-  progress: number; // 0 to 1
-  trace: string | null; // its number, once done
-}
-export interface TraceItem { id: string; title: string }
-export interface RunRequest { model: string; weights: string; size: string }
-
-export interface ServerActions {
-  models: string[];
-  traces(): Promise<TraceItem[]>;
-  open(id: string): Promise<Source>;
-  run(request: RunRequest, photo: Blob, name: string): Promise<string>;
-  job(id: string): Promise<Job>;
-  cancel(id: string): Promise<void>;
 }
 
 export class Missing extends Error {

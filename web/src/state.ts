@@ -1,6 +1,5 @@
 // The one mutable state: a signal a field, kept in the address so that a link shows the same view.
 import { batch, effect, signal, type ReadonlySignal, type Signal } from "@preact/signals";
-import type { Source } from "./source";
 import type { Block, TraceView } from "./trace";
 
 export interface Selection {
@@ -16,6 +15,7 @@ export interface Selection {
   sort: "index" | "distance" | "entropy";
   size: number; // of the cost lab
   window: number;
+  metric: string; // what the cost lab counts
 }
 export type Signals<T> = { [K in keyof T]: Signal<T[K]> };
 
@@ -28,7 +28,7 @@ export interface App {
   reduced: boolean;
   host: "report" | "server" | "notebook";
   root: HTMLElement;
-  source: Source;
+  place: Record<string, string>; // what else the address keeps: the server's traces
 }
 
 const SORTS = ["index", "distance", "entropy"] as const;
@@ -50,8 +50,9 @@ export function defaults(trace: TraceView): Selection {
   const { blocks, photo, answer, methods } = trace.manifest;
   return {
     view: "canvas", block: 0, head: -1, token: tokenAt(blocks[0], [0.46, 0.46], photo.input), cls: answer[0]?.class ?? 0,
-    method: methods[0]?.id ?? "", shift: 0, step: -1, side: "A", sort: "index",
+    method: methods[0]?.id ?? "", shift: 0, step: 0, side: "A", sort: "index",
     size: Math.max(...photo.input), window: blocks.find((block) => block.cut)?.cut?.window[0] ?? 7,
+    metric: "flops",
   };
 }
 
@@ -81,15 +82,17 @@ export function parse(hash: string, now: Selection, traces: TraceView[]): Select
   if (sort) next.sort = sort;
   next.size = whole("size", 100_000) ?? next.size;
   next.window = whole("window", 1000) ?? next.window;
+  if (/^[a-z]+$/.test(given.get("metric") ?? "")) next.metric = given.get("metric") as string;
   if (/^[a-z]+$/.test(given.get("view") ?? "")) next.view = given.get("view") as string;
   return next;
 }
 
-export function write(state: Selection, traces: number): string {
+export function write(state: Selection, traces: number, place: Record<string, string> = {}): string {
   const words: Record<string, string> = {
+    ...place,
     view: state.view, block: String(state.block), token: String(state.token), head: state.head < 0 ? "mean" : String(state.head),
     class: String(state.cls), method: state.method, shift: String(Math.round(state.shift * 1000) / 1000),
-    step: state.step < 0 ? "off" : String(state.step), sort: state.sort, size: String(state.size), window: String(state.window),
+    step: state.step < 0 ? "off" : String(state.step), sort: state.sort, size: String(state.size), window: String(state.window), metric: state.metric,
   };
   if (traces > 1) words.side = state.side;
   return `#${new URLSearchParams(words)}`;
@@ -143,7 +146,7 @@ export const chooseSide = (app: App, side: "A" | "B") => assign(app.state, selec
 export function linkAddress(app: App): () => void {
   let timer = 0;
   const keep = effect(() => {
-    const hash = write(snapshot(app.state), app.traces.length);
+    const hash = write(snapshot(app.state), app.traces.length, app.place);
     clearTimeout(timer);
     timer = window.setTimeout(() => {
       // Browsers slow down or refuse an address that changes with every move of the pointer.
