@@ -15,7 +15,7 @@ from vitrail.attention.reference import probabilities
 from vitrail.errors import UsageError
 from vitrail.explain.features import principal_colours
 from vitrail.explain.merging import merge_shares
-from vitrail.explain.trace import CHUNK, BlockTrace, MergeTrace, ModelFacts, Trace
+from vitrail.explain.trace import CHUNK, BlockTrace, MergeTrace, ModelFacts, Trace, spread
 from vitrail.layers import Attend
 from vitrail.shapes import Size
 
@@ -64,7 +64,7 @@ def capture(
     config: Any = model.config
     strides: Sequence[Size] = config.stage_strides
     parameter = next(model.parameters())
-    image = _one_image(image, config.axes).to(parameter.device)
+    image = one_image(image, config.axes).to(parameter.device)
     grids: _Grids = {}
     blocks: list[BlockTrace] = []
     merges: list[MergeTrace] = []
@@ -194,8 +194,8 @@ def _error(
     q, k, v = args
     _, groups, heads, queries, _ = q.shape
     row = heads * k.shape[-2]
-    some = _spread(groups, CHUNK // (row * queries)).to(q.device)
-    asking = _spread(queries, CHUNK // row).to(q.device)
+    some = spread(groups, max(2, CHUNK // (row * queries))).to(q.device)
+    asking = spread(queries, max(2, CHUNK // (row * len(some)))).to(q.device)
     bias, region = kwargs.get("bias"), kwargs.get("region")
     if bias is not None:
         own = bias.ndim == 4 and bias.shape[0] > 1
@@ -212,13 +212,6 @@ def _error(
     )
     expected = attention @ v[:, some].to(attention.dtype)
     return float((expected - output[:, some][..., asking, :]).abs().max())
-
-
-def _spread(count: int, most: int) -> Tensor:
-    """Return about ``most`` numbers below ``count``, evenly spread from the first to the last."""
-    if most >= count:
-        return torch.arange(count)
-    return torch.linspace(0, count - 1, max(2, most)).round().long().unique()
 
 
 def _watch_features(
@@ -274,7 +267,7 @@ def _watch_prefix(name: str, module: nn.Module, grids: _Grids, hooks: ExitStack)
     hooks.callback(module.register_forward_pre_hook(enter).remove)
 
 
-def _one_image(image: Tensor, axes: int) -> Tensor:
+def one_image(image: Tensor, axes: int) -> Tensor:
     """Add the batch axis where it lacks."""
     if image.ndim == axes + 1:
         image = image[None]
