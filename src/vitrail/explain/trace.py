@@ -6,7 +6,7 @@ pattern, on grids of any rank. Everything that is drawn or measured later follow
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -164,12 +164,14 @@ class BlockTrace:
                 asking = slice(first, min(first + part, queries))
                 yield some, asking, self.part(some, asking)
 
-    def part(self, some: slice, asking: slice) -> Float[Tensor, "groups heads queries keys"]:
+    def part(
+        self, some: slice, asking: slice | Int[Tensor, "asked"]
+    ) -> Float[Tensor, "groups heads queries keys"]:
         """Return the weights of some groups' queries, of every such group the same ones.
 
         Args:
             some: which groups.
-            asking: which of their queries.
+            asking: which of their queries, or their numbers.
         """
         bias, region = self.bias, self.region
         if bias is not None:
@@ -185,6 +187,39 @@ class BlockTrace:
             region=region,
             mask_value=self.mask_value,
         )[0]
+
+    def sample(self, most: int = CHUNK) -> "BlockTrace":
+        """Return this block with some of its groups, or some queries of one group, evenly spread.
+
+        Args:
+            most: weights that it has then, over all heads; a block that has no more is returned
+                as it is.
+        """
+        groups, heads, queries, keys = self.shape
+        row = heads * keys
+        if groups * queries * row <= most:
+            return self
+        some = spread(groups, most // (row * queries))
+        asking = spread(queries, most // (row * len(some)))
+        told, bias, region = self.groups, self.bias, self.region
+        if bias is not None:
+            own = bias.ndim == 4 and bias.shape[0] > 1
+            bias = (bias[some] if own else bias)[..., asking, :]
+        return replace(
+            self,
+            groups=replace(
+                told,
+                q_index=told.q_index[some][:, asking],
+                k_index=told.k_index[some],
+                q_region=told.q_region[:, some][..., asking],
+                k_region=told.k_region[:, some],
+                k_box=None if told.k_box is None else told.k_box[some],
+            ),
+            q=self.q[some][:, :, asking],
+            k=self.k[some],
+            bias=bias,
+            region=None if region is None else (region[0][some][:, asking], region[1][some]),
+        )
 
     def locate(self, position: Position) -> tuple[int, int]:
         """Return the group of the token at ``position`` and its place among the queries.
@@ -264,6 +299,16 @@ class BlockTrace:
         for p, n in zip(position, self.spatial, strict=True):
             token = token * n + p
         return prefix + token
+
+
+def spread(count: int, most: int) -> Int[Tensor, "some"]:
+    """Return about ``most`` numbers below ``count``, evenly spread; the first is always there.
+
+    Where it is more than one, so is the last.
+    """
+    if most >= count:
+        return torch.arange(count)
+    return torch.linspace(0, count - 1, max(1, most)).round().long().unique()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
