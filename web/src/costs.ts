@@ -1,0 +1,63 @@
+// What can be counted of a mechanism at each given size, and how it is said.
+import type { Manifest } from "./schema";
+import type { Point } from "./ui/Chart";
+import { scaled } from "./words";
+
+const short = (n: number, unit: string): string => scaled(n, unit).replace(/\.0+(?=\u00a0)/, "");
+
+type Cost = Manifest["cost"];
+type Mechanism = Cost["mechanisms"][number];
+
+// One thing that can be counted: how to get it for each size, and how to say it.
+export interface Metric {
+  id: string;
+  title: string;
+  axis: string;
+  text: string;
+  of: (cost: Cost, mechanism: Mechanism) => Point[];
+  say: (n: number) => string;
+}
+
+const given = (cost: Cost, values: number[]): Point[] =>
+  values.flatMap((n, i): Point[] => (Number.isFinite(n) && n > 0 ? [[cost.sizes[i], n]] : []));
+
+export const METRICS: Metric[] = [
+  { id: "flops", title: "Operations", axis: "operations of one forward pass", say: (n) => short(n, "FLOP"),
+    text: "Multiplications and additions of the whole model, counted from its structure.",
+    of: (cost, { flops }) => given(cost, flops) },
+  { id: "attention", title: "Attention alone", axis: "operations of attention's two products", say: (n) => short(n, "FLOP"),
+    text: "Queries with keys, and weights with values: the part that differs most between mechanisms.",
+    of: (cost, { attention_flops }) => given(cost, attention_flops) },
+  { id: "memory", title: "Memory", axis: "most bytes alive in a forward pass", say: (n) => short(n, "B"),
+    text: "Weights, input and everything alive at the worst moment of a forward pass, where each group's weights are written out.",
+    of: (cost, { memory }) => given(cost, memory) },
+  { id: "pairs", title: "Pairs", axis: "pairs of tokens that may attend", say: (n) => short(n, ""),
+    text: "How many pairs (who asks, who answers) all blocks permit together.",
+    of: (cost, { pairs }) => given(cost, pairs) },
+  { id: "time", title: "Time", axis: "milliseconds of one forward pass", say: (n) => `${Number(n.toPrecision(3))} ms`,
+    text: "Circles were measured on the machine that wrote this; lines are the counted operations at the rate of the circle in the middle.",
+    of: rated },
+];
+
+// Counted operations as time: at the rate of the middle one of the measured points.
+function rated(cost: Cost, mechanism: Mechanism): Point[] {
+  const operations = new Map(given(cost, mechanism.flops));
+  const rates = cost.measured.filter(({ id }) => id === mechanism.id)
+    .flatMap(({ size, ms }) => { const n = operations.get(size); return n ? [n / ms] : []; }).sort((a, b) => a - b);
+  const rate = rates[Math.floor(rates.length / 2)];
+  return rate ? [...operations].map(([size, n]): Point => [size, n / rate]) : [];
+}
+
+// The given size that lies nearest to the one wished for, by ratio.
+export function nearest(sizes: number[], wish: number): number {
+  return sizes.reduce((best, n) => (Math.abs(Math.log(n / wish)) < Math.abs(Math.log(best / wish)) ? n : best), sizes[0] ?? wish);
+}
+
+// What a mechanism needs at a size, and what doubling height and width does to it around there.
+export function reading(points: Point[], size: number): { value: number | null; doubling: number | null } {
+  const at = points.findIndex(([n]) => n === size);
+  if (at < 0) return { value: null, doubling: null };
+  const [a, b] = at + 1 < points.length ? [points[at], points[at + 1]] : [points[at - 1], points[at]];
+  if (!a || !b) return { value: points[at][1], doubling: null };
+  return { value: points[at][1], doubling: 2 ** (Math.log(b[1] / a[1]) / Math.log(b[0] / a[0])) };
+}

@@ -1,0 +1,100 @@
+// Reach: from any token back to pixels, by what it could see, what it fetched, and what moves it.
+import type { JSX } from "preact";
+import { field, halfWithin, theory, type Theory } from "../reach";
+import { chooseBlock, type App } from "../state";
+import type { TraceView } from "../trace";
+import { useLoaded } from "../ui/hooks";
+import { Switch } from "../ui/Switch";
+import { blockName, share, times, tokenWords } from "../words";
+import type { View } from "../view";
+import { MethodMap } from "./reach-map";
+import { Panel } from "./reach-panel";
+import { Unfold } from "./reach-unfold";
+
+function Reach({ app }: { app: App }): JSX.Element {
+  const trace = app.trace.value;
+  const { blocks, stages } = trace.manifest;
+  const [block, token] = [app.state.block.value, app.state.token.value];
+  const facts = blocks[block];
+  const { value, error } = useLoaded(async () => ({ block, token, found: await theory(trace, block, token) }), [trace, block, token]);
+  // Block and token may change one after the other; only what belongs together is shown.
+  const found = value && value.block === block && value.token === token ? value.found : null;
+  return (
+    <div class="reach">
+      <section class="part">
+        <div class="bar">
+          <p class="lead">
+            <b>{tokenWords(facts, token)}</b> of the {times(facts.spatial)} tokens after {blockName(facts)}: which pixels can it know of?
+          </p>
+          {stages.length > 1 && (
+            <Switch label="Look from the end of" value={blocks[block] === blocks[lastOf(trace, facts.stage)] ? String(facts.stage) : ""}
+              choices={stages.map((_, stage) => ({ id: String(stage), label: `Stage ${stage + 1}` }))}
+              onChange={(stage) => chooseBlock(app, lastOf(trace, Number(stage)))} />
+          )}
+        </div>
+        {error && <p class="note">{error}</p>}
+        <Unfold app={app} trace={trace} block={block} token={token} found={value?.found ?? null} fresh={found !== null} />
+      </section>
+      <div class="columns three">
+        <Could app={app} trace={trace} found={found} />
+        <Fetched app={app} trace={trace} block={block} token={token} />
+        <Moved app={app} trace={trace} block={block} token={token} />
+      </div>
+      {trace.manifest.methods.length > 0 && <MethodMap app={app} />}
+    </div>
+  );
+}
+
+export const reach: View = { id: "reach", title: "Reach", Component: Reach };
+
+const lastOf = (trace: TraceView, stage: number): number => Math.max(...trace.manifest.stages[stage].blocks);
+
+// ---- three answers -------------------------------------------------------------------------------
+
+function Could({ app, trace, found }: { app: App; trace: TraceView; found: Theory | null }): JSX.Element {
+  const { photo: { input } } = trace.manifest;
+  const { block, token } = app.state;
+  const facts = trace.manifest.blocks[block.value];
+  const map = found && { height: input[0], width: input[1], values: Float32Array.from(found.support.pixels) };
+  const box = found?.support.box;
+  const at = token.value - facts.prefix;
+  const place = at < 0 ? String(token.value) : `(${Math.floor(at / facts.spatial[1])}, ${at % facts.spatial[1]})`;
+  return (
+    <Panel app={app} id="could" tag="theory" title="What it could see" map={map} mask
+      code={`from vitrail.analysis import reach\npixels = reach(model, (${input.join(", ")}), ${facts.stage}, ${facts.block}, ${place})  # True where a pixel can influence the token`}
+      caption={box ? <span data-box={box.join(" ")} data-share={found?.support.share}>
+        {box[2] - box[0]} × {box[3] - box[1]} pixels, {share(found?.support.share ?? 0)} of the image: by who may attend to whom, merges and patches alone, whatever the weights.
+      </span> : ""} />
+  );
+}
+
+function Fetched({ app, trace, block, token }: { app: App; trace: TraceView; block: number; token: number }): JSX.Element {
+  const { value: map, error } = useLoaded(() => trace.rollout(block, token), [trace, block, token]);
+  const input = trace.manifest.photo.input;
+  return (
+    <Panel app={app} id="rollout" tag="attention" title="Where it fetched from" map={map} missing={error}
+      code={rolloutCode(trace, block, token)}
+      caption={map ? <>Rollout: weights multiplied back through {block + 1} blocks. Half of it lies within {Math.round(halfWithin(map, input))} pixels. Attention is routing, not importance: what is fetched may be ignored.</> : ""} />
+  );
+}
+
+function rolloutCode({ manifest: { blocks } }: TraceView, block: number, token: number): string {
+  const facts = blocks[block];
+  const at = token - facts.prefix;
+  const place = at < 0 ? String(token) : `(${Math.floor(at / facts.spatial[1])}, ${at % facts.spatial[1]})`;
+  return `from vitrail.explain import rollout\nmap = rollout(trace, ${block}, ${place})`;
+}
+
+function Moved({ app, trace, block, token }: { app: App; trace: TraceView; block: number; token: number }): JSX.Element {
+  const { value: found, error } = useLoaded(() => field(trace, block, token), [trace, block, token]);
+  const stage = trace.manifest.blocks[block].stage;
+  return (
+    <Panel app={app} id="erf" tag="gradient" title="Which pixels move it" map={found?.map ?? null}
+      missing={error ?? (found || !trace.manifest.reach.length ? null : "Not kept in this trace.")}
+      code={`from vitrail.explain import effective_receptive_field\nmap = effective_receptive_field(model, report.prepared.input, ${stage})`}
+      caption={found ? <>
+        Effective receptive field: how strongly a small change of each pixel changes the token. Half of it lies within {Math.round(halfWithin(found.map, trace.manifest.photo.input))} pixels.
+        {!found.own && <b data-middle> Shown for the middle token at the end of stage {found.stage + 1}; the local server computes it for any token.</b>}
+      </> : ""} />
+  );
+}
