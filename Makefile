@@ -16,7 +16,7 @@ ifneq ($(BROWSER),yes)
 NOT_BROWSER := and not browser
 endif
 
-.PHONY: help demo compare test lint format
+.PHONY: help demo compare test lint format web
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -34,6 +34,7 @@ compare: $(STAMPS)/dev ## Measure ways to attend side by side and write docs/com
 # Two passes: the shape checker stops torch.compile(fullgraph=True), so what compiles runs without.
 test: $(STAMPS)/dev ## Run all tests (BROWSER=no leaves out those that need Chromium)
 	@test "$(BROWSER)" != yes || sh scripts/need_chromium.sh
+	@sh scripts/need_node.sh
 	@status=0; \
 	$(PYTEST) $(CHECKED) -m "not compile $(NOT_BROWSER)" || status=$$?; \
 	$(PYTEST) -m "compile" || status=$$?; \
@@ -44,6 +45,10 @@ lint: $(STAMPS)/dev ## Check style, types and who imports whom
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+web: ## Check the page's sources and bundle them (needs Node; the bundle is committed)
+	@sh scripts/need_node.sh must
+	cd web && npm run --silent check && npm run --silent build
 
 format: $(STAMPS)/dev ## Format the code and mend what ruff can
 	$(BIN)/ruff check --fix

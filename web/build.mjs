@@ -19,8 +19,6 @@ await build({
   target: "es2022",
   jsx: "automatic",
   jsxImportSource: "preact",
-  minifyWhitespace: true,
-  lineLimit: 100,
   charset: "utf8",
   legalComments: "none",
   logLevel: "warning",

@@ -1,24 +1,30 @@
 // "Copy Python": the same numbers as on the page, in a few lines that run.
 import type { App } from "./state";
+import type { Block } from "./trace";
 
-// How to get the trace that the page shows. `traced` is its name in the lines that follow.
+// How to get the trace that the page shows; it is called `trace` in the lines that follow.
 export function prelude(app: App): string {
   const { python } = app.trace.value.manifest;
+  const model = /^import vitrail$/m.test(python.model) ? python.model : `import vitrail\n${python.model}`;
   return [
-    "import vitrail",
-    "",
-    `model = ${python.model}`,
-    `report = vitrail.explore(model, ${python.photo}, size=(${python.size.join(", ")}))`,
+    model,
+    python.photo,
+    `report = vitrail.explore(model, photo, size=(${python.size.join(", ")}))`,
     "trace = report.trace",
   ].join("\n");
+}
+
+// A token as Python names it: its row and column, or the number of a prefix token.
+export function placeText(block: Block, token: number): string {
+  const at = token - block.prefix;
+  return at < 0 ? String(token) : `(${Math.floor(at / block.spatial[1])}, ${at % block.spatial[1]})`;
 }
 
 // The chosen block's row of the chosen token and head.
 export function rowCode(app: App): string {
   const { state } = app;
   const block = app.trace.value.manifest.blocks[state.block.value];
-  const at = state.token.value - block.prefix;
-  const place = at < 0 ? String(state.token.value) : `(${Math.floor(at / block.spatial[1])}, ${at % block.spatial[1]})`;
+  const place = placeText(block, state.token.value);
   const head = state.head.value < 0 ? "None" : String(state.head.value);
   return [
     prelude(app),

@@ -42,8 +42,8 @@ def report_page(sides: Sequence[Side]) -> str:
         "style": style,
         "script": script,
         "manifests": "\n".join(
-            f'<script type="application/json" id="manifest:{i}">{as_json(_alone(manifest))}</script>'
-            for i, (manifest, _) in enumerate(sides)
+            f'<script type="application/json" id="manifest:{i}">{as_json(_alone(facts))}</script>'
+            for i, (facts, _) in enumerate(sides)
         ),
         "arrays": "\n".join(_packed(sides)),
     }
