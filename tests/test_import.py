@@ -7,6 +7,7 @@ EXTRAS = [
     *("torchvision", "accelerate", "tensorboard", "torchmetrics"),
     *("onnx", "onnxscript", "onnxruntime"),
     *("timm", "transformers", "skimage", "scipy", "matplotlib", "pandas"),
+    *("starlette", "uvicorn", "anywidget"),
     *("torch._dynamo", "torch._inductor"),
 ]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.support import refuses
 from vitrail.cli.explore import load_model, run
 from vitrail.errors import UsageError
 
@@ -83,3 +84,37 @@ def test_a_size_that_is_none(photo: Path) -> None:
     with pytest.raises(UsageError, match="height before width") as error:
         run(photo, weights="none", size="large")
     assert "large" in error.value.given
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "fix"),
+    [
+        ({}, "no photo", "vitrail explore photo.jpg"),
+        ({"photo": Path("a.jpg"), "port": 0}, "--port 0 without --serve", "add --serve"),
+        ({"photo": Path("a.jpg"), "host": "::1"}, "--host ::1 without", "add --serve"),
+        ({"serve": True, "output": Path("r.html")}, "-o r.html", "leave out one"),
+        ({"serve": True, "size": "64"}, "--size 64 without a photo", "leave --size out"),
+        ({"serve": True, "photo": Path("gone.jpg")}, "gone.jpg", "check the path"),
+        ({"serve": True, "port": -1}, "--port -1", "--port 0"),
+        ({"serve": True, "model": "swin_tiny"}, "without weights", "--weights"),
+    ],
+)
+def test_options_that_do_not_go_together(options: dict, given: str, fix: str) -> None:
+    with refuses(given, fix):
+        run(**options)
+
+
+def test_a_server_for_others_warns_and_the_link_is_opened_when_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("typer.launch", lambda link: opened.append(link) or 0)
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: sockets[0].close())
+    run(serve=True, host="0.0.0.0", open_it=True)
+    out, err = capsys.readouterr()
+    assert err.startswith("warning: listening beyond this machine")
+    assert opened[0] in out and "/?token=" in opened[0]
+    run(serve=True)
+    out, err = capsys.readouterr()
+    assert err == "" and "http://127.0.0.1:" in out
+    assert len(opened) == 1

@@ -18,6 +18,8 @@ EXTRA_OF = {
     "skimage": "demo",
     "timm": "peers",
     "transformers": "peers",
+    "starlette": "serve",
+    "uvicorn": "serve",
 }
 
 

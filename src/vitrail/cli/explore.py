@@ -1,4 +1,4 @@
-"""`vitrail explore`: what a model sees in a photo, as one offline HTML file."""
+"""`vitrail explore`: what a model sees in a photo, as one offline HTML file or from a server."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vitrail.cli._models import OptionalModel, OptionalWeights, load_model
+from vitrail.cli._serve import HostOption, PortOption, ServeOption, check_options, serve_photo
 from vitrail.cli._shared import (
     JsonOption,
     SizeOption,
@@ -20,23 +21,44 @@ if TYPE_CHECKING:
 
 
 def run(
-    photo: Annotated[Path, typer.Argument(help="A picture file: JPEG, PNG, WebP, ...")],
+    photo: Annotated[
+        Path | None,
+        typer.Argument(help="A picture file: JPEG, PNG, WebP, ...; with --serve it may follow."),
+    ] = None,
     model: OptionalModel = None,
     weights: OptionalWeights = None,
     size: SizeOption = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The report's file; an older one is replaced.")
-    ] = Path("report.html"),
-    open_it: Annotated[
-        bool, typer.Option("--open", help="Open the report in the browser.")
-    ] = False,
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The report's file; an older one is replaced.",
+            show_default="report.html",
+        ),
+    ] = None,
+    open_it: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     as_json: JsonOption = False,
+    serve: ServeOption = False,
+    port: PortOption = None,
+    host: HostOption = None,
 ) -> None:
     """Run a model on a photo and write a page that shows what it attends to.
 
     The page is one HTML file that needs no network: the prediction, the photo cut into patches,
     and for every block the windows, the shift and, for any token, where its attention goes.
+
+    With --serve the same page comes from a server on this machine: photos of up to 2048 x 2048
+    pixels are shown window by window, and the page can switch to other photos and models.
     """
+    check_options(photo, serve, port, host, output)
+    if serve:
+        serve_photo(
+            photo, model, weights, size, host=host, port=port, open_it=open_it, as_json=as_json
+        )
+        return
+    assert photo is not None
+    output = output or Path("report.html")
     if output.exists() and photo.exists() and output.samefile(photo):
         raise UsageError(
             f"-o {output}, which is the photo itself", "another file", "use -o report.html"

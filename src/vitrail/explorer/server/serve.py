@@ -1,0 +1,92 @@
+"""Start the server, print the link that opens it, and run until Ctrl-C."""
+
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from vitrail.errors import UsageError
+from vitrail.explorer.server.app import Rooms, create_app
+from vitrail.explorer.server.guard import Address, Guard
+
+DEFAULT_HOST = "127.0.0.1"
+WARNING = (
+    "warning: listening beyond this machine: whoever can reach {host} and has the link sees the "
+    "photos and can run models; the connection is not encrypted"
+)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket that listens, so that the link works from the moment it is printed.
+
+    Args:
+        host: an address of this machine, or a name of it.
+        port: 0 for any free one.
+    Raises:
+        UsageError: no such address here, a port that is taken, or one that this user may not use.
+    """
+    if not 0 <= port <= 65535:
+        raise UsageError(f"--port {port}", "0 to 65535", "use --port 0 for any free port")
+    try:
+        family, kind, _, _, where = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.create_server(where[:2], family=family)  # pyright: ignore[reportArgumentType]
+    except (OSError, UnicodeError) as error:
+        raise _no_listener(host, port, error) from None
+    assert kind == socket.SOCK_STREAM
+    return listener
+
+
+def serve(
+    rooms: Rooms,
+    listener: socket.socket,
+    host: str,
+    *,
+    say: Callable[[str], None],
+    warn: Callable[[str], None],
+    ready: Callable[[str], object] = lambda link: None,
+) -> None:
+    """Run the server until it is interrupted.
+
+    Args:
+        rooms: what it serves.
+        listener: as ``bind`` returns it.
+        host: by which it was bound.
+        say: told the link that opens the page.
+        warn: told what is dangerous about ``host``, if anything.
+        ready: called with the link when requests will be answered, for example to open a browser.
+    """
+    address = Address(host, listener.getsockname()[1])
+    guard = Guard(create_app(rooms), address)
+    if not address.local:
+        warn(WARNING.format(host=host))
+    say(guard.link)
+    ready(guard.link)
+    config = uvicorn.Config(
+        guard,
+        log_level="warning",
+        access_log=False,  # a log of addresses would hold the token
+        server_header=False,
+        proxy_headers=False,  # nobody may tell us who is asking
+        lifespan="on",
+        timeout_graceful_shutdown=2,
+        ws="none",
+        h11_max_incomplete_event_size=64 * 1024,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _no_listener(host: str, port: int, error: Exception) -> UsageError:
+    reason = getattr(error, "strerror", None) or str(error)
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return UsageError(
+            f"--host {host[:80]} ({reason})",
+            "an address of this machine, such as 127.0.0.1",
+            "leave --host out",
+        )
+    return UsageError(
+        f"--host {host} --port {port} ({reason})",
+        "an address of this machine and a port that is free",
+        "use --port 0 for any free port, or stop what listens there",
+    )

@@ -1,0 +1,89 @@
+"""What a job does: a model, a photo, one run; it tells how far it is and stops when told to."""
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from torch import nn
+
+from vitrail.data.images import decode
+from vitrail.explorer.server.jobs import Job
+from vitrail.explorer.server.models import Models
+from vitrail.explorer.server.store import Kept, Store
+from vitrail.explorer.server.trace import trace_photo
+
+_BLOCK = re.compile(r"stages\.(\d+)\.blocks\.(\d+)")
+
+
+class Work:
+    """Runs models and keeps what they showed.
+
+    Args:
+        models: to choose from.
+        store: where traces go.
+    """
+
+    def __init__(self, models: Models, store: Store) -> None:
+        self.models, self.store = models, store
+        # Models are not for two threads at once: gradients and hooks of one run would meet
+        # another. Who runs one holds this.
+        self.running = threading.Lock()
+
+    def __call__(self, job: Job) -> str:
+        """Do a job and return the id of its trace."""
+        ask = job.ask
+        with self.running:
+            job.report("model", 0.0)
+            model, source = self.models.load(ask.model, ask.weights)
+            job.report("photo", 0.05)
+            photo = decode(ask.photo, ask.name)
+            job.report("forward", 0.1)
+            with watched(model, job):
+                manifest, arrays = trace_photo(
+                    model, photo.image, size=ask.size, source=source, name=ask.name,
+                    notes=photo.notes,
+                )  # fmt: skip
+            job.report("figures", 0.95)
+            kept = Kept(
+                manifest=manifest,
+                arrays=arrays,
+                photo=ask.photo,
+                name=ask.name,
+                weights=ask.weights,
+            )
+            return self.store.add(kept)
+
+
+@contextmanager
+def watched(model: nn.Module, job: Job) -> Iterator[None]:
+    """Let every block tell the job that it begins, and stop there when the job is cancelled."""
+    blocks = {
+        name: (int(match[1]), int(match[2]))
+        for name, _ in model.named_modules()
+        if (match := _BLOCK.fullmatch(name))
+    }
+    stages = 1 + max((stage for stage, _ in blocks.values()), default=0)
+    thread, begun = threading.get_ident(), 0
+
+    def begins(stage: int, block: int) -> None:
+        nonlocal begun
+        if threading.get_ident() != thread:
+            return
+        places = {"stage": stage, "stages": stages, "block": block, "blocks": len(blocks)}
+        if begun < len(blocks):
+            job.report("forward", 0.1 + 0.4 * begun / len(blocks), **places)
+        else:  # the answer is there; further passes measure gradients and more
+            job.report("figures", 0.5, **places, passes=begun // len(blocks))
+        begun += 1
+
+    with ExitStack() as hooks:
+        for name, place in blocks.items():
+            module = model.get_submodule(name)
+
+            def hook(_: nn.Module, __: Any, place: tuple[int, int] = place) -> None:
+                begins(*place)
+
+            hooks.callback(module.register_forward_pre_hook(hook).remove)
+        yield

@@ -1,0 +1,108 @@
+"""What may be sent: pictures of at most 32 MB, that unfold to no more than the limit."""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from tests.explorer.server.conftest import finish
+from tests.support import refuses
+from vitrail.explorer.server import uploads
+from vitrail.explorer.server.app import Rooms
+
+
+def bomb(width: int, height: int) -> bytes:
+    """Return a small PNG that says it is enormous."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = zlib.compress(bytes(10_000), 9)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    )
+
+
+def pieces(total: int, taken: list[int]) -> Iterator[bytes]:
+    """Yield ``total`` bytes in pieces, and note how many were asked for."""
+    piece = bytes(2**20)
+    while total > 0:
+        taken.append(min(total, len(piece)))
+        yield piece[:total]
+        total -= len(piece)
+
+
+def test_a_length_above_the_limit_is_refused_before_the_first_byte(client: TestClient) -> None:
+    taken: list[int] = []
+    headers = {"Content-Length": str(uploads.LIMIT + 1)}
+    answer = client.post("/api/run", content=pieces(uploads.LIMIT + 1, taken), headers=headers)
+    assert answer.status_code == 413
+    assert f"{uploads.LIMIT + 1:,}" in answer.json()["given"]
+    assert "32 MB" in answer.json()["allowed"] and answer.json()["fix"]
+
+
+def test_a_body_that_does_not_tell_its_length_is_read_no_further_than_the_limit(
+    client: TestClient,
+) -> None:
+    answer = client.post("/api/run", content=pieces(uploads.LIMIT + 1, []))
+    assert answer.status_code == 413
+    assert "more than" in answer.json()["given"]
+
+
+def test_a_photo_of_exactly_the_limit_is_looked_at(
+    client: TestClient, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    padded = photo + bytes(uploads.LIMIT - len(photo))  # what follows a PNG's end is not read
+    job = client.post("/api/run?size=16", content=padded)
+    assert job.status_code == 202
+    assert finish(client, job.json())["state"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "no picture"),
+        (b"not a picture", "no picture"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no picture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no picture"),
+        (bomb(60_000, 60_000), "more pixels than"),
+        (bomb(10_001, 10_000), "10001 x 10000"),
+        (bomb(50_000, 2), "a strip"),
+        (bomb(400, 400), "damaged or truncated"),
+    ],
+    ids=["nothing", "text", "svg", "eps", "bomb", "large", "strip", "truncated"],
+)
+def test_what_is_no_picture_is_refused(
+    client: TestClient, rooms: Rooms, data: bytes, said: str
+) -> None:
+    answer = client.post("/api/run?name=x.png", content=data)
+    assert answer.status_code == 422
+    error: dict[str, Any] = answer.json()
+    assert said in error["given"] and "x.png" in error["given"]
+    assert error["allowed"] and error["fix"]
+    assert rooms.jobs.unfinished() == []
+
+
+def test_refusals_in_python() -> None:
+    with refuses("'x'", "PNG or JPEG"):
+        uploads.check_photo(b"no", "x")
+
+
+def test_a_full_queue_is_told_before_the_body_is_read(
+    client: TestClient, rooms: Rooms, photo: bytes
+) -> None:
+    rooms.jobs.waiting = 0
+
+    def body() -> Iterator[bytes]:
+        raise AssertionError("the body was read")
+        yield b""
+
+    answer = client.post("/api/run", content=body())
+    assert answer.status_code == 429
+    assert "wait for one" in answer.json()["fix"]
