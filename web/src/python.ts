@@ -1,6 +1,5 @@
 // "Copy Python": the same numbers as on the page, in a few lines that run.
 import type { App } from "./state";
-import type { Block } from "./trace";
 
 // How to get the trace that the page shows; it is called `trace` in the lines that follow.
 export function prelude(app: App): string {
@@ -15,7 +14,8 @@ export function prelude(app: App): string {
 }
 
 // A token as Python names it: its row and column, or the number of a prefix token.
-export function placeText(block: Block, token: number): string {
+export function placeText(app: App, token = app.state.token.value): string {
+  const block = app.trace.value.manifest.blocks[app.state.block.value];
   const at = token - block.prefix;
   return at < 0 ? String(token) : `(${Math.floor(at / block.spatial[1])}, ${at % block.spatial[1]})`;
 }
@@ -24,7 +24,7 @@ export function placeText(block: Block, token: number): string {
 export function rowCode(app: App): string {
   const { state } = app;
   const block = app.trace.value.manifest.blocks[state.block.value];
-  const place = placeText(block, state.token.value);
+  const place = placeText(app);
   const head = state.head.value < 0 ? "None" : String(state.head.value);
   return [
     prelude(app),
