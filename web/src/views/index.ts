@@ -1,6 +1,13 @@
 // The views in the order of their tabs. The pyramid is no tab: it is always in sight.
+import { Tour } from "../tour/tour";
 import type { View } from "../view";
+import { audit } from "./audit";
+import { canvas } from "./canvas";
+import { cost } from "./cost";
+import { heads } from "./heads";
+import { merge } from "./merge";
+import { pyramid } from "./pyramid";
+import { reach } from "./reach";
 
-export const pyramid = null as View | null;
-export const Tour = null as View["Component"] | null;
-export const views: View[] = [];
+export { pyramid, Tour };
+export const views: View[] = [canvas, heads, reach, merge, cost, audit];

@@ -1,0 +1,150 @@
+// The photo with its tokens: choose one, see its group, and how much it takes from each key.
+import { signal, type Signal } from "@preact/signals";
+import type { JSX } from "preact";
+import { useCallback, useLayoutEffect, useMemo, useRef } from "preact/hooks";
+import { spoken, useAsking, useFrames, weightsOf, type Answered } from "../asked";
+import { fit, WHOLE, type Fit, type Zoom } from "../camera";
+import { greatest } from "../draw/heat";
+import type { Pair } from "../grid";
+import { Painter, spotWeights, type Asked } from "../scene";
+import { placeOf, type App } from "../state";
+import { useLoaded, useWidth } from "../ui/hooks";
+import type { View } from "../view";
+import { blockName, capital } from "../words";
+import { Controls, Legend } from "./controls";
+import { listen } from "./pointing";
+import { KeysFigure, Panel, Readout } from "./keys";
+
+// What the picture remembers beside the shared choice.
+export interface Look {
+  hover: Signal<number>; // the token under the pointer, or -1
+  key: Signal<number>; // the key under the pointer while a token is kept, or -1
+  kept: Signal<boolean>; // the token stays chosen while the pointer reads its keys
+  zoom: Signal<Zoom>;
+  fit: Signal<Fit | null>;
+  strength: Signal<number>;
+  pixels: Signal<boolean>; // show exactly what the model sees
+  spoke: Signal<boolean>; // the choice is the reader's, and worth saying
+}
+
+const newLook = (): Look => ({
+  hover: signal(-1), key: signal(-1), kept: signal(false), zoom: signal(WHOLE), fit: signal<Fit | null>(null),
+  strength: signal(0.72), pixels: signal(false), spoke: signal(false),
+});
+
+function Canvas({ app }: { app: App }): JSX.Element {
+  const look = useMemo(newLook, []);
+  const { answered, error } = useAsking(app, { hover: look.hover });
+  const facts = app.trace.value.manifest.blocks[app.state.block.value];
+  const now = answered.value;
+  useLayoutEffect(() => {
+    [look.hover.value, look.key.value] = [-1, -1];
+  }, [app.state.block.value]);
+  useLayoutEffect(() => {
+    if (!now || now.hovered || !look.spoke.value) return;
+    look.spoke.value = false;
+    app.say(spoken(now, app.state.head.value, now.trace.manifest.photo.input));
+  }, [now]);
+  return (
+    <div class="canvas-view">
+      <div class="canvas-main">
+        <h2>{capital(blockName(facts))}: {facts.title}</h2>
+        <p class="note">{facts.text}</p>
+        {error.value && <p class="warning" role="alert">{error.value}</p>}
+        {now && <KeysFigure app={app} answered={now} readout={<Readout app={app} answered={now} look={look} />}>
+          <Picture app={app} answered={now} look={look} />
+          <Legend answered={now} head={app.state.head.value} />
+        </KeysFigure>}
+        {now && <Controls app={app} grid={now.grid} look={look} />}
+      </div>
+      {now && <Panel app={app} answered={now} look={look} />}
+    </div>
+  );
+}
+
+// The row as it is painted; the same object while nothing changed, so that paths are kept.
+function askedOf({ grid, row, slot }: Answered, head: number): Asked {
+  const weights = weightsOf(row, head);
+  return { slot, row: weights, most: Math.max(greatest(weights), greatest(spotWeights(grid, grid.group(slot), weights))) };
+}
+
+function Picture({ app, answered, look }: { app: App; answered: Answered; look: Look }): JSX.Element {
+  const frame = useRef<HTMLDivElement>(null);
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const width = useWidth(frame);
+  const painter = useMemo(() => new Painter(), []);
+  const images = useLoaded(() => Promise.all([answered.trace.image("shown"), answered.trace.image("seen")]), [answered.trace]);
+  const asked = useMemo(() => askedOf(answered, app.state.head.value), [answered, app.state.head.value]);
+  const { grid, facts } = answered;
+  const beside = facts.prefix ? 56 : 0;
+  useLayoutEffect(() => {
+    const highest = Math.max(280, Math.min(680, innerHeight * 0.78));
+    if (width > beside) look.fit.value = fit(grid, facts.stride, width - beside, highest);
+  }, [grid, width, beside]);
+  const latest = useRef(answered);
+  latest.current = answered;
+  useLayoutEffect(() => listen(canvas.current as HTMLCanvasElement, app, look, () => latest.current), [app, look]);
+  const draw = useCallback(() => {
+    const [size, zoom, roll] = [look.fit.value, look.zoom.value, app.state.shift.value];
+    const [strength, pixels, key] = [look.strength.value, look.pixels.value, look.key.value];
+    const images_ = images.value;
+    if (!size || !images_) return undefined;
+    return () => {
+      const target = canvas.current;
+      if (!target) return;
+      const { input } = answered.trace.manifest.photo;
+      target.style.width = `${size.width}px`;
+      target.style.height = `${size.height}px`;
+      painter.paint(target, {
+        grid, block: answered.block, photo: images_[pixels ? 1 : 0], pixelated: pixels, asked, strength, key,
+        extent: input.map((n, axis) => n / facts.stride[axis]) as Pair,
+      }, {
+        width: size.width, height: size.height, unit: size.unit.map((n) => n * zoom.factor) as Pair, roll,
+        origin: zoom.origin.map((from, axis) => from * grid.padded[axis]) as Pair,
+      });
+      target.dataset.painted = `${answered.block} ${answered.row.token} ${app.state.head.peek()}`;
+    };
+  }, [answered, asked, images.value]);
+  useFrames(draw, [draw]);
+  const [y, x] = placeOf(facts, app.state.token.value, answered.trace.manifest.photo.input);
+  return (
+    <div class="canvas-frame" ref={frame}>
+      {facts.prefix > 0 && <Prefix app={app} answered={answered} look={look} asked={asked} />}
+      <canvas ref={canvas} class="canvas" tabIndex={0} role="application" data-canvas data-place={`${y} ${x}`}
+        aria-roledescription="picture of tokens" aria-describedby="canvas-hint"
+        aria-label={`The photo cut into ${facts.spatial.join(" by ")} tokens`} />
+    </div>
+  );
+}
+
+// Prefix tokens have no place in the photo: they stand beside it, coloured as keys, to be chosen.
+interface PrefixProps { app: App; answered: Answered; look: Look; asked: Asked }
+
+function Prefix({ app, answered, look, asked }: PrefixProps): JSX.Element {
+  const { facts, row } = answered;
+  return (
+    <div class="prefix" role="group" aria-label="Prefix tokens, without a place in the photo">
+      {Array.from({ length: facts.prefix }, (_, token) => (
+        <PrefixChip key={token} token={token} many={facts.prefix > 1} chosen={row.token === token}
+          weight={asked.row[row.keys.indexOf(token)] ?? null} most={asked.most}
+          onChoose={() => { look.spoke.value = true; look.kept.value = true; app.state.token.value = token; }} />
+      ))}
+    </div>
+  );
+}
+
+interface ChipProps { token: number; many: boolean; chosen: boolean; weight: number | null; most: number; onChoose(): void }
+
+function PrefixChip({ token, many, chosen, weight, most, onChoose }: ChipProps): JSX.Element {
+  const name = many ? `+${token + 1}` : "CLS";
+  const said = `prefix token ${token + 1}${weight === null ? "" : `, gets ${(100 * weight).toFixed(2)} %`}`;
+  return (
+    <button type="button" data-prefix={token} aria-pressed={chosen} aria-label={said} title={said} onClick={onChoose}>
+      <i class={weight === null ? "none" : ""} style={weight === null ? {} : { "--share": String(Math.min(1, weight / (most || 1))) }} />
+      <span>{name}</span>
+      {weight !== null && <span class="number">{(100 * weight).toFixed(1)}</span>}
+    </button>
+  );
+}
+
+export const canvas: View = { id: "canvas", title: "In the photo", Component: Canvas };
