@@ -1,7 +1,7 @@
 // What can be counted of a mechanism at each given size, and how it is said.
 import type { Manifest } from "./schema";
 import type { Point } from "./ui/Chart";
-import { scaled } from "./words";
+import { count, scaled } from "./words";
 
 const short = (n: number, unit: string): string => scaled(n, unit).replace(/\.0+(?=\u00a0)/, "");
 
@@ -34,18 +34,31 @@ export const METRICS: Metric[] = [
   { id: "pairs", title: "Pairs", axis: "pairs of tokens that may attend", say: (n) => short(n, ""),
     text: "How many pairs (who asks, who answers) all blocks permit together.",
     of: (cost, { pairs }) => given(cost, pairs) },
-  { id: "time", title: "Time", axis: "milliseconds of one forward pass", say: (n) => `${Number(n.toPrecision(3))} ms`,
-    text: "Circles were measured on the machine that wrote this; lines are the counted operations at the rate of the circle in the middle.",
+  { id: "time", title: "Time", axis: "time of one forward pass", say: (n) => (n < 1000 ? `${Number(n.toPrecision(3))}\u00a0ms` : `${count(Number((n / 1000).toPrecision(3)))}\u00a0s`),
+    text: "Circles were measured on the machine that wrote this. Lines are counted operations at the rate of the circle; dashed ones belong to mechanisms that were not measured and are only a guess.",
     of: rated },
 ];
 
-// Counted operations as time: at the rate of the middle one of the measured points.
+// Counted operations as time: at the rate of the middle one of the measured points; a mechanism that
+// was not measured goes at the rate of the explored model.
 function rated(cost: Cost, mechanism: Mechanism): Point[] {
-  const operations = new Map(given(cost, mechanism.flops));
-  const rates = cost.measured.filter(({ id }) => id === mechanism.id)
-    .flatMap(({ size, ms }) => { const n = operations.get(size); return n ? [n / ms] : []; }).sort((a, b) => a - b);
-  const rate = rates[Math.floor(rates.length / 2)];
-  return rate ? [...operations].map(([size, n]): Point => [size, n / rate]) : [];
+  const rate = rateOf(cost, mechanism.id) ?? rateOf(cost, "this");
+  return rate ? given(cost, mechanism.flops).map(([size, n]): Point => [size, n / rate]) : [];
+}
+
+// Operations a millisecond. What a measured size between two given ones takes lies on the line that
+// joins them on logarithmic axes.
+export function rateOf(cost: Cost, id: string): number | null {
+  const operations = given(cost, cost.mechanisms.find((mechanism) => mechanism.id === id)?.flops ?? []);
+  if (operations.length < 2) return null;
+  const rates = cost.measured.filter((point) => point.id === id).map(({ size, ms }) => between(operations, size) / ms).sort((a, b) => a - b);
+  return rates[Math.floor(rates.length / 2)] ?? null;
+}
+
+function between(points: Point[], size: number): number {
+  const after = Math.min(points.length - 1, Math.max(1, points.findIndex(([n]) => n >= size)));
+  const [a, b] = [points[after - 1], points[after]];
+  return a[1] * (size / a[0]) ** (Math.log(b[1] / a[1]) / Math.log(b[0] / a[0]));
 }
 
 // The given size that lies nearest to the one wished for, by ratio.

@@ -154,10 +154,12 @@ function letter(context: Pen, groups: Groups, token: number, away: number, unit:
   const [[y, x], [v, h]] = [place(token), place(away)];
   const length = Math.hypot((y - v) * unit[0], (x - h) * unit[1]) || 1;
   const reach = Math.max(...unit) / 2 + 15;
+  const wanted = [x * unit[1] + ((x - h) * unit[1] * reach) / length, y * unit[0] + ((y - v) * unit[0] * reach) / length];
+  const fits = wanted[0] > 10 && wanted[0] < width - 10 && wanted[1] > 10 && wanted[1] < height - 10;
   const inside = (n: number, most: number): number => Math.max(11, Math.min(most - 11, n));
-  const centre: [number, number] = [
-    inside(x * unit[1] + ((x - h) * unit[1] * reach) / length, width), inside(y * unit[0] + ((y - v) * unit[0] * reach) / length, height),
-  ];
+  // At the edge of the photo the plate stands above or below its token.
+  const centre: [number, number] = fits ? [wanted[0], wanted[1]]
+    : [inside(x * unit[1], width), inside(y * unit[0] + (y * unit[0] < height / 2 ? reach : -reach), height)];
   context.fillStyle = ink;
   context.strokeStyle = "rgb(0 0 0 / .6)";
   context.lineWidth = 1.5;

@@ -131,7 +131,7 @@ function cost(manifest: Manifest): TourStep {
   const less = pairs < all
     ? `All with all in every block would weigh ${large(all)} pairs; this model weighs ${large(pairs)}, ${factor(all / pairs)} times fewer.`
     : `Every token weighs every other: ${large(pairs)} pairs.`;
-  return step("cost", "Cost", "cost", 0, "cost", `${less}${growth(manifest)} Below, the same for other mechanisms, sizes and windows.`);
+  return step("cost", "Cost", "cost", 0, "cost", `${less}${growth(manifest)} Below, the same for other mechanisms, sizes and windows.`, { select: { metric: "pairs" } });
 }
 
 // What twice the side length does to the pairs, where both sizes are given.

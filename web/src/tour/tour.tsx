@@ -142,7 +142,7 @@ function Question({ trace, step, quiz, answered, onAnswer, say }: QuestionProps)
 function question({ manifest: { blocks } }: TraceView, quiz: Quiz): string {
   const block = blocks[quiz.block];
   const kind = `block ${block.block + 1} (${block.title})`;
-  if (quiz.asks === "part") return `In ${kind}, A and B share a ${block.group ?? "group"}. May A look at B?`;
+  if (quiz.asks === "part") return `In ${kind} the picture is rolled, so that one ${block.group ?? "group"} at its edge holds both A and B. May A look at B?`;
   const before = quiz.was && blocks[quiz.was.block];
   const was = before && quiz.was ? `In block ${before.block + 1} (${before.title}), A ${may(quiz.was.bond) ? "may" : "may not"} look at its neighbour B. ` : "";
   return `${was}May A look at B in ${kind}?`;

@@ -204,9 +204,9 @@ function Checks({ app }: { app: App }): JSX.Element {
   const rows = [
     ...checks.map(({ id, title, value, limit, passed, text }) => ({ id, title, passed, text, value: typeof value === "number" ? brief(value) : value, limit })),
     decoded
-      ? { id: "sums", title: "Stored rows sum to one", passed: decoded.worst < 1e-5, value: `${count(decoded.rows)} rows, off by ${brief(decoded.worst)} at most`, limit: 1e-5,
+      ? { id: "decoded", title: "Stored rows sum to one", passed: decoded.worst < 1e-5, value: `${count(decoded.rows)} rows, off by ${brief(decoded.worst)} at most`, limit: 1e-5,
         text: "Every stored row of weights was decoded again just now, in this page." }
-      : { id: "sums", title: "Stored rows sum to one", passed: null, value: error ?? "decoding…", limit: 1e-5, text: "" },
+      : { id: "decoded", title: "Stored rows sum to one", passed: null, value: error ?? "decoding…", limit: 1e-5, text: "" },
   ];
   return (
     <section class="part checks">

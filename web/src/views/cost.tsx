@@ -34,20 +34,27 @@ export const cost: View = { id: "cost", title: "Cost", Component: Cost };
 interface Standing { id: string; label: string; model: string; value: number | null; doubling: number | null; tone: number }
 
 function standings(cost: Costs, metric: Metric, size: number): Standing[] {
-  return cost.mechanisms.map((mechanism, tone) => ({
-    id: mechanism.id, label: label(mechanism), model: mechanism.model, tone, ...reading(metric.of(cost, mechanism), size),
+  return cost.mechanisms.map((mechanism, i) => ({
+    id: mechanism.id, label: label(mechanism), model: mechanism.model, tone: toneOf(cost, i), ...reading(metric.of(cost, mechanism), size),
   })).sort((a, b) => (a.value ?? Infinity) - (b.value ?? Infinity));
 }
 
+// The explored model has the page's own colour.
+const toneOf = ({ mechanisms }: Costs, at: number): number => (mechanisms[at].id === "this" ? 0 : mechanisms.slice(0, at).filter(({ id }) => id !== "this").length + 1);
+
 const label = ({ id, label: words }: { id: string; label: string }): string => (id === "this" ? "this model" : words);
+
+// Beside a line there is room for the name in brackets only: "windows, shifted (Swin)" is Swin there.
+const brief = (mechanism: { id: string; label: string }): string => /\(([^)]+)\)$/.exec(label(mechanism))?.[1] ?? label(mechanism);
 
 function Curves({ app, cost }: { app: App; cost: Costs }): JSX.Element {
   const { manifest } = app.trace.value;
   const metric = METRICS.find(({ id }) => id === app.state.metric.value) ?? METRICS[0];
   const offered = METRICS.filter(({ of }) => cost.mechanisms.some((mechanism) => of(cost, mechanism).length));
   const size = nearest(cost.sizes, app.state.size.value);
-  const lines = cost.mechanisms.map((mechanism, tone): Line => ({
-    id: mechanism.id, label: label(mechanism), points: metric.of(cost, mechanism), tone, strong: mechanism.id === "this",
+  const lines = cost.mechanisms.map((mechanism, i): Line => ({
+    id: mechanism.id, label: brief(mechanism), points: metric.of(cost, mechanism), tone: toneOf(cost, i), strong: mechanism.id === "this",
+    dashed: metric.id === "time" && !cost.measured.some(({ id }) => id === mechanism.id),
   })).filter(({ points }) => points.length);
   const ranked = standings(cost, metric, size);
   return (
@@ -86,8 +93,8 @@ function told(metric: Metric, ranked: Standing[], size: number): string {
 
 function dots(cost: Costs): Dot[] {
   return cost.measured.flatMap(({ id, size, ms }) => {
-    const tone = cost.mechanisms.findIndex((mechanism) => mechanism.id === id);
-    return tone < 0 ? [] : [{ id, x: size, y: ms, tone, label: `${label(cost.mechanisms[tone])} at ${size}: ${Number(ms.toPrecision(3))} ms, measured` }];
+    const at = cost.mechanisms.findIndex((mechanism) => mechanism.id === id);
+    return at < 0 ? [] : [{ id, x: size, y: ms, tone: toneOf(cost, at), label: `${label(cost.mechanisms[at])} at ${size}: ${Number(ms.toPrecision(3))} ms, measured` }];
   });
 }
 
