@@ -25,15 +25,15 @@ class Arrays:
 class Shown:
     """As much of a report as a notebook needs."""
 
-    def __init__(self, manifest: Mapping[str, Any]) -> None:
-        self.manifest = manifest
+    def __init__(self, *manifests: Mapping[str, Any]) -> None:
+        self.sides = [(manifest, Arrays()) for manifest in manifests]
 
     @cached_property
     def widget(self) -> Any:
-        return make_widget(self.manifest, Arrays())
+        return make_widget(self.sides)
 
     def offered(self) -> dict[str, Any]:
-        return bundle(self.manifest, lambda: PAGE, lambda: self.widget)[0]
+        return bundle(self.sides, lambda: PAGE, lambda: self.widget)[0]
 
 
 def manifest(values: int = 100, name: str = "cat.png") -> dict[str, Any]:
@@ -77,6 +77,14 @@ def test_the_widget_is_offered_with_the_framed_report_beside_it() -> None:
     assert data[WIDGET]["model_id"] == shown.widget.model_id
     assert attributes(data["text/html"])["srcdoc"] == PAGE
     assert data["text/plain"] == "Vitrail: swin_nano on cat.png, cat 93.1%"
+
+
+def test_two_traces_are_compared_in_one_widget() -> None:
+    shown = Shown(manifest(), manifest(name="dog.png"))
+    assert shown.offered()["text/plain"].endswith(
+        "cat.png, cat 93.1% against swin_nano on dog.png, cat 93.1%"
+    )
+    assert [m["photo"]["name"] for m in shown.widget.manifests] == ["cat.png", "dog.png"]
 
 
 def test_showing_twice_shows_one_widget() -> None:

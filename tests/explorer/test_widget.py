@@ -11,6 +11,7 @@ import pytest
 
 from tests.support import refuses
 from vitrail.explorer import widget as widgets
+from vitrail.explorer.page import static
 from vitrail.explorer.widget import ExplorerWidget, answer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +52,7 @@ class Arrays:
 
 @pytest.fixture
 def widget() -> ExplorerWidget:
-    return ExplorerWidget(MANIFEST, Arrays())
+    return ExplorerWidget([(MANIFEST, Arrays())])
 
 
 @pytest.fixture
@@ -85,6 +86,23 @@ def test_the_manifest_says_which_bytes_are_a_file(ask: Callable[..., Answers]) -
     assert ask(id="1", kind="array", name="image/seen")[0][0]["dtype"] == "bytes"
     assert ask(id="2", kind="array", name="b0/mean")[0][0]["dtype"] == "u8"
     assert ask(id="3", kind="array", name="erf/0/1/1")[0][0]["dtype"] == "f16"
+
+
+def test_the_second_of_two_traces_is_asked_for_by_its_side(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = Arrays()
+    other.known["b0/mean"] = 1 + other.known["b0/mean"]
+    smaller = {**MANIFEST, "blocks": MANIFEST["blocks"][:1]}
+    widget = ExplorerWidget([(MANIFEST, Arrays()), (smaller, other)])
+    sent: list[bytes] = []
+    monkeypatch.setattr(widget, "send", lambda _, buffers=(): sent.append(bytes(buffers[0])))
+    for side in (0, 1):
+        widget._handle_custom_msg({"id": 1, "kind": "array", "side": side, "name": "b0/mean"}, [])
+    assert [data[0] for data in sent] == [0, 1]
+    widget.selection = {"block": 1}
+    with refuses("block=1", "use block=0"):
+        widget.selection = {"side": "B", "block": 1}
 
 
 def test_a_large_array_comes_in_parts_of_at_most_four_megabytes() -> None:
@@ -123,7 +141,7 @@ def test_other_messages_are_left_alone(ask: Callable[..., Answers]) -> None:
 
 
 def test_only_the_manifest_and_the_selection_are_traits(widget: ExplorerWidget) -> None:
-    own = {"manifest", "selection"}
+    own = {"manifests", "selection"}
     state = widget.get_state()
     assert own <= set(state)
     others = {name for name in state if not name.startswith("_")} - own
@@ -193,6 +211,6 @@ def test_numpys_numbers_are_numbers(widget: ExplorerWidget) -> None:
 
 def test_the_page_is_the_one_that_reports_show(widget: ExplorerWidget) -> None:
     state = widget.get_state()
-    assert state["_esm"] == widgets._static("explorer.js")
+    assert state["_esm"] == static("explorer.js")
     assert "export" in state["_esm"]
     assert ".vitrail" in state["_css"]

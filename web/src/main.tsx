@@ -3,7 +3,7 @@ import { computed, signal } from "@preact/signals";
 import { render as draw } from "preact";
 import "./style/index.css";
 import { Shell } from "./shell";
-import { linkSelection, notebookSource, type WidgetModel } from "./sources/notebook";
+import { linkSelection, notebookSources, type WidgetModel } from "./sources/notebook";
 import { reportSources } from "./sources/report";
 import { startServer, type Mounting } from "./host";
 import { assign, defaults, linkAddress, makeState, parse, snapshot, type App } from "./state";
@@ -50,17 +50,18 @@ export async function mount({ sources, host, root, place = {} }: Mounting): Prom
 
 // anywidget's entry: a widget's model and the element of its cell.
 async function render({ model, el, signal: ended }: { model: WidgetModel; el: HTMLElement; signal?: AbortSignal }): Promise<() => void> {
-  const source = notebookSource(model);
+  const sources = notebookSources(model);
+  const dispose = (): void => sources.forEach((source) => source.dispose?.());
   const root = document.createElement("div");
   root.textContent = "Waiting for the kernel, which answers when no cell runs…";
   el.append(root);
-  let end = (): void => source.dispose?.();
+  let end = dispose;
   const close = (): void => end();
   ended?.addEventListener("abort", close, { once: true });
   try {
-    const { app, stop } = await mount({ sources: [source], host: "notebook", root });
+    const { app, stop } = await mount({ sources, host: "notebook", root });
     const unlink = linkSelection(app, model);
-    end = () => { unlink(); stop(); source.dispose?.(); };
+    end = () => { unlink(); stop(); dispose(); };
     if (ended?.aborted) close();
   } catch (error) {
     root.textContent = `Vitrail could not show this: ${error instanceof Error ? error.message : String(error)}`;

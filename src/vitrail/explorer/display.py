@@ -12,13 +12,14 @@ A broken installation of anywidget is an error, and is shown as one.
 """
 
 import html
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vitrail.errors import UsageError
+from vitrail.explorer.page import Side
 
 if TYPE_CHECKING:
     from vitrail.explorer.widget import ExplorerWidget
@@ -29,17 +30,8 @@ FRAMED = 2_000_000
 HEIGHT = 900  # of the frame, in pixels
 
 
-@runtime_checkable
-class ArraySource(Protocol):
-    """Where arrays come from by name: ``vitrail.explorer.arrays.Arrays``, or whatever is alike."""
-
-    def get(self, name: str) -> np.ndarray:
-        """Return an array; a name that stands for none raises ``KeyError``."""
-        ...
-
-
 def bundle(
-    manifest: Mapping[str, Any],
+    sides: Sequence[Side],
     page: Callable[[], str],
     widget: Callable[[], "ExplorerWidget"],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -48,19 +40,20 @@ def bundle(
     This is what ``_repr_mimebundle_`` returns.
 
     Args:
-        manifest: of the trace that is shown.
+        sides: what is shown: one trace, or two to compare.
         page: makes the report, where it is needed.
         widget: makes the widget, or returns the one that there is.
     """
-    data: dict[str, Any] = {"text/plain": in_words(manifest)}
+    said = "Vitrail: " + " against ".join(in_words(manifest) for manifest, _ in sides)
+    data: dict[str, Any] = {"text/plain": said}
     if not available():
         return data | {"text/html": frame(page())}, {}
     view, metadata = widget()._repr_mimebundle_() or ({}, {})
-    if _stored_bytes(manifest) <= FRAMED:
+    if sum(_stored_bytes(manifest) for manifest, _ in sides) <= FRAMED:
         spare = frame(page())
     else:
         spare = (
-            f"<p>{html.escape(data['text/plain'])}: this front end shows no widgets, and the "
+            f"<p>{html.escape(said)}: this front end shows no widgets, and the "
             "report is too large to keep in the notebook. <code>report.save('report.html')</code> "
             "writes it.</p>"
         )
@@ -72,12 +65,11 @@ def available() -> bool:
     return find_spec("anywidget") is not None
 
 
-def make_widget(manifest: Mapping[str, Any], arrays: ArraySource) -> "ExplorerWidget":
-    """Return a new widget that shows a trace.
+def make_widget(sides: Sequence[Side]) -> "ExplorerWidget":
+    """Return a new widget that shows one trace, or two to compare.
 
     Args:
-        manifest: of the trace.
-        arrays: where its arrays come from.
+        sides: each trace's manifest and where its arrays come from.
     Raises:
         UsageError: anywidget is not installed.
     """
@@ -89,7 +81,7 @@ def make_widget(manifest: Mapping[str, Any], arrays: ArraySource) -> "ExplorerWi
         )
     from vitrail.explorer.widget import ExplorerWidget
 
-    return ExplorerWidget(manifest, arrays)
+    return ExplorerWidget(sides)
 
 
 def frame(page: str) -> str:
@@ -101,8 +93,8 @@ def frame(page: str) -> str:
 
 
 def in_words(manifest: Mapping[str, Any]) -> str:
-    """Return one line that says what was explored and what the model answered."""
-    line = f"Vitrail: {manifest['model']['name']} on {manifest['photo']['name']}"
+    """Say in one line what was explored and what the model answered."""
+    line = f"{manifest['model']['name']} on {manifest['photo']['name']}"
     if manifest["answer"]:
         best = manifest["answer"][0]
         line += f", {best['label']} {best['probability']:.1%}"

@@ -8,13 +8,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from vitrail.explorer.coding import pack
 
 
+@runtime_checkable
 class ArraySource(Protocol):
     """Where a trace's arrays come from by name, e.g. ``vitrail.explorer.arrays.Arrays``."""
 

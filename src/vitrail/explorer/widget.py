@@ -1,16 +1,15 @@
 """The page in a notebook: an anywidget whose arrays travel as binary messages when it asks.
 
-Only the manifest and the selection are traits. The page asks ``{id, kind: "array", name}``, and is
-answered by one message a part, ``{id, dtype, shape, part, parts}`` with one buffer of at most
-``PART`` bytes, or by ``{id, error}``. A kernel answers between cells: while one runs, the page
-waits.
+Only the manifests and the selection are traits. The page asks ``{id, kind: "array", side, name}``
+(side 0, or 1 for the second of two that are compared), and is answered by one message a part,
+``{id, dtype, shape, part, parts}`` with one buffer of at most ``PART`` bytes, or by
+``{id, error}``. A kernel answers between cells: while one runs, the page waits.
 
 Importing this module needs anywidget (extra ``notebook``); ``display`` imports it when asked.
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from importlib import resources
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import anywidget
@@ -18,26 +17,21 @@ import numpy as np
 import traitlets
 
 from vitrail.errors import UsageError
-from vitrail.explorer.display import ArraySource
+from vitrail.explorer.page import ArraySource, Side, static
 
 PART = 4_000_000  # bytes of one message's buffer
 VIEWS = ("canvas", "heads", "reach", "merge", "cost", "audit")  # as in web/src/view.ts
 METRICS = ("flops", "attention", "memory", "pairs", "time")  # as in web/src/costs.ts
 
 _DTYPES = {"uint8": "u8", "int32": "i32", "float16": "f16", "float32": "f32"}
-_STATIC = resources.files("vitrail.explorer") / "static"
-
-
-def _static(name: str) -> str:
-    return (_STATIC / name).read_text(encoding="utf-8")
 
 
 class ExplorerWidget(anywidget.AnyWidget):
     """The explorer's page, live in a notebook.
 
     Args:
-        manifest: of one trace; everything but the arrays.
-        arrays: where the arrays come from, those made on demand too.
+        sides: each trace's manifest and where its arrays come from, those made on demand too;
+            one, or two to compare.
     Attributes:
         selection: what the page shows: block, head (-1 for their mean), token (prefix tokens
             first, then the grid row by row), view and so on. It follows the page; what is
@@ -45,14 +39,14 @@ class ExplorerWidget(anywidget.AnyWidget):
             ``report.widget.selection = {"block": 3, "token": 17}``.
     """
 
-    _esm = _static("explorer.js")
-    _css = _static("explorer.css")
-    manifest = traitlets.Dict().tag(sync=True)
+    _esm = static("explorer.js")
+    _css = static("explorer.css")
+    manifests = traitlets.List().tag(sync=True)
     selection = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, manifest: Mapping[str, Any], arrays: ArraySource) -> None:
-        self._arrays = arrays
-        super().__init__(manifest=dict(manifest))
+    def __init__(self, sides: Sequence[Side]) -> None:
+        self._sides = tuple(sides)
+        super().__init__(manifests=[dict(manifest) for manifest, _ in sides])
         self.on_msg(self._asked)
 
     @traitlets.validate("selection")
@@ -61,7 +55,8 @@ class ExplorerWidget(anywidget.AnyWidget):
         old = self._trait_values.get("selection", {})
         chosen = {field: _plain(value) for field, value in proposal["value"].items()}
         new = {**old, **chosen}
-        check_selection(self.manifest, chosen, new.get("block", 0))
+        side = 1 if new.get("side") == "B" and len(self._sides) > 1 else 0
+        check_selection(self._sides[side][0], chosen, new.get("block", 0))
         return new
 
     def _asked(self, _: object, content: Mapping[str, Any], buffers: object) -> None:
@@ -69,7 +64,8 @@ class ExplorerWidget(anywidget.AnyWidget):
             return
         asked = content.get("id")
         try:
-            for words, part in answer(self.manifest, self._arrays, content.get("name")):
+            side = self._sides[1 if content.get("side") == 1 and len(self._sides) > 1 else 0]
+            for words, part in answer(*side, content.get("name")):
                 self.send({"id": asked, **words}, buffers=[part])
         except Exception as error:
             # Whatever went wrong, the page must not wait for ever.

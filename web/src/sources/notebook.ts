@@ -1,4 +1,4 @@
-// A notebook: the manifest and the selection are traits, arrays come as binary messages when asked for.
+// A notebook: the manifests and the selection are traits, arrays come as binary messages when asked for.
 import { batch, effect } from "@preact/signals";
 import type { Manifest } from "../schema";
 import { Kept, toArray, type ArrayData, type Dtype, type Source } from "../source";
@@ -21,8 +21,11 @@ interface Asked { id: string; name: string; parts: Uint8Array[]; left: number; d
 // A kernel answers in order: what was asked and is no longer wanted must not stand before what is.
 const AT_ONCE = 4;
 
-export function notebookSource(model: WidgetModel): Source {
-  const manifest = model.get("manifest") as Manifest;
+export function notebookSources(model: WidgetModel): Source[] {
+  return (model.get("manifests") as Manifest[]).map((manifest, side) => notebookSource(model, manifest, side));
+}
+
+function notebookSource(model: WidgetModel, manifest: Manifest, side: number): Source {
   const view = Math.random().toString(36).slice(2); // two views of one widget hear each other's answers
   const waiting: Asked[] = [];
   const asked = new Map<string, Asked>();
@@ -33,7 +36,7 @@ export function notebookSource(model: WidgetModel): Source {
       const mine = waiting.shift();
       if (!mine) return;
       asked.set(mine.id, mine);
-      model.send({ id: mine.id, kind: "array", name: mine.name });
+      model.send({ id: mine.id, kind: "array", side, name: mine.name });
     }
   };
   const listen = (answer: Answer, buffers: DataView[]): void => {
