@@ -2,6 +2,9 @@
 
 from vitrail.explain.capture import attention_layers, capture, digest
 from vitrail.explain.distance import attention_distance, attention_stats, entropy
+from vitrail.explain.erf import erf
+from vitrail.explain.gradcam import gradcam
+from vitrail.explain.gradient_rollout import gradient_rollout
 from vitrail.explain.rollout import rollout, rollout_all, rollout_stages
 from vitrail.explain.routing import to_input
 from vitrail.explain.trace import BlockTrace, MergeTrace, ModelFacts, Trace
@@ -17,6 +20,9 @@ __all__ = [
     "capture",
     "digest",
     "entropy",
+    "erf",
+    "gradcam",
+    "gradient_rollout",
     "rollout",
     "rollout_all",
     "rollout_stages",

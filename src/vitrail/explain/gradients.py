@@ -1,0 +1,82 @@
+"""Run a model so that gradients can be asked of its inside, and leave it as it was found."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vitrail.errors import UsageError
+from vitrail.explain.capture import one_image
+
+
+@contextmanager
+def differentiable(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode with gradients; every module's own mode comes back afterwards.
+
+    Nothing is recomputed in the backward pass meanwhile: hooks would see it twice.
+    """
+    training = {module: module.training for module in model.modules()}
+    recomputing = [module for module in model.modules() if getattr(module, "checkpointing", False)]
+    model.eval()
+    for module in recomputing:
+        module.checkpointing = False  # type: ignore[assignment]  # a plain attribute
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+        for module in recomputing:
+            module.checkpointing = True  # type: ignore[assignment]
+
+
+def probe(model: nn.Module, image: Float[Tensor, "..."]) -> Float[Tensor, "1 channels *samples"]:
+    """Return the image as a batch from which gradients flow, also where weights are frozen."""
+    config: Any = getattr(model, "config", None)
+    if config is None or not hasattr(model, "stages"):
+        raise UsageError(
+            f"a model of class {type(model).__name__}",
+            "a Vitrail model with stages",
+            "create it with vitrail.create_model, or convert it with vitrail.from_model",
+        )
+    weight = next(model.parameters())
+    image = one_image(image, config.axes).detach()
+    return image.to(weight.device, weight.dtype).clone().requires_grad_()
+
+
+def class_score(model: nn.Module, image: Float[Tensor, "..."], cls: int) -> Float[Tensor, ""]:
+    """Return the logit of a class.
+
+    Raises:
+        UsageError: a model without a head, or no such class.
+    """
+    batch = probe(model, image)
+    head = getattr(model, "head", None)
+    if head is None:
+        raise UsageError(
+            f"class {cls} of a model without a head",
+            "a model that classifies",
+            "create it with num_classes of 1 or more, or use method 'rollout'",
+        )
+    logits: Tensor = model(batch)
+    if logits.ndim != 2:
+        raise UsageError(
+            f"class {cls} of a model with global_pool=''",
+            "a model that gives one answer",
+            "create it with global_pool='avg'",
+        )
+    if not 0 <= cls < logits.shape[1]:
+        last = logits.shape[1] - 1
+        raise UsageError(f"cls={cls}", f"0 to {last}", f"use cls={min(max(cls, 0), last)}")
+    return logits[0, cls]
+
+
+def stage_number(model: Any, stage: int) -> int:
+    """Return the number of a stage from 0 up, of one that may count from the end."""
+    count = len(model.stages)
+    if not -count <= stage < count:
+        raise UsageError(f"stage={stage}", f"{-count} to {count - 1}", f"use stage={count - 1}")
+    return stage % count

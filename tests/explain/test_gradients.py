@@ -1,0 +1,128 @@
+"""Gradients of attention, and the rollout that they weigh, against dense oracles and a collage."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.explain.dense import attention_matrix, descent
+from tests.mechanisms import MECHANISMS
+from tests.support import drawn, refuses, small
+from vitrail.attention.reference import probabilities
+from vitrail.explain import attention_layers, capture, digest, erf, gradcam, gradient_rollout
+from vitrail.explain.gradient_rollout import attention_ends
+from vitrail.explain.rollout import answer_row
+from vitrail.models import Backbone
+
+SIZE = (21, 31)
+
+
+def net(name: str, seed: int) -> tuple[Backbone, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.randn(1, 3, *SIZE, generator=generator, dtype=torch.float64)
+    return drawn(MECHANISMS[name](), seed).double().eval(), image
+
+
+def retained(model: Backbone, image: Tensor, cls: int) -> dict[str, tuple[Tensor, Tensor]]:
+    """Attention and its gradient, with every softmax really a node of the graph."""
+    kept: dict[str, Tensor] = {}
+    with ExitStack() as hooks:
+        for name, module in attention_layers(model).items():
+
+            def leave(
+                attend: Any, args: Any, kwargs: Any, output: Tensor, block: str = name[:-5]
+            ) -> Tensor:
+                del output
+                q, k, v = args
+                kept[block] = probabilities(q, k, mask_value=attend.mask_value, **kwargs)
+                return kept[block] @ v
+
+            hooks.callback(module.attend.register_forward_hook(leave, with_kwargs=True).remove)
+        score = model(image)[0, cls]
+    gradients = torch.autograd.grad(score, list(kept.values()))
+    return {
+        block: (weights[0].detach(), gradient[0])
+        for (block, weights), gradient in zip(kept.items(), gradients, strict=True)
+    }
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("name", MECHANISMS)
+def test_it_equals_the_dense_oracle(name: str, seed: int) -> None:
+    model, image = net(name, seed)
+    trace = capture(model, image)
+    known = retained(model, image, 3)
+    steps = []
+    for block in trace.blocks:
+        weights, gradient = known[block.name]
+        matrix = attention_matrix(block, (weights * gradient).relu().mean(1), renormalise=False)
+        steps.append(torch.eye(len(matrix)) + matrix)
+    last = len(trace.blocks) - 1
+    everything = answer_row(trace) @ descent(trace, steps, last)[-1]
+    identity = [torch.eye(len(step), dtype=torch.float64) for step in steps]
+    routed = everything - answer_row(trace) @ descent(trace, identity, last)[-1]
+    expected = (routed / routed.sum())[0]
+    found = gradient_rollout(model, image, 3, trace).flatten()
+    assert torch.allclose(found, expected, rtol=0, atol=1e-6)
+    assert torch.allclose(found.sum(), torch.ones((), dtype=torch.float64))
+    other = gradient_rollout(model, image, 1, trace).flatten()
+    assert (found - other).abs().max() > 1e-5, "every class has the same map"
+
+
+@pytest.mark.parametrize("name", ["swin", "pvt", "focal"])
+def test_values_and_ends_make_the_gradient_of_every_weight(name: str) -> None:
+    model, image = net(name, 1)
+    ends = attention_ends(model, image, 2)
+    for block, (weights, gradient) in retained(model, image, 2).items():
+        values, slope = ends[block]
+        assert torch.allclose(slope @ values.mT, gradient, atol=1e-12), block
+        assert weights.shape == gradient.shape
+
+
+METHODS: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
+    "gradient_rollout": lambda model, image: gradient_rollout(model, image, 1),
+    "gradcam": lambda model, image: gradcam(model, image, 1),
+    "erf": lambda model, image: erf(model, image, 0, (2, 3)),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_model_is_left_as_it_was_found(method: str) -> None:
+    model = small("2-D")
+    image = torch.randn(3, *SIZE)
+    expected = METHODS[method](model, image)
+    model.train()
+    model.stages[0].eval()
+    model.set_grad_checkpointing()
+    model.requires_grad_(False)
+    before = digest(model)
+    with torch.no_grad():
+        found = METHODS[method](model, image)
+    # Frozen, recomputing, in training mode or under no_grad: the same map.
+    assert torch.allclose(found, expected)
+    assert digest(model) == before
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert model.training and not model.stages[0].training
+    assert model.stages[0].checkpointing
+    assert not any(module._forward_hooks for module in model.modules())
+    assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+def test_refusals() -> None:
+    model, image = small("2-D"), torch.randn(3, *SIZE)
+    with refuses("cls=5", "cls=4"):
+        gradcam(model, image, 5)
+    with refuses("stage=2", "stage=1"):
+        gradcam(model, image, 0, stage=2)
+    with refuses("without a head", "num_classes"):
+        gradient_rollout(small("2-D", num_classes=0), image, 0)
+    with refuses("global_pool=''", "global_pool='avg'"):
+        gradcam(small("2-D", global_pool=""), image, 0)
+    with refuses("Linear", "vitrail.create_model"):
+        erf(nn.Linear(2, 2), image, 0, (0, 0))
+    for position in ((11, 0), 0):
+        with refuses(f"position={position}", "position=(5, 8)"):
+            erf(model, image, 0, position)
