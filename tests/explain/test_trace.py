@@ -1,5 +1,6 @@
 """Questions to a trace are answered in places of the grid."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -168,3 +169,19 @@ def test_rows_that_are_not_there(asked: tuple[int, int, int]) -> None:
     given = f"group={group}, first={first}, count={count} of stages.0.blocks.1"
     with refuses(given, f"use group={min(max(group, 0), 8)}, first=0, count=12"):
         block(Window((3, 4), (1, 2)), (7, 9)).rows(group, first, count)
+
+
+def test_a_sample_is_a_smaller_block_with_the_same_weights() -> None:
+    whole = block(Window((3, 4), (1, 2)), (7, 9))
+    assert whole.sample() is whole
+    for most in (4 * 2 * 144, 100, 1):
+        some = whole.sample(most)
+        assert math.prod(some.shape) <= max(most, 2 * 12)
+        assert some.groups.q_index.shape == (some.shape[0], some.shape[2])
+        for group, row in enumerate(some.groups.k_index):
+            number = next(i for i, k in enumerate(whole.groups.k_index) if torch.equal(k, row))
+            for query, token in enumerate(some.groups.q_index[group]):
+                places = (whole.groups.q_index[number] == token).nonzero()
+                if token >= 0:
+                    expected = whole.attention[number, :, places[0, 0]]
+                    torch.testing.assert_close(some.attention[group, :, query], expected)

@@ -16,7 +16,7 @@ from vitrail.errors import UsageError
 from vitrail.explain.features import principal_colours
 from vitrail.explain.merging import merge_shares
 from vitrail.explain.trace import CHUNK, BlockTrace, MergeTrace, ModelFacts, Trace, spread
-from vitrail.layers import Attend
+from vitrail.layers import Attend, ConvMerging
 from vitrail.shapes import Size
 
 _BLOCK = re.compile(r"(stages\.(\d+)\.blocks\.(\d+))\.")
@@ -250,6 +250,9 @@ def _watch_merge(
                 before=before,
                 after=after,
                 factor=factor,
+                overlap=module.proj.padding
+                if isinstance(module, ConvMerging)
+                else (0,) * len(after),
                 share=None if share is None else share.cpu(),
             )
         )

@@ -320,6 +320,7 @@ class MergeTrace:
         before: lengths of the grid that goes in, in tokens.
         after: lengths of the grid that comes out.
         factor: tokens along each axis that become one.
+        overlap: tokens before its children that the merge looks at too, along each axis.
         share: what each child gives to its token (see ``merging.merge_shares``); None for a merge
             of a kind that is not known.
     """
@@ -328,6 +329,7 @@ class MergeTrace:
     before: Size
     after: Size
     factor: Size
+    overlap: Size = ()
     share: Float[Tensor, "*spatial children"] | None = None
 
 

@@ -3,22 +3,31 @@
 import os
 import platform
 import re
+import time
 import unicodedata
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
+from jaxtyping import Float
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from vitrail.data.images import open_photo
 from vitrail.errors import UsageError
-from vitrail.explain import attention_layers, capture
-from vitrail.explorer.manifest import Blocks, check_size, fits
+from vitrail.explain import Trace, attention_layers, capture
+from vitrail.explorer.arrays import Arrays
+from vitrail.explorer.checks import Adapted, Plain
+from vitrail.explorer.manifest import Blocks, Subject, check_size, describe
 from vitrail.explorer.photo import SHORTER, prepare, whole_photo
-from vitrail.explorer.report import Report, build
+from vitrail.explorer.recipe import model_source, photo_source
+from vitrail.explorer.report import Report
 from vitrail.models import Backbone
 from vitrail.shapes import Size
+from vitrail.weights import from_model
 
 
 def explore(
@@ -32,44 +41,83 @@ def explore(
     """Run a model on a photo and return the page that shows how it attends.
 
     Args:
-        model: a Vitrail model for images; it is left as it was found.
+        model: a Vitrail model for images, or a Swin of timm, torchvision or transformers, which is
+            converted and compared with the conversion on this photo; it is left as it was found.
         photo: a file, or a Pillow image.
         size: height and width of the model's input, in pixels; default see ``default_size``.
         source: where the weights came from, for the record.
         name: what the page calls the photo; default its file's name.
     Returns:
-        The report: ``save(path)`` writes it, a notebook shows it, ``trace`` holds the numbers.
+        The report: ``save(path)`` writes it, a notebook shows it, ``trace``, ``manifest`` and
+        ``arrays`` hold the numbers.
     Raises:
-        UsageError: a model that is not for photos, a size too large, or a photo that cannot be
-            opened.
+        UsageError: a model that is not for photos, a size too large or one that another library's
+            model does not take, or a photo that cannot be opened.
     """
-    model = _checked(model)
     if isinstance(photo, Image.Image):
         picture, notes, name = photo.convert("RGB"), (), name or "photo"
     else:
         opened = open_photo(photo)
         picture, notes, name = opened.image, opened.notes, name or Path(photo).name
-    if size is None:
-        size = default_size(model, (picture.height, picture.width))
-    size = (size, size) if isinstance(size, int) else tuple(size)
+    size = (size, size) if isinstance(size, int) else size
+    return Report(*look(model, picture, size=size, source=source, name=plain(name), notes=notes))
+
+
+def look(
+    model: nn.Module,
+    picture: Image.Image,
+    *,
+    size: Size | None = None,
+    source: str | None = None,
+    name: str = "photo",
+    notes: Sequence[str] = (),
+) -> tuple[Trace, dict[str, Any], Arrays]:
+    """Run a model on a picture and return the trace, its manifest and its arrays.
+
+    Args:
+        model: as for ``explore``.
+        picture: 8-bit RGB.
+        size: height and width of the model's input, in pixels; default see ``default_size``.
+        source: where the weights came from, for the record.
+        name: what the picture is called, as plain text.
+        notes: what was done to the photo before, one step each.
+    """
+    peer = None
+    if not isinstance(model, Backbone):
+        model, peer = from_model(model), model
+    model = _checked(model)
+    size = default_size(model, (picture.height, picture.width)) if size is None else tuple(size)
     prepared = prepare(picture, model.preprocessing, size)
     check_size(blocks_at(model, size), size)
     parameter = next(model.parameters())
+    prepared = replace(prepared, input=prepared.input.to(parameter.device, parameter.dtype))
+    asked = () if peer is None else (_asked(peer),)
     trace = capture(
         model,
-        prepared.input.to(parameter.device, parameter.dtype),
+        prepared.input,
         weights=_source(source),
-        transform=(*notes, *prepared.steps),
+        transform=(*notes, *prepared.steps, *asked),
     )
-    return build(trace, prepared, plain(name), _versions())
+    python = (model_source(model, source and _source(source), peer), photo_source(name))
+    subject = Subject(
+        trace=trace,
+        model=model,
+        prepared=prepared,
+        name=name,
+        versions=_versions(),
+        plain=_plain_run(model, prepared.input, trace.logits),
+        python=python,
+        adapted=None if peer is None else _compared(peer, prepared.input, trace.logits),
+    )
+    manifest, arrays = describe(subject)
+    return trace, manifest, arrays
 
 
 def default_size(model: Backbone, photo: Size | None = None) -> Size:
     """Return the height and width at which a model is explored unless told otherwise.
 
-    That is the size of its weights, or the next smaller one whose weights a report can hold. A
-    model of small images gets the whole photo at a larger size: 64 pixels along its shorter side,
-    and at most 128 along the longer one.
+    That is the size of its weights. A model of small images gets the whole photo at a larger size:
+    64 pixels along its shorter side, and at most 128 along the longer one.
 
     Args:
         model: a model for images.
@@ -78,10 +126,7 @@ def default_size(model: Backbone, photo: Size | None = None) -> Size:
     shorter = SHORTER.get(model.name or "")
     if shorter is not None:
         return whole_photo(photo or (1, 1), shorter, model.config.patch)
-    size, stride = model.preprocessing.size, model.config.stage_strides[-1]
-    while not fits(blocks_at(model, size)):
-        size = tuple(max(s, (n - 1) // s * s) for n, s in zip(size, stride, strict=True))
-    return size
+    return model.preprocessing.size
 
 
 def _checked(model: nn.Module) -> Backbone:
@@ -105,6 +150,58 @@ def blocks_at(model: Backbone, size: Size) -> Blocks:
         spatial = tuple(-(-n // s) for n, s in zip(size, stride, strict=True))
         blocks.append((layer.pattern, spatial))
     return blocks
+
+
+def _plain_run(
+    model: Backbone, image: Float[Tensor, "1 3 height width"], logits: Float[Tensor, "classes"]
+) -> Plain:
+    """Run the model without watching: what it answers then, and how long it takes."""
+    training = model.training
+    model.eval()
+    start = time.perf_counter()
+    with torch.no_grad():
+        out = model(image)
+    seconds = time.perf_counter() - start
+    model.train(training)
+    difference = _difference(out[0].float().cpu(), logits) if isinstance(out, Tensor) else 0.0
+    return Plain(difference, 1000 * seconds)
+
+
+def _compared(
+    peer: nn.Module, image: Float[Tensor, "1 3 height width"], logits: Float[Tensor, "classes"]
+) -> Adapted:
+    """Run another library's model on the input of its conversion."""
+    kind = f"{type(peer).__module__.partition('.')[0]} {type(peer).__name__}"
+    training = {module: module.training for module in peer.modules()}
+    peer.eval()
+    try:
+        with torch.no_grad():
+            out = peer(image)
+    except (AssertionError, ValueError, RuntimeError) as error:
+        height, width = image.shape[2:]
+        raise UsageError(
+            f"{height}x{width} pixels for a {kind}, which refuses them: "
+            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            "a size that the model itself takes, to compare its conversion with it",
+            "leave size out, make the model for this size, or explore vitrail.from_model(model)",
+        ) from None
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+    theirs = getattr(out, "logits", out)[0].float().cpu()
+    return Adapted(kind, _difference(theirs, logits), float(theirs.abs().max()))
+
+
+def _difference(a: Float[Tensor, "*a"], b: Float[Tensor, "*b"]) -> float:
+    return float((a - b).abs().max()) if a.numel() else 0.0
+
+
+def _asked(peer: nn.Module) -> str:
+    """Say where the preprocessing of another library's model comes from."""
+    package = type(peer).__module__.partition(".")[0]
+    if getattr(peer, "pretrained_cfg", None):
+        return f"mean, deviation and crop as the {package} model asks for"
+    return f"the {package} model asks for no mean and deviation: ImageNet's were taken"
 
 
 def _source(source: str | None) -> str:

@@ -1,47 +1,61 @@
 """The report: one HTML file with everything inside, which asks nothing of the network."""
 
-import base64
-import hashlib
-import html
-import json
 import os
-import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
-from importlib import resources
+from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from PIL import Image
+from typing import TYPE_CHECKING, Any
 
 from vitrail.errors import UsageError
 from vitrail.explain import Trace
-from vitrail.explorer.coding import pack
-from vitrail.explorer.manifest import describe
-from vitrail.explorer.photo import Prepared, picture_bytes
+from vitrail.explorer import display
+from vitrail.explorer.arrays import Arrays
+from vitrail.explorer.page import Side, report_page
 
-# In the order in which they build on one another.
-SCRIPTS = ("data.js", "grid.js", "colour.js", "draw.js", "words.js", "page.js", "start.js")
+if TYPE_CHECKING:
+    from vitrail.explorer.widget import ExplorerWidget
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Report:
-    """A finished report, and the trace it shows.
+    """What a model made of a photo, to look at: as a file, in a notebook, or as numbers.
 
     Args:
-        html: the whole page.
         trace: what was captured.
+        manifest: what the page knows of it, by the names of ``schema.json``.
+        arrays: its arrays by name.
     """
 
-    html: str
-    trace: Trace
+    def __init__(self, trace: Trace, manifest: Mapping[str, Any], arrays: Arrays) -> None:
+        self.trace = trace
+        self.manifest = manifest
+        self.arrays = arrays
+        self.other: Report | None = None
 
     def top(self, count: int = 5) -> list[tuple[str, float]]:
         """Return the most probable classes with their probabilities, best first."""
         return self.trace.top(count)
+
+    def against(self, other: "Report") -> "Report":
+        """Return a report that shows this one as A and another one as B, to compare.
+
+        Args:
+            other: of another model, another size or another photo.
+        """
+        both = Report(self.trace, self.manifest, self.arrays)
+        both.other = other
+        return both
+
+    @property
+    def sides(self) -> list[Side]:
+        """The manifest and arrays of this one, and of the other where two are compared."""
+        reports = [self] if self.other is None else [self, self.other]
+        return [(report.manifest, report.arrays) for report in reports]
+
+    @cached_property
+    def html(self) -> str:
+        """The whole page; equal arrays of the two sides are in it once."""
+        return report_page(self.sides)
 
     def save(self, path: str | Path) -> Path:
         """Write the page to a file, whole or not at all.
@@ -60,81 +74,26 @@ class Report:
             ) from None
         return path
 
+    @cached_property
+    def widget(self) -> "ExplorerWidget":
+        """The page as a live widget of a notebook, which asks Python for what it needs.
+
+        What is assigned to its ``selection`` (block, head, token, view ...) changes the page.
+
+        Raises:
+            UsageError: anywidget, the extra ``notebook``, is not installed.
+        """
+        return display.make_widget(self.sides)
+
     def _repr_html_(self) -> str:
         """Show the page in a notebook, in a frame of its own."""
-        page = html.escape(self.html, quote=True)
-        return (
-            f'<iframe srcdoc="{page}" sandbox="allow-scripts" title="Vitrail report" '
-            'width="100%" height="900" style="border:0"></iframe>'
-        )
+        return display.frame(self.html)
 
-
-def build(trace: Trace, prepared: Prepared, name: str, versions: str) -> Report:
-    """Put a trace and its photo into one page.
-
-    Args:
-        trace: of a two-dimensional input.
-        prepared: the photo that was traced.
-        name: the photo's name; treated as text, whatever it holds.
-        versions: of the software, in words.
-    Raises:
-        UsageError: a trace that a page cannot show.
-    """
-    manifest, arrays = describe(
-        trace, {"name": name, "original": list(prepared.original)}, versions
-    )
-    return Report(_page(manifest, arrays.by_name, prepared), trace)
-
-
-@cache
-def _static(name: str) -> str:
-    return (resources.files("vitrail.explorer") / "static" / name).read_text(encoding="utf-8")
-
-
-def _page(manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray], photo: Prepared) -> str:
-    style = _static("report.css")
-    # Each file says "use strict" for itself; only the first of one script counts.
-    script = "\n".join(_static(name) for name in SCRIPTS)
-    title = f"{manifest['photo']['name']} · {manifest['model']['name']} · Vitrail"
-    parts = {
-        "policy": _policy(script, style),
-        "generator": html.escape(manifest["versions"], quote=True),
-        "title": html.escape(title),
-        "style": style,
-        "script": script,
-        "manifest": _json(manifest),
-        "seen": _data_url(photo.seen, exact=True),
-        "shown": _data_url(photo.shown, exact=False),
-        "arrays": "\n".join(
-            f'<script type="application/octet-stream" id="array:{name}">{pack(array)}</script>'
-            for name, array in arrays.items()
-        ),
-    }
-    # One pass, so that nothing inserted is searched for further places.
-    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], _static("report.html"))
-
-
-def _policy(script: str, style: str) -> str:
-    """Allow this script, this style and pictures from the file itself; nothing else."""
-    return (
-        f"default-src 'none'; img-src data: blob:; script-src {_hash(script)}; "
-        f"style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
-    )
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _json(value: Any) -> str:
-    """Return JSON that no HTML parser can mistake for markup."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _data_url(picture: Image.Image, *, exact: bool) -> str:
-    kind, data = picture_bytes(picture, exact=exact)
-    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Offer a notebook the live page, and the framed one where no widgets are shown."""
+        return display.bundle(self.sides, lambda: self.html, lambda: self.widget)
 
 
 def _write(path: Path, text: str) -> None:

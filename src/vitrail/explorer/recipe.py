@@ -1,0 +1,69 @@
+"""Source text that makes the explored model and photo again in Python."""
+
+import re
+from dataclasses import fields
+from typing import Any
+
+from torch import nn
+
+from vitrail.models import CATALOG, Backbone
+
+_HUB = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def model_source(model: Backbone, source: str | None, peer: nn.Module | None = None) -> str:
+    """Return lines of Python that make a variable ``model``.
+
+    Args:
+        model: the explored model.
+        source: where its weights came from: ``"bundled"``, a file's name, a repository of the
+            hub, words, or None for a model that was given as it is.
+        peer: the model of another library that it was made from.
+    """
+    if peer is not None:
+        return _peer_source(peer)
+    if model.name not in CATALOG:
+        kind = type(model).__name__
+        return (
+            f"from vitrail.models import {kind}\n"
+            "# This model is none of the catalog's: make it with the config that yours has.\n"
+            f"model = {kind}(config).eval()"
+        )
+    changed = _changed(model)
+    known = source == "bundled" or (source is not None and _HUB.fullmatch(source))
+    if known or (source is not None and source.endswith((".safetensors", ".pt", ".pth", ".bin"))):
+        changed.append(f"weights={source!r}")
+    lines = ["import vitrail", f"model = vitrail.create_model({', '.join(changed)})"]
+    if source is not None and source.startswith("none"):
+        # As the command line has it: the same random numbers every time.
+        lines[1:] = ["import torch", "torch.manual_seed(0)", f"{lines[1]}.eval()"]
+    elif "weights=" not in lines[1]:
+        lines.insert(1, "# The explored model was given as it is: load its weights into this one.")
+        lines[2] += ".eval()"
+    return "\n".join(lines)
+
+
+def photo_source(name: str) -> str:
+    """Return a line of Python that makes a variable ``photo``."""
+    return f"photo = {name!r}"
+
+
+def _changed(model: Backbone) -> list[str]:
+    """Return the arguments that make a model of the catalog the explored one."""
+    assert model.name is not None
+    ours: Any = model.config
+    theirs = CATALOG[model.name].config
+    names = [f.name for f in fields(ours) if getattr(ours, f.name) != getattr(theirs, f.name, None)]
+    return [repr(model.name), *(f"{name}={getattr(ours, name)!r}" for name in names)]
+
+
+def _peer_source(peer: nn.Module) -> str:
+    package = type(peer).__module__.partition(".")[0]
+    made = "# Make the original as you did: its class is\n"
+    made += f"# {type(peer).__module__}.{type(peer).__qualname__}\noriginal = ..."
+    config = getattr(peer, "pretrained_cfg", None) or {}
+    if package == "timm" and config.get("architecture"):
+        tag = f".{config['tag']}" if config.get("tag") else ""
+        name = f"{config['architecture']}{tag}"
+        made = f"import timm\noriginal = timm.create_model({name!r}, pretrained=True).eval()"
+    return f"import vitrail\n{made}\nmodel = vitrail.from_model(original)"
