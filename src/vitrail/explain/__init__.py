@@ -5,13 +5,16 @@ from vitrail.explain.distance import attention_distance, attention_stats, entrop
 from vitrail.explain.erf import erf
 from vitrail.explain.gradcam import gradcam
 from vitrail.explain.gradient_rollout import gradient_rollout
+from vitrail.explain.methods import METHODS, Method
 from vitrail.explain.rollout import rollout, rollout_all, rollout_stages
 from vitrail.explain.routing import to_input
 from vitrail.explain.trace import BlockTrace, MergeTrace, ModelFacts, Trace
 
 __all__ = [
+    "METHODS",
     "BlockTrace",
     "MergeTrace",
+    "Method",
     "ModelFacts",
     "Trace",
     "attention_distance",

@@ -1,0 +1,92 @@
+"""The maps that a page offers for an answer, each with what it says and what it does not."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vitrail.explain.gradcam import gradcam
+from vitrail.explain.gradient_rollout import gradient_rollout
+from vitrail.explain.rollout import rollout_all
+from vitrail.explain.trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A way to make one map of one answer.
+
+    Args:
+        id: short name, as in ``map/{id}/{class}``.
+        title: what a page calls it.
+        text: what the map shows, and what it must not be taken for.
+        per_class: every class has a map of its own.
+        kind: made of where attention went (``"routing"``), or of what the answer reacts to
+            (``"gradient"``).
+        grid: the stage whose tokens the map lies on; -1 is the last.
+        compute: see ``map``.
+    """
+
+    id: str
+    title: str
+    text: str
+    per_class: bool
+    kind: Literal["routing", "gradient"]
+    grid: int
+    compute: Callable[[nn.Module, Tensor, Trace, int], Tensor]
+
+    def map(
+        self, model: nn.Module, image: Float[Tensor, "..."], trace: Trace, cls: int
+    ) -> Float[Tensor, "*grid"]:
+        """Return the map of a class.
+
+        Args:
+            model: a Vitrail model of any rank; it is left as it was found.
+            image: one input, normalised as the model expects it.
+            trace: of the same model and image.
+            cls: number of the class; a method without ``per_class`` does not ask which.
+        Returns:
+            Values of 0 and above on the tokens of the stage ``grid``.
+        Raises:
+            UsageError: ``per_class`` and no such class, or a model that does not classify.
+        """
+        return self.compute(model, image, trace, cls)
+
+
+_ALL = (
+    Method(
+        "rollout",
+        "Rollout",
+        "From which places attention routed numbers into the answer, mixed block by block. "
+        "Attention is routing, not importance: what was fetched may have been ignored, and the map "
+        "is the same for every class.",
+        False,
+        "routing",
+        0,
+        lambda model, image, trace, cls: rollout_all(trace),
+    ),
+    Method(
+        "gradient-rollout",
+        "Gradient-weighted rollout",
+        "The same routing, counted only where more attention would have raised this class' score. "
+        "A gradient tells of small changes, and what speaks against the class does not show.",
+        True,
+        "gradient",
+        0,
+        lambda model, image, trace, cls: gradient_rollout(model, image, cls, trace),
+    ),
+    Method(
+        "gradcam",
+        "Grad-CAM",
+        "Where the last stage's features point towards this class. The grid is as coarse as that "
+        "stage; a token has seen far beyond its own place; what speaks against the class does not "
+        "show.",
+        True,
+        "gradient",
+        -1,
+        lambda model, image, trace, cls: gradcam(model, image, cls),
+    ),
+)
+
+METHODS: dict[str, Method] = {method.id: method for method in _ALL}
