@@ -9,10 +9,10 @@ from typing import Any
 from torch import nn
 
 from vitrail.data.images import decode
+from vitrail.explorer.explore import look
 from vitrail.explorer.server.jobs import Job
 from vitrail.explorer.server.models import Models
 from vitrail.explorer.server.store import Kept, Store
-from vitrail.explorer.server.trace import trace_photo
 
 _BLOCK = re.compile(r"stages\.(\d+)\.blocks\.(\d+)")
 
@@ -41,10 +41,14 @@ class Work:
             photo = decode(ask.photo, ask.name)
             job.report("forward", 0.1)
             with watched(model, job):
-                manifest, arrays = trace_photo(
-                    model, photo.image, size=ask.size, source=source, name=ask.name,
+                _, manifest, arrays = look(
+                    model,
+                    photo.image,
+                    size=ask.size,
+                    source=source,
+                    name=ask.name,
                     notes=photo.notes,
-                )  # fmt: skip
+                )
             job.report("figures", 0.95)
             kept = Kept(
                 manifest=manifest,
