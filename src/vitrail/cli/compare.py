@@ -175,7 +175,8 @@ def _ablation(
             variant: ablate(variant, folder / variant.replace(" ", "-"), data, epochs, options)
             for variant in VARIANTS
         }
-        told = json.dumps({"data": data, "epochs": epochs, "top1": top1}, indent=1) + "\n"
+        facts = {"data": data, "epochs": epochs, "options": options, "top1": top1}
+        told = json.dumps(facts, indent=1) + "\n"
         write_whole(path, lambda part: part.write_text(told, encoding="utf-8"))
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
