@@ -16,7 +16,7 @@ ifneq ($(BROWSER),yes)
 NOT_BROWSER := and not browser
 endif
 
-.PHONY: help demo compare test lint format web
+.PHONY: help demo compare gallery test lint format web
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -30,6 +30,10 @@ demo: $(STAMPS)/demo ## Run the bundled model on a photo of a cat and write the 
 # What was measured before is not measured again; remove docs/comparison/measured to do so.
 compare: $(STAMPS)/dev ## Measure ways to attend side by side and write docs/comparison
 	$(BIN)/vitrail compare --out docs/comparison
+
+gallery: $(STAMPS)/dev ## Write docs/gallery: reports on five photos, and an index (needs Chromium)
+	@sh scripts/need_chromium.sh
+	@$(BIN)/python scripts/gallery.py docs/gallery
 
 # Two passes: the shape checker stops torch.compile(fullgraph=True), so what compiles runs without.
 test: $(STAMPS)/dev ## Run all tests (BROWSER=no leaves out those that need Chromium)

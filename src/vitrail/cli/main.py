@@ -31,6 +31,7 @@ VERBS = {
     "predict": "Classify photos.",
     "train": "Train a model on folders or zips of images.",
     "evaluate": "Measure a model's accuracy on a data set.",
+    "faithfulness": "Measure how far to trust a model's maps, on a data set.",
     "cost": "Tell what models cost at any input size, and what fits.",
     "compare": "Measure ways to attend side by side; write a document with plots.",
     "convert": "Convert weights from one checkpoint format to another.",
