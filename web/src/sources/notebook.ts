@@ -100,6 +100,8 @@ export function linkSelection(app: App, model: WidgetModel): () => void {
       if (side !== undefined && app.traces.length > 1) assign(app.state, selectSide(app, side));
       if (block !== undefined && block !== app.state.block.value) assign(app.state, selectBlock(app, block));
       assign(app.state, rest);
+      // Who chooses what to see is not led by the tour.
+      if (rest.step === undefined && (block !== undefined || rest.token !== undefined || rest.view !== undefined)) app.state.step.value = -1;
     });
   };
   follow();
