@@ -44,7 +44,12 @@ class Mechanism:
 
 MECHANISMS = (
     Mechanism("standard", "N²", "one resolution, patches of 16", ("vit_tiny",)),
-    Mechanism("standard, in stages", "N²", "Swin-T's body", ("global_tiny",)),
+    Mechanism(
+        "standard, in stages",
+        "N²",
+        "Swin-T's body; holds a bias for every pair",
+        ("global_tiny",),
+    ),
     Mechanism("window", "N·M²", "M = 7, Swin-T's body", ("window_tiny", "swin_tiny")),
     Mechanism(
         "sparse",
