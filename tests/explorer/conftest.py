@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from vitrail.explorer import costs
 from vitrail.models import Swin, SwinConfig
 
 CONFIG = SwinConfig(
@@ -26,3 +27,12 @@ def model() -> Swin:
 def picture() -> Image.Image:
     noise = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
     return Image.fromarray(noise).resize((90, 60), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(autouse=True)
+def few_costs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Costs at small sizes only: each new model would have its curves computed otherwise."""
+    if "test_costs" not in request.node.nodeid:
+        monkeypatch.setattr(costs, "SIZES", (16, 32))
+        monkeypatch.setattr(costs, "WINDOWS", (4,))
+        costs.curve.cache_clear()

@@ -41,7 +41,7 @@ class Adapted(NamedTuple):
 def describe_checks(
     trace: Trace,
     missing: float,
-    stats: Sequence[Float[np.ndarray, "heads 5"]],
+    stats: Sequence[Float[np.ndarray, "_ 5"]],
     plain: Plain,
     adapted: Adapted | None,
 ) -> list[dict[str, Any]]:
@@ -96,7 +96,7 @@ def describe_checks(
     return checks
 
 
-def _padding(trace: Trace, stats: Sequence[Float[np.ndarray, "heads 5"]]) -> dict[str, Any]:
+def _padding(trace: Trace, stats: Sequence[Float[np.ndarray, "_ 5"]]) -> dict[str, Any]:
     where, most = _most(trace, stats, 3)
     text = "The largest mean share that a head gives to places that hold no token. "
     if most > _NOBODY:
@@ -111,7 +111,7 @@ def _padding(trace: Trace, stats: Sequence[Float[np.ndarray, "heads 5"]]) -> dic
     return _limited("padding", "No attention goes to padding", most, _NOBODY, text)
 
 
-def _wrap(trace: Trace, stats: Sequence[Float[np.ndarray, "heads 5"]]) -> dict[str, Any]:
+def _wrap(trace: Trace, stats: Sequence[Float[np.ndarray, "_ 5"]]) -> dict[str, Any]:
     where, most = _most(trace, stats, 4)
     text = (
         "A shifted grid is rolled, so that windows at its edges hold tokens from opposite sides of "
@@ -144,7 +144,7 @@ def _provenance(trace: Trace) -> dict[str, Any]:
 
 
 def _most(
-    trace: Trace, stats: Sequence[Float[np.ndarray, "heads 5"]], column: int
+    trace: Trace, stats: Sequence[Float[np.ndarray, "_ 5"]], column: int
 ) -> tuple[str, float]:
     """Return the largest number of a column of all blocks, and the block's place in words."""
     shares = [float(numbers[:, column].max()) for numbers in stats]
