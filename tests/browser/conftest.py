@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vitrail.explorer import Report, explore
+from vitrail.explorer import Report, costs, explore
 from vitrail.models import Swin, SwinConfig
 from vitrail.shapes import Size
 
@@ -56,6 +56,11 @@ class Opened:
     page: Any
     console: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+
+    @property
+    def outside(self) -> list[str]:
+        """What was asked of anybody but the page itself."""
+        return [url for url in self.requests if not url.startswith(("data:", "blob:"))]
 
 
 @pytest.fixture
@@ -101,14 +106,32 @@ def picture() -> Image.Image:
     return Image.fromarray(noise).resize((240, 160), Image.Resampling.BICUBIC)
 
 
+@pytest.fixture(scope="session")
+def made() -> dict[Any, tuple[Report, Any]]:
+    """Reports that were made before, each with its model, which keeps the model's id its own."""
+    return {}
+
+
 @pytest.fixture
 def saved(
-    small_model: Swin, picture: Image.Image, tmp_path: Path
+    small_model: Swin, picture: Image.Image, tmp_path: Path, made: dict[Any, tuple[Report, Any]]
 ) -> Callable[..., tuple[Path, Report]]:
     """Write a report and return its path and itself."""
 
     def save(size: Size = (32, 48), model: Swin = small_model, **options: Any):
-        report = explore(model, picture, size=size, **options)
+        key = (size, id(model), *options.items())
+        if key not in made:
+            made[key] = (explore(model, picture, size=size, **options), model)
+        report = made[key][0]
         return report.save(tmp_path / "report.html"), report
 
     return save
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_costs() -> Iterator[None]:
+    """Costs at small sizes only: each new model would have its curves computed otherwise."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(costs, "SIZES", (16, 32))
+        patch.setattr(costs, "WINDOWS", (4,))
+        yield

@@ -1,10 +1,12 @@
 """The colours of weights grow lighter with the weight, for every kind of colour vision."""
 
 import re
-from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+WEB = Path(__file__).resolve().parents[2] / "web" / "src"
 
 # Linear-light simulations of full dichromacy (Viénot, Brettel and Mollon 1999; Machado 2009).
 VISION = {
@@ -24,16 +26,17 @@ VISION = {
 }  # fmt: skip
 
 
-def stops() -> np.ndarray:
-    text = (resources.files("vitrail.explorer") / "static" / "colour.js").read_text("utf-8")
-    table = text.split("STOPS = [", 1)[1].split("];", 1)[0]
+def stops(name: str) -> np.ndarray:
+    text = (WEB / "draw" / "colour.ts").read_text("utf-8")
+    table = text.split(f"{name}: Rgb[] = [", 1)[1].split("];", 1)[0]
     triples = re.findall(r"\[(\d+), (\d+), (\d+)\]", table)
     return np.array(triples, dtype=float) / 255
 
 
+@pytest.mark.parametrize("name", ["WEIGHT", "BIAS"])
 @pytest.mark.parametrize("vision", VISION)
-def test_lightness_rises(vision: str) -> None:
-    colours = stops()
+def test_lightness_rises(vision: str, name: str) -> None:
+    colours = stops(name)
     assert colours.shape == (10, 3)
     places = np.linspace(0, 9, 256)
     table = np.stack([np.interp(places, np.arange(10), colours[:, c]) for c in range(3)], -1)
@@ -46,10 +49,9 @@ def test_lightness_rises(vision: str) -> None:
 
 
 def scheme(dark: bool) -> dict[str, str]:
-    text = (resources.files("vitrail.explorer") / "static" / "report.css").read_text("utf-8")
-    light, _, rest = text.partition("@media (prefers-color-scheme: dark)")
-    block = rest if dark else light
-    return dict(re.findall(r"--([\w-]+): (#\w{6})", block.split("}", 1)[0]))
+    text = (WEB / "style" / "base.css").read_text("utf-8")
+    pairs = re.findall(r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", text)
+    return {name: second if dark else first for name, first, second in pairs}
 
 
 def contrast(first: str, second: str) -> float:
@@ -65,8 +67,11 @@ def contrast(first: str, second: str) -> float:
 def test_text_stands_out(dark: bool) -> None:
     """As WCAG 2 asks of text: at least 4.5 to 1."""
     colours = scheme(dark)
-    for ink in ("ink", "soft", "w", "sw", "amber", "accent"):
+    for ink in ("ink", "soft", "w", "sw", "amber", "accent", "good", "bad"):
         for paper in ("card", "paper"):
             assert contrast(colours[ink], colours[paper]) >= 4.5, (ink, paper)
     assert contrast(colours["on-accent"], colours["accent"]) >= 4.5
     assert contrast(colours["ink"], colours["warn"]) >= 4.5
+    assert contrast(colours["ink"], colours["fill"]) >= 4.5
+    # And of the borders of controls, and of what is no text: 3 to 1.
+    assert contrast(colours["edge"], colours["card"]) >= 3

@@ -215,6 +215,10 @@ export interface Merge {
    */
   factor: number[];
   /**
+   * Tokens that it looks beyond its children, before them along each axis.
+   */
+  overlap: number[];
+  /**
    * Name of an array: u8 [height, width, children], what each child gives to its token: 255 times its share, children row by row.
    */
   share: string | null;
