@@ -12,9 +12,8 @@ from tests.explain.dense import attention_matrix, descent
 from tests.mechanisms import MECHANISMS
 from tests.support import drawn, refuses, small
 from vitrail.attention.reference import probabilities
-from vitrail.explain import attention_layers, capture, digest, erf, gradcam, gradient_rollout
+from vitrail.explain import Trace, attention_layers, capture, digest, erf, gradcam, gradient_rollout
 from vitrail.explain.gradient_rollout import attention_ends
-from vitrail.explain.rollout import answer_row
 from vitrail.models import Backbone
 
 SIZE = (21, 31)
@@ -49,27 +48,50 @@ def retained(model: Backbone, image: Tensor, cls: int) -> dict[str, tuple[Tensor
     }
 
 
+def pooling(model: Backbone, image: Tensor, cls: int) -> Tensor:
+    """``relu(grad * A)`` of the mean as attention with equal weights; or the class token alone."""
+    tokens = model.forward_features(image).detach()
+    flat = tokens.flatten(0, -2)
+    if model.global_pool == "token":
+        return torch.eye(len(flat), dtype=torch.float64)[0]
+    weights = torch.full((len(flat),), 1 / len(flat), dtype=torch.float64, requires_grad=True)
+    assert isinstance(model.head, nn.Module)
+    score = model.head(weights @ flat)[cls]
+    (gradient,) = torch.autograd.grad(score, weights)
+    return (gradient * weights.detach()).relu()
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("name", MECHANISMS)
 def test_it_equals_the_dense_oracle(name: str, seed: int) -> None:
     model, image = net(name, seed)
     trace = capture(model, image)
-    known = retained(model, image, 3)
+    maps = {}
+    for cls in range(5):
+        expected = oracle(model, image, trace, cls)
+        found = gradient_rollout(model, image, cls, trace).flatten()
+        total = expected.sum()
+        if total == 0:  # nothing speaks for this class
+            assert (found == 0).all()
+            continue
+        assert torch.allclose(found, expected / total, rtol=0, atol=1e-6), cls
+        assert torch.allclose(found.sum(), torch.ones((), dtype=torch.float64))
+        maps[cls] = found
+    first, *others = maps.values()  # some class speaks, in every net
+    assert all((first - other).abs().max() > 1e-5 for other in others), "the same for all classes"
+
+
+def oracle(model: Backbone, image: Tensor, trace: Trace, cls: int) -> Tensor:
+    known = retained(model, image, cls)
     steps = []
     for block in trace.blocks:
         weights, gradient = known[block.name]
         matrix = attention_matrix(block, (weights * gradient).relu().mean(1), renormalise=False)
         steps.append(torch.eye(len(matrix)) + matrix)
     last = len(trace.blocks) - 1
-    everything = answer_row(trace) @ descent(trace, steps, last)[-1]
     identity = [torch.eye(len(step), dtype=torch.float64) for step in steps]
-    routed = everything - answer_row(trace) @ descent(trace, identity, last)[-1]
-    expected = (routed / routed.sum())[0]
-    found = gradient_rollout(model, image, 3, trace).flatten()
-    assert torch.allclose(found, expected, rtol=0, atol=1e-6)
-    assert torch.allclose(found.sum(), torch.ones((), dtype=torch.float64))
-    other = gradient_rollout(model, image, 1, trace).flatten()
-    assert (found - other).abs().max() > 1e-5, "every class has the same map"
+    routed = descent(trace, steps, last)[-1] - descent(trace, identity, last)[-1]
+    return pooling(model, image, cls) @ routed
 
 
 @pytest.mark.parametrize("name", ["swin", "pvt", "focal"])
@@ -77,8 +99,8 @@ def test_values_and_ends_make_the_gradient_of_every_weight(name: str) -> None:
     model, image = net(name, 1)
     ends = attention_ends(model, image, 2)
     for block, (weights, gradient) in retained(model, image, 2).items():
-        values, slope = ends[block]
-        assert torch.allclose(slope @ values.mT, gradient, atol=1e-12), block
+        product = ends.slopes[block] @ ends.values[block].mT
+        assert torch.allclose(product, gradient, atol=1e-12), block
         assert weights.shape == gradient.shape
 
 

@@ -3,13 +3,15 @@
 Source: Chefer et al. 2021, Generic Attention-model Explainability for Interpreting Bi-Modal and
 Encoder-Decoder Transformers, arXiv 2103.15679: ``R <- R + A' R`` with ``A'`` the mean of the heads
 of ``relu(grad * A)``. Differs in that tokens meet in groups, are pooled, and merge (see
-``rollout``), that one row is pulled back instead of multiplying matrices, and that the path on
-which nothing is ever routed is left out: the paper leaves out the class token's own column, which
-is that path; where the mean of all tokens is classified, it is the same for every class.
+``rollout``), and that one row is pulled back instead of multiplying matrices. Where the mean of all
+tokens is classified, which the paper has not, that mean counts as one more attention, with the same
+weight for every token: the row begins with ``relu(grad * A)`` of it. The path on which nothing is
+routed by a block is left out, as the paper leaves out the class token's own column.
 """
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,8 +25,23 @@ from vitrail.explain.rollout import answer_row
 from vitrail.explain.routing import Part, descend, taken
 from vitrail.explain.trace import BlockTrace, Trace
 
-# Of each block: its values, and the gradient at what its attention gave.
-_Ends = dict[str, tuple[Tensor, Tensor]]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ends:
+    """What the gradient of a class' logit by any attention weight is made of.
+
+    A weight ``A[q, k]`` acts through ``out[q] = sum_k A[q, k] v[k]`` alone, so its gradient is that
+    of ``out[q]`` times ``v[k]``: values and gradients grow with the tokens, not with their pairs.
+
+    Args:
+        values: by block, ``[groups, heads, keys, head_dim]``.
+        slopes: by block, the gradient at the output of attention, one row for each query.
+        pooled: ``relu(grad * A)`` of each of the last tokens, where their mean is the answer's.
+    """
+
+    values: dict[str, Tensor]
+    slopes: dict[str, Tensor]
+    pooled: Float[Tensor, " tokens"]
 
 
 def gradient_rollout(
@@ -53,48 +70,45 @@ def gradient_rollout(
         return torch.cat((stayed, routed + taken(stayed + routed, block, _weighted(block, ends))))
 
     start = answer_row(trace)
+    if model.global_pool == "avg":
+        start = ends.pooled.to(start.dtype)[None]
     rows = torch.cat((start, torch.zeros_like(start)))
     routed = descend(trace, rows, len(trace.blocks) - 1, pull)[-1][1]
     return routed / routed.sum().clamp(min=torch.finfo(routed.dtype).tiny)
 
 
-def attention_ends(model: nn.Module, image: Float[Tensor, "..."], cls: int) -> _Ends:
-    """Return what the gradient of a class' logit by any attention weight is made of.
-
-    A weight ``A[q, k]`` acts through ``out[q] = sum_k A[q, k] v[k]`` alone, so its gradient is that
-    of ``out[q]`` times ``v[k]``: values and gradients grow with the tokens, not with their pairs.
-
-    Returns:
-        By block, values ``[groups, heads, keys, head_dim]`` and the gradients at the output of
-        attention, ``[groups, heads, queries, head_dim]``, on the CPU.
-    """
+def attention_ends(model: nn.Module, image: Float[Tensor, "..."], cls: int) -> Ends:
+    """Run a model forwards and backwards, and keep what every attention weight's gradient needs."""
     values: dict[str, Tensor] = {}
     outputs: dict[str, Tensor] = {}
+    tokens: list[Tensor] = []
+
+    def end(_: nn.Module, args: object, output: Tensor) -> None:
+        del args
+        tokens.append(output)
+
     with differentiable(model), ExitStack() as hooks:
         for name, module in attention_layers(model).items():
+            block = name.rpartition(".")[0]
 
             def leave(
-                _: nn.Module,
-                args: tuple[Tensor, ...],
-                kwargs: dict[str, Any],
-                output: Tensor,
-                block: str = name.rpartition(".")[0],
+                _: nn.Module, args: tuple[Tensor, ...], output: Tensor, block: str = block
             ) -> None:
-                del kwargs
-                values[block], outputs[block] = args[2].detach(), output
+                values[block], outputs[block] = args[2][0].detach().cpu(), output
 
-            hooks.callback(module.attend.register_forward_hook(leave, with_kwargs=True).remove)
+            hooks.callback(module.attend.register_forward_hook(leave).remove)
+        last: Any = getattr(model, "norm", None) or model.stages[-1]  # pyright: ignore
+        hooks.callback(last.register_forward_hook(end).remove)
         score = class_score(model, image, cls)
-        gradients = torch.autograd.grad(score, list(outputs.values()))
-    return {
-        block: (values[block][0].cpu(), gradient[0].cpu())
-        for block, gradient in zip(outputs, gradients, strict=True)
-    }
+        *gradients, slope = torch.autograd.grad(score, [*outputs.values(), *tokens])
+    slopes = {block: gradient[0].cpu() for block, gradient in zip(outputs, gradients, strict=True)}
+    pooled = (tokens[0].detach() * slope).sum(-1).relu().flatten().cpu()
+    return Ends(values, slopes, pooled)
 
 
-def _weighted(block: BlockTrace, ends: _Ends) -> Iterator[Part]:
+def _weighted(block: BlockTrace, ends: Ends) -> Iterator[Part]:
     """Yield the mean of the heads of ``relu(grad * A)``."""
-    values, gradients = (end.to(torch.float64) for end in ends[block.name])
+    values, slopes = (found[block.name].to(torch.float64) for found in (ends.values, ends.slopes))
     for piece in pieces(block):
-        slope = gradients[piece.groups, :, piece.queries] @ values[piece.groups].mT
+        slope = slopes[piece.groups, :, piece.queries] @ values[piece.groups].mT
         yield piece.groups, piece.queries, (slope * piece.weights).relu().mean(1)
