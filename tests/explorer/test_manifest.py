@@ -83,8 +83,8 @@ def test_every_mechanism_has_a_manifest_of_this_form(name: str) -> None:
         attention = block.attention.numpy()
         each = decode_rows(arrays.get(facts["attention"]))
         mean = decode_rows(arrays.get(facts["mean"]))
-        assert np.abs(each - attention).max(-1).transpose(0, 2, 1)[asks].max() <= 2e-3
-        assert np.abs(mean - attention.mean(1)).max(-1)[asks].max() <= 2e-3
+        assert np.abs(each - attention).max(-1).transpose(0, 2, 1)[asks].max() <= 4e-3
+        assert np.abs(mean - attention.mean(1)).max(-1)[asks].max() <= 4e-3
         assert (each.sum(-1).transpose(0, 2, 1)[~asks] == 0).all()
         assert (arrays.get(facts["queries"]) == block.groups.q_index.numpy()).all()
         assert (arrays.get(facts["keys"]) == block.groups.k_index.numpy()).all()
@@ -207,7 +207,7 @@ def test_of_a_large_block_some_queries_are_stored(
         assert (np.diff(slots) > 0).all()
         assert slots.size * keys <= max(2000, keys * (block.pattern.prefix + 1))
         means = block.attention.mean(1).reshape(groups * queries, keys).numpy()[slots]
-        assert np.abs(decode_rows(arrays.get(facts["mean"])) - means).max() <= 2e-3
+        assert np.abs(decode_rows(arrays.get(facts["mean"])) - means).max() <= 4e-3
         tokens = block.groups.q_index.flatten().numpy()[slots]
         assert (tokens >= 0).all()
         assert set(range(block.pattern.prefix)) <= set(tokens.tolist())

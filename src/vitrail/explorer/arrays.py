@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Shaped, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
 from vitrail.errors import UsageError
 from vitrail.explain import BlockTrace, Trace
 from vitrail.explorer import maps
 from vitrail.explorer.coding import encode_rows
+from vitrail.models import Backbone
 
 MOST = 64_000_000  # weights of one array that is made on demand: 64 MB
 DTYPES = {"uint8": "u8", "int32": "i32", "float16": "f16", "float32": "f32"}
@@ -47,15 +48,15 @@ class Arrays:
 
     Args:
         trace: what blocks are computed from.
-        model: the traced model, for what needs gradients.
+        model: the traced model, for what needs it to run again.
         image: its input.
         stored: arrays by name; equal ones are kept once.
         facts: dtype, shape and digest of each stored array, as in the manifest.
     """
 
     trace: Trace
-    model: nn.Module | None = None
-    image: Float[Tensor, "1 3 height width"] | None = None
+    model: Backbone
+    image: Float[Tensor, "1 3 height width"]
     stored: dict[str, np.ndarray] = field(default_factory=dict)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     _names: dict[str, str] = field(default_factory=dict)

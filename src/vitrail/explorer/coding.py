@@ -21,7 +21,7 @@ def encode_rows(weights: Float[np.ndarray, "*rows keys"]) -> UInt8[np.ndarray, "
 
 
 def decode_rows(codes: UInt8[np.ndarray, "*rows keys"]) -> Float[np.ndarray, "*rows keys"]:
-    """Undo ``encode_rows``: ``q^2 / sum q^2``, right to within 0.002."""
+    """Undo ``encode_rows``: ``q^2 / sum q^2``, right to within 0.004."""
     squares = codes.astype(np.float64) ** 2
     total = squares.sum(axis=-1, keepdims=True)
     return np.divide(squares, total, out=np.zeros_like(squares), where=total > 0)

@@ -37,6 +37,7 @@ def explore(
     size: int | Size | None = None,
     source: str | None = None,
     name: str | None = None,
+    scored: bool | None = None,
 ) -> Report:
     """Run a model on a photo and return the page that shows how it attends.
 
@@ -47,6 +48,8 @@ def explore(
         size: height and width of the model's input, in pixels; default see ``default_size``.
         source: where the weights came from, for the record.
         name: what the page calls the photo; default its file's name.
+        scored: measure how faithful the maps are, by hundreds of forward passes; default where
+            these take at most half a minute or so.
     Returns:
         The report: ``save(path)`` writes it, a notebook shows it, ``trace``, ``manifest`` and
         ``arrays`` hold the numbers.
@@ -60,7 +63,17 @@ def explore(
         opened = open_photo(photo)
         picture, notes, name = opened.image, opened.notes, name or Path(photo).name
     size = (size, size) if isinstance(size, int) else size
-    return Report(*look(model, picture, size=size, source=source, name=plain(name), notes=notes))
+    return Report(
+        *look(
+            model,
+            picture,
+            size=size,
+            source=source,
+            name=plain(name),
+            notes=notes,
+            scored=scored,
+        )
+    )
 
 
 def look(
@@ -71,6 +84,7 @@ def look(
     source: str | None = None,
     name: str = "photo",
     notes: Sequence[str] = (),
+    scored: bool | None = None,
 ) -> tuple[Trace, dict[str, Any], Arrays]:
     """Run a model on a picture and return the trace, its manifest and its arrays.
 
@@ -81,6 +95,7 @@ def look(
         source: where the weights came from, for the record.
         name: what the picture is called, as plain text.
         notes: what was done to the photo before, one step each.
+        scored: as for ``explore``.
     """
     peer = None
     if not isinstance(model, Backbone):
@@ -108,6 +123,7 @@ def look(
         plain=_plain_run(model, prepared.input, trace.logits),
         python=python,
         adapted=None if peer is None else _compared(peer, prepared.input, trace.logits),
+        scored=scored,
     )
     manifest, arrays = describe(subject)
     return trace, manifest, arrays

@@ -25,6 +25,7 @@ from vitrail.shapes import Size
 
 # Products of queries and keys of one block beyond which computing it would take minutes.
 SCORES = 2_000_000_000
+_KINDS = ("attention", "projections", "mlp", "rest")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -40,6 +41,7 @@ class Subject:
         plain: the same input through the model without watching.
         python: source text that makes model and photo.
         adapted: given where the model was made from another library's.
+        scored: measure how faithful the maps are; None where that is quick.
     """
 
     trace: Trace
@@ -50,6 +52,7 @@ class Subject:
     plain: Plain
     python: tuple[str, str]
     adapted: Adapted | None = None
+    scored: bool | None = None
 
 
 def describe(subject: Subject) -> tuple[dict[str, Any], Arrays]:
@@ -61,7 +64,9 @@ def describe(subject: Subject) -> tuple[dict[str, Any], Arrays]:
     told = [describe_block(block, i, kept, arrays) for i, block in enumerate(trace.blocks)]
     blocks = [facts for facts, _ in told]
     stats = [arrays.get(facts["stats"]) for facts in blocks]
-    side = round((trace.spatial[0] * trace.spatial[1]) ** 0.5)
+    costs = describe_cost(model, trace.spatial, [_side_ms(subject)])
+    flops = sum(row[kind] for row in costs["stages"] for kind in _KINDS)
+    source = maps.Source(trace, model, image)
     manifest = {
         "format": "vitrail-trace/2",
         "versions": subject.versions,
@@ -70,8 +75,8 @@ def describe(subject: Subject) -> tuple[dict[str, Any], Arrays]:
         "answer": _answer(trace),
         "stages": _stages(trace, arrays),
         "blocks": blocks,
-        **maps.describe(maps.Source(trace, model, image), arrays),
-        "cost": describe_cost(model, trace.spatial, [(side, subject.plain.ms)]),
+        **maps.describe(source, arrays, flops, subject.scored),
+        "cost": costs,
         "checks": describe_checks(
             trace, max(missing for _, missing in told), stats, subject.plain, subject.adapted
         ),
@@ -119,6 +124,12 @@ def check_size(blocks: Blocks, size: Size) -> None:
 
 def _largest(blocks: Blocks) -> int:
     return max((pattern.scores(spatial) for pattern, spatial in blocks), default=0)
+
+
+def _side_ms(subject: Subject) -> tuple[int, float]:
+    """Return the side of a square of as many pixels, and how long a pass over them took."""
+    height, width = subject.trace.spatial
+    return round((height * width) ** 0.5), subject.plain.ms
 
 
 def _photo(subject: Subject, arrays: Arrays) -> dict[str, Any]:

@@ -4,42 +4,84 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional as F
 
 from vitrail.analysis import reach
+from vitrail.errors import UsageError
 from vitrail.explain import Trace, rollout
+from vitrail.explain.erf import erf
+from vitrail.explain.faithfulness import STEPS, Curve, curves
+from vitrail.explain.methods import METHODS, Method
+from vitrail.explain.study import published
 from vitrail.models import Backbone
 
 if TYPE_CHECKING:
     from vitrail.explorer.arrays import Arrays
 
+SIDE = 128  # values along an axis of a map of pixels, at most: beyond, squares are averaged
+# Pixels of an input beyond which gradients take more memory than most machines have.
+PIXELS = 1100 * 1100
+DRAWS = 5  # random orders that a map's curves are held against
+# Operations of all the passes that score the maps, up to which that is done unasked: half a minute
+# on one slow core.
+OPERATIONS = 1e12
+
 
 class Source(NamedTuple):
-    """What maps are made from: a trace, and where gradients are needed its model and input."""
+    """What maps are made from: a trace, its model and its input."""
 
     trace: Trace
-    model: nn.Module | None
-    image: Tensor | None
+    model: Backbone
+    image: Tensor
+
+    @property
+    def methods(self) -> dict[str, Method]:
+        """The methods that this trace can have."""
+        gradients = self.trace.logits.numel() > 0 and self._small
+        return {id: m for id, m in METHODS.items() if gradients or m.kind == "routing"}
+
+    @property
+    def _small(self) -> bool:
+        return self.trace.spatial[0] * self.trace.spatial[1] <= PIXELS
 
 
-def describe(source: Source, arrays: "Arrays") -> dict[str, Any]:
+def describe(
+    source: Source, arrays: "Arrays", flops: int, scored: bool | None = None
+) -> dict[str, Any]:
     """Return the parts of a manifest that are maps, and store these.
 
     Args:
         source: the trace with its model and input.
         arrays: where the maps are stored.
+        flops: operations of one forward pass.
+        scored: measure how faithful the maps are; None where that takes at most ``OPERATIONS``.
     """
-    model, trace = source.model, source.trace
-    assert isinstance(model, Backbone)
-    stages = 1 + max(block.stage for block in trace.blocks)
+    trace = source.trace
+    classes = trace.logits.numel()
+    best = int(trace.logits.argmax()) if classes else 0
+    found = {
+        id: method.map(source.model, source.image, trace, best)
+        for id, method in source.methods.items()
+    }
+    told = [
+        {"id": m.id, "title": m.title, "text": m.text, "per_class": m.per_class, "layer": m.kind}
+        for m in source.methods.values()
+    ]
+    maps = []
+    for id, grid in found.items():
+        per_class = METHODS[id].per_class
+        name = arrays.add(f"map/{id}/{best if per_class else 0}", as_half(_scaled(grid)))
+        maps.append({"method": id, "class": best if per_class else None, "stage": None})
+        maps[-1]["array"] = name
+    passes = 2 * STEPS * (len(found) + DRAWS + 1)
+    if scored is None:
+        scored = flops * passes <= OPERATIONS
     return {
-        "methods": [],
-        "maps": [],
-        "reach": [
-            {"stage": stage, "erf": None, "support": support(model, trace.spatial, stage)}
-            for stage in range(stages)
-        ],
-        "faithfulness": None,
+        "methods": told,
+        "maps": maps,
+        "reach": [_reach(source, stage, arrays) for stage in range(len(source.model.stages))],
+        "faithfulness": _scores(source, found, best, arrays) if scored and classes else None,
     }
 
 
@@ -49,15 +91,32 @@ def as_half(grid: Float[Tensor, "height width"]) -> Float[np.ndarray, "height wi
 
 
 def map_of(source: Source, method: str, cls: str) -> Tensor | None:
-    """Return the map of a method for a class, or None for one that there is not."""
-    del source, method, cls
-    return None
+    """Return the map of a method for a class, or None for one that there is not.
+
+    Raises:
+        UsageError: a map that needs gradients, of an input too large for them.
+    """
+    if method not in METHODS or int(cls) >= max(1, source.trace.logits.numel()):
+        return None
+    if method not in source.methods:
+        _refuse(source, f"the map {method}")
+    made = METHODS[method].map(source.model, source.image, source.trace, int(cls))
+    return _scaled(made)
 
 
 def erf_of(source: Source, stage: str, y: str, x: str) -> Tensor | None:
-    """Return the effective receptive field of a token, or None for one that there is not."""
-    del source, stage, y, x
-    return None
+    """Return the effective receptive field of a token, or None for one that there is not.
+
+    Raises:
+        UsageError: an input too large for gradients.
+    """
+    place, number = (int(y), int(x)), int(stage)
+    grids = {block.stage: block.spatial for block in source.trace.blocks}
+    if number not in grids or not _inside(place, grids[number]):
+        return None
+    if not source._small:
+        _refuse(source, "an effective receptive field")
+    return _scaled(_smaller(erf(source.model, source.image, number, place)))
 
 
 def rollout_of(source: Source, block: str, y: str, x: str) -> Tensor | None:
@@ -68,23 +127,64 @@ def rollout_of(source: Source, block: str, y: str, x: str) -> Tensor | None:
     return rollout(source.trace, int(block), place)
 
 
-def support(model: Backbone, size: tuple[int, ...], stage: int) -> list[int] | None:
-    """Return the box of the pixels that can influence the middle token at the end of a stage.
+def _reach(source: Source, stage: int, arrays: "Arrays") -> dict[str, Any]:
+    """Tell what the middle token at the end of a stage can be influenced by, and is."""
+    grid = next(block.spatial for block in source.trace.blocks if block.stage == stage)
+    middle = tuple(n // 2 for n in grid)
+    seen = reach(source.model, source.trace.spatial, stage, -1, middle).nonzero()
+    box = None
+    if len(seen):
+        box = [*seen.min(0).values.tolist(), *(seen.max(0).values + 1).tolist()]
+    name = None
+    if source._small:
+        name = f"erf/{stage}/{middle[0]}/{middle[1]}"
+        field = _scaled(_smaller(erf(source.model, source.image, stage, middle)))
+        name = arrays.add(name, as_half(field))
+    return {"stage": stage, "erf": name, "support": box}
 
-    Args:
-        model: a model for images.
-        size: height and width of its input.
-        stage: number of the stage.
-    Returns:
-        First row, first column, one past the last row and the last column.
-    """
-    strides = model.config.stage_strides[stage]
-    middle = tuple(-(-n // s) // 2 for n, s in zip(size, strides, strict=True))
-    seen = reach(model, size, stage, -1, middle).nonzero()
-    if not len(seen):
-        return None
-    first, last = seen.min(0).values, seen.max(0).values + 1
-    return [*first.tolist(), *last.tolist()]
+
+def _scores(source: Source, maps: dict[str, Tensor], cls: int, arrays: "Arrays") -> dict[str, Any]:
+    found = curves(source.model, source.image, maps, cls=cls, draws=DRAWS)
+
+    def keep(method: str, curve: Curve) -> dict[str, Any]:
+        deletion, insertion = curve.areas
+        return {"array": store(method, curve), "deletion": deletion, "insertion": insertion}
+
+    def store(name: str, curve: Curve) -> str:
+        return arrays.add(f"curve/{name}", curve.both().float().numpy())
+
+    band = {"low": store("random-low", found.low), "high": store("random-high", found.high)}
+    return {
+        "steps": found.steps.tolist(),
+        "curves": [{"method": id, **keep(id, curve)} for id, curve in found.maps.items()],
+        "random": {**keep("random", found.random), **band},
+        "centre": {"method": "centre", **keep("centre", found.centre)},
+        "study": published(source.trace.model.sha256),
+    }
+
+
+def _scaled(grid: Float[Tensor, "height width"]) -> Float[Tensor, "height width"]:
+    """Return a map whose greatest value is one: float16 knows no very small numbers."""
+    most = grid.max()
+    return grid / most if most > 0 else grid
+
+
+def _smaller(field: Float[Tensor, "height width"]) -> Float[Tensor, "coarse_h coarse_w"]:
+    """Return the means over squares of pixels, as small as keep it within ``SIDE`` values."""
+    step = -(-max(field.shape) // SIDE)
+    if step == 1:
+        return field
+    # Squares at the end hold fewer pixels; those beyond the picture are not counted.
+    return F.avg_pool2d(field[None], step, ceil_mode=True, count_include_pad=False)[0]
+
+
+def _refuse(source: Source, what: str) -> None:
+    height, width = source.trace.spatial
+    raise UsageError(
+        f"{what} of an input of {height}x{width} pixels, which takes gradients",
+        f"at most {PIXELS:,} pixels",
+        "explore the photo at a smaller size, e.g. 1024x1024",
+    )
 
 
 def _inside(place: tuple[int, ...], spatial: tuple[int, ...]) -> bool:
