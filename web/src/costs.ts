@@ -19,7 +19,7 @@ export interface Metric {
 }
 
 const given = (cost: Cost, values: number[]): Point[] =>
-  values.flatMap((n, i): Point[] => (Number.isFinite(n) && n > 0 ? [[cost.sizes[i], n]] : []));
+  cost.sizes.flatMap((size, i): Point[] => (values[i] > 0 ? [[size, values[i]]] : []));
 
 export const METRICS: Metric[] = [
   { id: "flops", title: "Operations", axis: "operations of one forward pass", say: (n) => short(n, "FLOP"),

@@ -1,0 +1,123 @@
+"""The audit: areas, leaks and sums are the trace's own, and a failed check shows."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.browser.models import NAMES, mechanism
+from tests.browser.pages import until
+from vitrail.explain import attention_stats
+
+
+def auditing(open_page, path, **options):
+    opened = open_page(path, fragment="#view=audit&step=off", **options)
+    until(opened.page, "document.querySelector('[data-check=decoded]')?.dataset.passed === 'true'")
+    return opened
+
+
+def leak_table(page) -> np.ndarray:
+    page.locator("[data-figure=leaks] [data-tool=table]").click()
+    cells = page.locator("[data-figure=leaks] tbody tr[data-leak]").evaluate_all(
+        "r => r.map(e => [Number(e.cells[2].textContent), Number(e.cells[3].textContent)])"
+    )
+    return np.array(cells)
+
+
+def test_every_stored_row_is_decoded_and_sums_to_one(saved, open_page) -> None:
+    path, report = saved((27, 43))
+    page = auditing(open_page, path).page
+    asked = sum(int((block.groups.q_index >= 0).sum()) for block in report.trace.blocks)
+    assert f"{asked:,} rows" in page.locator("[data-check=decoded]").text_content()
+
+
+def test_every_check_of_the_trace_is_listed_as_it_went(saved, open_page) -> None:
+    path, report = saved((27, 43))
+    page = auditing(open_page, path).page
+    shown = page.locator("[data-check]").evaluate_all(
+        "e => e.map(x => [x.dataset.check, x.dataset.passed])"
+    )
+    words = {True: "true", False: "false", None: "null"}
+    expected = [[check["id"], words[check["passed"]]] for check in report.manifest["checks"]]
+    assert shown == [*expected, ["decoded", "true"]]
+    assert report.trace.model.sha256 in page.locator("[data-check=provenance]").text_content()
+
+
+def test_padding_that_a_model_sees_is_told_by_block_and_head(saved, open_page, small_model) -> None:
+    model = type(small_model)(replace(small_model.config, padding="visible"), name="peer")
+    model.load_state_dict(small_model.state_dict())
+    path, report = saved((27, 43), model=model.eval())
+    page = auditing(open_page, path).page
+    stats = [attention_stats(block) for block in report.trace.blocks]
+    expected = np.concatenate([np.asarray(numbers)[:, 3:5] for numbers in stats])
+    assert expected[:, 0].max() > 0.01
+    assert np.abs(leak_table(page) - expected).max() <= 1e-5
+    worst = [float(np.asarray(numbers)[:, 3].max()) for numbers in stats]
+    shown = dict(
+        page.locator(".leak-table tr[data-block]").evaluate_all(
+            "r => r.map(e => [Number(e.dataset.block),"
+            " Number(e.querySelector('[data-leak=padding]').dataset.worst)])"
+        )
+    )
+    for block, most in shown.items():
+        assert most == pytest.approx(worst[block], abs=1e-6)
+    assert set(shown) == {block for block, most in enumerate(worst) if most > 0}
+    assert page.locator("[data-check=padding]").get_attribute("data-passed") == "false"
+
+
+def test_nothing_leaks_where_padding_is_masked(saved, open_page) -> None:
+    path, report = saved((27, 43))
+    page = auditing(open_page, path).page
+    text = page.locator("[data-figure=leaks]").text_content()
+    assert "No head gives any weight to padding" in text
+    assert np.abs(leak_table(page)).max() == 0
+    assert len(leak_table_rows(page)) == sum(block.heads for block in report.trace.blocks)
+
+
+def leak_table_rows(page) -> list[str]:
+    return page.locator("[data-figure=leaks] tbody tr[data-leak]").all_text_contents()
+
+
+def test_areas_are_those_under_the_drawn_curves(saved, open_page) -> None:
+    path, report = saved((32, 48))
+    page = auditing(open_page, path).page
+    found = report.manifest["faithfulness"]
+    if found is None:
+        assert page.locator("[data-unscored]").count() == 1
+        return
+    rows = page.locator("[data-scores] tr[data-method]").evaluate_all(
+        "r => r.map(e => [e.dataset.method, Number(e.dataset.deletion),"
+        " Number(e.dataset.insertion)])"
+    )
+    shown = {method: areas for method, *areas in rows}
+    curves = [*found["curves"], found["centre"], {**found["random"], "method": "random"}]
+    assert set(shown) == {curve["method"] for curve in curves}
+    for curve in curves:
+        drawn = report.arrays.get(curve["array"])
+        areas = np.trapezoid(drawn, found["steps"], axis=1)
+        assert np.abs(np.array(shown[curve["method"]]) - areas).max() <= 2e-3
+    chosen = page.locator("[data-scores] tr.chosen").get_attribute("data-method")
+    mine, random = shown[chosen], shown["random"]
+    better = mine[0] < random[0] and mine[1] > random[1]
+    said = page.locator("[data-verdict]")
+    assert said.get_attribute("data-verdict") == str(better).lower()
+    assert ("better than random orders, both ways" in said.text_content()) == better
+
+
+def test_a_model_without_classes_says_why_nothing_was_scored(saved, open_page, small_model) -> None:
+    model = type(small_model)(
+        replace(small_model.config, out_indices=(0, 1)), name="features"
+    ).eval()
+    path, _ = saved((32, 48), model=model)
+    page = auditing(open_page, path).page
+    assert "no classes" in page.locator("[data-unscored]").text_content()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_mechanism_is_audited(saved, open_page, name: str) -> None:
+    path, report = saved((27, 43), model=mechanism(name))
+    opened = auditing(open_page, path, viewport={"width": 320, "height": 700})
+    page = opened.page
+    assert page.locator("[data-check]").count() == len(report.manifest["checks"]) + 1
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    assert opened.console == []
