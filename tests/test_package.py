@@ -41,7 +41,9 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: zipfile.ZipFile) -> No
     assert there == here
     assert "vitrail/py.typed" in there
     assert "vitrail/weights/bundled/swin_nano_cifar10.safetensors" in there
-    assert any(re.match(r"vitrail/explorer/static/.+\.js", name) for name in there)
+    page = ("explorer.js", "explorer.css", "page.html")
+    assert {f"vitrail/explorer/static/{name}" for name in page} <= there
+    assert "vitrail/explorer/schema.json" in there
 
 
 def test_the_wheel_is_small(wheel: zipfile.ZipFile) -> None:

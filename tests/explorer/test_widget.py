@@ -1,6 +1,7 @@
 """The widget answers the page's questions in parts, and takes only what can be selected."""
 
 import hashlib
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.support import refuses
+from vitrail.explorer import explore
 from vitrail.explorer import widget as widgets
 from vitrail.explorer.page import static
 from vitrail.explorer.widget import ExplorerWidget, answer
+from vitrail.models import Swin
 
 ROOT = Path(__file__).resolve().parents[2]
 Answers = list[tuple[dict[str, Any], bytes]]
@@ -134,6 +138,25 @@ def test_a_failure_is_told_to_the_page_and_not_hidden_from_the_kernel(
     with pytest.raises(ZeroDivisionError):
         widget._asked(widget, {"id": "9", "kind": "array", "name": "broken"}, [])
     assert sent == [{"id": "9", "error": "ZeroDivisionError: by a test"}]
+
+
+def test_every_array_of_a_real_trace_arrives_and_more_on_demand(
+    model: Swin, picture: Image.Image
+) -> None:
+    report = explore(model, picture, size=32)
+    sides = report.widget._sides
+    assert len(json.dumps(report.widget.get_state()["manifests"])) <= 100_000
+    assert report.manifest["on_demand"]
+    for name, facts in report.manifest["arrays"].items():
+        ((words, data),) = answer(*sides[0], name)
+        assert (words["dtype"], words["shape"]) == (facts["dtype"], facts["shape"])
+        assert hashlib.sha256(data).hexdigest() == facts["sha256"]
+    for name in ("b0/rows/1/2/3", "erf/1/0/0", "rollout/3/1/1"):
+        assert name not in report.manifest["arrays"]
+        ((words, data),) = answer(*sides[0], name)
+        made = report.arrays.get(name)
+        assert words["shape"] == list(made.shape)
+        assert bytes(data) == made.tobytes()
 
 
 def test_other_messages_are_left_alone(ask: Callable[..., Answers]) -> None:
