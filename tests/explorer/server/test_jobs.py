@@ -186,7 +186,7 @@ def test_a_run_is_cancelled_over_the_network_at_its_next_block(
     told = client.get(f"/api/jobs/{job['id']}").json()
     assert told["state"] == "running"
     assert told["progress"]["step"] == "forward"
-    assert (told["progress"]["stage"], told["progress"]["stages"]) == (1, 2)
+    assert (told["progress"]["stage"], told["progress"]["stages"]) == (2, 2)
     assert [j["id"] for j in client.get("/api/jobs").json()] == [job["id"], waiting["id"]]
     assert client.delete(f"/api/jobs/{waiting['id']}").json()["state"] == "cancelled"
     assert client.delete(f"/api/jobs/{job['id']}").status_code == 200
@@ -232,9 +232,9 @@ def test_progress_by_stage(model: Swin) -> None:
         model(image)
         model(image)
     assert [(p["step"], p["stage"], p["block"]) for p in told[:3]] == [
-        ("forward", 0, 0),
-        ("forward", 0, 1),
-        ("forward", 1, 0),
+        ("forward", 1, 1),
+        ("forward", 1, 2),
+        ("forward", 2, 3),
     ]
     assert told[3]["step"] == "figures" and told[3]["passes"] == 1
     shares = [p["share"] for p in told]

@@ -37,8 +37,8 @@ PAGE = """<!doctype html>
 <link rel="stylesheet" href="/explorer.css">
 <script type="module" src="/explorer.js"></script>
 </head>
-<body>
-<main id="vitrail" class="vitrail" data-server="/api"></main>
+<body class="vitrail-page">
+<div data-vitrail data-server="/api"></div>
 <noscript>This page needs JavaScript; it loads nothing but its own files.</noscript>
 </body>
 </html>

@@ -14,7 +14,7 @@ from vitrail.explorer.server.jobs import Job
 from vitrail.explorer.server.models import Models
 from vitrail.explorer.server.store import Kept, Store
 
-_BLOCK = re.compile(r"stages\.(\d+)\.blocks\.(\d+)")
+_BLOCK = re.compile(r"stages\.(\d+)\.blocks\.\d+")
 
 
 class Work:
@@ -64,30 +64,31 @@ class Work:
 def watched(model: nn.Module, job: Job) -> Iterator[None]:
     """Let every block tell the job that it begins, and stop there when the job is cancelled."""
     blocks = {
-        name: (int(match[1]), int(match[2]))
+        name: int(match[1])
         for name, _ in model.named_modules()
         if (match := _BLOCK.fullmatch(name))
     }
-    stages = 1 + max((stage for stage, _ in blocks.values()), default=0)
+    stages = 1 + max(blocks.values(), default=0)
     thread, begun = threading.get_ident(), 0
 
-    def begins(stage: int, block: int) -> None:
+    def begins(stage: int) -> None:
         nonlocal begun
         if threading.get_ident() != thread:
             return
-        places = {"stage": stage, "stages": stages, "block": block, "blocks": len(blocks)}
-        if begun < len(blocks):
-            job.report("forward", 0.1 + 0.4 * begun / len(blocks), **places)
+        passes, block = divmod(begun, len(blocks))
+        places = {"stage": stage + 1, "stages": stages, "block": block + 1, "blocks": len(blocks)}
+        if passes == 0:
+            job.report("forward", 0.1 + 0.4 * block / len(blocks), **places)
         else:  # the answer is there; further passes measure gradients and more
-            job.report("figures", 0.5, **places, passes=begun // len(blocks))
+            job.report("figures", 0.5, **places, passes=passes)
         begun += 1
 
     with ExitStack() as hooks:
-        for name, place in blocks.items():
+        for name, stage in blocks.items():
             module = model.get_submodule(name)
 
-            def hook(_: nn.Module, __: Any, place: tuple[int, int] = place) -> None:
-                begins(*place)
+            def hook(_: nn.Module, __: Any, stage: int = stage) -> None:
+                begins(stage)
 
             hooks.callback(module.register_forward_pre_hook(hook).remove)
         yield
