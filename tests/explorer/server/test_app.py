@@ -127,12 +127,12 @@ TRAVERSALS = [
 ]
 
 
-@pytest.mark.parametrize("name", TRAVERSALS)
-def test_an_array_that_is_none_is_not_found(client: TestClient, trace: str, name: str) -> None:
-    answer = client.get(f"{ROOT}/{trace}/arrays/{name}")
-    assert answer.status_code == 404
-    assert answer.json().keys() == {"given", "allowed", "fix"}
-    assert "root:" not in answer.text and len(answer.text) < 1000
+def test_an_array_that_is_none_is_not_found(client: TestClient, trace: str) -> None:
+    for name in TRAVERSALS:
+        answer = client.get(f"{ROOT}/{trace}/arrays/{name}")
+        assert answer.status_code == 404, name
+        assert answer.json().keys() == {"given", "allowed", "fix"}
+        assert "root:" not in answer.text and len(answer.text) < 1000
 
 
 @pytest.mark.parametrize(
