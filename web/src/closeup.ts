@@ -1,6 +1,6 @@
 // A group's keys alone, cell by cell: their pixels, their weights, or one head in small.
 import type { Answered } from "./asked";
-import { colour, css, inkOn, MARK } from "./draw/colour";
+import { colour, inkOn, MARK, type Rgb } from "./draw/colour";
 import { DOTS, fillWith, HATCH } from "./draw/hatch";
 import { greatest, outline, pen, strokeEdges } from "./draw/heat";
 import type { Box, Grid, Pair, Table } from "./grid";
@@ -29,11 +29,48 @@ function sheet(canvas: HTMLCanvasElement, { grid, slot, stride }: Close, width: 
   return { context: pen(canvas, unit[1] * table.columns, unit[0] * table.rows), table, unit, group };
 }
 
+// One colour a key, as one picture of a pixel a cell; what has none is hatched or dotted afterwards.
+const cells = document.createElement("canvas");
+
+function paintCells({ context, table, unit, group }: Sheet, { grid, slot }: Close, values: Float32Array,
+  shade: (value: number) => Rgb): void {
+  const { rows, columns } = table;
+  [cells.width, cells.height] = [columns, rows];
+  const pixels = cells.getContext("2d") as CanvasRenderingContext2D;
+  const image = pixels.createImageData(columns, rows);
+  const bare: number[] = [];
+  table.at.forEach((at, key) => {
+    if (at < 0) return;
+    if (grid.sees(slot, group, key) && (grid.key(group, key) >= 0 || values[key] !== 0)) image.data.set([...shade(values[key]), 255], 4 * at);
+    else bare.push(key);
+  });
+  pixels.putImageData(image, 0, 0);
+  context.imageSmoothingEnabled = false;
+  context.drawImage(cells, 0, 0, unit[1] * columns, unit[0] * rows);
+  for (const key of bare) {
+    fillWith(context, grid.key(group, key) < 0 ? DOTS() : HATCH(), ...cellBox(table.at[key], table, unit));
+  }
+}
+
+// Keys that lie side by side in the photo as they do in the table: one piece of it.
+function wholePart(grid: Grid, group: number, { rows, columns, shape, keyAt: keys, listed }: Table): Box | null {
+  const [from, to] = listed || grid.rolls ? [-1, -1] : [keys[0], keys[keys.length - 1]];
+  const [first, last] = [from, to].map((key) => (key < 0 || grid.key(group, key) < 0 ? null : grid.box(group, key)));
+  if (!first || !last || last[2] - first[0] !== rows * shape[0] || last[3] - first[1] !== columns * shape[1]) return null;
+  return [first[0], first[1], last[2], last[3]];
+}
+
 export function drawPixels(canvas: HTMLCanvasElement, close: Close, image: ImageBitmap, width: number): void {
   const { grid, stride, input } = close;
   const { context, table, unit, group } = sheet(canvas, close, width);
   const [fy, fx] = [image.height / input[0] * stride[0], image.width / input[1] * stride[1]];
-  table.at.forEach((at, key) => {
+  const whole = wholePart(grid, group, table);
+  if (whole) {
+    const [y0, x0, y1, x1] = whole;
+    const all: Place = [0, 0, unit[1] * table.columns, unit[0] * table.rows];
+    fillWith(context, DOTS(), ...all);
+    context.drawImage(image, x0 * fx, y0 * fy, (x1 - x0) * fx, (y1 - y0) * fy, ...all);
+  } else table.at.forEach((at, key) => {
     if (at < 0) return;
     const cell = cellBox(at, table, unit);
     const token = grid.key(group, key);
@@ -44,34 +81,29 @@ export function drawPixels(canvas: HTMLCanvasElement, close: Close, image: Image
     const [y0, x0, y1, x1] = box;
     return context.drawImage(image, x0 * fx, y0 * fy, (x1 - x0) * fx, (y1 - y0) * fy, ...cell);
   });
-  strokeEdges(context, tokenLines([table.rows, table.columns]), unit, "rgb(255 255 255 / .35)", 1, [], 0);
+  if (Math.min(...unit) >= 5) strokeEdges(context, tokenLines([table.rows, table.columns]), unit, "rgb(255 255 255 / .35)", 1, [], 0);
   marks(context, close, table, unit, group);
 }
 
 export function drawWeights(canvas: HTMLCanvasElement, close: Close, row: Float32Array, most: number, width: number): void {
   const { grid, slot } = close;
-  const { context, table, unit, group } = sheet(canvas, close, width);
-  table.at.forEach((at, key) => {
-    if (at < 0) return;
-    const cell = cellBox(at, table, unit);
-    const standing = grid.standing(slot, key);
-    if (standing === "masked") fillWith(context, grid.key(group, key) < 0 ? DOTS() : HATCH(), ...cell);
-    else if (standing === "padding" && row[key] === 0) fillWith(context, DOTS(), ...cell);
-    else drawWeight(context, row[key], most, cell);
+  const made = sheet(canvas, close, width);
+  const { context, table, unit, group } = made;
+  const shade = (weight: number): Rgb => colour(weight / (most || 1));
+  paintCells(made, close, row, shade);
+  if (Math.min(...unit) >= 19) table.at.forEach((at, key) => {
+    const said = at >= 0 && grid.sees(slot, group, key) && (grid.key(group, key) >= 0 || row[key] !== 0);
+    if (said) writeWeight(context, row[key], shade(row[key]), cellBox(at, table, unit));
   });
   marks(context, close, table, unit, group);
 }
 
-const cellBox = (at: number, { columns }: Table, unit: Pair): [number, number, number, number] =>
-  [at % columns * unit[1], Math.floor(at / columns) * unit[0], unit[1] + 0.5, unit[0] + 0.5];
-
 type Place = [x: number, y: number, w: number, h: number];
 
-function drawWeight(context: CanvasRenderingContext2D, weight: number, most: number, [x, y, w, h]: Place): void {
-  const shade = colour(weight / (most || 1));
-  context.fillStyle = css(shade);
-  context.fillRect(x, y, w, h);
-  if (Math.min(w, h) < 19) return;
+const cellBox = (at: number, { columns }: Table, unit: Pair): Place =>
+  [at % columns * unit[1], Math.floor(at / columns) * unit[0], unit[1] + 0.5, unit[0] + 0.5];
+
+function writeWeight(context: CanvasRenderingContext2D, weight: number, shade: Rgb, [x, y, w, h]: Place): void {
   context.fillStyle = inkOn(shade);
   context.font = `${Math.min(13, w / 2.4)}px system-ui, "DejaVu Sans", sans-serif`;
   context.textAlign = "center";
@@ -105,23 +137,17 @@ function partEdges(grid: Grid, group: number, { rows, columns, keyAt, listed }: 
 
 // A head in small: the colour of each key, one cell each; what may not be seen is hatched.
 export function drawSmall(canvas: HTMLCanvasElement, close: Close, values: Float32Array, width: number,
-  shade: (value: number) => [number, number, number]): void {
+  shade: (value: number) => Rgb): void {
+  const made = sheet(canvas, close, width);
+  const { context, table, unit } = made;
   const { grid, slot } = close;
-  const { context, table, unit, group } = sheet(canvas, close, width);
-  table.at.forEach((at, key) => {
-    if (at < 0) return;
-    const cell = cellBox(at, table, unit);
-    if (grid.sees(slot, group, key) && (grid.key(group, key) >= 0 || values[key] !== 0)) {
-      context.fillStyle = css(shade(values[key]));
-      context.fillRect(...cell);
-    } else fillWith(context, grid.key(group, key) < 0 ? DOTS() : HATCH(), ...cell);
-  });
+  paintCells(made, close, values, shade);
   const own = grid.ownKey(slot);
   const at = own < 0 ? -1 : table.at[own];
   if (at >= 0) strokeEdges(context, outline(Math.floor(at / table.columns), at % table.columns), unit, MARK, 2, [], 1);
 }
 
-export const byWeight = (row: Float32Array): ((value: number) => [number, number, number]) => {
+export const byWeight = (row: Float32Array): ((value: number) => Rgb) => {
   const most = greatest(row) || 1;
   return (value) => colour(value / most);
 };

@@ -25,7 +25,7 @@ export interface Merging {
   into: boolean; // the chosen token is a child; else it is the parent
 }
 
-const pair = (list: readonly number[] | undefined): Pair => [list?.[0] ?? 0, list?.[1] ?? 0];
+const pair = (list: readonly number[]): Pair => [list[0], list[1]];
 
 // The merge that made the chosen token; of a stage that none opens, the one that it goes into.
 export async function mergingOf(trace: TraceView, block: number, token: number): Promise<Merging | null> {
@@ -54,7 +54,7 @@ export async function mergingOf(trace: TraceView, block: number, token: number):
     stage, parent, factor, children, into, before: pair(merge.before), after: pair(merge.after),
     number: stages.slice(0, stage).filter((earlier) => earlier.merge).length,
     stride: pair(stages[stage].stride), below: pair(stages[stage - 1].stride), dims: [stages[stage - 1].dim, stages[stage].dim],
-    overlap: pair((merge as { overlap?: number[] }).overlap),
+    overlap: pair(merge.overlap),
   };
 }
 

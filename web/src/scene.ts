@@ -136,7 +136,7 @@ export class Painter {
   }
 
   private stillFor(scene: Scene, camera: Camera): HTMLCanvasElement {
-    const name = [scene.block, camera.width, camera.height, scene.pixelated, globalThis.devicePixelRatio].join();
+    const name = [scene.block, camera.width, camera.height, scene.pixelated, scene.photo.width, globalThis.devicePixelRatio].join();
     if (!this.still || this.stillName !== name) {
       this.still ??= document.createElement("canvas");
       this.ground(pen(this.still, camera.width, camera.height), scene, camera, [0, 0]);

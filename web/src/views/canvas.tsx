@@ -4,6 +4,7 @@ import type { JSX } from "preact";
 import { useCallback, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { spoken, useAsking, useFrames, weightsOf, type Answered } from "../asked";
 import { fit, WHOLE, type Fit, type Zoom } from "../camera";
+import { colour, css } from "../draw/colour";
 import { greatest } from "../draw/heat";
 import type { Pair } from "../grid";
 import { Painter, spotWeights, type Asked } from "../scene";
@@ -93,10 +94,12 @@ function Picture({ app, answered, look }: { app: App; answered: Answered; look: 
       const target = canvas.current;
       if (!target) return;
       const { input } = answered.trace.manifest.photo;
+      // Of a large image, what the model sees is finer than the picture for the whole page.
+      const finer = zoom.factor > 1.5 && images_[1].width > images_[0].width;
       target.style.width = `${size.width}px`;
       target.style.height = `${size.height}px`;
       painter.paint(target, {
-        grid, block: answered.block, photo: images_[pixels ? 1 : 0], pixelated: pixels, asked, strength, key,
+        grid, block: answered.block, photo: images_[pixels || finer ? 1 : 0], pixelated: pixels, asked, strength, key,
         extent: input.map((n, axis) => n / facts.stride[axis]) as Pair,
       }, {
         width: size.width, height: size.height, unit: size.unit.map((n) => n * zoom.factor) as Pair, roll,
@@ -140,7 +143,7 @@ function PrefixChip({ token, many, chosen, weight, most, onChoose }: ChipProps):
   const said = `prefix token ${token + 1}${weight === null ? "" : `, gets ${(100 * weight).toFixed(2)} %`}`;
   return (
     <button type="button" data-prefix={token} aria-pressed={chosen} aria-label={said} title={said} onClick={onChoose}>
-      <i class={weight === null ? "none" : ""} style={weight === null ? {} : { "--share": String(Math.min(1, weight / (most || 1))) }} />
+      <i style={weight === null ? {} : { background: css(colour(weight / (most || 1))) }} />
       <span>{name}</span>
       {weight !== null && <span class="number">{(100 * weight).toFixed(1)}</span>}
     </button>

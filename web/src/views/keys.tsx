@@ -148,7 +148,7 @@ function Top({ answered, head }: { answered: Answered; head: number }): JSX.Elem
   const { grid, row, slot } = answered;
   const weights = weightsOf(row, head);
   const most = greatest(weights) || 1;
-  const order = Array.from(weights.keys()).sort((a, b) => weights[b] - weights[a]).slice(0, 5);
+  const order = Array.from(weights.keys()).filter((key) => row.allowed[key]).sort((a, b) => weights[b] - weights[a]).slice(0, 5);
   return (
     <table class="top-keys">
       <thead><tr><th scope="col">key</th><th scope="col">token</th><th scope="col">weight</th></tr></thead>

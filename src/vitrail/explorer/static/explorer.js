@@ -4685,7 +4685,11 @@ function CurveFigure({ app, drawn, which, chosen }) {
       app,
       id: which,
       title,
-      python: () => prelude(app),
+      python: () => [
+        prelude(app),
+        'found = report.manifest["faithfulness"]',
+        `curve = report.arrays.get("curve/${chosen}")[${which === "deletion" ? 0 : 1}]  # a probability for each of found["steps"]`
+      ].join("\n"),
       caption: `Probability of the answer; ${better}. The grey band holds random orders. Areas: ${areas}.`,
       table: () => ({
         columns: [x3, ...lines2.map(({ label: label2 }) => label2), "random, low", "random, high"],
@@ -4767,6 +4771,9 @@ function Leaks({ app }) {
       id: "leaks",
       title: "Does attention leak?",
       caption: caption ?? "",
+      python: () => `${prelude(app)}
+from vitrail.explain import attention_stats
+leaks = [attention_stats(block)[:, 3:] for block in trace.blocks]  # heads; to padding, across the edge`,
       table: () => ({
         columns: ["block", "head", "to padding", "across the edge"],
         rows: (found ?? []).flatMap(({ block, padding, wrap }) => padding.map((p5, head) => [blockName(trace.manifest.blocks[block]), head + 1, p5, wrap[head]])),
@@ -5944,7 +5951,7 @@ var canvas = { id: "canvas", title: "In the photo", Component: Canvas };
 
 // src/costs.ts
 var short = (n3, unit2) => scaled(n3, unit2).replace(/\.0+(?=\u00a0)/, "");
-var given = (cost4, values) => values.flatMap((n3, i4) => Number.isFinite(n3) && n3 > 0 ? [[cost4.sizes[i4], n3]] : []);
+var given = (cost4, values) => cost4.sizes.flatMap((size, i4) => values[i4] > 0 ? [[size, values[i4]]] : []);
 var METRICS = [
   {
     id: "flops",
@@ -6197,6 +6204,8 @@ function Windows({ app, windows }) {
           rows: windows.map(({ window: window2, flops, padding, reach: reach2 }) => [window2, flops, padding, reach2]),
           data: (row) => ({ "data-window": windows[row].window })
         }),
+        python: () => `${prelude(app)}
+windows = report.manifest["cost"]["windows"]`,
         children: /* @__PURE__ */ a4("table", { class: "plain", children: [
           /* @__PURE__ */ a4("thead", { children: /* @__PURE__ */ a4("tr", { children: [
             /* @__PURE__ */ a4("th", { scope: "col", children: "window" }),
@@ -6245,6 +6254,9 @@ function Stages({ app, stages: stages2 }) {
         rows: stages2.map((stage) => [stage.stage + 1, stage.tokens, stage.dim, ...PARTS.map((part) => stage[part]), stage.pairs, stage.memory, ...stage.reach, stage.seen]),
         data: (row) => ({ "data-stage": stages2[row].stage })
       }),
+      python: () => `${prelude(app)}
+from vitrail.analysis import cost
+stages = cost(model, (${photo3.input.join(", ")}), training=False).stages`,
       children: /* @__PURE__ */ a4("ol", { class: "spent", children: stages2.map((stage) => /* @__PURE__ */ a4("li", { "data-stage": stage.stage, children: [
         /* @__PURE__ */ a4("span", { class: "who", children: [
           "Stage ",
@@ -7205,10 +7217,11 @@ async function field(trace, block, token) {
   const { stage, prefix, spatial } = manifest.blocks[block];
   const stored = manifest.reach.find((reach2) => reach2.stage === stage)?.erf ?? null;
   const [y5, x3] = [Math.floor((token - prefix) / spatial[1]), (token - prefix) % spatial[1]];
-  const middle = y5 === Math.floor(spatial[0] / 2) && x3 === Math.floor(spatial[1] / 2);
+  const centre = [Math.floor(spatial[0] / 2), Math.floor(spatial[1] / 2)];
+  const middle = y5 === centre[0] && x3 === centre[1];
   const name2 = `erf/${stage}/${y5}/${x3}`;
-  if (token >= prefix && !(middle && stored) && (manifest.on_demand || source.has(name2))) return { map: await trace.map2d(name2), own: true, stage };
-  return stored === null ? null : { map: await trace.map2d(stored), own: middle && token >= prefix, stage };
+  if (token >= prefix && !(middle && stored) && (manifest.on_demand || source.has(name2))) return { map: await trace.map2d(name2), own: true, stage, place: [y5, x3] };
+  return stored === null ? null : { map: await trace.map2d(stored), own: middle && token >= prefix, stage, place: centre };
 }
 function halfWithin({ height, width, values }, input) {
   const [uy, ux] = [input[0] / height, input[1] / width];
@@ -7310,11 +7323,7 @@ function MethodMap({ app }) {
   if (!method) return /* @__PURE__ */ a4("p", { class: "note part", children: "This trace keeps no maps." });
   return /* @__PURE__ */ a4("section", { class: "part method", "data-method-map": method.id, "data-class": wanted ?? "", children: [
     /* @__PURE__ */ a4("div", { class: "bar", children: [
-      /* @__PURE__ */ a4("h3", { children: [
-        "Which pixels speak for ",
-        method.per_class ? `“${className(app, cls)}”` : "it",
-        "?"
-      ] }),
+      /* @__PURE__ */ a4("h3", { children: method.per_class ? `Which pixels speak for “${className(app, cls)}”?` : "Where does the answer fetch from?" }),
       /* @__PURE__ */ a4(
         Switch,
         {
@@ -7347,7 +7356,7 @@ function MethodMap({ app }) {
           caption: method.text
         }
       ),
-      /* @__PURE__ */ a4(Scores, { app, method: method.id })
+      /* @__PURE__ */ a4(Scores, { app, method: method.id, other: method.per_class && cls !== manifest.answer[0]?.class })
     ] })
   ] });
 }
@@ -7360,7 +7369,7 @@ function className(app, cls) {
   const { answer: answer4, model } = app.trace.value.manifest;
   return answer4.find((item) => item.class === cls)?.label ?? model.class_names?.[cls] ?? `class ${cls}`;
 }
-function Scores({ app, method }) {
+function Scores({ app, method, other }) {
   const { manifest } = app.trace.value;
   const rows = scores(manifest).filter(({ id }) => id === method || id === "random" || id === "centre");
   const said = verdict(manifest, method);
@@ -7394,6 +7403,11 @@ function Scores({ app, method }) {
       sentence2(said.words),
       over && study ? ` Over ${study.images} images it ${over.beats_random ? "beats random" : "does not beat random"}.` : ""
     ] }),
+    other && /* @__PURE__ */ a4("p", { class: "note", children: /* @__PURE__ */ a4("b", { children: [
+      "Scored for “",
+      manifest.answer[0]?.label,
+      "” only, not for the class shown."
+    ] }) }),
     /* @__PURE__ */ a4("button", { type: "button", class: "link", onClick: () => {
       app.state.view.value = "audit";
     }, children: "See the curves" })
@@ -7444,6 +7458,9 @@ function Unfold({ app, trace, block, token, found, fresh }) {
         rows: stages2.map((stage) => [stage.stage + 1, times(stage.spatial), stage.count, stage.count / stage.enters.length]),
         data: (row) => ({ "data-stage": stages2[row].stage, "data-count": stages2[row].count })
       }),
+      python: () => `${prelude(app)}
+from vitrail.explain import rollout_stages
+maps = rollout_stages(trace, ${block}, ${placeText(app)})  # one a stage, as its blocks begin`,
       children: [
         /* @__PURE__ */ a4("ol", { class: "unfold", "data-fresh": fresh, "data-open": shown, children: [
           /* @__PURE__ */ a4("li", { children: /* @__PURE__ */ a4(Asker, { app, trace, block, token }) }),
@@ -7596,12 +7613,9 @@ var reach = { id: "reach", title: "Reach", Component: Reach };
 var lastOf = (trace, stage) => Math.max(...trace.manifest.stages[stage].blocks);
 function Could({ app, trace, found }) {
   const { photo: { input } } = trace.manifest;
-  const { block, token } = app.state;
-  const facts = trace.manifest.blocks[block.value];
+  const facts = trace.manifest.blocks[app.state.block.value];
   const map2 = found && { height: input[0], width: input[1], values: Float32Array.from(found.support.pixels) };
   const box = found?.support.box;
-  const at = token.value - facts.prefix;
-  const place = at < 0 ? String(token.value) : `(${Math.floor(at / facts.spatial[1])}, ${at % facts.spatial[1]})`;
   return /* @__PURE__ */ a4(
     Panel2,
     {
@@ -7612,7 +7626,7 @@ function Could({ app, trace, found }) {
       map: map2,
       mask: true,
       code: `from vitrail.analysis import reach
-pixels = reach(model, (${input.join(", ")}), ${facts.stage}, ${facts.block}, ${place})  # True where a pixel can influence the token`,
+pixels = reach(model, (${input.join(", ")}), ${facts.stage}, ${facts.block}, ${placeText(app)})  # True where a pixel can influence the token`,
       caption: box ? /* @__PURE__ */ a4("span", { "data-box": box.join(" "), "data-share": found?.support.share, children: [
         box[2] - box[0],
         " × ",
@@ -7636,7 +7650,8 @@ function Fetched({ app, trace, block, token }) {
       title: "Where it fetched from",
       map: map2,
       missing: error,
-      code: rolloutCode(trace, block, token),
+      code: `from vitrail.explain import rollout
+map = rollout(trace, ${block}, ${placeText(app)})  # of the first stage's tokens; sums to one`,
       caption: map2 ? /* @__PURE__ */ a4($, { children: [
         "Rollout: weights multiplied back through ",
         block + 1,
@@ -7646,13 +7661,6 @@ function Fetched({ app, trace, block, token }) {
       ] }) : ""
     }
   );
-}
-function rolloutCode({ manifest: { blocks } }, block, token) {
-  const facts = blocks[block];
-  const at = token - facts.prefix;
-  const place = at < 0 ? String(token) : `(${Math.floor(at / facts.spatial[1])}, ${at % facts.spatial[1]})`;
-  return `from vitrail.explain import rollout
-map = rollout(trace, ${block}, ${place})`;
 }
 function Moved({ app, trace, block, token }) {
   const { value: found, error } = useLoaded(() => field(trace, block, token), [trace, block, token]);
@@ -7666,8 +7674,7 @@ function Moved({ app, trace, block, token }) {
       title: "Which pixels move it",
       map: found?.map ?? null,
       missing: error ?? (found || !trace.manifest.reach.length ? null : "Not kept in this trace."),
-      code: `from vitrail.explain import effective_receptive_field
-map = effective_receptive_field(model, report.prepared.input, ${stage})`,
+      code: `map = report.arrays.get("erf/${stage}/${found ? found.place.join("/") : "0/0"}")  # height, width`,
       caption: found ? /* @__PURE__ */ a4($, { children: [
         "Effective receptive field: how strongly a small change of each pixel changes the token. Half of it lies within ",
         Math.round(halfWithin(found.map, trace.manifest.photo.input)),
