@@ -99,12 +99,14 @@ class Notebook:
 
     Args:
         page: Playwright's.
+        folder: where it lies, and what it writes.
         outside: addresses that were asked for beyond this machine.
         errors: what the page complained about.
         looks: how the notebook's own elements looked before anything was shown.
     """
 
     page: Any
+    folder: Path
     outside: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     looks: list[dict[str, str]] = field(default_factory=list)
@@ -141,7 +143,7 @@ def open_notebook(context: Any, lab: Lab, name: str, sources: list[str]) -> Note
     cells = [new_code_cell(source) for source in sources]
     nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": kernel}), lab.folder / name)
     context.set_default_timeout(PATIENCE)
-    notebook = Notebook(context.new_page())
+    notebook = Notebook(context.new_page(), lab.folder)
 
     def allow(route: Any) -> None:
         if route.request.url.startswith((lab.url, "data:", "blob:")):

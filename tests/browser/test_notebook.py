@@ -48,7 +48,14 @@ print(json.dumps({
     'selection': len(json.dumps(state['selection'])),
     'binary': [n for n, v in state.items() if isinstance(v, (bytes, memoryview))],
 }))"""
-CELLS = [PHOTO, SHOW, ROW, CHOOSE, WRONG, SIZES]
+SAVE = "report.save('report.html')"
+# What the hosts must agree on: block, head, token.
+FIVE = [(0, -1, 0), (1, 0, 100), (4, 2, 33), (6, -1, 7), (7, 5, 15)]
+CHOICES = [
+    f"report.widget.selection = {{'block': {block}, 'head': {head}, 'token': {token}}}"
+    for block, head, token in FIVE
+]
+CELLS = [PHOTO, SHOW, ROW, CHOOSE, WRONG, SIZES, SAVE, *CHOICES]
 PAGE = ".vitrail[data-ready=true]"
 # What a page is made of, whose looks must not change when the widget's style sheet arrives.
 PROBE = """<h1>h</h1><h2>h</h2><p>p <a href="#">a</a> <b>b</b> <code>c</code></p><ul><li>l</li></ul>
@@ -114,9 +121,8 @@ def settled(notebook: Notebook, **wanted: object) -> dict[str, Any]:
         notebook.page.wait_for_timeout(100)
 
 
-def shown(notebook: Notebook, block: int, token: int, head: int) -> list[tuple[int, float]]:
+def shown(page: Any, block: int, token: int, head: int) -> list[tuple[int, float]]:
     """Return the numbers in the page's table of keys, once it shows this choice."""
-    page = notebook.page
     page.locator(f'{PAGE} [data-painted="{block} {token} {head}"]').wait_for()
     tool = page.locator(f'{PAGE} [data-figure="canvas"] [data-tool="table"]')
     if tool.get_attribute("aria-expanded") != "true":
@@ -150,16 +156,30 @@ def test_a_bead_and_a_token_show_pythons_numbers(notebook: Notebook) -> None:
     )
     assert WIDGET in offered, "and what is on the page is the widget, not the framed report"
     assert page.locator("iframe[title='Vitrail report']").count() == 0
-    compare(shown(notebook, 3, token, -1), found)
+    compare(shown(notebook.page, 3, token, -1), found)
 
 
 def test_the_page_follows_python(notebook: Notebook) -> None:
     notebook.run(CELLS.index(CHOOSE))
-    numbers = shown(notebook, 5, 17, 1)
+    numbers = shown(notebook.page, 5, 17, 1)
     bead = notebook.page.locator(f'{PAGE} [data-bead="5"]')
     assert bead.get_attribute("aria-pressed") == "true"
     found = settled(notebook, block=5, head=1, token=17, view="canvas", step=-1)
     compare(numbers, found)
+
+
+def test_report_and_notebook_show_the_same(notebook: Notebook, open_page: Any) -> None:
+    notebook.run(CELLS.index(SAVE))
+    report = notebook.folder / "report.html"
+    notebook.page.locator(f'{PAGE} [data-tab="canvas"]').click()
+    for (block, head, token), cell in zip(FIVE, CHOICES, strict=True):
+        notebook.run(CELLS.index(cell))
+        here = shown(notebook.page, block, token, head)
+        words = f"#view=canvas&block={block}&token={token}&head={head if head >= 0 else 'mean'}"
+        opened = open_page(report, fragment=words).page
+        assert shown(opened, block, token, head) == here
+        opened.close()
+    compare(here, settled(notebook, block=block, head=head, token=token))
 
 
 def test_a_wrong_choice_is_refused_and_changes_nothing(notebook: Notebook) -> None:
