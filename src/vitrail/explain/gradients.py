@@ -14,19 +14,25 @@ from vitrail.explain.capture import one_image
 
 @contextmanager
 def differentiable(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode with gradients; every module's own mode comes back afterwards.
+    """Evaluation mode with gradients from the input on; all comes back as it was afterwards.
 
-    Nothing is recomputed in the backward pass meanwhile: hooks would see it twice.
+    Weights are frozen meanwhile: their gradients, which nobody asks for, would keep every layer's
+    input in memory. Nothing is recomputed in the backward pass: hooks would see it twice.
     """
     training = {module: module.training for module in model.modules()}
     recomputing = [module for module in model.modules() if getattr(module, "checkpointing", False)]
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     model.eval()
+    for parameter in learning:
+        parameter.requires_grad_(False)
     for module in recomputing:
         module.checkpointing = False  # type: ignore[assignment]  # a plain attribute
     try:
         with torch.enable_grad():
             yield
     finally:
+        for parameter in learning:
+            parameter.requires_grad_()
         for module, mode in training.items():
             module.training = mode
         for module in recomputing:
