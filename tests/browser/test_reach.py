@@ -100,6 +100,34 @@ def test_the_rollout_is_pythons_and_can_be_taken_along(saved, open_page) -> None
     assert np.abs(shown - grid.numpy()).max() <= 1e-3
 
 
+def test_the_python_of_every_figure_runs(saved, open_page, small_model) -> None:
+    path, report = saved((27, 43))
+    page = looking(open_page, path, 3, 40).page
+    made = {}
+    for view in ("reach", "cost", "audit"):
+        put(page, view=view)
+        until(page, f"document.querySelector('[data-view={view}] [data-tool=python]') !== null")
+        page.wait_for_timeout(500)
+        for figure in page.locator(f"[data-view={view}] [data-figure]").all():
+            button = figure.locator("[data-tool=python]")
+            if button.count():
+                button.click()
+                code = figure.locator("[data-python]").text_content()
+                # The first lines open photo and model anew; here they are there already.
+                lines = code[code.index("trace = report.trace") :].splitlines()[1:]
+                names = {"trace": report.trace, "report": report, "model": small_model}
+                exec("\n".join(lines), names)
+                made[figure.get_attribute("data-figure")] = names
+    position = divmod(40, report.trace.blocks[3].spatial[1])
+    assert torch.equal(made["rollout"]["map"], rollout(report.trace, 3, position))
+    assert torch.equal(made["could"]["pixels"], expected(small_model, report, 3, 40))
+    assert made["erf"]["map"].shape == (27, 43)
+    assert made["map"]["map"].ndim == 2
+    assert len(made["deletion"]["curve"]) == len(made["deletion"]["found"]["steps"])
+    assert len(made["leaks"]["leaks"]) == 4
+    assert len(made["unfold"]["maps"]) == len(made["stages"]["stages"]) == 2
+
+
 def test_keys_and_clicks_choose_the_token_that_unfolds(saved, open_page) -> None:
     path, report = saved((32, 48))
     page = looking(open_page, path, 3, 0, reduced_motion="reduce").page

@@ -15,7 +15,7 @@ export async function theory(trace: TraceView, block: number, token: number): Pr
   return { support: support(trace.manifest, groups, block, token), rows: whole ? await rolloutStages(trace, block, token) : null };
 }
 
-export interface Field { map: Map2d; own: boolean; stage: number }
+export interface Field { map: Map2d; own: boolean; stage: number; place: [number, number] }
 
 // The effective receptive field of a token after its stage; where it cannot be had, that of the
 // stage's middle token, and it says so.
@@ -24,10 +24,11 @@ export async function field(trace: TraceView, block: number, token: number): Pro
   const { stage, prefix, spatial } = manifest.blocks[block];
   const stored = manifest.reach.find((reach) => reach.stage === stage)?.erf ?? null;
   const [y, x] = [Math.floor((token - prefix) / spatial[1]), (token - prefix) % spatial[1]];
-  const middle = y === Math.floor(spatial[0] / 2) && x === Math.floor(spatial[1] / 2);
+  const centre: [number, number] = [Math.floor(spatial[0] / 2), Math.floor(spatial[1] / 2)];
+  const middle = y === centre[0] && x === centre[1];
   const name = `erf/${stage}/${y}/${x}`;
-  if (token >= prefix && !(middle && stored) && (manifest.on_demand || source.has(name))) return { map: await trace.map2d(name), own: true, stage };
-  return stored === null ? null : { map: await trace.map2d(stored), own: middle && token >= prefix, stage };
+  if (token >= prefix && !(middle && stored) && (manifest.on_demand || source.has(name))) return { map: await trace.map2d(name), own: true, stage, place: [y, x] };
+  return stored === null ? null : { map: await trace.map2d(stored), own: middle && token >= prefix, stage, place: centre };
 }
 
 // The half-width, in pixels, of the smallest disc around the map's centre of weight that holds half of it.

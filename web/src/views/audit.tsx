@@ -86,7 +86,9 @@ function CurveFigure({ app, drawn, which, chosen }: { app: App; drawn: Drawn; wh
   const { manifest } = app.trace.value;
   const areas = scores(manifest).map((score) => `${score.title} ${score[which].toFixed(3)}`).join(", ");
   return (
-    <Figure app={app} id={which} title={title} python={() => prelude(app)}
+    <Figure app={app} id={which} title={title}
+      python={() => [prelude(app), 'found = report.manifest["faithfulness"]',
+        `curve = report.arrays.get("curve/${chosen}")[${which === "deletion" ? 0 : 1}]  # a probability for each of found["steps"]`].join("\n")}
       caption={`Probability of the answer; ${better}. The grey band holds random orders. Areas: ${areas}.`}
       table={() => ({
         columns: [x, ...lines.map(({ label }) => label), "random, low", "random, high"],
@@ -155,6 +157,7 @@ function Leaks({ app }: { app: App }): JSX.Element {
   return (
     <section class="part leaks">
       <Figure app={app} id="leaks" title="Does attention leak?" caption={caption ?? ""}
+        python={() => `${prelude(app)}\nfrom vitrail.explain import attention_stats\nleaks = [attention_stats(block)[:, 3:] for block in trace.blocks]  # heads; to padding, across the edge`}
         table={() => ({
           columns: ["block", "head", "to padding", "across the edge"],
           rows: (found ?? []).flatMap(({ block, padding, wrap }) => padding.map((p, head) => [blockName(trace.manifest.blocks[block]), head + 1, p, wrap[head]])),

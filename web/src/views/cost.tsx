@@ -163,7 +163,8 @@ function Windows({ app, windows }: { app: App; windows: Costs["windows"] }): JSX
           columns: ["window", "operations", "padding share", "reach, pixels"],
           rows: windows.map(({ window, flops, padding, reach }) => [window, flops, padding, reach]),
           data: (row) => ({ "data-window": windows[row].window }),
-        })}>
+        })}
+        python={() => `${prelude(app)}\nwindows = report.manifest["cost"]["windows"]`}>
         <table class="plain">
           <thead><tr><th scope="col">window</th><th scope="col">operations</th><th scope="col">padding</th><th scope="col">reach</th></tr></thead>
           <tbody>
@@ -201,7 +202,8 @@ function Stages({ app, stages }: { app: App; stages: Costs["stages"] }): JSX.Ele
           columns: ["stage", "tokens", "channels", ...PARTS.map((part) => SAID[part]), "pairs", "bytes", "reach, rows", "reach, columns", "share of pixels"],
           rows: stages.map((stage) => [stage.stage + 1, stage.tokens, stage.dim, ...PARTS.map((part) => stage[part]), stage.pairs, stage.memory, ...stage.reach, stage.seen]),
           data: (row) => ({ "data-stage": stages[row].stage }),
-        })}>
+        })}
+        python={() => `${prelude(app)}\nfrom vitrail.analysis import cost\nstages = cost(model, (${photo.input.join(", ")}), training=False).stages`}>
         <ol class="spent">
           {stages.map((stage) => (
             <li key={stage.stage} data-stage={stage.stage}>

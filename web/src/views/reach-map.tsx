@@ -22,7 +22,7 @@ export function MethodMap({ app }: { app: App }): JSX.Element {
   return (
     <section class="part method" data-method-map={method.id} data-class={wanted ?? ""}>
       <div class="bar">
-        <h3>Which pixels speak for {method.per_class ? `“${className(app, cls)}”` : "it"}?</h3>
+        <h3>{method.per_class ? `Which pixels speak for “${className(app, cls)}”?` : "Where does the answer fetch from?"}</h3>
         <Switch label="Method" value={method.id} onChange={(id) => { app.state.method.value = id; }}
           choices={offered.map(({ id, title }) => ({ id, label: title }))} />
         {method.per_class && classes.length > 1 && (
@@ -34,7 +34,7 @@ export function MethodMap({ app }: { app: App }): JSX.Element {
       <div class="with-scores">
         <Panel app={app} id="map" tag={method.layer === "routing" ? "attention is routing, not importance" : "gradient of the class's score"} title={method.title} map={map} missing={error}
           code={`map = report.arrays.get("map/${method.id}/${wanted ?? 0}")`} caption={method.text} />
-        <Scores app={app} method={method.id} />
+        <Scores app={app} method={method.id} other={method.per_class && cls !== manifest.answer[0]?.class} />
       </div>
     </section>
   );
@@ -52,7 +52,7 @@ function className(app: App, cls: number): string {
   return answer.find((item) => item.class === cls)?.label ?? model.class_names?.[cls] ?? `class ${cls}`;
 }
 
-function Scores({ app, method }: { app: App; method: string }): JSX.Element {
+function Scores({ app, method, other }: { app: App; method: string; other: boolean }): JSX.Element {
   const { manifest } = app.trace.value;
   const rows = scores(manifest).filter(({ id }) => id === method || id === "random" || id === "centre");
   const said = verdict(manifest, method);
@@ -81,6 +81,7 @@ function Scores({ app, method }: { app: App; method: string }): JSX.Element {
       </table>
       <p class="note">Areas under the answer's probability while its brightest pixels are hidden first (lower is better) or shown first (higher is better). {sentence(said.words)}
         {over && study ? ` Over ${study.images} images it ${over.beats_random ? "beats random" : "does not beat random"}.` : ""}</p>
+      {other && <p class="note"><b>Scored for “{manifest.answer[0]?.label}” only, not for the class shown.</b></p>}
       <button type="button" class="link" onClick={() => { app.state.view.value = "audit"; }}>See the curves</button>
     </div>
   );

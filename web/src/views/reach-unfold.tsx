@@ -4,6 +4,7 @@ import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { drawHeat, outline, strokeEdges } from "../draw/heat";
 import { MARK } from "../draw/colour";
+import { placeText, prelude } from "../python";
 import type { Theory } from "../reach";
 import type { App } from "../state";
 import type { TraceView } from "../trace";
@@ -41,7 +42,8 @@ export function Unfold({ app, trace, block, token, found, fresh }: Props): JSX.E
         columns: ["stage", "grid", "tokens that can reach it", "share of the grid"],
         rows: stages.map((stage) => [stage.stage + 1, times(stage.spatial), stage.count, stage.count / stage.enters.length]),
         data: (row) => ({ "data-stage": stages[row].stage, "data-count": stages[row].count }),
-      })}>
+      })}
+      python={() => `${prelude(app)}\nfrom vitrail.explain import rollout_stages\nmaps = rollout_stages(trace, ${block}, ${placeText(app)})  # one a stage, as its blocks begin`}>
       <ol class="unfold" data-fresh={fresh} data-open={shown}>
         <li><Asker app={app} trace={trace} block={block} token={token} /></li>
         {stages.map((stage, i) => (

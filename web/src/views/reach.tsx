@@ -1,5 +1,6 @@
 // Reach: from any token back to pixels, by what it could see, what it fetched, and what moves it.
 import type { JSX } from "preact";
+import { placeText } from "../python";
 import { field, halfWithin, theory, type Theory } from "../reach";
 import { chooseBlock, type App } from "../state";
 import type { TraceView } from "../trace";
@@ -53,15 +54,12 @@ const lastOf = (trace: TraceView, stage: number): number => Math.max(...trace.ma
 
 function Could({ app, trace, found }: { app: App; trace: TraceView; found: Theory | null }): JSX.Element {
   const { photo: { input } } = trace.manifest;
-  const { block, token } = app.state;
-  const facts = trace.manifest.blocks[block.value];
+  const facts = trace.manifest.blocks[app.state.block.value];
   const map = found && { height: input[0], width: input[1], values: Float32Array.from(found.support.pixels) };
   const box = found?.support.box;
-  const at = token.value - facts.prefix;
-  const place = at < 0 ? String(token.value) : `(${Math.floor(at / facts.spatial[1])}, ${at % facts.spatial[1]})`;
   return (
     <Panel app={app} id="could" tag="theory" title="What it could see" map={map} mask
-      code={`from vitrail.analysis import reach\npixels = reach(model, (${input.join(", ")}), ${facts.stage}, ${facts.block}, ${place})  # True where a pixel can influence the token`}
+      code={`from vitrail.analysis import reach\npixels = reach(model, (${input.join(", ")}), ${facts.stage}, ${facts.block}, ${placeText(app)})  # True where a pixel can influence the token`}
       caption={box ? <span data-box={box.join(" ")} data-share={found?.support.share}>
         {box[2] - box[0]} × {box[3] - box[1]} pixels, {share(found?.support.share ?? 0)} of the image: by who may attend to whom, merges and patches alone, whatever the weights.
       </span> : ""} />
@@ -73,16 +71,9 @@ function Fetched({ app, trace, block, token }: { app: App; trace: TraceView; blo
   const input = trace.manifest.photo.input;
   return (
     <Panel app={app} id="rollout" tag="attention" title="Where it fetched from" map={map} missing={error}
-      code={rolloutCode(trace, block, token)}
+      code={`from vitrail.explain import rollout\nmap = rollout(trace, ${block}, ${placeText(app)})  # of the first stage's tokens; sums to one`}
       caption={map ? <>Rollout: weights multiplied back through {block + 1} blocks. Half of it lies within {Math.round(halfWithin(map, input))} pixels. Attention is routing, not importance: what is fetched may be ignored.</> : ""} />
   );
-}
-
-function rolloutCode({ manifest: { blocks } }: TraceView, block: number, token: number): string {
-  const facts = blocks[block];
-  const at = token - facts.prefix;
-  const place = at < 0 ? String(token) : `(${Math.floor(at / facts.spatial[1])}, ${at % facts.spatial[1]})`;
-  return `from vitrail.explain import rollout\nmap = rollout(trace, ${block}, ${place})`;
 }
 
 function Moved({ app, trace, block, token }: { app: App; trace: TraceView; block: number; token: number }): JSX.Element {
@@ -91,7 +82,7 @@ function Moved({ app, trace, block, token }: { app: App; trace: TraceView; block
   return (
     <Panel app={app} id="erf" tag="gradient" title="Which pixels move it" map={found?.map ?? null}
       missing={error ?? (found || !trace.manifest.reach.length ? null : "Not kept in this trace.")}
-      code={`from vitrail.explain import effective_receptive_field\nmap = effective_receptive_field(model, report.prepared.input, ${stage})`}
+      code={`map = report.arrays.get("erf/${stage}/${found ? found.place.join("/") : "0/0"}")  # height, width`}
       caption={found ? <>
         Effective receptive field: how strongly a small change of each pixel changes the token. Half of it lies within {Math.round(halfWithin(found.map, trace.manifest.photo.input))} pixels.
         {!found.own && <b data-middle> Shown for the middle token at the end of stage {found.stage + 1}; the local server computes it for any token.</b>}
