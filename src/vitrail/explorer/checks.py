@@ -31,11 +31,13 @@ class Adapted(NamedTuple):
         source: its class, with the library's name.
         difference: greatest difference between its logits and ours on the same input.
         largest: greatest magnitude of its logits.
+        warned: what the conversion said of a difference, or nothing.
     """
 
     source: str
     difference: float
     largest: float
+    warned: str = ""
 
 
 def describe_checks(
@@ -89,7 +91,8 @@ def describe_checks(
                 adapted.difference,
                 1e-3 * max(1.0, adapted.largest),
                 f"The largest difference between the logits of the {adapted.source} that was "
-                "given and of its conversion, on this very input.",
+                "given and of its conversion, on this very input."
+                + (f" A difference is known: {adapted.warned}." if adapted.warned else ""),
             )
         )
     checks += [_padding(trace, stats), _wrap(trace, stats), _provenance(trace)]

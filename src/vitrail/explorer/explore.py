@@ -5,6 +5,7 @@ import platform
 import re
 import time
 import unicodedata
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -97,9 +98,10 @@ def look(
         notes: what was done to the photo before, one step each.
         scored: as for ``explore``.
     """
-    peer = None
+    peer, warned = None, ""
     if not isinstance(model, Backbone):
-        model, peer = from_model(model), model
+        peer = model
+        model, warned = _converted(model)
     model = _checked(model)
     size = default_size(model, (picture.height, picture.width)) if size is None else tuple(size)
     prepared = prepare(picture, model.preprocessing, size)
@@ -122,7 +124,7 @@ def look(
         versions=_versions(),
         plain=_plain_run(model, prepared.input, trace.logits),
         python=python,
-        adapted=None if peer is None else _compared(peer, prepared.input, trace.logits),
+        adapted=None if peer is None else _compared(peer, prepared.input, trace.logits, warned),
         scored=scored,
     )
     manifest, arrays = describe(subject)
@@ -183,8 +185,21 @@ def _plain_run(
     return Plain(difference, 1000 * seconds)
 
 
+def _converted(peer: nn.Module) -> tuple[Backbone, str]:
+    """Return our model of another library's, and in words where the two differ."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        model = from_model(peer)
+    for warning in said:
+        warnings.warn(warning.message, stacklevel=4)
+    return model, "; ".join(str(warning.message) for warning in said)
+
+
 def _compared(
-    peer: nn.Module, image: Float[Tensor, "1 3 height width"], logits: Float[Tensor, "classes"]
+    peer: nn.Module,
+    image: Float[Tensor, "1 3 height width"],
+    logits: Float[Tensor, "classes"],
+    warned: str,
 ) -> Adapted:
     """Run another library's model on the input of its conversion."""
     kind = f"{type(peer).__module__.partition('.')[0]} {type(peer).__name__}"
@@ -205,7 +220,7 @@ def _compared(
         for module, mode in training.items():
             module.training = mode
     theirs = getattr(out, "logits", out)[0].float().cpu()
-    return Adapted(kind, _difference(theirs, logits), float(theirs.abs().max()))
+    return Adapted(kind, _difference(theirs, logits), float(theirs.abs().max()), warned)
 
 
 def _difference(a: Float[Tensor, "*a"], b: Float[Tensor, "*b"]) -> float:
