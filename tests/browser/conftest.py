@@ -75,7 +75,7 @@ def open_page(browser: Any) -> Iterator[Callable[..., Opened]]:
         contexts.append(context)
         opened = Opened(context.new_page())
         opened.page.on("console", lambda said: opened.console.append(said.text))
-        opened.page.on("pageerror", lambda error: opened.console.append(str(error)))
+        opened.page.on("pageerror", lambda e: opened.console.append(f"{e}\n{e.stack}"))
         opened.page.on("dialog", lambda dialog: opened.console.append(f"dialog {dialog.message}"))
         opened.page.on("request", lambda request: opened.requests.append(request.url))
         opened.page.goto(path.as_uri() + fragment)

@@ -36,6 +36,7 @@ export async function mount({ sources, host, root, place = {} }: Mounting): Prom
   await new Promise(requestAnimationFrame);
   root.dataset.ready = "true";
   if (addressed) {
+    performance.mark("vitrail-ready");
     document.documentElement.dataset.ready = "true";
     Object.assign(window, { vitrail: { app } });
   }

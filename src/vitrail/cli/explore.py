@@ -5,6 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vitrail.cli._against import (
+    Against,
+    AgainstOption,
+    AgainstPhotoOption,
+    AgainstSizeOption,
+    AgainstWeightsOption,
+)
 from vitrail.cli._models import OptionalModel, OptionalWeights, load_model
 from vitrail.cli._serve import HostOption, PortOption, ServeOption, check_options, serve_photo
 from vitrail.cli._shared import (
@@ -42,6 +49,10 @@ def run(
     serve: ServeOption = False,
     port: PortOption = None,
     host: HostOption = None,
+    against: AgainstOption = None,
+    against_weights: AgainstWeightsOption = None,
+    against_size: AgainstSizeOption = None,
+    against_photo: AgainstPhotoOption = None,
 ) -> None:
     """Run a model on a photo and write a page that shows what it attends to.
 
@@ -50,8 +61,12 @@ def run(
 
     With --serve the same page comes from a server on this machine: photos of up to 2048 x 2048
     pixels are shown window by window, and the page can switch to other photos and models.
+
+    With --against, --against-size or --against-photo the report holds two sides, A and B.
     """
     check_options(photo, serve, port, host, output)
+    other = Against(model=against, weights=against_weights, size=against_size, photo=against_photo)
+    other.check(serve)
     if serve:
         serve_photo(
             photo, model, weights, size, host=host, port=port, open_it=open_it, as_json=as_json
@@ -59,16 +74,19 @@ def run(
         return
     assert photo is not None
     output = output or Path("report.html")
-    if output.exists() and photo.exists() and output.samefile(photo):
-        raise UsageError(
-            f"-o {output}, which is the photo itself", "another file", "use -o report.html"
-        )
+    for given in filter(None, (photo, against_photo)):
+        if output.exists() and given.exists() and output.samefile(given):
+            raise UsageError(
+                f"-o {output}, which is the photo itself", "another file", "use -o report.html"
+            )
     lengths = parse_size(size)
     loaded, source = load_model(model, weights)
 
     from vitrail.explorer import explore
 
     report = explore(loaded, photo, size=lengths, source=source)
+    if other:
+        report = report.against(other.explore(loaded, source, photo, lengths))
     path = report.save(output)
     if as_json:
         print_json(summary(report, path))

@@ -43,25 +43,65 @@ function flat(svg: SVGSVGElement): SVGSVGElement {
 
 const SVG = "http://www.w3.org/2000/svg";
 
-// All canvases and drawings of an element, at their places, in one SVG.
+type Values = Record<string, string | number>;
+const set = (element: Element, values: Values) =>
+  Object.entries(values).forEach(([name, value]) => element.setAttribute(name, String(value)));
+
+function shape(tag: string, values: Values, text?: string): Element {
+  const element = document.createElementNS(SVG, tag);
+  set(element, values);
+  if (text !== undefined) element.textContent = text;
+  return element;
+}
+
+// What stands around the pictures: grounds as rectangles, and every line of text where it stands.
+function written(body: HTMLElement, frame: DOMRect): Element[] {
+  const found: Element[] = [];
+  const kinds = NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT;
+  const walk = document.createTreeWalker(body, kinds, (node) => (node instanceof Element
+    && (node.matches("canvas, svg, .away, [hidden]") || !node.getClientRects().length) ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT));
+  while (walk.nextNode()) {
+    const node = walk.currentNode;
+    if (node instanceof Element) {
+      const { backgroundColor: fill, borderTopLeftRadius: round } = getComputedStyle(node);
+      const { x, y, width, height } = node.getBoundingClientRect();
+      if (fill !== "rgba(0, 0, 0, 0)") found.push(shape("rect", { x: x - frame.x, y: y - frame.y, width, height, fill, rx: parseFloat(round) || 0 }));
+    } else found.push(...lines(node as Text, frame));
+  }
+  return found;
+}
+
+function lines(node: Text, frame: DOMRect): Element[] {
+  const style = getComputedStyle(node.parentElement as Element);
+  const rows: { box: DOMRect; text: string }[] = [];
+  for (const { 0: word, index } of node.data.matchAll(/\S+\s*/g)) {
+    const range = document.createRange();
+    range.setStart(node, index);
+    range.setEnd(node, index + word.trimEnd().length);
+    const box = range.getBoundingClientRect();
+    const last = rows[rows.length - 1];
+    if (last && Math.abs(last.box.y - box.y) < 2) last.text += word;
+    else if (box.width) rows.push({ box, text: word });
+  }
+  return rows.map(({ box, text }) => shape("text", {
+    x: box.x - frame.x, y: box.y - frame.y + box.height / 2, fill: style.color, "dominant-baseline": "central",
+    "font-family": style.fontFamily, "font-size": style.fontSize, "font-weight": style.fontWeight,
+  }, text.trimEnd()));
+}
+
+// All of an element, at its place, in one SVG: canvases, drawings and text.
 export function vectorText(body: HTMLElement, title: string): { text: string; width: number; height: number } {
   const frame = body.getBoundingClientRect();
   const [width, height] = [Math.ceil(frame.width), Math.ceil(frame.height)];
-  const page = document.createElementNS(SVG, "svg");
-  const set = (element: Element, values: Record<string, string | number>) =>
-    Object.entries(values).forEach(([name, value]) => element.setAttribute(name, String(value)));
-  set(page, { viewBox: `0 0 ${width} ${height}`, width, height });
-  const name = document.createElementNS(SVG, "title");
-  name.textContent = title;
-  page.append(name);
+  const page = shape("svg", { viewBox: `0 0 ${width} ${height}`, width, height });
+  page.append(shape("title", {}, title), ...written(body, frame));
   for (const part of body.querySelectorAll<HTMLCanvasElement | SVGSVGElement>("canvas, svg")) {
     if (part.parentElement?.closest("svg")) continue;
     const box = part.getBoundingClientRect();
     const place = { x: box.x - frame.x, y: box.y - frame.y, width: box.width, height: box.height };
     if (!box.width || !box.height) continue;
     if (part instanceof HTMLCanvasElement) {
-      const image = document.createElementNS(SVG, "image");
-      set(image, { ...place, href: part.toDataURL(), preserveAspectRatio: "none" });
+      const image = shape("image", { ...place, href: part.toDataURL(), preserveAspectRatio: "none" });
       if (getComputedStyle(part).imageRendering === "pixelated") image.setAttribute("image-rendering", "optimizeSpeed");
       page.append(image);
     } else {

@@ -1093,18 +1093,18 @@ function Bars({ bars, chosen, onChoose, label: label2 }) {
 
 // src/ui/hooks.ts
 function useLoaded(load, needs) {
-  const [loaded, set] = d2({ value: null, error: null, fresh: false });
+  const [loaded, set2] = d2({ value: null, error: null, fresh: false });
   A2(() => {
     let wanted = true;
     const promise = load();
     if (!promise) return void 0;
-    set((now) => now.fresh ? { ...now, fresh: false } : now);
+    set2((now) => now.fresh ? { ...now, fresh: false } : now);
     promise.then(
       (value2) => {
-        if (wanted) set({ value: value2, error: null, fresh: true });
+        if (wanted) set2({ value: value2, error: null, fresh: true });
       },
       (error) => {
-        if (wanted) set({ value: null, error: error instanceof Error ? error.message : String(error), fresh: true });
+        if (wanted) set2({ value: null, error: error instanceof Error ? error.message : String(error), fresh: true });
       }
     );
     return () => {
@@ -1122,13 +1122,13 @@ function usePaint(paint, needs) {
   return ref;
 }
 function useWidth(ref) {
-  const [width, set] = d2(0);
+  const [width, set2] = d2(0);
   A2(() => {
     const parent = ref.current?.parentElement;
     if (!parent) return void 0;
     const measure = () => {
       const style = getComputedStyle(parent);
-      set(Math.max(0, Math.floor(parent.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight))));
+      set2(Math.max(0, Math.floor(parent.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight))));
     };
     measure();
     const observer = new ResizeObserver(measure);
@@ -1191,9 +1191,9 @@ function download(app, blob, name2) {
   link.remove();
   setTimeout(() => URL.revokeObjectURL(link.href), 1e4);
 }
-function npy({ shape, data }) {
+function npy({ shape: shape2, data }) {
   const kind = data instanceof Float32Array ? "<f4" : data instanceof Int32Array ? "<i4" : "|u1";
-  const head = `{'descr': '${kind}', 'fortran_order': False, 'shape': (${shape.join(", ")}${shape.length === 1 ? "," : ""}), }`;
+  const head = `{'descr': '${kind}', 'fortran_order': False, 'shape': (${shape2.join(", ")}${shape2.length === 1 ? "," : ""}), }`;
   const padded = head + " ".repeat(63 - (10 + head.length) % 64) + "\n";
   const bytes = new Uint8Array(10 + padded.length);
   bytes.set([147, 78, 85, 77, 80, 89, 1, 0, padded.length & 255, padded.length >> 8]);
@@ -1233,23 +1233,61 @@ function flat(svg) {
   return copy2;
 }
 var SVG = "http://www.w3.org/2000/svg";
+var set = (element, values) => Object.entries(values).forEach(([name2, value2]) => element.setAttribute(name2, String(value2)));
+function shape(tag, values, text) {
+  const element = document.createElementNS(SVG, tag);
+  set(element, values);
+  if (text !== void 0) element.textContent = text;
+  return element;
+}
+function written(body, frame) {
+  const found = [];
+  const kinds = NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT;
+  const walk = document.createTreeWalker(body, kinds, (node) => node instanceof Element && (node.matches("canvas, svg, .away, [hidden]") || !node.getClientRects().length) ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT);
+  while (walk.nextNode()) {
+    const node = walk.currentNode;
+    if (node instanceof Element) {
+      const { backgroundColor: fill, borderTopLeftRadius: round2 } = getComputedStyle(node);
+      const { x: x3, y: y5, width, height } = node.getBoundingClientRect();
+      if (fill !== "rgba(0, 0, 0, 0)") found.push(shape("rect", { x: x3 - frame.x, y: y5 - frame.y, width, height, fill, rx: parseFloat(round2) || 0 }));
+    } else found.push(...lines(node, frame));
+  }
+  return found;
+}
+function lines(node, frame) {
+  const style = getComputedStyle(node.parentElement);
+  const rows = [];
+  for (const { 0: word, index } of node.data.matchAll(/\S+\s*/g)) {
+    const range = document.createRange();
+    range.setStart(node, index);
+    range.setEnd(node, index + word.trimEnd().length);
+    const box = range.getBoundingClientRect();
+    const last = rows[rows.length - 1];
+    if (last && Math.abs(last.box.y - box.y) < 2) last.text += word;
+    else if (box.width) rows.push({ box, text: word });
+  }
+  return rows.map(({ box, text }) => shape("text", {
+    x: box.x - frame.x,
+    y: box.y - frame.y + box.height / 2,
+    fill: style.color,
+    "dominant-baseline": "central",
+    "font-family": style.fontFamily,
+    "font-size": style.fontSize,
+    "font-weight": style.fontWeight
+  }, text.trimEnd()));
+}
 function vectorText(body, title) {
   const frame = body.getBoundingClientRect();
   const [width, height] = [Math.ceil(frame.width), Math.ceil(frame.height)];
-  const page = document.createElementNS(SVG, "svg");
-  const set = (element, values) => Object.entries(values).forEach(([name3, value2]) => element.setAttribute(name3, String(value2)));
-  set(page, { viewBox: `0 0 ${width} ${height}`, width, height });
-  const name2 = document.createElementNS(SVG, "title");
-  name2.textContent = title;
-  page.append(name2);
+  const page = shape("svg", { viewBox: `0 0 ${width} ${height}`, width, height });
+  page.append(shape("title", {}, title), ...written(body, frame));
   for (const part of body.querySelectorAll("canvas, svg")) {
     if (part.parentElement?.closest("svg")) continue;
     const box = part.getBoundingClientRect();
     const place = { x: box.x - frame.x, y: box.y - frame.y, width: box.width, height: box.height };
     if (!box.width || !box.height) continue;
     if (part instanceof HTMLCanvasElement) {
-      const image = document.createElementNS(SVG, "image");
-      set(image, { ...place, href: part.toDataURL(), preserveAspectRatio: "none" });
+      const image = shape("image", { ...place, href: part.toDataURL(), preserveAspectRatio: "none" });
       if (getComputedStyle(part).imageRendering === "pixelated") image.setAttribute("image-rendering", "optimizeSpeed");
       page.append(image);
     } else {
@@ -1879,10 +1917,10 @@ function lens(context, { manifest, step: step3, shown }, stride, spatial, across
   context.imageSmoothingEnabled = true;
   context.drawImage(shown, x3 * stride[1] * sx, y5 * stride[0] * sy, columns * stride[1] * sx, rows * stride[0] * sy, 0, 0, width, height);
   const unit2 = [height / rows, width / columns];
-  const lines2 = [];
-  for (let v4 = 1; v4 < rows; v4++) lines2.push([v4, 0, v4, columns]);
-  for (let h5 = 1; h5 < columns; h5++) lines2.push([0, h5, rows, h5]);
-  strokeEdges(context, lines2, unit2, "rgb(255 255 255 / .85)", 1, [], 1);
+  const lines3 = [];
+  for (let v4 = 1; v4 < rows; v4++) lines3.push([v4, 0, v4, columns]);
+  for (let h5 = 1; h5 < columns; h5++) lines3.push([0, h5, rows, h5]);
+  strokeEdges(context, lines3, unit2, "rgb(255 255 255 / .85)", 1, [], 1);
   return unit2;
 }
 function visible(groups2, token) {
@@ -1974,11 +2012,11 @@ function merged(context, data, width, height) {
   const factor2 = stage.merge?.factor ?? [1, 1];
   const before = stages2[blocks[data.step.block].stage - 1];
   const unit2 = lens(context, data, before.stride, before.spatial, 4 * factor2[1], width, height);
-  const lines2 = [];
+  const lines3 = [];
   const [rows, columns] = [Math.round(height / unit2[0]), Math.round(width / unit2[1])];
-  for (let y6 = factor2[0]; y6 < rows; y6 += factor2[0]) lines2.push([y6, 0, y6, columns]);
-  for (let x4 = factor2[1]; x4 < columns; x4 += factor2[1]) lines2.push([0, x4, rows, x4]);
-  strokeEdges(context, lines2, unit2, "#fff", 2.5);
+  for (let y6 = factor2[0]; y6 < rows; y6 += factor2[0]) lines3.push([y6, 0, y6, columns]);
+  for (let x4 = factor2[1]; x4 < columns; x4 += factor2[1]) lines3.push([0, x4, rows, x4]);
+  strokeEdges(context, lines3, unit2, "#fff", 2.5);
   const [y5, x3] = [rows, columns].map((n3, axis) => Math.floor(n3 / 2 / factor2[axis]) * factor2[axis]);
   strokeEdges(context, outline(y5, x3, factor2[0], factor2[1]), unit2, MARK, 3);
 }
@@ -2616,13 +2654,13 @@ function widen(halves) {
   }
   return wide;
 }
-function toArray(dtype, shape, bytes) {
+function toArray(dtype, shape2, bytes) {
   const whole = bytes.byteOffset % 4 ? bytes.slice() : bytes;
   const { buffer, byteOffset: start, byteLength: length } = whole;
   const data = dtype === "i32" ? new Int32Array(buffer, start, length / 4) : dtype === "f32" ? new Float32Array(buffer, start, length / 4) : dtype === "f16" ? widen(new Uint16Array(buffer, start, length / 2)) : whole;
-  const expected = shape.reduce((product, n3) => product * n3, 1);
+  const expected = shape2.reduce((product, n3) => product * n3, 1);
   if (data.length !== expected) throw new Error(`an array of ${data.length} numbers, not ${expected}`);
-  return { dtype, shape, data };
+  return { dtype, shape: shape2, data };
 }
 var Kept = class {
   constructor(load, limit = 96e6) {
@@ -2886,8 +2924,8 @@ async function curves(trace) {
   const found = manifest.faithfulness;
   if (!found) return null;
   const read2 = async (id, array2) => {
-    const { data, shape } = await trace.array(array2);
-    const steps = shape[1];
+    const { data, shape: shape2 } = await trace.array(array2);
+    const steps = shape2[1];
     const points = (row) => found.steps.slice(0, steps).map((share2, i4) => [share2, Number(data[row * steps + i4])]);
     return { id, title: titleOf(manifest, id), deletion: points(0), insertion: points(1) };
   };
@@ -4487,11 +4525,11 @@ var TOP = 22;
 var BOTTOM = 42;
 function Chart(props) {
   const [frame, width] = useWidth2();
-  const { height = 300, x: x3, y: y5, lines: lines2, dots: dots2 = [], band, cursor } = props;
-  const named3 = lines2.filter(({ label: label2 }) => label2);
+  const { height = 300, x: x3, y: y5, lines: lines3, dots: dots2 = [], band, cursor } = props;
+  const named3 = lines3.filter(({ label: label2 }) => label2);
   const labels = Math.max(0, ...named3.map(({ label: label2 }) => label2.length));
   const right = Math.min(labels * 6.6 + 16, width * 0.36);
-  const points = [...lines2.flatMap((line) => line.points), ...dots2.map((dot) => [dot.x, dot.y]), ...band ? [...band.low, ...band.high] : []];
+  const points = [...lines3.flatMap((line) => line.points), ...dots2.map((dot) => [dot.x, dot.y]), ...band ? [...band.low, ...band.high] : []];
   const up2 = scale(y5, points.map(([, n3]) => n3), [height - BOTTOM, TOP]);
   const rules = yTicks(y5, up2);
   const left = Math.max(34, 12 + 6.6 * Math.max(0, ...rules.map((n3) => y5.format(n3).length)));
@@ -4511,7 +4549,7 @@ function Chart(props) {
     /* @__PURE__ */ a4("text", { class: "axis", x: 4, y: 10, "text-anchor": "start", children: y5.label }),
     band && /* @__PURE__ */ a4("path", { class: "band", d: `M${band.low.map(place).join("L")}L${[...band.high].reverse().map(place).join("L")}Z`, children: /* @__PURE__ */ a4("title", { children: band.label }) }),
     cursor !== void 0 && /* @__PURE__ */ a4("line", { class: "cursor", x1: across(cursor), x2: across(cursor), y1: TOP, y2: height - BOTTOM }),
-    lines2.map((line) => /* @__PURE__ */ a4("g", { class: `line tone-${line.tone}${line.strong ? " strong" : ""}${line.dashed ? " dashed" : ""}`, "data-line": line.id, children: [
+    lines3.map((line) => /* @__PURE__ */ a4("g", { class: `line tone-${line.tone}${line.strong ? " strong" : ""}${line.dashed ? " dashed" : ""}`, "data-line": line.id, children: [
       /* @__PURE__ */ a4("path", { d: `M${line.points.map(place).join("L")}` }),
       line.points.length === 1 && /* @__PURE__ */ a4("circle", { cx: across(line.points[0][0]), cy: up2(line.points[0][1]), r: "3" })
     ] }, line.id)),
@@ -4546,9 +4584,9 @@ function spread(ticks2, of, format2) {
     return { n: n3, said };
   });
 }
-function beside(lines2, up2, top, bottom) {
+function beside(lines3, up2, top, bottom) {
   const step3 = 15;
-  const placed = lines2.flatMap((line) => {
+  const placed = lines3.flatMap((line) => {
     const last = line.points[line.points.length - 1];
     return last ? [{ line, y: Math.max(top, Math.min(bottom, up2(last[1]))) }] : [];
   }).sort((a5, b4) => a5.y - b4.y);
@@ -4672,7 +4710,7 @@ var WORDS = {
 function CurveFigure({ app, drawn, which, chosen }) {
   const { title, x: x3, better } = WORDS[which];
   const line = (curve, tone2, more = {}) => ({ id: curve.id, label: curve.title, points: curve[which], tone: tone2, ...more });
-  const lines2 = [
+  const lines3 = [
     line(drawn.random, 7, { dashed: true }),
     line(drawn.centre, 6, { dashed: true }),
     ...drawn.methods.map((curve, tone2) => line(curve, tone2, { strong: curve.id === chosen }))
@@ -4692,15 +4730,15 @@ function CurveFigure({ app, drawn, which, chosen }) {
       ].join("\n"),
       caption: `Probability of the answer; ${better}. The grey band holds random orders. Areas: ${areas}.`,
       table: () => ({
-        columns: [x3, ...lines2.map(({ label: label2 }) => label2), "random, low", "random, high"],
-        rows: drawn.random[which].map(([at], i4) => [at, ...lines2.map(({ points }) => points[i4][1]), drawn.low[which][i4][1], drawn.high[which][i4][1]])
+        columns: [x3, ...lines3.map(({ label: label2 }) => label2), "random, low", "random, high"],
+        rows: drawn.random[which].map(([at], i4) => [at, ...lines3.map(({ points }) => points[i4][1]), drawn.low[which][i4][1], drawn.high[which][i4][1]])
       }),
-      numbers: () => ({ shape: [lines2.length, lines2[0].points.length], data: Float32Array.from(lines2.flatMap(({ points }) => points.map(([, p5]) => p5))) }),
+      numbers: () => ({ shape: [lines3.length, lines3[0].points.length], data: Float32Array.from(lines3.flatMap(({ points }) => points.map(([, p5]) => p5))) }),
       children: /* @__PURE__ */ a4(
         Chart,
         {
           title: `${title}. ${areas}.`,
-          lines: lines2,
+          lines: lines3,
           height: 250,
           band: { low: drawn.low[which], high: drawn.high[which], label: "random orders" },
           x: { label: x3, domain: [0, 1], ticks: [0, 0.25, 0.5, 0.75, 1], format: (n3) => `${Math.round(100 * n3)} %` },
@@ -5101,7 +5139,7 @@ var Painter = class {
     const { grid, extent } = scene;
     const [high, wide] = [grid.padded[0] * unit2[0], grid.padded[1] * unit2[1]];
     const rect = (...box) => transformed(boxPath([box]), unit2, [top, left]);
-    const lines2 = (path, line) => strokePath(context, transformed(path, unit2, [top, left]), line);
+    const lines3 = (path, line) => strokePath(context, transformed(path, unit2, [top, left]), line);
     context.save();
     context.beginPath();
     context.rect(left, top, wide, high);
@@ -5112,8 +5150,8 @@ var Painter = class {
     context.drawImage(scene.photo, left, top, extent[1] * unit2[1], extent[0] * unit2[0]);
     if (grid.padded[0] > grid.rows) fillPath(context, DOTS(), rect(grid.rows, 0, ...grid.padded));
     if (grid.padded[1] > grid.columns) fillPath(context, DOTS(), rect(0, grid.columns, ...grid.padded));
-    if (Math.min(...unit2) >= 7) lines2(linePath(tokenLines(grid.padded)), { ink: "rgb(255 255 255 / .2)", width: 1, halo: 0 });
-    lines2(this.pathsFor(grid).borders, { ink: "rgb(255 255 255 / .85)", width: 1, halo: 1 });
+    if (Math.min(...unit2) >= 7) lines3(linePath(tokenLines(grid.padded)), { ink: "rgb(255 255 255 / .2)", width: 1, halo: 0 });
+    lines3(this.pathsFor(grid).borders, { ink: "rgb(255 255 255 / .85)", width: 1, halo: 1 });
     context.restore();
   }
   pathsFor(grid) {
@@ -5201,10 +5239,10 @@ function transformed(path, unit2, [top, left]) {
   return placed;
 }
 function tokenLines([rows, columns]) {
-  const lines2 = [];
-  for (let y5 = 1; y5 < rows; y5++) lines2.push([y5, 0, y5, columns]);
-  for (let x3 = 1; x3 < columns; x3++) lines2.push([0, x3, rows, x3]);
-  return lines2;
+  const lines3 = [];
+  for (let y5 = 1; y5 < rows; y5++) lines3.push([y5, 0, y5, columns]);
+  for (let x3 = 1; x3 < columns; x3++) lines3.push([0, x3, rows, x3]);
+  return lines3;
 }
 
 // src/ui/Slider.tsx
@@ -5521,10 +5559,10 @@ function paintCells({ context, table: table2, unit: unit2, group }, { grid, slot
     fillWith(context, grid.key(group, key) < 0 ? DOTS() : HATCH(), ...cellBox(table2.at[key], table2, unit2));
   }
 }
-function wholePart(grid, group, { rows, columns, shape, keyAt: keys, listed }) {
+function wholePart(grid, group, { rows, columns, shape: shape2, keyAt: keys, listed }) {
   const [from, to] = listed || grid.rolls ? [-1, -1] : [keys[0], keys[keys.length - 1]];
   const [first, last] = [from, to].map((key) => key < 0 || grid.key(group, key) < 0 ? null : grid.box(group, key));
-  if (!first || !last || last[2] - first[0] !== rows * shape[0] || last[3] - first[1] !== columns * shape[1]) return null;
+  if (!first || !last || last[2] - first[0] !== rows * shape2[0] || last[3] - first[1] !== columns * shape2[1]) return null;
   return [first[0], first[1], last[2], last[3]];
 }
 function drawPixels(canvas2, close, image, width) {
@@ -6049,7 +6087,7 @@ function Curves({ app, cost: cost4 }) {
   const metric = METRICS.find(({ id }) => id === app.state.metric.value) ?? METRICS[0];
   const offered = METRICS.filter(({ of }) => cost4.mechanisms.some((mechanism) => of(cost4, mechanism).length));
   const size = nearest(cost4.sizes, app.state.size.value);
-  const lines2 = cost4.mechanisms.map((mechanism, i4) => ({
+  const lines3 = cost4.mechanisms.map((mechanism, i4) => ({
     id: mechanism.id,
     label: brief2(mechanism),
     points: metric.of(cost4, mechanism),
@@ -6099,7 +6137,7 @@ function Curves({ app, cost: cost4 }) {
             Chart,
             {
               title: told(metric, ranked, size),
-              lines: lines2,
+              lines: lines3,
               cursor: size,
               height: 360,
               dots: metric.id === "time" ? dots(cost4) : [],
@@ -6618,8 +6656,8 @@ async function mergingOf(trace, block, token) {
   };
 }
 async function sharesAt(trace, name2, [y5, x3]) {
-  const { shape, data } = await trace.array(name2);
-  const [, wide, children] = shape;
+  const { shape: shape2, data } = await trace.array(name2);
+  const [, wide, children] = shape2;
   const codes = Array.from(data.subarray((y5 * wide + x3) * children, (y5 * wide + x3 + 1) * children));
   const sum = codes.reduce((total, code) => total + code, 0);
   return codes.map((code) => sum ? code / sum : 1 / children);
@@ -6829,10 +6867,10 @@ function Footprint({ app, merging, image }) {
 }
 function childLines({ parent, factor: factor2 }) {
   const [top, left] = [parent[0] * factor2[0], parent[1] * factor2[1]];
-  const lines2 = [];
-  for (let y5 = 1; y5 < factor2[0]; y5++) lines2.push([top + y5, left, top + y5, left + factor2[1]]);
-  for (let x3 = 1; x3 < factor2[1]; x3++) lines2.push([top, left + x3, top + factor2[0], left + x3]);
-  return lines2;
+  const lines3 = [];
+  for (let y5 = 1; y5 < factor2[0]; y5++) lines3.push([top + y5, left, top + y5, left + factor2[1]]);
+  for (let x3 = 1; x3 < factor2[1]; x3++) lines3.push([top, left + x3, top + factor2[0], left + x3]);
+  return lines3;
 }
 function frameOf({ parent, factor: factor2, overlap }) {
   if (!overlap.some((n3) => n3 > 0)) return null;
@@ -7101,7 +7139,7 @@ function paintPlane(canvas2, look) {
   context.imageSmoothingEnabled = false;
   if (skin) context.drawImage(skin, 0, 0, width, depth);
   else fillWith(context, DOTS(), 0, 0, width, depth);
-  if (width / columns >= 5) lines(context, width, depth, rows, columns);
+  if (width / columns >= 5) lines2(context, width, depth, rows, columns);
   if (!place) return;
   const [h5, w5] = [Math.max(depth / rows, 4), Math.max(width / columns, 4)];
   const [y5, x3] = [place[0] * depth - h5 / 2, place[1] * width - w5 / 2];
@@ -7111,7 +7149,7 @@ function paintPlane(canvas2, look) {
     context.strokeRect(x3, y5, w5, h5);
   }
 }
-function lines(context, width, depth, rows, columns) {
+function lines2(context, width, depth, rows, columns) {
   context.strokeStyle = "rgb(255 255 255 / .28)";
   context.lineWidth = 0.7;
   context.beginPath();
@@ -7513,11 +7551,11 @@ function Asker({ app, trace, block, token }) {
     if (image) context.drawImage(image, 0, 0, width, height);
     context.fillStyle = "rgb(12 10 18 / .4)";
     context.fillRect(0, 0, width, height);
-    const lines2 = [
+    const lines3 = [
       ...Array.from({ length: spatial[0] - 1 }, (_4, i4) => [i4 + 1, 0, i4 + 1, spatial[1]]),
       ...Array.from({ length: spatial[1] - 1 }, (_4, i4) => [0, i4 + 1, spatial[0], i4 + 1])
     ];
-    if (Math.min(...unit2) >= 4) strokeEdges(context, lines2, unit2, "rgb(255 255 255 / .4)", 1, [], 0);
+    if (Math.min(...unit2) >= 4) strokeEdges(context, lines3, unit2, "rgb(255 255 255 / .4)", 1, [], 0);
     if (token < prefix) return;
     if (image) {
       const [sy, sx] = [image.height / input[0], image.width / input[1]];
@@ -7922,8 +7960,8 @@ function reportSources(page) {
   }
   const places = /* @__PURE__ */ new Map();
   const key = (manifest, name2) => {
-    const { dtype, shape, sha256 } = manifest.arrays[name2];
-    return `${dtype} ${shape.join()} ${sha256}`;
+    const { dtype, shape: shape2, sha256 } = manifest.arrays[name2];
+    return `${dtype} ${shape2.join()} ${sha256}`;
   };
   manifests.forEach((manifest, i4) => Object.keys(manifest.arrays).forEach((name2) => {
     const element = page.getElementById(`array:${i4}/${name2}`);
@@ -8091,8 +8129,8 @@ var Server = class {
     const manifest = await this.json(`traces/${id}`);
     const kept = new Kept(async (name2, signal) => {
       const answer4 = await this.ask(`traces/${id}/arrays/${name2}`, { signal });
-      const shape = (answer4.headers.get("X-Shape") ?? "").split(",").filter(Boolean).map(Number);
-      return toArray(answer4.headers.get("X-Dtype"), shape, new Uint8Array(await answer4.arrayBuffer()));
+      const shape2 = (answer4.headers.get("X-Shape") ?? "").split(",").filter(Boolean).map(Number);
+      return toArray(answer4.headers.get("X-Dtype"), shape2, new Uint8Array(await answer4.arrayBuffer()));
     });
     return { manifest, has: (name2) => name2 in manifest.arrays, array: (name2, signal) => kept.array(name2, signal) };
   }
@@ -8244,6 +8282,7 @@ async function mount({ sources, host, root: root2, place = {} }) {
   await new Promise(requestAnimationFrame);
   root2.dataset.ready = "true";
   if (addressed) {
+    performance.mark("vitrail-ready");
     document.documentElement.dataset.ready = "true";
     Object.assign(window, { vitrail: { app } });
   }

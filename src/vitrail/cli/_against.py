@@ -1,0 +1,82 @@
+"""`vitrail explore --against ...`: a second trace beside the first, in one report."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vitrail.cli._models import load_model
+from vitrail.cli._shared import parse_size
+from vitrail.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from vitrail.explorer import Report
+
+AgainstOption = Annotated[
+    str | None,
+    typer.Option("--against", help="Compare with another model, on the same photo and page."),
+]
+AgainstWeightsOption = Annotated[
+    str | None,
+    typer.Option("--against-weights", help="With --against: its weights, as for --weights."),
+]
+AgainstSizeOption = Annotated[
+    str | None, typer.Option("--against-size", help="Compare with another size of the input.")
+]
+AgainstPhotoOption = Annotated[
+    Path | None, typer.Option("--against-photo", help="Compare with another photo.")
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Against:
+    """What the second side is; what is None is as in the first.
+
+    Args:
+        model: a model's name.
+        weights: its weights.
+        size: of its input.
+        photo: a picture file.
+    """
+
+    model: str | None
+    weights: str | None
+    size: str | None
+    photo: Path | None
+
+    def __bool__(self) -> bool:
+        return any(field is not None for field in (self.model, self.size, self.photo, self.weights))
+
+    def check(self, serve: bool) -> None:
+        """Refuse what cannot be compared.
+
+        Raises:
+            UsageError: weights without a model, or a comparison on the server.
+        """
+        if self and serve:
+            raise UsageError(
+                "--against together with --serve",
+                "a comparison in a report; the server's page chooses its two sides itself",
+                "leave --serve out, or choose “Compared with” on the page",
+            )
+        if self.weights is not None and self.model is None:
+            raise UsageError(
+                f"--against-weights {self.weights} without a model",
+                "weights of the model that --against names",
+                "add --against MODEL, e.g. --against swin_nano",
+            )
+
+    def explore(
+        self, model: "nn.Module", source: str | None, photo: Path, size: tuple[int, ...] | None
+    ) -> "Report":
+        """Run the second side, given what the first one was."""
+        from vitrail.explorer import explore
+
+        if self.model is not None:
+            model, source = load_model(self.model, self.weights)
+            size = None  # each model at the size that suits it, unless one is named
+        size = parse_size(self.size) or size
+        return explore(model, self.photo or photo, size=size, source=source)
