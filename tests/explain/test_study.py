@@ -85,3 +85,9 @@ def test_the_studies_of_the_package_are_found_by_their_weights() -> None:
         for row in found["rows"]:
             assert set(row) == {"method", "deletion", "insertion", "beats_random"}
             assert row["deletion"][1] <= row["deletion"][0] <= row["deletion"][2]
+
+
+def test_the_bundled_weights_have_a_study() -> None:
+    study = published(digest(create_model("swin_nano", weights="bundled")))
+    assert study is not None
+    assert {"random", "centre"} < {row["method"] for row in study["rows"]}

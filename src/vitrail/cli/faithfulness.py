@@ -200,7 +200,9 @@ def _measure(
                 skipped.add(source.name(index), error)
                 continue
             label = int(source.labels[index])
-            answer = _image(model, transform(picture), label, new, settings, batch)
+            # References that are known are kept: they cost as much as several methods.
+            now = {**settings, "draws": 1} if told else settings
+            answer = _image(model, transform(picture), label, new, now, batch)
             told = {"image": index, "class": source.classes[label], **_joined(told, answer)}
             text = json.dumps(told)
             write_whole(path, lambda part, text=text: part.write_text(text, encoding="utf-8"))
@@ -213,8 +215,8 @@ def _measure(
 
 
 def _joined(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Add new methods to what is known of an image; the references are the same in both."""
-    return {**new, **{key: {**old.get(key, {}), **new[key]} for key in ("areas", "curves")}}
+    """Add new methods to what is known of an image; what is known, references too, is kept."""
+    return {**new, **{key: {**new[key], **old.get(key, {})} for key in ("areas", "curves")}}
 
 
 def _only(found: dict[str, Any], methods: dict[str, Any]) -> dict[str, Any]:
