@@ -7,11 +7,13 @@ import torch
 from PIL import Image
 
 import vitrail
+from tests.support import refuses
 from vitrail.errors import UsageError
+from vitrail.explain.methods import METHODS
 from vitrail.explorer import default_size, explore, plain
 from vitrail.explorer import explore as explore_function
 from vitrail.explorer.explore import blocks_at
-from vitrail.explorer.manifest import fits
+from vitrail.explorer.manifest import check_size
 from vitrail.models import CATALOG, Swin
 
 
@@ -84,11 +86,8 @@ def test_every_model_for_photos_opens_at_its_default_size(name: str) -> None:
     with torch.device("meta"):
         model = vitrail.create_model(name)
     size = default_size(model, (300, 451))
-    made_for = CATALOG[name].preprocessing.size
-    assert fits(blocks_at(model, size))
-    if size != made_for and name != "swin_nano":
-        assert not fits(blocks_at(model, made_for))
-        assert min(size) >= 128
+    check_size(blocks_at(model, size), size)
+    assert size == CATALOG[name].preprocessing.size or name == "swin_nano"
 
 
 @pytest.mark.parametrize(
@@ -103,17 +102,22 @@ def test_a_model_that_is_not_for_photos(name: str, said: str, picture: Image.Ima
     assert said in error.value.given
 
 
-def test_a_module_that_is_no_model_of_ours(picture: Image.Image) -> None:
-    with pytest.raises(UsageError, match="from_model") as error:
+def test_a_module_of_another_kind(picture: Image.Image) -> None:
+    with refuses("torch.nn.modules.linear.Linear", "create_model"):
         explore(torch.nn.Linear(1, 1), picture)
-    assert "Linear" in error.value.given
 
 
 def test_a_size_too_large_is_refused_before_the_model_runs(picture: Image.Image) -> None:
-    model = vitrail.create_model("swin_tiny", depths=(2, 2, 2, 2), dim=12)
-    with pytest.raises(UsageError, match="--size") as error:
-        explore(model, picture, size=2048)
-    assert "2048x2048" in error.value.given
+    with torch.device("meta"):
+        model = vitrail.create_model("global_tiny")
+    with refuses("1024x1024 pixels", "--size"):
+        explore(model, picture, size=1024)
+
+
+def test_maps_are_scored_when_asked(model: Swin, picture: Image.Image) -> None:
+    assert explore(model, picture, size=16, scored=False).manifest["faithfulness"] is None
+    scores = explore(model, picture, size=16, scored=True).manifest["faithfulness"]
+    assert [row["method"] for row in scores["curves"]] == list(METHODS)
 
 
 def test_plain_text() -> None:
