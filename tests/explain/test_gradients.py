@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from tests.explain.dense import attention_matrix, descent
 from tests.mechanisms import MECHANISMS
@@ -134,6 +135,26 @@ def test_the_model_is_left_as_it_was_found(method: str) -> None:
     assert model.stages[0].checkpointing
     assert not any(module._forward_hooks for module in model.modules())
     assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("name", ["swin", "vit", "pvt"])
+@pytest.mark.parametrize("method", METHODS)
+def test_of_large_images_blocks_are_computed_twice_and_the_map_is_the_same(
+    method: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, image = MECHANISMS[name](), torch.randn(3, *SIZE)
+    runs: list[nn.Module] = []
+
+    def counted(block: nn.Module, x: Tensor, **options: Any) -> Any:
+        runs.append(block)
+        return checkpoint(block, x, **options)
+
+    monkeypatch.setattr("vitrail.models.stage.checkpoint", counted)
+    expected = METHODS[method](model, image)
+    assert not runs
+    monkeypatch.setattr("vitrail.explain.gradients.LARGE", 0)
+    assert torch.allclose(METHODS[method](model, image), expected)
+    assert len(runs) == sum(model.config.depths)
 
 
 def test_refusals() -> None:

@@ -47,7 +47,7 @@ def erf(
         grids.append(tuple(args[0].shape[1:-1]))
 
     whole: Any = model
-    with differentiable(model), ExitStack() as hooks:
+    with differentiable(model, image), ExitStack() as hooks:
         batch = probe(model, image)
         owner: Any = whole.stages[stage_number(whole, stage)]
         hooks.callback(owner.register_forward_pre_hook(enter).remove)

@@ -47,7 +47,7 @@ def gradcam(
         del args
         kept.append(output)
 
-    with differentiable(model), ExitStack() as hooks:
+    with differentiable(model, image), ExitStack() as hooks:
         owner, layer = explained(model, stage)
         hooks.callback(owner.register_forward_pre_hook(enter).remove)
         hooks.callback(layer.register_forward_hook(leave).remove)

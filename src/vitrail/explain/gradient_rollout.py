@@ -87,14 +87,15 @@ def attention_ends(model: nn.Module, image: Float[Tensor, "..."], cls: int) -> E
         del args
         tokens.append(output)
 
-    with differentiable(model), ExitStack() as hooks:
+    with differentiable(model, image), ExitStack() as hooks:
         for name, module in attention_layers(model).items():
             block = name.rpartition(".")[0]
 
             def leave(
                 _: nn.Module, args: tuple[Tensor, ...], output: Tensor, block: str = block
             ) -> None:
-                values[block], outputs[block] = args[2][0].detach().cpu(), output
+                if block not in outputs:  # a second pass would keep its graph alive
+                    values[block], outputs[block] = args[2][0].detach().cpu(), output
 
             hooks.callback(module.attend.register_forward_hook(leave).remove)
         last: Any = getattr(model, "norm", None) or model.stages[-1]  # pyright: ignore

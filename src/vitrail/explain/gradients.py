@@ -11,22 +11,28 @@ from torch import Tensor, nn
 from vitrail.errors import UsageError
 from vitrail.explain.capture import one_image
 
+# Inputs of more numbers than this (about 600 x 600 pixels) are recomputed block by block in the
+# backward pass: slower by a forward pass, but only one block's insides are in memory at a time.
+LARGE = 2**20
+
 
 @contextmanager
-def differentiable(model: nn.Module) -> Iterator[None]:
+def differentiable(model: nn.Module, image: Float[Tensor, "..."]) -> Iterator[None]:
     """Evaluation mode with gradients from the input on; all comes back as it was afterwards.
 
     Weights are frozen meanwhile: their gradients, which nobody asks for, would keep every layer's
-    input in memory. Nothing is recomputed in the backward pass: hooks would see it twice.
+    input in memory. Of a large image, hooks within a block see each pass twice: forwards, and
+    the same again while gradients are computed.
     """
     training = {module: module.training for module in model.modules()}
-    recomputing = [module for module in model.modules() if getattr(module, "checkpointing", False)]
+    stages: list[Any] = [module for module in model.modules() if hasattr(module, "checkpointing")]
+    recomputing = [stage.checkpointing for stage in stages]
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     model.eval()
     for parameter in learning:
         parameter.requires_grad_(False)
-    for module in recomputing:
-        module.checkpointing = False  # type: ignore[assignment]  # a plain attribute
+    for stage in stages:
+        stage.checkpointing = image.numel() > LARGE
     try:
         with torch.enable_grad():
             yield
@@ -35,8 +41,8 @@ def differentiable(model: nn.Module) -> Iterator[None]:
             parameter.requires_grad_()
         for module, mode in training.items():
             module.training = mode
-        for module in recomputing:
-            module.checkpointing = True  # type: ignore[assignment]
+        for stage, before in zip(stages, recomputing, strict=True):
+            stage.checkpointing = before
 
 
 def probe(model: nn.Module, image: Float[Tensor, "..."]) -> Float[Tensor, "1 channels *samples"]:
