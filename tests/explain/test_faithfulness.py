@@ -222,7 +222,7 @@ def test_what_cannot_be_is_refused(options: dict[str, Any], given: str, fix: str
 
 def test_images_maps_and_models_that_do_not_fit_are_refused() -> None:
     net = model(important())
-    with refuses("shape (2, 2, 16, 16)", "images[:1]"):
+    with refuses("shape (2, 2, 16, 16)", "images[0]"):
         curves(net, torch.zeros(2, 2, SIDE, SIDE).double(), {})
     with refuses("map 'deep' of shape (1, 4, 4)", "without axes for batch"):
         curves(net, image(), {"deep": torch.zeros(1, 4, 4)})

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vitrail.errors import UsageError
+from vitrail.explain.capture import one_image
 from vitrail.ops.resample import resize_linear
 from vitrail.patterns.base import check_whole, check_word
 from vitrail.shapes import Size, as_size
@@ -129,7 +130,7 @@ def curves(
     for name, (value, minimum) in least.items():
         check_whole(name, value, minimum)
     check_word("baseline", baseline, BASELINES)
-    image = _one(image, getattr(getattr(model, "config", None), "axes", 2))
+    image = one_image(image, getattr(getattr(model, "config", None), "axes", 2)).detach()
     spatial = tuple(image.shape[2:])
     size = _cell(model, spatial, cell)
     cells, lengths = _cells(spatial, size), _count(spatial, size)
@@ -204,19 +205,6 @@ class _Run:
         """Tell for each inner step which samples it has changed; the ends are known to all."""
         counts = self.counts[1:-1]
         return rank < counts.view(-1, *(1,) * rank.ndim)
-
-
-def _one(image: Tensor, axes: int) -> Tensor:
-    """Add the batch axis where it lacks."""
-    if image.ndim == axes + 1:
-        image = image[None]
-    if image.ndim != axes + 2 or image.shape[0] != 1:
-        raise UsageError(
-            f"an input of shape {tuple(image.shape)}",
-            f"one image: (channels, {axes} lengths), or a batch of one",
-            "measure one image at a time, e.g. curves(model, images[:1], maps)",
-        )
-    return image.detach()
 
 
 def _cell(model: nn.Module, spatial: Size, cell: int | Size | None) -> Size:
