@@ -360,7 +360,7 @@ def test_prefix_tokens_stand_beside_the_picture(saved, open_page) -> None:
     assert fact(page, "token").startswith("prefix token 2 of 2")
     assert page.locator('[data-fact="distance"]').count() == 0
     assert chips.nth(1).get_attribute("aria-pressed") == "true"
-    told = float((chips.nth(0).get_attribute("aria-label") or "").split()[-2])
+    told = float((chips.nth(0).get_attribute("title") or "").split()[-2])
     assert told == pytest.approx(100 * float(block.row(1)[0]), abs=0.2)
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
     page.locator("[data-canvas]").focus()

@@ -95,7 +95,7 @@ def test_prefix_tokens_stand_beside_the_picture(saved, open_page) -> None:
     shown = [(int(key["token"]), float(key["weight"])) for key in table(page, "canvas")]
     compare(shown, block, 1, None)
     assert buttons.nth(1).get_attribute("aria-pressed") == "true"
-    told = float((buttons.nth(0).get_attribute("aria-label") or "").split()[-2])
+    told = float((buttons.nth(0).get_attribute("title") or "").split()[-2])
     assert told == pytest.approx(100 * float(block.row(1)[0]), abs=0.2)
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
     # The next block is asked by the same token; any arrow leads from it into the picture.

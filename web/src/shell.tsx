@@ -81,7 +81,7 @@ export function Shell({ app }: { app: App }): JSX.Element {
   };
   return (
     <>
-      <a class="skip" href="#views" onClick={skip}>Skip to the picture</a>
+      <a class="skip" href={`#view-${app.state.view.value}`} onClick={skip}>Skip to the picture</a>
       <Header app={app} />
       <main>
         <div class="overview">

@@ -140,12 +140,12 @@ interface ChipProps { token: number; many: boolean; chosen: boolean; weight: num
 
 function PrefixChip({ token, many, chosen, weight, most, onChoose }: ChipProps): JSX.Element {
   const name = many ? `+${token + 1}` : "CLS";
-  const said = `prefix token ${token + 1}${weight === null ? "" : `, gets ${(100 * weight).toFixed(2)} %`}`;
+  const said = `${name}, prefix token ${token + 1}${weight === null ? "" : `, gets ${(100 * weight).toFixed(2)} %`}`;
   return (
-    <button type="button" data-prefix={token} aria-pressed={chosen} aria-label={said} title={said} onClick={onChoose}>
+    <button type="button" data-prefix={token} aria-pressed={chosen} title={said} onClick={onChoose}>
       <i style={weight === null ? {} : { background: css(colour(weight / (most || 1))) }} />
       <span>{name}</span>
-      {weight !== null && <span class="number">{(100 * weight).toFixed(1)}</span>}
+      {weight !== null && <span class="number" aria-hidden="true">{(100 * weight).toFixed(1)}</span>}
     </button>
   );
 }

@@ -104,8 +104,8 @@ function Multiple({ app, answered, head, stats }: MultipleProps): JSX.Element {
     app.say(head < 0 ? "The mean of all heads is chosen." : `Head ${head + 1} is chosen.`);
   };
   return (
-    <button type="button" class="multiple" data-head={head} aria-pressed={chosen}
-      aria-label={`${head < 0 ? "mean of all heads" : name}${figures}`} onClick={choose}>
+    <button type="button" class="multiple" data-head={head} aria-pressed={chosen} title={`${head < 0 ? "mean of all heads" : name}${figures}`}
+      onClick={choose}>
       <span class="head-name">{name}</span>
       <span class="head-map"><canvas ref={map} aria-hidden="true" /></span>
       {stats && <span class="head-stats">{stats.distance.toFixed(1)} px, {stats.entropy.toFixed(2)} nats</span>}

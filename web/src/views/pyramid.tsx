@@ -114,7 +114,7 @@ function Bead({ app, block, number, small }: { app: App; block: Block; number: n
   const chosen = app.state.block.value === number;
   return (
     <button type="button" class={`bead ${tone(block)}${small ? " small" : ""}`} data-bead={number} aria-pressed={chosen}
-      tabIndex={chosen ? 0 : -1} aria-label={`${blockName(block)}, ${block.title}`} title={`${blockName(block)}: ${block.title}`}
+      tabIndex={chosen ? 0 : -1} aria-label={`${block.label}: ${blockName(block)}, ${block.title}`} title={`${blockName(block)}: ${block.title}`}
       onClick={() => { chooseBlock(app, number); say(app, block, app.trace.value); }}>
       <Glyph block={block} /><span>{block.label}</span>
     </button>

@@ -5178,8 +5178,8 @@ var Painter = class {
       heat: this.heat,
       masked: boxPath(masked.map(([y5, x3]) => [y5, x3, y5 + 1, x3 + 1])),
       pooled: pooled ? linePath(grid.edges(at, cells2)) : null,
-      seams: seen.length < cells2.length ? linePath(grid.edges(part, cells2)) : new Path2D(),
-      own: linePath(grid.edges(part, seen)),
+      seams: seen.length < cells2.length ? grid.edges(part, cells2) : [],
+      own: grid.edges(part, seen),
       self: own && boxPath([[own[0], own[1], own[0] + 1, own[1] + 1]])
     };
     [this.marksOf, this.marksStrength] = [asked, scene.strength];
@@ -5209,22 +5209,38 @@ var Painter = class {
     }
     context.putImageData(image, 0, 0);
   }
-  overlay(context, { grid, key }, asked, marks2, { unit: unit2 }, at) {
+  overlay(context, { grid, key }, asked, marks2, { unit: unit2, origin, roll }, at) {
     const [top, left] = at;
+    const group = grid.group(asked.slot);
     context.imageSmoothingEnabled = false;
     context.drawImage(marks2.heat, left, top, grid.padded[1] * unit2[1], grid.padded[0] * unit2[0]);
     const placed = (path) => transformed(path, unit2, [top, left]);
     fillPath(context, HATCH(), placed(marks2.masked));
     if (marks2.pooled) strokePath(context, placed(marks2.pooled), { ink: "rgb(255 255 255 / .4)", width: 1, halo: 0 });
-    strokePath(context, placed(marks2.seams), { ink: "#fff", width: 2, dash: [5, 4] });
-    strokePath(context, placed(marks2.own), { ink: "#fff", width: 3 });
+    const start = [Math.round(top / unit2[0] + origin[0]), Math.round(left / unit2[1] + origin[1])];
+    const framed = (edges) => placed(linePath(roll === 0 || roll === 1 ? atFrame(edges, grid, group, start) : edges));
+    strokePath(context, framed(marks2.seams), { ink: "#fff", width: 2, dash: [5, 4] });
+    strokePath(context, framed(marks2.own), { ink: "#fff", width: 3 });
     if (key >= 0) {
-      const box = grid.box(grid.group(asked.slot), key);
+      const box = grid.box(group, key);
       if (box) strokePath(context, placed(boxPath([box])), { ink: "#fff", width: 2, dash: [3, 2] });
     }
     if (marks2.self) strokePath(context, placed(marks2.self), { ink: MARK, width: 3 });
   }
 };
+function atFrame(edges, grid, group, start) {
+  const { cover } = grid.spots(group);
+  const [high, wide] = grid.padded;
+  const held2 = (y5, x3) => cover[(y5 + high) % high * wide + (x3 + wide) % wide] >= 0;
+  return edges.filter(([y0, x0, y1, x1]) => {
+    if (y0 === y1) {
+      const at2 = y0 + start[0];
+      return at2 !== 0 && at2 !== high || held2(at2 ? y0 - 1 : y0, x0);
+    }
+    const at = x0 + start[1];
+    return at !== 0 && at !== wide || held2(y0, at ? x1 - 1 : x1);
+  });
+}
 function spotWeights(grid, group, row) {
   const { boxes, spotOf } = grid.spots(group);
   const sums2 = new Float64Array(boxes.length);
@@ -5978,11 +5994,11 @@ function Prefix({ app, answered, look, asked }) {
 }
 function PrefixChip({ token, many, chosen, weight, most, onChoose }) {
   const name2 = many ? `+${token + 1}` : "CLS";
-  const said = `prefix token ${token + 1}${weight === null ? "" : `, gets ${(100 * weight).toFixed(2)} %`}`;
-  return /* @__PURE__ */ a4("button", { type: "button", "data-prefix": token, "aria-pressed": chosen, "aria-label": said, title: said, onClick: onChoose, children: [
+  const said = `${name2}, prefix token ${token + 1}${weight === null ? "" : `, gets ${(100 * weight).toFixed(2)} %`}`;
+  return /* @__PURE__ */ a4("button", { type: "button", "data-prefix": token, "aria-pressed": chosen, title: said, onClick: onChoose, children: [
     /* @__PURE__ */ a4("i", { style: weight === null ? {} : { background: css(colour(weight / (most || 1))) } }),
     /* @__PURE__ */ a4("span", { children: name2 }),
-    weight !== null && /* @__PURE__ */ a4("span", { class: "number", children: (100 * weight).toFixed(1) })
+    weight !== null && /* @__PURE__ */ a4("span", { class: "number", "aria-hidden": "true", children: (100 * weight).toFixed(1) })
   ] });
 }
 var canvas = { id: "canvas", title: "In the photo", Component: Canvas };
@@ -6534,7 +6550,7 @@ function Multiple({ app, answered, head, stats }) {
       class: "multiple",
       "data-head": head,
       "aria-pressed": chosen,
-      "aria-label": `${head < 0 ? "mean of all heads" : name2}${figures}`,
+      title: `${head < 0 ? "mean of all heads" : name2}${figures}`,
       onClick: choose,
       children: [
         /* @__PURE__ */ a4("span", { class: "head-name", children: name2 }),
@@ -7076,7 +7092,7 @@ function Bead({ app, block, number: number4, small }) {
       "data-bead": number4,
       "aria-pressed": chosen,
       tabIndex: chosen ? 0 : -1,
-      "aria-label": `${blockName(block)}, ${block.title}`,
+      "aria-label": `${block.label}: ${blockName(block)}, ${block.title}`,
       title: `${blockName(block)}: ${block.title}`,
       onClick: () => {
         chooseBlock(app, number4);
@@ -7817,7 +7833,7 @@ function Shell({ app }) {
     app.root.querySelector("[role=tabpanel]")?.focus();
   };
   return /* @__PURE__ */ a4($, { children: [
-    /* @__PURE__ */ a4("a", { class: "skip", href: "#views", onClick: skip, children: "Skip to the picture" }),
+    /* @__PURE__ */ a4("a", { class: "skip", href: `#view-${app.state.view.value}`, onClick: skip, children: "Skip to the picture" }),
     /* @__PURE__ */ a4(Header, { app }),
     /* @__PURE__ */ a4("main", { children: [
       /* @__PURE__ */ a4("div", { class: "overview", children: [
