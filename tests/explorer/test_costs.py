@@ -49,7 +49,8 @@ def test_costs_of_the_explored_model(monkeypatch: pytest.MonkeyPatch) -> None:
     for row in told["windows"]:
         config = replace(model.config, window=(row["window"],) * 2)
         with torch.device("meta"):
-            expected = cost(type(model)(config), (21, 31), training=False)
+            other = type(model)(config)
+        expected = cost(other, (21, 31), training=False)
         assert row["flops"] == expected.flops.total
         assert row["padding"] == pytest.approx(expected.waste)
         assert row["reach"] == max(expected.stages[0].reach)

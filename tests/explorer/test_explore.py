@@ -57,7 +57,7 @@ def test_notes_on_the_photo_are_kept(model: Swin, picture: Image.Image, tmp_path
 
 
 def test_by_name_from_the_top_of_the_package(picture: Image.Image) -> None:
-    report = vitrail.explore("swin_nano", picture, weights=None, size=32)
+    report = vitrail.explore("swin_nano", picture, weights=None, size=32, scored=False)
     assert report.trace.model.name == "swin_nano"
     assert not report.trace.model.trained
     assert report._repr_html_().startswith("<iframe")
@@ -71,7 +71,7 @@ def test_default_sizes_are_those_of_the_weights() -> None:
 def test_the_default_size_of_the_bundled_model_shows_several_windows() -> None:
     model = vitrail.create_model("swin_nano")
     assert default_size(model) == (64, 64)
-    report = explore_function(model, Image.new("RGB", (80, 60), "red"))
+    report = explore_function(model, Image.new("RGB", (80, 60), "red"), scored=False)
     assert report.trace.spatial == (64, 86), "the whole photo, in its proportions"
     for block in report.trace.blocks:
         if block.stage < 2:
