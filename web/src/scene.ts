@@ -74,8 +74,8 @@ interface Marks {
   heat: HTMLCanvasElement;
   masked: Path2D;
   pooled: Path2D | null;
-  seams: Path2D;
-  own: Path2D;
+  seams: Box[];
+  own: Box[];
   self: Path2D | null;
 }
 
@@ -191,8 +191,8 @@ export class Painter {
       heat: this.heat,
       masked: boxPath(masked.map(([y, x]): Box => [y, x, y + 1, x + 1])),
       pooled: pooled ? linePath(grid.edges(at, cells)) : null,
-      seams: seen.length < cells.length ? linePath(grid.edges(part, cells)) : new Path2D(),
-      own: linePath(grid.edges(part, seen)),
+      seams: seen.length < cells.length ? grid.edges(part, cells) : [],
+      own: grid.edges(part, seen),
       self: own && boxPath([[own[0], own[1], own[0] + 1, own[1] + 1]]),
     };
     [this.marksOf, this.marksStrength] = [asked, scene.strength];
@@ -224,21 +224,40 @@ export class Painter {
     context.putImageData(image, 0, 0);
   }
 
-  private overlay(context: Pen, { grid, key }: Scene, asked: Asked, marks: Marks, { unit }: Camera, at: Pair): void {
+  private overlay(context: Pen, { grid, key }: Scene, asked: Asked, marks: Marks, { unit, origin, roll }: Camera, at: Pair): void {
     const [top, left] = at;
+    const group = grid.group(asked.slot);
     context.imageSmoothingEnabled = false;
     context.drawImage(marks.heat, left, top, grid.padded[1] * unit[1], grid.padded[0] * unit[0]);
     const placed = (path: Path2D): Path2D => transformed(path, unit, [top, left]);
     fillPath(context, HATCH(), placed(marks.masked));
     if (marks.pooled) strokePath(context, placed(marks.pooled), { ink: "rgb(255 255 255 / .4)", width: 1, halo: 0 });
-    strokePath(context, placed(marks.seams), { ink: "#fff", width: 2, dash: [5, 4] });
-    strokePath(context, placed(marks.own), { ink: "#fff", width: 3 });
+    const start: Pair = [Math.round(top / unit[0] + origin[0]), Math.round(left / unit[1] + origin[1])];
+    const framed = (edges: Box[]): Path2D => placed(linePath(roll === 0 || roll === 1 ? atFrame(edges, grid, group, start) : edges));
+    strokePath(context, framed(marks.seams), { ink: "#fff", width: 2, dash: [5, 4] });
+    strokePath(context, framed(marks.own), { ink: "#fff", width: 3 });
     if (key >= 0) {
-      const box = grid.box(grid.group(asked.slot), key);
+      const box = grid.box(group, key);
       if (box) strokePath(context, placed(boxPath([box])), { ink: "#fff", width: 2, dash: [3, 2] });
     }
     if (marks.self) strokePath(context, placed(marks.self), { ink: MARK, width: 3 });
   }
+}
+
+// On a torus a border at the picture's edge lies at both ends of it: keep it where a key touches it.
+// `start` is the place of the picture's corner, in tokens.
+function atFrame(edges: Box[], grid: Grid, group: number, start: Pair): Box[] {
+  const { cover } = grid.spots(group);
+  const [high, wide] = grid.padded;
+  const held = (y: number, x: number): boolean => cover[((y + high) % high) * wide + (x + wide) % wide] >= 0;
+  return edges.filter(([y0, x0, y1, x1]) => {
+    if (y0 === y1) {
+      const at = y0 + start[0];
+      return at !== 0 && at !== high || held(at ? y0 - 1 : y0, x0);
+    }
+    const at = x0 + start[1];
+    return at !== 0 && at !== wide || held(y0, at ? x1 - 1 : x1);
+  });
 }
 
 // The weight of every spot: of all keys that lie there.
