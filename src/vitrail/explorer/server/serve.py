@@ -57,12 +57,23 @@ def serve(
         warn: told what is dangerous about ``host``, if anything.
         ready: called with the link when requests will be answered, for example to open a browser.
     """
-    address = Address(host, listener.getsockname()[1])
-    guard = Guard(create_app(rooms), address)
-    if not address.local:
+    server, guard = make_server(rooms, listener, host)
+    if not guard.address.local:
         warn(WARNING.format(host=host))
     say(guard.link)
     ready(guard.link)
+    server.run(sockets=[listener])
+
+
+def make_server(rooms: Rooms, listener: socket.socket, host: str) -> tuple[uvicorn.Server, Guard]:
+    """Return a server that does not run yet, and the guard that knows its link.
+
+    Args:
+        rooms: what it serves.
+        listener: as ``bind`` returns it.
+        host: by which it was bound.
+    """
+    guard = Guard(create_app(rooms), Address(host, listener.getsockname()[1]))
     config = uvicorn.Config(
         guard,
         log_level="warning",
@@ -74,7 +85,7 @@ def serve(
         ws="none",
         h11_max_incomplete_event_size=64 * 1024,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    return uvicorn.Server(config), guard
 
 
 def _no_listener(host: str, port: int, error: Exception) -> UsageError:

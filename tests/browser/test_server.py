@@ -1,0 +1,81 @@
+"""The page from the local server: it opens by its link, asks nobody else, and runs other photos."""
+
+import json
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.browser.conftest import PATIENCE
+from vitrail.explorer.server.app import furnish
+from vitrail.explorer.server.guard import TOKEN_HEADER, Guard
+from vitrail.explorer.server.models import Models
+from vitrail.explorer.server.serve import bind, make_server
+from vitrail.models import Swin
+
+
+@pytest.fixture
+def served(small_model: Swin) -> Iterator[Guard]:
+    """A server in a thread, with a small model and no photo yet."""
+    with bind("127.0.0.1", 0) as listener:
+        server, guard = make_server(furnish(Models(small_model)), listener, "127.0.0.1")
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield guard
+        server.should_exit = True
+        thread.join(30)
+
+
+def told(guard: Guard, path: str) -> Any:
+    headers = {TOKEN_HEADER: guard.token}
+    request = urllib.request.Request(f"{guard.address.url}{path}", headers=headers)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=60) as answer:
+        return json.loads(answer.read())
+
+
+def test_from_the_link_to_a_photo_that_was_chosen_in_the_page(
+    browser: Any, served: Guard, picture: Image.Image, tmp_path: Path
+) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(PATIENCE)
+    page, said, asked = context.new_page(), list[str](), list[str]()
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    hostile = tmp_path / "<img src=x onerror=alert(1)>.png"
+    picture.save(hostile)
+
+    page.goto(served.link)
+    page.wait_for_selector("html[data-ready=true]")
+    assert page.url == served.address.url, "the token is gone from the address"
+    page.set_input_files("[data-field=photo]", str(hostile))
+    page.fill("[data-field=size]", "32x48")
+    page.click("[data-run] button.strong")
+    page.wait_for_selector("[data-bead], [role=alert]", timeout=3 * PATIENCE)
+    assert page.query_selector("[data-run] [role=alert]") is None, page.inner_text("[data-run]")
+    (trace,) = told(served, "api/traces")
+    assert trace["size"] == [32, 48]
+    assert hostile.name in page.inner_text("body"), "a hostile name is text"
+    assert page.evaluate("window.vitrail.app.host") == "server"
+    assert said == []
+    assert all(url.startswith((served.address.url, "data:", "blob:")) for url in asked)
+    assert not [url for url in asked[1:] if served.token in url]
+
+    reloaded = context.new_page()
+    reloaded.goto(page.url)
+    reloaded.wait_for_selector("[data-bead]", timeout=2 * PATIENCE)
+    context.close()
+
+
+def test_a_browser_without_the_link_is_told_nothing(browser: Any, served: Guard) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    answer = page.goto(served.address.url)
+    assert answer.status == 403
+    assert "vitrail explore --serve" in page.inner_text("body")
+    context.close()
