@@ -12,9 +12,9 @@ from tests.browser.pages import put, state, until
 from vitrail.analysis import reach
 from vitrail.explain import rollout, rollout_stages
 
-# Each token's neighbours mix in its perceptrons, and its patches overlap between stages: the page
-# follows attention, merges and the first patches alone, and may show less.
-MIXES = ("pvt_v2", "pvt_v2_linear")
+# Patches and merges overlap, and perceptrons mix neighbours: the page, which knows neither kernels
+# nor perceptrons, follows them to within the overlap, and says so.
+OVERLAP = ("pvt_v2", "pvt_v2_linear", "focal_fast")
 
 
 def looking(open_page, path, block: int, token: int, **options: Any):
@@ -68,8 +68,9 @@ def test_theory_for_every_mechanism(saved, open_page, name: str) -> None:
     opened = looking(open_page, path, block, token)
     seen = expected(model, report, block, token)
     _, share = theory(opened.page)
-    if name in MIXES:
-        assert share <= float(seen.double().mean()) + 1e-9
+    if name in OVERLAP:
+        assert share == pytest.approx(float(seen.double().mean()), abs=0.05)
+        assert "to within their overlap" in opened.page.locator("[data-box]").text_content()
     else:
         assert share == pytest.approx(float(seen.double().mean()))
     assert opened.console == []

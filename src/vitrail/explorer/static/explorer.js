@@ -7687,7 +7687,8 @@ pixels = reach(model, (${input.join(", ")}), ${facts.stage}, ${facts.block}, ${p
         box[3] - box[1],
         " pixels, ",
         share(found?.support.share ?? 0),
-        " of the image: by who may attend to whom, merges and patches alone, whatever the weights."
+        " of the image: by who may attend to whom, merges and patches alone, whatever the weights.",
+        trace.manifest.model.overlap.some((n3) => n3 > 0) ? " Patches and merges overlap here; they are followed to within their overlap." : ""
       ] }) : ""
     }
   );
