@@ -93,12 +93,12 @@ def transform(model: Backbone, *, train: bool = False) -> "Transform":
 
 
 def explore(
-    model: Backbone | str, photo: str | Path | Any, *, weights: Weights = "bundled", **options: Any
+    model: nn.Module | str, photo: str | Path | Any, *, weights: Weights = "bundled", **options: Any
 ) -> "Report":
     """Run a model on a photo and return the report that shows how it attends.
 
     Args:
-        model: a model, or the name of one.
+        model: a model, also a Swin of timm, torchvision or transformers; or the name of one.
         photo: a file or a Pillow image.
         weights: of a model given by name, as in ``create_model``; None for random numbers.
         options: see ``vitrail.explorer.explore``.
