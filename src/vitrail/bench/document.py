@@ -178,8 +178,8 @@ def _ablation(result: dict[str, Any]) -> str:
         f"{told['data']}, {told['epochs']} epochs, "
         + (f"with `{words}`, " if words else "")
         + "one run each with the same seed: what differs by a point or less, another seed may turn "
-        "round. A run this short shows what speeds learning up; augmentation is paid back by runs "
-        "many times as long.\n\n"
+        "round. A run this short shows what speeds learning up; what augmentation, biases and "
+        "shifts are worth in a long one is not measured here.\n\n"
         + _table(("left out", "best validation top-1", "difference"), lines)
     )
 
