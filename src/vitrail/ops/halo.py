@@ -111,7 +111,9 @@ def rolled_halo(
         for sign, n, length, m, e in zip(signs, seen, lengths, window, margin, strict=True):
             step = sign * e + torch.arange(m, device=device)
             # Never negative: ONNX and Python differ in the remainder of negative numbers.
-            place = (_starts(length // m, m, device) + step + length) % length
+            place = _starts(length // m, m, device) + step + length
+            # A length that is a tensor: ONNX has no remainder of a symbolic number.
+            place = place % (_last(length, device) + 1)
             lines.append((place, place < n))
             inside.append((step[None], ((step >= 0) & (step < m))[None]))
         kept = tuple(m - e for m, e in zip(window, margin, strict=True))
