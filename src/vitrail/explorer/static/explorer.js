@@ -4614,11 +4614,13 @@ function useWidth2() {
 }
 
 // src/ui/Intervals.tsx
-var [STEP, LEFT] = [24, 118];
+var STEP = 24;
+var NAMES = 172;
 function Intervals({ label: label2, rows }) {
   const [frame, width] = useWidth2();
+  const left = Math.min(NAMES, width * 0.55);
   const all = rows.flatMap(({ interval }) => interval);
-  const across = linear2().domain([Math.min(...all), Math.max(...all)]).nice(5).range([LEFT, width - 12]);
+  const across = linear2().domain([Math.min(...all), Math.max(...all)]).nice(5).range([left, width - 12]);
   const height = rows.length * STEP + 40;
   const random = rows.find(({ id }) => id === "random")?.interval[0];
   const said = rows.map(({ title, interval: [mean, low, high] }) => `${title} ${mean.toFixed(3)}, from ${low.toFixed(3)} to ${high.toFixed(3)}`).join("; ");
@@ -4627,7 +4629,7 @@ function Intervals({ label: label2, rows }) {
     rows.map(({ id, title, interval: [mean, low, high] }, i4) => {
       const y5 = i4 * STEP + 18;
       return /* @__PURE__ */ a4("g", { class: "whisker", "data-method": id, children: [
-        /* @__PURE__ */ a4("text", { class: "tick", x: LEFT - 8, y: y5 + 4, "text-anchor": "end", children: title }),
+        /* @__PURE__ */ a4("text", { class: "tick", x: left - 8, y: y5 + 4, "text-anchor": "end", children: title }),
         /* @__PURE__ */ a4("line", { x1: across(low), x2: across(high), y1: y5, y2: y5 }),
         /* @__PURE__ */ a4("line", { x1: across(low), x2: across(low), y1: y5 - 5, y2: y5 + 5 }),
         /* @__PURE__ */ a4("line", { x1: across(high), x2: across(high), y1: y5 - 5, y2: y5 + 5 }),
@@ -4639,7 +4641,7 @@ function Intervals({ label: label2, rows }) {
       ] }, id);
     }),
     across.ticks(4).map((n3) => /* @__PURE__ */ a4("text", { class: "tick", x: across(n3), y: height - 20, "text-anchor": "middle", children: n3 }, n3)),
-    /* @__PURE__ */ a4("text", { class: "axis", x: (LEFT + width) / 2, y: height - 4, "text-anchor": "middle", children: label2 })
+    /* @__PURE__ */ a4("text", { class: "axis", x: (left + width) / 2, y: height - 4, "text-anchor": "middle", children: label2 })
   ] }) });
 }
 
