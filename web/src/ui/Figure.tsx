@@ -18,7 +18,7 @@ interface Props {
   caption?: ComponentChildren;
   readout?: ComponentChildren; // the number under the pointer
   table?: () => TableData | Promise<TableData>;
-  numbers?: () => Numbers | Promise<Numbers>; // what NPY holds
+  numbers?: () => Numbers | Promise<Numbers>; // what NPY holds; by default the table's columns of numbers
   python?: () => string;
   children: ComponentChildren;
 }
@@ -27,6 +27,7 @@ export function Figure({ app, id, title, caption, readout, table, numbers, pytho
   const body = useRef<HTMLDivElement>(null);
   const [open, setOpen] = useState<"table" | "python" | null>(null);
   const name = `vitrail-${id}`;
+  const held = numbers ?? (table && (async () => columnsOf(await table())));
   const toggle = (which: "table" | "python") => () => setOpen(open === which ? null : which);
   const save = (make: () => Promise<Blob>, suffix: string) => () => {
     make().then((blob) => { download(app, blob, `${name}.${suffix}`); app.say(`${title} saved as ${suffix}.`); },
@@ -43,12 +44,18 @@ export function Figure({ app, id, title, caption, readout, table, numbers, pytho
         {python && <button type="button" aria-expanded={open === "python"} data-tool="python" onClick={toggle("python")}>Python</button>}
         <button type="button" data-tool="png" onClick={save(() => pictureOf(body.current as HTMLElement), "png")}>PNG</button>
         <button type="button" data-tool="svg" onClick={save(async () => vectorOf(body.current as HTMLElement, title), "svg")}>SVG</button>
-        {numbers && <button type="button" data-tool="npy" onClick={save(async () => npy(await numbers()), "npy")}>NPY</button>}
+        {held && <button type="button" data-tool="npy" onClick={save(async () => npy(await held()), "npy")}>NPY</button>}
       </div>
       {open === "table" && table && <DataTable title={title} table={table} />}
       {open === "python" && python && <Code app={app} code={python()} />}
     </figure>
   );
+}
+
+// A row of the array for each row of the table, with the columns that hold numbers throughout.
+function columnsOf({ columns, rows }: TableData): Numbers {
+  const kept = columns.map((_, j) => j).filter((j) => rows.every((row) => typeof row[j] === "number"));
+  return { shape: [rows.length, kept.length], data: Float32Array.from(rows.flatMap((row) => kept.map((j) => row[j] as number))) };
 }
 
 function DataTable({ title, table }: { title: string; table: () => TableData | Promise<TableData> }): JSX.Element | null {

@@ -139,7 +139,8 @@ function Study({ app, study, manifest }: { app: App; study: NonNullable<Faithful
         columns: ["map", "hide first", "low", "high", "show first", "low", "high", "beats random"],
         rows: rows.map(({ title, deletion, insertion, beats_random: beats }) => [title, ...deletion, ...insertion, beats ? "yes" : "no"]),
         data: (row) => ({ "data-method": rows[row].method }),
-      })}>
+      })}
+      python={() => `${prelude(app)}\nstudy = report.manifest["faithfulness"]["study"]`}>
       <Intervals label="hide first: lower is better" rows={rows.map(({ method, title, deletion }) => ({ id: method, title, interval: deletion }))} />
       <Intervals label="show first: higher is better" rows={rows.map(({ method, title, insertion }) => ({ id: method, title, interval: insertion }))} />
     </Figure>
@@ -153,10 +154,10 @@ function Leaks({ app }: { app: App }): JSX.Element {
   const { value: found, error } = useLoaded(() => leaks(trace), [trace]);
   const worst = (of: keyof Pick<Leak, "padding" | "wrap">): number => Math.max(0, ...(found ?? []).flatMap((leak) => leak[of]));
   const leaking = (found ?? []).filter(({ padding, wrap }) => Math.max(0, ...padding, ...wrap) > 0);
-  const caption = found && `${sentence("padding", worst("padding"))} ${sentence("keys across the edge, which a roll brought near", worst("wrap"))}`;
+  const told = found && `${sentence("padding", worst("padding"))} ${sentence("keys across the edge, which a roll brought near", worst("wrap"))}`;
   return (
     <section class="part leaks">
-      <Figure app={app} id="leaks" title="Does attention leak?" caption={caption ?? ""}
+      <Figure app={app} id="leaks" title="Does attention leak?" caption={leaking.length ? told : undefined}
         python={() => `${prelude(app)}\nfrom vitrail.explain import attention_stats\nleaks = [attention_stats(block)[:, 3:] for block in trace.blocks]  # heads; to padding, across the edge`}
         table={() => ({
           columns: ["block", "head", "to padding", "across the edge"],
@@ -165,6 +166,7 @@ function Leaks({ app }: { app: App }): JSX.Element {
         })}
         numbers={() => ({ shape: [2, (found ?? []).reduce((n, { padding }) => n + padding.length, 0)], data: Float32Array.from([...(found ?? []).flatMap(({ padding }) => padding), ...(found ?? []).flatMap(({ wrap }) => wrap)]) })}>
         {error && <p class="note">{error}</p>}
+        {told && !leaking.length && <p class="note">{told}</p>}
         {leaking.length > 0 && <table class="plain leak-table">
           <thead><tr><th scope="col">block</th><th scope="col">to padding</th><th scope="col">across the edge</th></tr></thead>
           <tbody>

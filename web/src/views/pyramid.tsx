@@ -1,6 +1,6 @@
 // Stages as planes to scale, blocks as beads; always in sight. Each plane carries the features of the
 // chosen block (or of its stage's last one) as three colours.
-import type { JSX } from "preact";
+import { Fragment, type JSX } from "preact";
 import { useMemo, useRef } from "preact/hooks";
 import { DOTS, fillWith } from "../draw/hatch";
 import { chooseBlock, placeOf, type App } from "../state";
@@ -47,7 +47,7 @@ function Pyramid({ app }: { app: App }): JSX.Element {
       <p class="note">
         Each stage covers the whole photo with fewer, larger tokens. Choose a block:{" "}
         {kinds.map((block, i) => (
-          <span key={block.label} class="bead-key">{i ? ", " : ""}<Glyph block={block} />{"\u00a0"}<b>{block.label}</b> {block.title}</span>
+          <Fragment key={block.label}>{i ? ", " : ""}<span class="bead-key"><Glyph block={block} />{"\u00a0"}<b>{block.label}</b> {block.title}</span></Fragment>
         ))}.
       </p>
       <div class="stages" role="group" aria-label="Blocks, stage by stage" ref={list} onKeyDown={move}>

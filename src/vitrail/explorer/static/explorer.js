@@ -1328,6 +1328,7 @@ function Figure({ app, id, title, caption, readout, table: table2, numbers, pyth
   const body = T2(null);
   const [open, setOpen] = d2(null);
   const name2 = `vitrail-${id}`;
+  const held2 = numbers ?? (table2 && (async () => columnsOf(await table2())));
   const toggle = (which) => () => setOpen(open === which ? null : which);
   const save = (make, suffix) => () => {
     make().then(
@@ -1348,11 +1349,15 @@ function Figure({ app, id, title, caption, readout, table: table2, numbers, pyth
       python && /* @__PURE__ */ a4("button", { type: "button", "aria-expanded": open === "python", "data-tool": "python", onClick: toggle("python"), children: "Python" }),
       /* @__PURE__ */ a4("button", { type: "button", "data-tool": "png", onClick: save(() => pictureOf(body.current), "png"), children: "PNG" }),
       /* @__PURE__ */ a4("button", { type: "button", "data-tool": "svg", onClick: save(async () => vectorOf(body.current, title), "svg"), children: "SVG" }),
-      numbers && /* @__PURE__ */ a4("button", { type: "button", "data-tool": "npy", onClick: save(async () => npy(await numbers()), "npy"), children: "NPY" })
+      held2 && /* @__PURE__ */ a4("button", { type: "button", "data-tool": "npy", onClick: save(async () => npy(await held2()), "npy"), children: "NPY" })
     ] }),
     open === "table" && table2 && /* @__PURE__ */ a4(DataTable, { title, table: table2 }),
     open === "python" && python && /* @__PURE__ */ a4(Code, { app, code: python() })
   ] });
+}
+function columnsOf({ columns, rows }) {
+  const kept = columns.map((_4, j3) => j3).filter((j3) => rows.every((row) => typeof row[j3] === "number"));
+  return { shape: [rows.length, kept.length], data: Float32Array.from(rows.flatMap((row) => kept.map((j3) => row[j3]))) };
 }
 function DataTable({ title, table: table2 }) {
   const [data, setData] = d2(null);
@@ -4791,6 +4796,8 @@ function Study({ app, study, manifest }) {
         rows: rows.map(({ title, deletion, insertion, beats_random: beats }) => [title, ...deletion, ...insertion, beats ? "yes" : "no"]),
         data: (row) => ({ "data-method": rows[row].method })
       }),
+      python: () => `${prelude(app)}
+study = report.manifest["faithfulness"]["study"]`,
       children: [
         /* @__PURE__ */ a4(Intervals, { label: "hide first: lower is better", rows: rows.map(({ method, title, deletion }) => ({ id: method, title, interval: deletion })) }),
         /* @__PURE__ */ a4(Intervals, { label: "show first: higher is better", rows: rows.map(({ method, title, insertion }) => ({ id: method, title, interval: insertion })) })
@@ -4803,14 +4810,14 @@ function Leaks({ app }) {
   const { value: found, error } = useLoaded(() => leaks(trace), [trace]);
   const worst = (of) => Math.max(0, ...(found ?? []).flatMap((leak) => leak[of]));
   const leaking = (found ?? []).filter(({ padding, wrap }) => Math.max(0, ...padding, ...wrap) > 0);
-  const caption = found && `${sentence("padding", worst("padding"))} ${sentence("keys across the edge, which a roll brought near", worst("wrap"))}`;
+  const told2 = found && `${sentence("padding", worst("padding"))} ${sentence("keys across the edge, which a roll brought near", worst("wrap"))}`;
   return /* @__PURE__ */ a4("section", { class: "part leaks", children: /* @__PURE__ */ a4(
     Figure,
     {
       app,
       id: "leaks",
       title: "Does attention leak?",
-      caption: caption ?? "",
+      caption: leaking.length ? told2 : void 0,
       python: () => `${prelude(app)}
 from vitrail.explain import attention_stats
 leaks = [attention_stats(block)[:, 3:] for block in trace.blocks]  # heads; to padding, across the edge`,
@@ -4822,6 +4829,7 @@ leaks = [attention_stats(block)[:, 3:] for block in trace.blocks]  # heads; to p
       numbers: () => ({ shape: [2, (found ?? []).reduce((n3, { padding }) => n3 + padding.length, 0)], data: Float32Array.from([...(found ?? []).flatMap(({ padding }) => padding), ...(found ?? []).flatMap(({ wrap }) => wrap)]) }),
       children: [
         error && /* @__PURE__ */ a4("p", { class: "note", children: error }),
+        told2 && !leaking.length && /* @__PURE__ */ a4("p", { class: "note", children: told2 }),
         leaking.length > 0 && /* @__PURE__ */ a4("table", { class: "plain leak-table", children: [
           /* @__PURE__ */ a4("thead", { children: /* @__PURE__ */ a4("tr", { children: [
             /* @__PURE__ */ a4("th", { scope: "col", children: "block" }),
@@ -7001,13 +7009,15 @@ function Pyramid({ app }) {
     /* @__PURE__ */ a4("p", { class: "note", children: [
       "Each stage covers the whole photo with fewer, larger tokens. Choose a block:",
       " ",
-      kinds.map((block, i4) => /* @__PURE__ */ a4("span", { class: "bead-key", children: [
+      kinds.map((block, i4) => /* @__PURE__ */ a4($, { children: [
         i4 ? ", " : "",
-        /* @__PURE__ */ a4(Glyph, { block }),
-        " ",
-        /* @__PURE__ */ a4("b", { children: block.label }),
-        " ",
-        block.title
+        /* @__PURE__ */ a4("span", { class: "bead-key", children: [
+          /* @__PURE__ */ a4(Glyph, { block }),
+          " ",
+          /* @__PURE__ */ a4("b", { children: block.label }),
+          " ",
+          block.title
+        ] })
       ] }, block.label)),
       "."
     ] }),
