@@ -63,6 +63,33 @@ def test_by_name_from_the_top_of_the_package(picture: Image.Image) -> None:
     assert report._repr_html_().startswith("<iframe")
 
 
+def test_the_model_is_left_as_it_was_found(model: Swin, picture: Image.Image) -> None:
+    model.train()
+    model.stages[0].eval()
+    before = [module.training for module in model.modules()]
+    explore(model, picture, size=16, scored=False)
+    after = [module.training for module in model.modules()]
+    model.eval()
+    assert after == before
+
+
+def test_the_bundled_weights_are_known_however_they_came(picture: Image.Image) -> None:
+    model = vitrail.create_model("swin_nano", weights="bundled")
+    python = explore(model, picture, size=32, scored=False).manifest["python"]
+    assert "weights='bundled'" in python["model"]
+    with torch.no_grad():
+        next(model.parameters()).mul_(2)
+    python = explore(model, picture, size=32, scored=False).manifest["python"]
+    assert "weights=" not in python["model"]
+
+
+def test_a_model_without_a_head_answers_nothing(picture: Image.Image) -> None:
+    model = vitrail.create_model("swin_nano", num_classes=0).eval()
+    report = explore(model, picture, size=32, scored=False)
+    assert report.top() == []
+    assert report.manifest["model"]["classes"] == 0
+
+
 def test_default_sizes_are_those_of_the_weights() -> None:
     tiny = vitrail.create_model("swin_tiny", depths=(1, 1, 1, 1), dim=12)
     assert default_size(tiny) == CATALOG["swin_tiny"].preprocessing.size

@@ -63,6 +63,17 @@ def test_a_timm_model_is_made_and_converted() -> None:
     assert "timm.create_model('swin_tiny_patch4_window7_224" in source
     assert source.endswith("model = vitrail.from_model(original)")
     compile(source, "recipe", "exec")
+    assert "pretrained=True" not in source and "Random weights" in source
+    with torch.no_grad():
+        peer.norm.weight[0] = 1.5
+    assert "pretrained=True" in model_source(Swin(SwinConfig()), None, peer)
+
+
+def test_a_timm_model_is_made_for_its_size() -> None:
+    timm = pytest.importorskip("timm", reason="pip install 'vitrail[peers]'")
+    peer = timm.create_model("swin_tiny_patch4_window7_224", img_size=256, depths=(1, 1),
+                             embed_dim=12, num_heads=(1, 2))  # fmt: skip
+    assert "img_size=(256, 256)" in model_source(Swin(SwinConfig()), None, peer)
 
 
 @pytest.mark.parametrize("name", ["a.jpg", 'it\'s "mine"\\n.png', "</script>"])

@@ -59,6 +59,15 @@ def test_timm(draw):
     same(ours, peer, (56, 56))
 
 
+def test_weights_that_never_left_their_start_are_not_called_trained() -> None:
+    peer = timm.create_model("swin_tiny_patch4_window7_224", depths=(1, 1), embed_dim=12,
+                             num_heads=(1, 2))  # fmt: skip
+    assert not vitrail.from_model(peer).preprocessing.trained
+    with torch.no_grad():
+        peer.norm.weight[0] = 1.5
+    assert vitrail.from_model(peer).preprocessing.trained
+
+
 @pytest.mark.parametrize("fields", [{"num_classes": 0}, {"global_pool": ""}, {"mlp_ratio": 2.0},
                                     {"qkv_bias": False}, {"window_size": (7, 14)}])  # fmt: skip
 def test_timm_s_variants(draw, fields):

@@ -17,7 +17,7 @@ export function Provenance({ app }: { app: App }): JSX.Element {
     ["made ready by", model.transform.join("; ")],
     ["software", versions],
     ["check", `these weights times the values give each block's own output to within ${worst.toExponential(1)}`],
-    ["precision", "weights are stored in 8 bits as square roots; each is right to within 0.002"],
+    ["precision", "weights are stored in 8 bits as square roots; each is right to within 0.004"],
   ];
   return (
     <section class="card provenance" aria-labelledby="vitrail-facts" data-provenance>

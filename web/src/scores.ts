@@ -35,7 +35,8 @@ export function verdict(manifest: Manifest, method: string): Verdict | null {
     : deletion ? "better than random orders at deleting, not at inserting, on this image"
     : insertion ? "better than random orders at inserting, not at deleting, on this image"
     : "no better than random orders on this image";
-  return { deletion, insertion, words };
+  const centre = score.deletion < found.centre.deletion && score.insertion > found.centre.insertion;
+  return { deletion, insertion, words: `${words}${centre ? ", and better than the centre outwards" : "; not better than the centre outwards, where photos have their subject"}` };
 }
 
 // All curves of a trace, as points: share of the pixels, and the probability that is left.

@@ -2,8 +2,8 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from vitrail.attention.reference import probabilities
 from vitrail.errors import UsageError
 from vitrail.explain.features import principal_colours
 from vitrail.explain.merging import merge_shares
+from vitrail.explain.modes import evaluating
 from vitrail.explain.trace import CHUNK, BlockTrace, MergeTrace, ModelFacts, Trace, spread
 from vitrail.layers import Attend, ConvMerging
 from vitrail.shapes import Size
@@ -69,7 +70,7 @@ def capture(
     blocks: list[BlockTrace] = []
     merges: list[MergeTrace] = []
     around = {name.rsplit(".", 1)[0] for name in watched}
-    with _evaluating(model), ExitStack() as hooks:
+    with evaluating(model), ExitStack() as hooks:
         for name, module in model.named_modules():
             if name in watched:
                 _watch_attention(name, module, strides, grids, blocks, hooks)
@@ -85,7 +86,12 @@ def capture(
         spatial=tuple(image.shape[2:]),
         blocks=tuple(blocks),
         merges=tuple(merges),
-        logits=logits[0].float().cpu() if isinstance(logits, Tensor) else torch.empty(0),
+        # Pooled features of a model without a head are no answer.
+        logits=(
+            logits[0].float().cpu()
+            if isinstance(logits, Tensor) and config.num_classes
+            else torch.empty(0)
+        ),
         classes=getattr(getattr(model, "preprocessing", None), "classes", None),
     )
 
@@ -106,19 +112,6 @@ def digest(model: nn.Module) -> str:
         sha.update(f"{name}{tuple(value.shape)}".encode())
         sha.update(value.detach().float().cpu().contiguous().numpy().tobytes())
     return sha.hexdigest()
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; every module's own mode comes back afterwards."""
-    training = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in training.items():
-            module.training = mode
 
 
 def _watch_attention(

@@ -16,8 +16,7 @@ Source: Petsiuk et al. 2018, arXiv 1806.07421, section 4.2. Differences:
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +27,7 @@ from torch.nn import functional as F
 
 from vitrail.errors import UsageError
 from vitrail.explain.capture import one_image
+from vitrail.explain.modes import evaluating
 from vitrail.ops.resample import resize_linear
 from vitrail.patterns.base import check_whole, check_word
 from vitrail.shapes import Size, as_size
@@ -140,7 +140,7 @@ def curves(
     # One order of equals for all maps: what is drawn for one does not depend on the others.
     equals = torch.randperm(int(cells.max()) + 1, generator=generator)
     orders = [torch.randperm(len(equals), generator=generator) for _ in range(draws)]
-    with _evaluating(model):
+    with evaluating(model):
         run = _Run(model, image, cells, cls, steps, batch, baseline)
         # Putting back in one order is removing in its reverse, and the reverse is as random.
         deletion = torch.stack([run.along(order, insert=False) for order in orders])
@@ -305,16 +305,3 @@ def _class(cls: int | None, scores: Tensor) -> int:
             f"use cls={max(0, min(cls, classes - 1))}",
         )
     return cls
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; every module's own mode comes back afterwards."""
-    training = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in training.items():
-            module.training = mode

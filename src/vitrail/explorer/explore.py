@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from vitrail.data.images import open_photo
 from vitrail.errors import UsageError
-from vitrail.explain import Trace, attention_layers, capture
+from vitrail.explain import Trace, attention_layers, capture, digest
+from vitrail.explain.modes import evaluating
 from vitrail.explorer.arrays import Arrays
 from vitrail.explorer.checks import Adapted, Plain
 from vitrail.explorer.manifest import Blocks, Subject, check_size, describe
@@ -28,7 +29,7 @@ from vitrail.explorer.recipe import model_source, photo_source
 from vitrail.explorer.report import Report
 from vitrail.models import Backbone
 from vitrail.shapes import Size
-from vitrail.weights import from_model
+from vitrail.weights import from_model, model_from_file
 
 
 def explore(
@@ -70,7 +71,7 @@ def explore(
             picture,
             size=size,
             source=source,
-            name=plain(name),
+            name=name,
             notes=notes,
             scored=scored,
         )
@@ -94,7 +95,7 @@ def look(
         picture: 8-bit RGB.
         size: height and width of the model's input, in pixels; default see ``default_size``.
         source: where the weights came from, for the record.
-        name: what the picture is called, as plain text.
+        name: what the picture is called: its file's name, where it has one.
         notes: what was done to the photo before, one step each.
         scored: as for ``explore``.
     """
@@ -115,12 +116,14 @@ def look(
         weights=_source(source),
         transform=(*notes, *prepared.steps, *asked),
     )
+    if source is None and peer is None and _is_bundled(model, trace.model.sha256):
+        source = "bundled"
     python = (model_source(model, source and _source(source), peer), photo_source(name))
     subject = Subject(
         trace=trace,
         model=model,
         prepared=prepared,
-        name=name,
+        name=plain(name),
         versions=_versions(),
         plain=_plain_run(model, prepared.input, trace.logits),
         python=python,
@@ -160,6 +163,14 @@ def _checked(model: nn.Module) -> Backbone:
     return model
 
 
+def _is_bundled(model: Backbone, sha256: str) -> bool:
+    """Tell whether a model that was given as it is has the weights that come with the package."""
+    if model.name not in SHORTER:
+        return False
+    bundled = model_from_file("bundled")
+    return bundled.name == model.name and digest(bundled) == sha256
+
+
 def blocks_at(model: Backbone, size: Size) -> Blocks:
     """Return every block's pattern with the grid that it will meet, give or take a token."""
     blocks = []
@@ -174,14 +185,13 @@ def _plain_run(
     model: Backbone, image: Float[Tensor, "1 3 height width"], logits: Float[Tensor, "classes"]
 ) -> Plain:
     """Run the model without watching: what it answers then, and how long it takes."""
-    training = model.training
-    model.eval()
-    start = time.perf_counter()
-    with torch.no_grad():
+    with evaluating(model):
+        start = time.perf_counter()
         out = model(image)
-    seconds = time.perf_counter() - start
-    model.train(training)
-    difference = _difference(out[0].float().cpu(), logits) if isinstance(out, Tensor) else 0.0
+        seconds = time.perf_counter() - start
+    # Without an answer there is nothing to compare; the blocks' own outputs are checked besides.
+    answered = isinstance(out, Tensor) and logits.numel() > 0
+    difference = _difference(out[0].float().cpu(), logits) if answered else 0.0
     return Plain(difference, 1000 * seconds)
 
 
@@ -203,10 +213,8 @@ def _compared(
 ) -> Adapted:
     """Run another library's model on the input of its conversion."""
     kind = f"{type(peer).__module__.partition('.')[0]} {type(peer).__name__}"
-    training = {module: module.training for module in peer.modules()}
-    peer.eval()
     try:
-        with torch.no_grad():
+        with evaluating(peer):
             out = peer(image)
     except (AssertionError, ValueError, RuntimeError) as error:
         height, width = image.shape[2:]
@@ -216,9 +224,6 @@ def _compared(
             "a size that the model itself takes, to compare its conversion with it",
             "leave size out, make the model for this size, or explore vitrail.from_model(model)",
         ) from None
-    finally:
-        for module, mode in training.items():
-            module.training = mode
     theirs = getattr(out, "logits", out)[0].float().cpu()
     return Adapted(kind, _difference(theirs, logits), float(theirs.abs().max()), warned)
 

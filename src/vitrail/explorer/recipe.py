@@ -1,12 +1,14 @@
 """Source text that makes the explored model and photo again in Python."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 from torch import nn
 
 from vitrail.models import CATALOG, Backbone
+from vitrail.weights import was_trained
 
 _HUB = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -45,6 +47,8 @@ def model_source(model: Backbone, source: str | None, peer: nn.Module | None = N
 
 def photo_source(name: str) -> str:
     """Return a line of Python that makes a variable ``photo``."""
+    if "." not in name:  # no file: a picture that was given as it is
+        return f"photo = {name!r}  # the picture as you gave it to explore"
     return f"photo = {name!r}"
 
 
@@ -65,5 +69,17 @@ def _peer_source(peer: nn.Module) -> str:
     if package == "timm" and config.get("architecture"):
         tag = f".{config['tag']}" if config.get("tag") else ""
         name = f"{config['architecture']}{tag}"
-        made = f"import timm\noriginal = timm.create_model({name!r}, pretrained=True).eval()"
+        words = [repr(name), *_timm_size(peer, config)]
+        if was_trained(peer):
+            words.append("pretrained=True")
+            made = "import timm\n"
+        else:
+            made = "import timm\n# Random weights: give this model the numbers that yours has.\n"
+        made += f"original = timm.create_model({', '.join(words)}).eval()"
     return f"import vitrail\n{made}\nmodel = vitrail.from_model(original)"
+
+
+def _timm_size(peer: Any, config: Mapping[str, Any]) -> list[str]:
+    """Return the argument that makes a timm model for the size that this one was made for."""
+    size = tuple(getattr(peer.patch_embed, "img_size", None) or ())
+    return [f"img_size={size}"] if size and size != tuple(config["input_size"][1:]) else []

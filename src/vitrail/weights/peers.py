@@ -41,8 +41,18 @@ def from_model(model: nn.Module) -> Backbone:
     parameter = next(model.parameters())
     ours = _build(config, detected, peer).to(parameter.device, parameter.dtype)
     load_opened(ours, Weights(detected, reading, config))
-    ours._set_preprocessing(**{"trained": True, **peer.preprocessing})
+    ours._set_preprocessing(**{"trained": was_trained(model), **peer.preprocessing})
     return ours.train(model.training)
+
+
+def was_trained(model: nn.Module) -> bool:
+    """Tell whether a live model's weights have been trained: whether any norm has left its start.
+
+    A model itself does not say: timm names the published weights also where it drew random ones.
+    """
+    norms = [module for module in model.modules() if isinstance(module, nn.LayerNorm)]
+    weights = [norm.weight for norm in norms if norm.weight is not None]
+    return any(bool((weight != 1).any()) for weight in weights)
 
 
 def _build(config: BackboneConfig, detected: Detected, peer: Peer) -> Backbone:

@@ -48,12 +48,14 @@ function Trust({ app, found }: { app: App; found: Faithfulness }): JSX.Element {
   const chosen = found.curves.some(({ method }) => method === app.state.method.value) ? app.state.method.value : found.curves[0]?.method ?? "";
   const said = verdict(manifest, chosen);
   const study = found.study?.rows.find(({ method }) => method === chosen);
+  const centre = found.study?.rows.find(({ method }) => method === "centre");
+  const central = study && centre && study.deletion[0] < centre.deletion[0] && study.insertion[0] > centre.insertion[0];
   return (
     <section class="part trust">
       <h3>How far can the maps be trusted?</h3>
       <p class="lead" data-verdict={said ? String(said.deletion && said.insertion) : ""}>
         {said && <><b>{titleOf(manifest, chosen)}</b> is {said.words}. </>}
-        {study && found.study && <>Over {count(found.study.images)} images of {found.study.dataset} it <b>{study.beats_random ? "beats random" : "does not beat random"}</b>. </>}
+        {study && found.study && <>Over {count(found.study.images)} images of {found.study.dataset} it <b>{study.beats_random ? "beats random" : "does not beat random"}</b>{centre && (central ? ", and on average the centre outwards" : ", but not the centre outwards")}. </>}
         A map claims that its brightest pixels matter most. The test: hide them first and watch the answer fall; show them first and watch it rise.
       </p>
       {error && <p class="note">{error}</p>}

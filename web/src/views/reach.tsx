@@ -6,7 +6,7 @@ import { chooseBlock, type App } from "../state";
 import type { TraceView } from "../trace";
 import { useLoaded } from "../ui/hooks";
 import { Switch } from "../ui/Switch";
-import { blockName, share, times, tokenWords } from "../words";
+import { blockName, plural, share, times, tokenWords } from "../words";
 import type { View } from "../view";
 import { MethodMap } from "./reach-map";
 import { Panel } from "./reach-panel";
@@ -72,7 +72,7 @@ function Fetched({ app, trace, block, token }: { app: App; trace: TraceView; blo
   return (
     <Panel app={app} id="rollout" tag="attention" title="Where it fetched from" map={map} missing={error}
       code={`from vitrail.explain import rollout\nmap = rollout(trace, ${block}, ${placeText(app)})  # of the first stage's tokens; sums to one`}
-      caption={map ? <>Rollout: weights multiplied back through {block + 1} blocks. Half of it lies within {Math.round(halfWithin(map, input))} pixels. Attention is routing, not importance: what is fetched may be ignored.</> : ""} />
+      caption={map ? <>Rollout: weights multiplied back through {plural(block + 1, "block")}. Half of it lies within {Math.round(halfWithin(map, input))} pixels. Attention is routing, not importance: what is fetched may be ignored.</> : ""} />
   );
 }
 

@@ -5,7 +5,7 @@ import secrets
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from vitrail.errors import UsageError
@@ -191,6 +191,8 @@ class Jobs:
                 )
             )
             job.state = "failed"
+        finally:
+            job.ask = replace(job.ask, photo=b"")  # megabytes; the trace keeps what it needs
 
     def _forget(self) -> None:
         """Keep the last finished jobs only."""

@@ -1440,7 +1440,7 @@ function Provenance({ app }) {
     ["made ready by", model.transform.join("; ")],
     ["software", versions],
     ["check", `these weights times the values give each block's own output to within ${worst.toExponential(1)}`],
-    ["precision", "weights are stored in 8 bits as square roots; each is right to within 0.002"]
+    ["precision", "weights are stored in 8 bits as square roots; each is right to within 0.004"]
   ];
   return /* @__PURE__ */ a4("section", { class: "card provenance", "aria-labelledby": "vitrail-facts", "data-provenance": true, children: [
     /* @__PURE__ */ a4("h2", { id: "vitrail-facts", children: "What this was computed from" }),
@@ -2922,7 +2922,8 @@ function verdict(manifest, method) {
   const deletion = score.deletion < found.random.deletion;
   const insertion = score.insertion > found.random.insertion;
   const words = deletion && insertion ? "better than random orders, both ways, on this image" : deletion ? "better than random orders at deleting, not at inserting, on this image" : insertion ? "better than random orders at inserting, not at deleting, on this image" : "no better than random orders on this image";
-  return { deletion, insertion, words };
+  const centre = score.deletion < found.centre.deletion && score.insertion > found.centre.insertion;
+  return { deletion, insertion, words: `${words}${centre ? ", and better than the centre outwards" : "; not better than the centre outwards, where photos have their subject"}` };
 }
 async function curves(trace) {
   const { manifest } = trace;
@@ -4679,6 +4680,8 @@ function Trust({ app, found }) {
   const chosen = found.curves.some(({ method }) => method === app.state.method.value) ? app.state.method.value : found.curves[0]?.method ?? "";
   const said = verdict(manifest, chosen);
   const study = found.study?.rows.find(({ method }) => method === chosen);
+  const centre = found.study?.rows.find(({ method }) => method === "centre");
+  const central = study && centre && study.deletion[0] < centre.deletion[0] && study.insertion[0] > centre.insertion[0];
   return /* @__PURE__ */ a4("section", { class: "part trust", children: [
     /* @__PURE__ */ a4("h3", { children: "How far can the maps be trusted?" }),
     /* @__PURE__ */ a4("p", { class: "lead", "data-verdict": said ? String(said.deletion && said.insertion) : "", children: [
@@ -4695,6 +4698,7 @@ function Trust({ app, found }) {
         found.study.dataset,
         " it ",
         /* @__PURE__ */ a4("b", { children: study.beats_random ? "beats random" : "does not beat random" }),
+        centre && (central ? ", and on average the centre outwards" : ", but not the centre outwards"),
         ". "
       ] }),
       "A map claims that its brightest pixels matter most. The test: hide them first and watch the answer fall; show them first and watch it rise."
@@ -7721,8 +7725,8 @@ function Fetched({ app, trace, block, token }) {
 map = rollout(trace, ${block}, ${placeText(app)})  # of the first stage's tokens; sums to one`,
       caption: map2 ? /* @__PURE__ */ a4($, { children: [
         "Rollout: weights multiplied back through ",
-        block + 1,
-        " blocks. Half of it lies within ",
+        plural(block + 1, "block"),
+        ". Half of it lies within ",
         Math.round(halfWithin(map2, input)),
         " pixels. Attention is routing, not importance: what is fetched may be ignored."
       ] }) : ""
