@@ -147,10 +147,13 @@ def test_a_bead_and_a_token_show_pythons_numbers(notebook: Notebook) -> None:
     page.locator(f'{PAGE} [data-bead="3"]').click()
     canvas = page.locator(f"{PAGE} [data-canvas]")
     canvas.scroll_into_view_if_needed()
+    page.locator(f'{PAGE} [data-painted^="3 "]').wait_for()
+    before = page.locator(f"{PAGE} [data-painted]").get_attribute("data-painted")
     box = canvas.bounding_box()
     canvas.click(position={"x": box["width"] * 0.3, "y": box["height"] * 0.7})
-    found = settled(notebook, block=3, head=-1)
-    token = found["selection"]["token"]
+    page.locator(f'{PAGE} [data-painted]:not([data-painted="{before}"])').wait_for()
+    token = int(page.locator(f"{PAGE} [data-painted]").get_attribute("data-painted").split()[1])
+    found = settled(notebook, block=3, head=-1, token=token)
     offered = page.evaluate(
         "jupyterapp.shell.currentWidget.content.widgets[1].model.outputs.toJSON()[0].data"
     )
@@ -179,7 +182,7 @@ def test_report_and_notebook_show_the_same(notebook: Notebook, open_page: Any) -
         opened = open_page(report, fragment=words).page
         assert shown(opened, block, token, head) == here
         opened.close()
-    compare(here, settled(notebook, block=block, head=head, token=token))
+        compare(here, settled(notebook, block=block, head=head, token=token))
 
 
 def test_a_wrong_choice_is_refused_and_changes_nothing(notebook: Notebook) -> None:
