@@ -13,6 +13,15 @@ from vitrail.patterns import Window
 SIZE = (21, 31)
 
 
+@pytest.mark.parametrize("name", MECHANISMS)
+def test_single_queries_have_the_weights_of_the_whole(name: str) -> None:
+    for block in capture(MECHANISMS[name](), image()).blocks:
+        groups, _, queries, _ = block.shape
+        slots = torch.randperm(groups * queries)[:17]
+        expected = block.attention.transpose(1, 2).flatten(0, 1)[slots]
+        torch.testing.assert_close(block.at(slots), expected)
+
+
 @pytest.fixture(params=MECHANISMS)
 def name(request: pytest.FixtureRequest) -> str:
     return request.param

@@ -188,6 +188,33 @@ class BlockTrace:
             mask_value=self.mask_value,
         )[0]
 
+    def at(self, slots: Int[Tensor, "asked"]) -> Float[Tensor, "asked heads keys"]:
+        """Return the weights of single queries, wherever their groups are.
+
+        Each takes a copy of its group's keys: for queries of few large groups use ``part``.
+
+        Args:
+            slots: each query as ``group * queries + query``.
+        """
+        queries = self.shape[2]
+        group, asking = slots // queries, slots % queries
+        bias, region = self.bias, self.region
+        if bias is not None:
+            if bias.ndim == 4 and bias.shape[0] > 1:
+                bias = bias[group, :, asking][:, :, None]
+            else:
+                bias = (bias[0] if bias.ndim == 4 else bias)[:, asking].transpose(0, 1)[:, :, None]
+        if region is not None:
+            region = (region[0][group, asking][None, :, None], region[1][group][None])
+        return probabilities(
+            self.q[group, :, asking][None, :, :, None],
+            self.k[group][None],
+            scale=self.scale,
+            bias=bias,
+            region=region,
+            mask_value=self.mask_value,
+        )[0, :, :, 0]
+
     def sample(self, most: int = CHUNK) -> "BlockTrace":
         """Return this block with some of its groups, or some queries of one group, evenly spread.
 

@@ -175,6 +175,13 @@ def _chosen_codes(block: BlockTrace, slots: Int[Tensor, "chosen"]) -> tuple[np.n
     missing, first = 0.0, 0
     owners, counts = (slots // queries).unique_consecutive(return_counts=True)
     step = max(1, CHUNK // (heads * keys))
+    if 4 * len(owners) > len(slots):  # many groups, few queries of each: all groups at once
+        step = max(1, step // block.k.shape[-1])
+        for start in range(0, len(slots), step):
+            weights = block.at(slots[start : start + step])
+            missing = max(missing, float((weights.sum(-1) - 1).abs().max()))
+            codes[start : start + step] = encode_rows(weights.mean(1).numpy())
+        return codes, missing
     for group, count in zip(owners.tolist(), counts.tolist(), strict=True):
         for start in range(first, first + count, step):
             end = min(start + step, first + count)
