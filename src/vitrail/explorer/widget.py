@@ -17,13 +17,12 @@ import numpy as np
 import traitlets
 
 from vitrail.errors import UsageError
+from vitrail.explorer.arrays import DTYPES
 from vitrail.explorer.page import ArraySource, Side, static
 
 PART = 4_000_000  # bytes of one message's buffer
 VIEWS = ("canvas", "heads", "reach", "merge", "cost", "audit")  # as in web/src/view.ts
 METRICS = ("flops", "attention", "memory", "pairs", "time")  # as in web/src/costs.ts
-
-_DTYPES = {"uint8": "u8", "int32": "i32", "float16": "f16", "float32": "f32"}
 
 
 class ExplorerWidget(anywidget.AnyWidget):
@@ -92,7 +91,7 @@ def answer(
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)
     facts = manifest["arrays"].get(name, {})
     words = {
-        "dtype": facts.get("dtype") or _DTYPES[str(array.dtype)],
+        "dtype": facts.get("dtype") or DTYPES[str(array.dtype)],
         "shape": list(array.shape),
     }
     data = array.reshape(-1).view(np.uint8).data

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vitrail.explorer.arrays import DTYPES
 from vitrail.explorer.server.answers import unknown
 from vitrail.explorer.server.store import Kept
 
 BUDGET = 128 * 2**20  # bytes of all payloads together
 LARGEST = BUDGET // 4  # one larger than this is not kept
-DTYPES = {"uint8": "u8", "int32": "i32", "float16": "f16", "float32": "f32"}
 # Families of names whose arrays need the model itself, not only what it left in the trace.
 OF_MODEL = ("map/", "erf/")
 
