@@ -60,3 +60,25 @@ class Problem:
             bias_gradient=torch.is_grad_enabled() and bias is not None and bias.requires_grad,
             dropout=dropout,
         )
+
+    @classmethod
+    def of_groups(
+        cls,
+        qkv: Float[Tensor, "batch tokens 3 heads head_dim"],
+        q_index: Int[Tensor, "groups queries"],
+        k_index: Int[Tensor, "groups keys"],
+        bias: Tensor | None,
+        q_region: Tensor | None,
+    ) -> "Problem":
+        """Describe a call of ``attend_groups`` by its tensors."""
+        return cls(
+            queries=q_index.shape[-1],
+            keys=k_index.shape[-1],
+            head_dim=qkv.shape[-1],
+            dtype=qkv.dtype,
+            device=qkv.device.type,
+            has_bias=bias is not None,
+            has_region=q_region is not None,
+            bias_gradient=torch.is_grad_enabled() and bias is not None and bias.requires_grad,
+            dropout=0.0,
+        )

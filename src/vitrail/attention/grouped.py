@@ -1,0 +1,264 @@
+"""Attention by groups, read and written in place (ADR 24).
+
+One operation serves every pattern: small tensors of whole numbers say which tokens meet, queries,
+keys and values are read where the linear layer wrote them, and answers are written where the next
+one reads. Nothing is rolled, padded, partitioned or transposed.
+
+It is a torch custom operation with shapes for the compiler and gradients of its own; ``backend``
+names who computes it. All keep to ``plain``, which is written to be read.
+"""
+
+import importlib
+import importlib.util
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
+
+from vitrail.attention.problem import Problem
+from vitrail.errors import UsageError
+
+KERNELS = {
+    "plain": "vitrail.attention.plain",
+    "cpp": "vitrail.attention.cpp.kernel",
+    "triton": "vitrail.attention.triton.kernel",
+}
+FUSED_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+HAS_TRITON = importlib.util.find_spec("triton") is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Who meets whom: a ``Groups`` on the model's device, in int32, as a layer makes it.
+
+    Every token asks in exactly one group, and sees at least one key there.
+
+    Args:
+        q_index: token of each query; -1 for a place without one, which is not read nor written.
+        k_index: token of each key; from the number of tokens on, a pooled cell; -1 for a place
+            without one, which nobody sees unless ``fill`` is given.
+        q_region: label of each query; it sees the keys of its own. None: all of its group.
+        k_region: label of each key.
+        unique_keys: no key stands in two groups, so that a backward pass may write, not add.
+    """
+
+    q_index: Int[Tensor, "groups queries"]
+    k_index: Int[Tensor, "groups keys"]
+    q_region: Int[Tensor, "groups queries"] | None = None
+    k_region: Int[Tensor, "groups keys"] | None = None
+    unique_keys: bool = False
+
+
+def attend_groups(
+    qkv: Float[Tensor, "batch tokens 3 heads head_dim"],
+    places: Places,
+    *,
+    scale: float,
+    bias: Float[Tensor, "#groups heads queries keys"] | None = None,
+    pooled: Float[Tensor, "batch cells 2 heads head_dim"] | None = None,
+    temperature: Float[Tensor, " heads"] | None = None,
+    fill: Float[Tensor, "3 heads head_dim"] | None = None,
+    mask_value: float = -math.inf,
+    backend: str | None = None,
+) -> Float[Tensor, "batch tokens dim"]:
+    """Let each token attend to the keys of its group; softmax in at least float32.
+
+    Args:
+        qkv: queries, keys and values of every token, as one linear layer wrote them: any strides,
+            with the channels of a head side by side.
+        places: who meets whom.
+        scale: multiplies ``q k^T``.
+        bias: added to the scores: one set for every group, or one for each.
+        pooled: keys and values beyond the tokens.
+        temperature: cosine attention: queries and keys get unit length, and scores are multiplied
+            by it, head by head.
+        fill: what a key place without a token reads as (visible padding: the linear layer's bias);
+            its label counts.
+        mask_value: added to scores across labels; minus infinity hides them.
+        backend: who computes it: ``"plain"``, ``"cpp"`` or ``"triton"``; default the kernel for
+            the device that needs nothing to be built, or else ``"plain"``.
+    Returns:
+        One row for each token, heads side by side, in ``qkv``'s dtype.
+    Raises:
+        UsageError: an unknown backend, or one that cannot serve these tensors.
+    """
+    if backend is None:
+        backend = default(qkv)
+    elif backend not in KERNELS:
+        raise UsageError(
+            f"backend={backend!r}", f"one of {', '.join(KERNELS)}", "leave it out to let it choose"
+        )
+    out, _ = grouped_attention(
+        qkv, pooled, places.q_index, places.k_index, places.q_region, places.k_region, bias,
+        temperature, None if fill is None else fill.to(qkv.dtype), scale, mask_value,
+        places.unique_keys, backend,
+    )  # fmt: skip
+    return out
+
+
+def default(qkv: Tensor) -> str:
+    """Return who computes where nobody is named."""
+    fused = qkv.device.type == "cuda" and qkv.dtype in FUSED_DTYPES and HAS_TRITON
+    return "triton" if fused else "plain"
+
+
+def kernel(backend: str) -> ModuleType:
+    """Return the module that computes: ``forward``, ``backward`` and ``why_not``.
+
+    Raises:
+        UsageError: it needs something that is not installed.
+    """
+    try:
+        return importlib.import_module(KERNELS[backend])
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"backend={backend!r}, which needs {error.name}",
+            "a backend that this installation has",
+            "use backend='plain', or install what is missing",
+        ) from error
+
+
+@torch.library.custom_op("vitrail::grouped_attention", mutates_args=())
+def grouped_attention(
+    qkv: Tensor,
+    pooled: Tensor | None,
+    q_index: Tensor,
+    k_index: Tensor,
+    q_region: Tensor | None,
+    k_region: Tensor | None,
+    bias: Tensor | None,
+    temperature: Tensor | None,
+    fill: Tensor | None,
+    scale: float,
+    mask_value: float,
+    unique_keys: bool,
+    backend: str,
+) -> tuple[Tensor, Tensor]:
+    """Return what ``attend_groups`` does, and the logarithm of each query's sum of weights.
+
+    That one is ``(batch, groups, heads, queries)``, in float32 (float64 of float64); what stands
+    at the place of no query means nothing.
+    """
+    del unique_keys
+    module = kernel(backend)
+    reason = module.why_not(Problem.of_groups(qkv, q_index, k_index, bias, q_region))
+    if reason is not None:
+        raise UsageError(
+            f"backend={backend!r} for {_described(qkv)}: {reason}",
+            "a backend that serves these tensors",
+            "use backend='plain', which serves all",
+        )
+    return module.forward(
+        qkv, pooled, q_index, k_index, q_region, k_region, bias, temperature, fill, scale,
+        mask_value,
+    )  # fmt: skip
+
+
+@grouped_attention.register_fake
+def _(qkv: Tensor, pooled: Any, q_index: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    del pooled, rest
+    batch, tokens, _, heads, head_dim = qkv.shape
+    groups, queries = q_index.shape
+    wide = torch.promote_types(qkv.dtype, torch.float32)
+    return (
+        qkv.new_empty(batch, tokens, heads * head_dim),
+        qkv.new_empty(batch, groups, heads, queries, dtype=wide),
+    )
+
+
+@torch.library.custom_op("vitrail::grouped_attention_backward", mutates_args=())
+def grouped_attention_backward(
+    grad_out: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    qkv: Tensor,
+    pooled: Tensor | None,
+    q_index: Tensor,
+    k_index: Tensor,
+    q_region: Tensor | None,
+    k_region: Tensor | None,
+    bias: Tensor | None,
+    temperature: Tensor | None,
+    fill: Tensor | None,
+    scale: float,
+    mask_value: float,
+    unique_keys: bool,
+    backend: str,
+    needs: Sequence[bool],
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return the gradients of qkv, pooled, bias, temperature and fill.
+
+    Each has the shape of what it is the gradient of, contiguous; one that nobody needs is empty.
+    """
+    found = kernel(backend).backward(
+        grad_out, out, lse, qkv, pooled, q_index, k_index, q_region, k_region, bias, temperature,
+        fill, scale, mask_value, unique_keys, needs,
+    )  # fmt: skip
+    return tuple(qkv.new_empty(0) if gradient is None else gradient for gradient in found)  # type: ignore[return-value]
+
+
+@grouped_attention_backward.register_fake
+def _(
+    grad_out: Tensor, out: Tensor, lse: Tensor, qkv: Tensor, pooled: Any, q_index: Tensor,
+    k_index: Tensor, q_region: Any, k_region: Any, bias: Any, temperature: Any, fill: Any,
+    scale: float, mask_value: float, unique_keys: bool, backend: str, needs: Sequence[bool],
+) -> tuple[Tensor, ...]:  # fmt: skip
+    return tuple(
+        x.new_empty(x.shape) if wanted and x is not None else qkv.new_empty(0)
+        for x, wanted in zip((qkv, pooled, bias, temperature, fill), needs, strict=True)
+    )
+
+
+# Where the operation's differentiable tensors stand among its arguments.
+_DIFFERENTIABLE = (0, 1, 6, 7, 8)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(*inputs[:9], *output)
+    ctx.options = inputs[9:]
+    ctx.set_materialize_grads(False)
+
+
+def _gradients(ctx: Any, grad_out: Tensor | None, grad_lse: Any) -> tuple[Tensor | None, ...]:
+    del grad_lse  # lse is for the backward pass alone: nothing depends on it
+    gradients: list[Tensor | None] = [None] * (len(ctx.options) + 9)
+    needs = [ctx.needs_input_grad[place] for place in _DIFFERENTIABLE]
+    if grad_out is not None and any(needs):
+        *inputs, out, lse = ctx.saved_tensors
+        found = grouped_attention_backward(
+            grad_out.contiguous(), out, lse, *inputs, *ctx.options, needs
+        )
+        for place, gradient, wanted in zip(_DIFFERENTIABLE, found, needs, strict=True):
+            gradients[place] = gradient if wanted else None
+    return tuple(gradients)
+
+
+grouped_attention.register_autograd(_gradients, setup_context=_keep)
+
+
+@register_flop_formula(torch.ops.vitrail.grouped_attention)
+def _forward_flops(qkv: Any, pooled: Any, q_index: Any, k_index: Any, *_: Any, **__: Any) -> int:
+    """Count the two products, each multiply-add as two."""
+    del pooled
+    batch, _, _, heads, head_dim = qkv
+    return 4 * batch * heads * head_dim * math.prod(q_index) * k_index[1]
+
+
+@register_flop_formula(torch.ops.vitrail.grouped_attention_backward)
+def _backward_flops(
+    grad_out: Any, out: Any, lse: Any, qkv: Any, pooled: Any, q_index: Any, k_index: Any,
+    *_: Any, **__: Any,
+) -> int:  # fmt: skip
+    """Count five products: the scores again, and two gradients of each product."""
+    del grad_out, out, lse
+    return _forward_flops(qkv, pooled, q_index, k_index) * 5 // 2
+
+
+def _described(qkv: Tensor) -> str:
+    return f"{qkv.dtype} on {qkv.device.type} with head_dim={qkv.shape[-1]}"
