@@ -1,0 +1,120 @@
+"""Build the kernel with the machine's own compiler, once, and load it."""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch  # noqa: F401 - loads the OpenMP runtime that the kernel must share
+
+from vitrail.errors import UsageError
+
+SOURCES = ("grouped.cpp", "vectors.h")
+FLAGS = (
+    "-std=c++17",
+    "-O3",
+    "-march=native",
+    # Scores hold infinities, but nobody reads errno, traps or the sign of a zero.
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fno-signed-zeros",
+    "-fPIC",
+    "-shared",
+)
+
+
+def compiler() -> str | None:
+    """Return the C++ compiler: ``$CXX``, else g++, else clang++; None without one."""
+    if os.environ.get("CXX"):
+        return shutil.which(shlex.split(os.environ["CXX"])[0]) and os.environ["CXX"]
+    return shutil.which("g++") or shutil.which("clang++")
+
+
+def cache_folder() -> Path:
+    """Return where builds are kept: ``$VITRAIL_CACHE``, else the user's cache folder."""
+    if os.environ.get("VITRAIL_CACHE"):
+        return Path(os.environ["VITRAIL_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vitrail"
+
+
+def why_not() -> str | None:
+    """Return why the kernel cannot be built on this machine, or None if it can."""
+    if not sys.platform.startswith("linux"):
+        return f"{sys.platform}: the kernel is built on Linux only"
+    if compiler() is None:
+        return f"no C++ compiler (CXX={os.environ.get('CXX', '')!r}; neither g++ nor clang++)"
+    return None
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """Return the kernel, built now unless a build of this source for this machine is kept.
+
+    Raises:
+        UsageError: no compiler, or it does not accept the source.
+    """
+    reason = why_not()
+    if reason is not None:
+        raise UsageError(
+            reason, "Linux with g++ or clang++", "install g++, or set CXX to a compiler"
+        )
+    command = [*shlex.split(compiler() or ""), *FLAGS, *_openmp()]
+    folder = Path(__file__).parent
+    target = cache_folder() / f"grouped-{_key(command, folder)}.so"
+    if not target.exists():
+        _build(command, folder / SOURCES[0], target)
+    return ctypes.CDLL(str(target))
+
+
+def _openmp() -> list[str]:
+    """Return the options that bind the kernel to the OpenMP runtime that torch has loaded.
+
+    A second runtime would have threads of its own: those of torch would spin against them.
+    """
+    maps = Path("/proc/self/maps").read_text()
+    loaded = sorted(set(re.findall(r"/\S*/lib(?:gomp|iomp5|omp)\S*\.so\S*", maps)))
+    if not loaded:
+        return ["-fopenmp"]
+    return ["-fopenmp", "-Wl,--no-as-needed", loaded[0], "-Wl,--as-needed"]
+
+
+def _key(command: list[str], folder: Path) -> str:
+    """Return a name for what determines the build: source, compiler, options and processor."""
+    version = subprocess.run([*command[:1], "--version"], capture_output=True, text=True)
+    cpu = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+    model = re.findall(r"^(?:model name|flags|Features|CPU part)\s*:.*$", cpu, re.MULTILINE)
+    sources = [(folder / name).read_text() for name in SOURCES]
+    told = "\0".join([*command, version.stdout, platform.machine(), *model, *sources])
+    return hashlib.sha256(told.encode()).hexdigest()[:20]
+
+
+def _build(command: list[str], source: Path, target: Path) -> None:
+    """Compile ``source``; ``target`` appears whole or not at all."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"cache folder {target.parent}: {error.strerror}",
+            "a folder that can be written",
+            "set VITRAIL_CACHE to one",
+        ) from error
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        made = Path(folder) / target.name
+        line = [*command[:1], str(source), *command[1:], "-o", str(made)]
+        done = subprocess.run(line, capture_output=True, text=True)
+        if done.returncode != 0:
+            said = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[0]
+            raise UsageError(
+                f"{shlex.join(line[:1])} does not build the kernel: {said}",
+                "g++ 11 or clang++ 16 and later",
+                "set CXX to another compiler",
+            )
+        os.replace(made, target)

@@ -1,0 +1,311 @@
+// Vectors of floats as wide as the machine's, and the arithmetic that attention needs on them.
+//
+// GCC's and clang's vector types carry everything; intrinsics stand only where the compiler does
+// not find the instruction by itself. Without AVX-512 the same lines serve AVX2, SSE and NEON.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace vitrail {
+
+using u16 = uint16_t;
+using u32 = uint32_t;
+using i64 = int64_t;
+
+// LANES floats in a vector; ROWS x COLS accumulators, COLS operands and a broadcast fill the
+// registers and no more.
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512DQ__)
+#define VITRAIL_AVX512 1
+constexpr int LANES = 16, ROWS = 6, COLS = 4;
+#elif defined(__AVX2__) && defined(__FMA__)
+constexpr int LANES = 8, ROWS = 4, COLS = 2;
+#elif defined(__aarch64__)
+constexpr int LANES = 4, ROWS = 6, COLS = 4;
+#else
+constexpr int LANES = 4, ROWS = 2, COLS = 4;
+#endif
+
+typedef float vf __attribute__((vector_size(4 * LANES), may_alias));
+typedef int32_t vi __attribute__((vector_size(4 * LANES), may_alias));
+typedef float vf_loose __attribute__((vector_size(4 * LANES), may_alias, aligned(4)));
+typedef int32_t vi_loose __attribute__((vector_size(4 * LANES), may_alias, aligned(4)));
+
+constexpr float LOG2E = 1.44269504088896340736f, LN2 = 0.69314718055994530942f;
+constexpr float INF = __builtin_inff();
+
+inline i64 round_up(i64 n, i64 multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+inline vf load(const float* p) { return *(const vf_loose*)p; }
+inline vi load(const int32_t* p) { return *(const vi_loose*)p; }
+inline void store(float* p, vf x) { *(vf_loose*)p = x; }
+inline vf spread(float x) { return x - vf{}; }
+inline vi spread(int32_t x) { return x - vi{}; }
+
+inline vf greater(vf a, vf b) {
+#ifdef VITRAIL_AVX512
+    return _mm512_max_ps(a, b);
+#else
+    return a > b ? a : b;
+#endif
+}
+
+inline float total(vf x) {
+#ifdef VITRAIL_AVX512
+    return _mm512_reduce_add_ps(x);
+#else
+    float sum = 0;
+    for (int i = 0; i < LANES; i++) sum += x[i];
+    return sum;
+#endif
+}
+
+inline float greatest(vf x) {
+#ifdef VITRAIL_AVX512
+    return _mm512_reduce_max_ps(x);
+#else
+    float best = x[0];
+    for (int i = 1; i < LANES; i++) best = x[i] > best ? x[i] : best;
+    return best;
+#endif
+}
+
+// 2^x for x <= 127, to 1e-7 of its value; 0 for minus infinity.
+inline vf power_of_two(vf x) {
+    x = greater(x, spread(-160.0f));
+#ifdef VITRAIL_AVX512
+    vf whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#else
+    const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
+    vf whole = (x + magic) - magic;
+#endif
+    vf f = x - whole;
+    vf y = f * 0.00132764718f + 0.00967554133f;
+    y = y * f + 0.0555071327f;
+    y = y * f + 0.240221197f;
+    y = y * f + 0.693146967f;
+    y = y * f + 1.0f;
+#ifdef VITRAIL_AVX512
+    return _mm512_scalef_ps(y, whole);
+#else
+    vi power = __builtin_convertvector(whole, vi) + 127;
+    power = power > 0 ? power : 0;  // below the normal numbers: zero
+    return y * (vf)(power << 23);
+#endif
+}
+
+// ---- numbers of two bytes ---------------------------------------------------------------------
+
+enum Kind : int32_t { FLOAT32 = 0, BFLOAT16 = 1, FLOAT16 = 2 };
+
+inline i64 bytes_of(int32_t kind) { return kind == FLOAT32 ? 4 : 2; }
+
+inline float from_bfloat(u16 x) {
+    u32 bits = (u32)x << 16;
+    float y;
+    memcpy(&y, &bits, 4);
+    return y;
+}
+
+inline u16 to_bfloat(float x) {  // to nearest, ties to even
+    u32 bits;
+    memcpy(&bits, &x, 4);
+    if ((bits & 0x7fffffff) > 0x7f800000) return 0x7fc0;
+    return (u16)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+inline void widen(const void* from, int32_t kind, float* to, i64 n) {
+    if (kind == FLOAT32) {
+        memcpy(to, from, 4 * n);
+    } else if (kind == BFLOAT16) {
+        for (i64 i = 0; i < n; i++) to[i] = from_bfloat(((const u16*)from)[i]);
+    } else {
+        i64 i = 0;
+#ifdef VITRAIL_AVX512
+        for (; i + 16 <= n; i += 16)
+            _mm512_storeu_ps(to + i, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)((const u16*)from + i))));
+#endif
+        for (; i < n; i++) to[i] = (float)((const _Float16*)from)[i];
+    }
+}
+
+inline float widen_one(const void* from, int32_t kind, i64 i) {
+    if (kind == FLOAT32) return ((const float*)from)[i];
+    if (kind == BFLOAT16) return from_bfloat(((const u16*)from)[i]);
+    return (float)((const _Float16*)from)[i];
+}
+
+// Store the first n (<= LANES) numbers of x.
+inline void narrow(vf x, void* to, int32_t kind, i64 n) {
+#ifdef VITRAIL_AVX512
+    __mmask16 some = n >= 16 ? 0xffff : (1u << n) - 1;
+    if (kind == FLOAT32) return _mm512_mask_storeu_ps(to, some, x);
+    if (kind == FLOAT16)
+        return _mm256_mask_storeu_epi16(to, some, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+#ifdef __AVX512BF16__
+    return _mm256_mask_storeu_epi16(to, some, (__m256i)_mm512_cvtneps_pbh(x));
+#endif
+#endif
+    for (i64 i = 0; i < n && i < LANES; i++) {
+        if (kind == FLOAT32) ((float*)to)[i] = x[i];
+        else if (kind == BFLOAT16) ((u16*)to)[i] = to_bfloat(x[i]);
+        else ((_Float16*)to)[i] = (_Float16)x[i];
+    }
+}
+
+// ---- products ---------------------------------------------------------------------------------
+
+#ifdef VITRAIL_AVX512
+inline void transpose(__m512i (&r)[16]) {
+    __m512i t[16];
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) {
+        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+    }
+    for (int i = 0; i < 4; i++) {
+        t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
+        t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
+        t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
+        t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
+    }
+    for (int i = 0; i < 4; i++) {
+        r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
+        r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
+        r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
+        r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
+    }
+}
+#endif
+
+// Rows of `steps` words each (a null row is zeros) to to[step][row], `stride` rows apart.
+inline void transpose_words(const void* const* rows, i64 n, i64 steps, u32* to, i64 stride) {
+#ifdef VITRAIL_AVX512
+    for (i64 j = 0; j < stride; j += 16)
+        for (i64 s = 0; s < steps; s += 16) {
+            __mmask16 some = steps - s >= 16 ? 0xffff : (1u << (steps - s)) - 1;
+            __m512i r[16];
+            for (int i = 0; i < 16; i++)
+                r[i] = j + i < n && rows[j + i]
+                           ? _mm512_maskz_loadu_epi32(some, (const u32*)rows[j + i] + s)
+                           : _mm512_setzero_si512();
+            transpose(r);
+            for (int i = 0; i < 16 && s + i < steps; i++) _mm512_storeu_si512(to + (s + i) * stride + j, r[i]);
+        }
+#else
+    for (i64 j = 0; j < stride; j++)
+        for (i64 s = 0; s < steps; s++) {
+            u32 word = 0;
+            if (j < n && rows[j]) memcpy(&word, (const u32*)rows[j] + s, 4);
+            to[s * stride + j] = word;
+        }
+#endif
+}
+
+// How numbers lie in the operands of a product. An operand is words of 32 bits: `per` numbers
+// along the summed axis in each.
+struct Single {  // one float
+    static constexpr int per = 1;
+    static vf broadcast(const u32* p) {
+        float x;
+        memcpy(&x, p, 4);
+        return spread(x);
+    }
+    static vf multiply_add(vf sum, vf a, vf b) { return a * b + sum; }
+    // Numbers j to j + LANES of a row.
+    static void put(vf x, u32* row, i64 j) { store((float*)row + j, x); }
+    // Rows to to[row][column], zeros to the next `stride`.
+    static void along_rows(const void* const* rows, i64 n, i64 width, u32* to, i64 stride) {
+        for (i64 j = 0; j < n; j++) {
+            i64 filled = rows[j] ? width : 0;
+            if (filled) memcpy(to + j * stride, rows[j], 4 * width);
+            memset(to + j * stride + filled, 0, 4 * (stride - filled));
+        }
+    }
+};
+
+#if defined(VITRAIL_AVX512) && defined(__AVX512BF16__)
+#define VITRAIL_PAIRS 1
+struct Pair {  // two bfloats, whose two products one instruction adds to a float
+    static constexpr int per = 2;
+    static vf broadcast(const u32* p) {
+        int32_t x;
+        memcpy(&x, p, 4);
+        return (vf)_mm512_set1_epi32(x);
+    }
+    static vf multiply_add(vf sum, vf a, vf b) {
+        return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
+    }
+    static void put(vf x, u32* row, i64 j) {
+        _mm256_storeu_si256((__m256i*)((u16*)row + j), (__m256i)_mm512_cvtneps_pbh(x));
+    }
+    // Two rows to each to[row / 2][column].
+    static void along_rows(const void* const* rows, i64 n, i64 width, u32* to, i64 stride) {
+        for (i64 j = 0; j < n; j += 2) {
+            const u16* even = (const u16*)rows[j];
+            const u16* odd = j + 1 < n ? (const u16*)rows[j + 1] : nullptr;
+            for (i64 c = 0; c < stride; c += 16) {
+                __mmask16 some = width - c >= 16 ? 0xffff : width > c ? (1u << (width - c)) - 1 : 0;
+                __m256i zero = _mm256_setzero_si256();
+                __m256i low = even ? _mm256_maskz_loadu_epi16(some, even + c) : zero;
+                __m256i high = odd ? _mm256_maskz_loadu_epi16(some, odd + c) : zero;
+                __m512i both = _mm512_or_si512(_mm512_cvtepu16_epi32(low),
+                                               _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16));
+                _mm512_storeu_si512(to + j / 2 * stride + c, both);
+            }
+        }
+    }
+};
+#endif
+
+// R x C vectors of sums over `steps`: a[r][s * a_step] times b[s * b_stride + c * LANES ...].
+template <class Form, int R, int C>
+inline void product(vf (&sum)[R][C], const u32* const* a, i64 a_step, const u32* b, i64 b_stride,
+                    i64 steps) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 8
+        for (int c = 0; c < C; c++) sum[r][c] = vf{};
+    for (i64 s = 0; s < steps; s++) {
+        vf right[C];
+#pragma GCC unroll 8
+        for (int c = 0; c < C; c++) right[c] = load((const float*)(b + s * b_stride + c * LANES));
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++) {
+            vf left = Form::broadcast(a[r] + s * a_step);
+#pragma GCC unroll 8
+            for (int c = 0; c < C; c++) sum[r][c] = Form::multiply_add(sum[r][c], left, right[c]);
+        }
+    }
+}
+
+template <int N>
+using Count = std::integral_constant<int, N>;
+
+// Call f with n (1 to Most) as a constant of the compiler's.
+template <int Most, class F>
+inline void with_count(i64 n, F&& f) {
+    if constexpr (Most > 1) {
+        if (n < Most) return with_count<Most - 1>(n, static_cast<F&&>(f));
+    }
+    f(Count<Most>{});
+}
+
+// Cut n into parts of at most `most`, as even as they can be; call f(start, length).
+template <class F>
+inline void evenly(i64 n, i64 most, F&& f) {
+    i64 parts = (n + most - 1) / most;
+    for (i64 i = 0; i < parts; i++) f(n * i / parts, n * (i + 1) / parts - n * i / parts);
+}
+
+}  // namespace vitrail
