@@ -107,6 +107,15 @@ def test_a_model_that_the_weights_are_not_of_is_refused(build, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_target_that_cannot_be_written_is_refused_before_anything_is_read(tmp_path):
+    missing = tmp_path / "missing.pth"
+    for name in ("w" * 300 + ".pth", "no/w.pth", "w.txt"):
+        with pytest.raises(UsageError, match="w") as error:
+            convert(missing, tmp_path / name, "timm")
+        assert name in error.value.given
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_has_no_place_is_told(build, tmp_path):
     done = convert(build().state_dict(), tmp_path / "w.pth", "mmdet")
     assert done.left == ("norm.weight", "norm.bias", "head.weight", "head.bias")

@@ -62,13 +62,21 @@ def test_what_was_there_stays_whole_when_writing_fails(build, tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("path", "match", "fix"),
     [("w.txt", "ending in .txt", "w.safetensors"), ("w", "ending in nothing", "w.safetensors"),
-     ("no/w.safetensors", "a folder that does not exist", "mkdir -p")],
+     ("no/w.safetensors", "a folder that does not exist", "mkdir -p"),
+     ("w" * 300 + ".safetensors", "cannot be written", "another folder or name")],
 )  # fmt: skip
 def test_a_path_that_cannot_be_written_is_refused(build, tmp_path, path, match, fix):
     with pytest.raises(UsageError, match=match) as error:
         save(build(), tmp_path / path)
     assert fix in error.value.fix
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_no_file_of_weights(build, tmp_path):
+    (tmp_path / "w.safetensors").mkdir()
+    with pytest.raises(UsageError, match="which is a folder") as error:
+        save(build(), tmp_path / "w.safetensors")
+    assert "w.safetensors/model.safetensors" in error.value.fix
 
 
 def test_a_pickle_loads_with_weights_only(build, tmp_path):

@@ -17,7 +17,7 @@ from vitrail.weights.infer import infer_config, name_of
 from vitrail.weights.load import Weights, check_kind, model_class_of, open_weights
 from vitrail.weights.report import LoadReport
 from vitrail.weights.rules import AnyRule, Buffer, State
-from vitrail.weights.save import save_state
+from vitrail.weights.save import ENDINGS, checked_target, save_state
 from vitrail.weights.sources import Source
 
 
@@ -78,8 +78,10 @@ def convert(
     Returns:
         What was done.
     Raises:
-        UsageError: unreadable, no such format, or weights that are not of the named model.
+        UsageError: unreadable, no such format, weights that are not of the named model, or a file
+            that cannot be written, which is known before anything is read.
     """
+    out = checked_target(out, ENDINGS)
     entry = _named(model)
     weights = open_weights(source, like=entry.config if entry else None, window=window)
     target = formats.get(to, weights.family.kind)

@@ -11,6 +11,7 @@ from vitrail.models import Backbone, hub
 from vitrail.weights.rules import State
 
 _PICKLES = (".pth", ".pt", ".bin", ".ckpt")
+ENDINGS = (".safetensors", *_PICKLES)  # of files of weights
 
 
 def save(model: Backbone, path: str | Path, *, dtype: torch.dtype | None = None) -> None:
@@ -24,7 +25,7 @@ def save(model: Backbone, path: str | Path, *, dtype: torch.dtype | None = None)
     Raises:
         UsageError: another ending, or a folder that does not exist.
     """
-    path = _checked(path, (".safetensors",))
+    path = checked_target(path, (".safetensors",))
     state = model.state_dict()
     if dtype is not None:
         state = {key: tensor.to(dtype) for key, tensor in state.items()}
@@ -45,7 +46,7 @@ def save_state(
     Raises:
         UsageError: another ending, or a folder that does not exist.
     """
-    path = _checked(path, (".safetensors", *_PICKLES))
+    path = checked_target(path, ENDINGS)
     if path.suffix == ".safetensors":
         hub.write(path, state, metadata or {})
         return
@@ -61,18 +62,43 @@ def save_state(
         temporary.unlink(missing_ok=True)
 
 
-def _checked(path: str | Path, suffixes: tuple[str, ...]) -> Path:
+def checked_target(path: str | Path, endings: tuple[str, ...]) -> Path:
+    """Return a file's path, after making sure that it can be written.
+
+    Args:
+        path: the file to write later; nothing is left behind, and one that exists is not touched.
+        endings: how its name may end.
+    Raises:
+        UsageError: another ending, or a place that cannot be written.
+    """
     path = Path(path)
-    if path.suffix not in suffixes:
+    if not path.name.endswith(endings):
         raise UsageError(
             f"{path}, a file ending in {path.suffix or 'nothing'}",
-            f"a file ending in {' or '.join(suffixes)}",
-            f"write {path.with_suffix(suffixes[0])}",
+            f"a file ending in {' or '.join(endings)}",
+            f"write {path.with_suffix(endings[0])}",
         )
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise UsageError(
             f"{path}, in a folder that does not exist",
             "a file in a folder that exists",
             f"make the folder first: mkdir -p {path.parent}",
         )
+    if os.path.isdir(path):  # unlike Path.is_dir, no error for a name that is too long
+        raise UsageError(
+            f"{path}, which is a folder",
+            "the name of a file",
+            f"write {path / ('model' + endings[0])}",
+        )
+    # Rights, a read-only disk, a name too long: only an attempt tells of all of them.
+    trial = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        trial.open("wb").close()
+        trial.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"{path}, which cannot be written ({error.strerror})",
+            "a file where you may write",
+            "choose another folder or name",
+        ) from None
     return path
