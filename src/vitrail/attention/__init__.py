@@ -1,6 +1,20 @@
 """One meaning of attention, several implementations, and a choice that explains itself."""
 
+from vitrail.attention.grouped import Places, attend_groups
+from vitrail.attention.kernels import KERNELS, choose_kernel
 from vitrail.attention.problem import Bias, Problem, Region
 from vitrail.attention.select import BACKENDS, attend, choose, explain
 
-__all__ = ["BACKENDS", "Bias", "Problem", "Region", "attend", "choose", "explain"]
+__all__ = [
+    "BACKENDS",
+    "KERNELS",
+    "Bias",
+    "Places",
+    "Problem",
+    "Region",
+    "attend",
+    "attend_groups",
+    "choose",
+    "choose_kernel",
+    "explain",
+]

@@ -8,12 +8,9 @@ It is a torch custom operation with shapes for the compiler and gradients of its
 names who computes it. All keep to ``plain``, which is written to be read.
 """
 
-import importlib
-import importlib.util
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -21,16 +18,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from vitrail.attention.kernels import KERNELS, choose_kernel, kernel
 from vitrail.attention.problem import Problem
 from vitrail.errors import UsageError
-
-KERNELS = {
-    "plain": "vitrail.attention.plain",
-    "cpp": "vitrail.attention.cpp.kernel",
-    "triton": "vitrail.attention.triton.kernel",
-}
-FUSED_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-HAS_TRITON = importlib.util.find_spec("triton") is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +79,8 @@ def attend_groups(
         UsageError: an unknown backend, or one that cannot serve these tensors.
     """
     if backend is None:
-        backend = default(qkv)
+        backend = choose_kernel(Problem.of_groups(qkv, places.q_index, places.k_index, bias,
+                                                  places.q_region)) or "plain"  # fmt: skip
     elif backend not in KERNELS:
         raise UsageError(
             f"backend={backend!r}", f"one of {', '.join(KERNELS)}", "leave it out to let it choose"
@@ -100,28 +91,6 @@ def attend_groups(
         places.unique_keys, backend,
     )  # fmt: skip
     return out
-
-
-def default(qkv: Tensor) -> str:
-    """Return who computes where nobody is named."""
-    fused = qkv.device.type == "cuda" and qkv.dtype in FUSED_DTYPES and HAS_TRITON
-    return "triton" if fused else "plain"
-
-
-def kernel(backend: str) -> ModuleType:
-    """Return the module that computes: ``forward``, ``backward`` and ``why_not``.
-
-    Raises:
-        UsageError: it needs something that is not installed.
-    """
-    try:
-        return importlib.import_module(KERNELS[backend])
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            f"backend={backend!r}, which needs {error.name}",
-            "a backend that this installation has",
-            "use backend='plain', or install what is missing",
-        ) from error
 
 
 @torch.library.custom_op("vitrail::grouped_attention", mutates_args=())

@@ -95,7 +95,17 @@ def backward(
         grad_out: gradient of ``out``.
         out: what ``forward`` returned.
         lse: what ``forward`` returned.
-        qkv: this and all up to ``mask_value`` as ``forward`` got them.
+        qkv: as ``forward`` got it, and so are the next ten.
+        pooled: further keys and values.
+        q_index: token of each query.
+        k_index: token of each key.
+        q_region: label of each query.
+        k_region: label of each key.
+        bias: added to the scores.
+        temperature: of cosine attention.
+        fill: what a key place that holds no token reads as.
+        scale: multiplies ``q k^T``.
+        mask_value: added to scores across labels.
         unique_keys: no key stands in two groups; of no use here.
         needs: which of the five are wanted; None stands for the others.
     """

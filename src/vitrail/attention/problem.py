@@ -15,7 +15,7 @@ Bias = Float[Tensor, "heads queries keys"] | Float[Tensor, "#windows heads queri
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One call of ``attend``, without its numbers.
+    """One call of ``attend`` or ``attend_groups``, without its numbers.
 
     Args:
         queries: tokens that ask, per window.
@@ -27,6 +27,9 @@ class Problem:
         has_region: labels restrict who sees whom.
         bias_gradient: the bias wants a gradient.
         dropout: probability of dropping an attention weight.
+        in_place: the layer can read and write its tokens where they are, by ``attend_groups``.
+        observed: somebody watches the queries, keys and values that ``attend`` gets.
+        exporting: a graph for another runtime is being written.
     """
 
     queries: int
@@ -38,6 +41,9 @@ class Problem:
     has_region: bool
     bias_gradient: bool
     dropout: float
+    in_place: bool = False
+    observed: bool = False
+    exporting: bool = False
 
     @classmethod
     def of(
@@ -81,4 +87,5 @@ class Problem:
             has_region=q_region is not None,
             bias_gradient=torch.is_grad_enabled() and bias is not None and bias.requires_grad,
             dropout=0.0,
+            in_place=True,
         )

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitrail.attention import reference, sdpa
+from vitrail.attention.kernels import KERNELS, choose_kernel, why_no_kernel
 from vitrail.attention.problem import Bias, Problem, Region
 from vitrail.errors import UsageError
 
@@ -31,14 +32,27 @@ def choose(problem: Problem) -> str:
     return next(name for name, backend in BACKENDS.items() if backend.why_not(problem) is None)
 
 
-def explain(problem: Problem) -> str:
-    """Say in one line each what every implementation answers to ``problem``."""
-    chosen = choose(problem)
+def explain(problem: Problem, backend: str | None = None) -> str:
+    """Say in one line each what every implementation answers to ``problem``.
+
+    Args:
+        problem: a call of ``attend``, or a layer's, which kernels may serve in place.
+        backend: the implementation that was asked for, if any.
+    """
+    in_place = choose_kernel(problem, backend)
+    composed = backend if backend in BACKENDS else choose(problem)
+    chosen = in_place or composed
     lines = []
-    for name, backend in BACKENDS.items():
-        reason = backend.why_not(problem)
-        status = "chosen" if name == chosen else f"passed over: {reason or 'another came first'}"
-        lines.append(f"{name}: {status}")
+    for name in (*(KERNELS if problem.in_place else ()), *BACKENDS):
+        if name == chosen:
+            lines.append(f"{name}: chosen")
+            continue
+        reason = (
+            why_no_kernel(name, problem, backend)
+            if name in KERNELS
+            else BACKENDS[name].why_not(problem)
+        )
+        lines.append(f"{name}: passed over: {reason or 'another came first'}")
     return "\n".join(lines)
 
 

@@ -62,17 +62,26 @@ class CosineWindowAttention(WindowAttention):
             if bias is not None:
                 nn.init.zeros_(bias)
 
+    def project(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch triple"]:
+        """Project to queries, keys and values; keys have no bias."""
+        return F.linear(x, self.qkv.weight, self.padding_vector())
+
+    def padding_vector(self) -> Tensor | None:
+        """Return what ``project`` makes of padding: its bias."""
+        if self.q_bias is None or self.v_bias is None:
+            return None
+        return torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
+
+    def temperature(self) -> Float[Tensor, " heads"]:
+        """Return what multiplies the cosine of a query and a key, at most 100."""
+        return self.logit_scale.clamp(max=math.log(100)).exp().flatten()
+
     def heads(
         self, windows: Float[Tensor, "batch windows tokens dim"]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Project, and normalise queries (times the temperature) and keys to unit length."""
-        bias = None
-        if self.q_bias is not None and self.v_bias is not None:
-            bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
-        qkv = F.linear(windows, self.qkv.weight, bias).unflatten(-1, (3, self.num_heads, -1))
-        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5)
+        q, k, v = super().heads(windows)
         # At least float32: the least divisor of a zero vector (padding) is zero in float16.
         wide = torch.promote_types(q.dtype, torch.float32)
-        scale = self.logit_scale.clamp(max=math.log(100)).exp()
-        q = F.normalize(q.to(wide), dim=-1) * scale
+        q = F.normalize(q.to(wide), dim=-1) * self.temperature()[:, None, None]
         return q.to(v.dtype), F.normalize(k.to(wide), dim=-1).to(v.dtype), v

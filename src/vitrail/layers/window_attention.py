@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vitrail.attention import Region
+from vitrail.attention import Places, Region, attend_groups
 from vitrail.layers.attend import Attend
 from vitrail.layers.offset_bias import OffsetBias
 from vitrail.layers.position import BiasLookup, ContinuousBias, RelativeBias
@@ -16,6 +16,7 @@ from vitrail.ops.windows import (
     pad,
     padded_lengths,
     partition,
+    places,
     regions,
     shift,
     unpartition,
@@ -65,12 +66,25 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         self.proj_drop = nn.Dropout(proj_drop)
 
+    def project(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch triple"]:
+        """Project to queries, keys and values, side by side, each head by head."""
+        return self.qkv(x)
+
     def heads(
         self, windows: Float[Tensor, "batch windows tokens dim"]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Project to queries, keys and values, ``(batch, windows, heads, tokens, head_dim)``."""
-        q, k, v = self.qkv(windows).unflatten(-1, (3, self.num_heads, -1)).permute(3, 0, 1, 4, 2, 5)
+        qkv = self.project(windows).unflatten(-1, (3, self.num_heads, -1))
+        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5)
         return q, k, v
+
+    def temperature(self) -> Float[Tensor, " heads"] | None:
+        """Return what multiplies the cosine of a query and a key; None: their product counts."""
+        return None
+
+    def padding_vector(self) -> Tensor | None:
+        """Return what ``project`` makes of padding, if not nothing."""
+        return self.qkv.bias
 
     def region(
         self, spatial: tuple[int, ...], window: tuple[int, ...], amount: tuple[int, ...],
@@ -86,12 +100,57 @@ class WindowAttention(nn.Module):
         labels = regions(spatial, window, amount, mask_padding=mask_padding, device=device)
         return labels, labels
 
+    def places(
+        self, spatial: tuple[int, ...], window: tuple[int, ...], amount: tuple[int, ...],
+        device: torch.device,
+    ) -> Places:  # fmt: skip
+        """Return which tokens meet in every window, and which of them may see one another."""
+        index = places(spatial, window, amount, device=device)
+        region = None
+        if not known_zero(*amount):
+            region = regions(spatial, window, amount, mask_padding=False, device=device)[0]
+        return Places(index, index, region, region, unique_keys=True)
+
     def forward(
         self, x: Float[Tensor, "batch *spatial dim"]
     ) -> Float[Tensor, "batch *spatial dim"]:
         """Let every token attend to the tokens that the pattern allows it."""
+        window, amount = self.pattern.fit(x.shape[1:-1])
+        tokens = math.prod(window)
+        backend = self.attend.kernel(
+            x, x.shape[-1] // self.num_heads, queries=tokens, keys=tokens,
+            region=not known_zero(*amount),
+        )  # fmt: skip
+        if backend is None:
+            return self._composed(x, window, amount)
+        return self._in_place(x, window, amount, backend)
+
+    def _in_place(
+        self, x: Tensor, window: tuple[int, ...], amount: tuple[int, ...], backend: str
+    ) -> Tensor:
+        """Attend where the tokens are: padding is neither projected nor stored."""
+        spatial, heads = x.shape[1:-1], self.num_heads
+        qkv = self.project(x)
+        fill = None
+        if self.pattern.padding == "visible":
+            fill = self.padding_vector()
+            fill = qkv.new_zeros(qkv.shape[-1]) if fill is None else fill
+            fill = fill.view(3, heads, -1)
+        out = attend_groups(
+            qkv.flatten(1, -2).unflatten(-1, (3, heads, -1)),
+            self.places(spatial, window, amount, x.device),
+            scale=self.scale,
+            bias=self.bias(window)[None],
+            temperature=self.temperature(),
+            fill=fill,
+            mask_value=self.attend.mask_value,
+            backend=backend,
+        )
+        return self.proj_drop(self.proj(out)).view(x.shape)
+
+    def _composed(self, x: Tensor, window: tuple[int, ...], amount: tuple[int, ...]) -> Tensor:
+        """Cut the tokens into windows, attend, and put them together again."""
         spatial = x.shape[1:-1]
-        window, amount = self.pattern.fit(spatial)
         lengths = padded_lengths(spatial, window)
         windows = partition(shift(pad(x, lengths), amount), window)
         q, k, v = self.heads(windows)

@@ -176,6 +176,44 @@ def regions(
     return partition(label[None, ..., None], window)[..., 0]
 
 
+def places(
+    spatial: Sequence[int],
+    window: Size,
+    amount: Sequence[int],
+    *,
+    device: torch.device | None = None,
+) -> Int[Tensor, "windows tokens"]:
+    """Tell which token stands at every place of every shifted window, -1 where it is padding.
+
+    This is padding, shifting and partitioning in one number a token.
+
+    Args:
+        spatial: lengths of the grid before padding, in tokens.
+        window: window length along each axis, in tokens.
+        amount: shift along each axis, in tokens.
+        device: where the numbers are needed.
+    Returns:
+        Row-major numbers of tokens on the grid without padding, in the order of ``partition``.
+    """
+    axes = len(window)
+    index = torch.zeros((1,) * axes, dtype=torch.int32, device=device)
+    lengths = padded_lengths(spatial, window)
+    padded = None
+    for axis, (n, length, s) in enumerate(zip(spatial, lengths, amount, strict=True)):
+        place = torch.arange(length, dtype=torch.int32, device=device)
+        if not known_zero(s):
+            place = torch.cat((place[s:], place[:s]))
+        view = [1] * axes
+        view[axis] = length
+        index = index * n + place.view(view)
+        if not known_zero(length - n):
+            beyond = (place >= n).view(view)
+            padded = beyond if padded is None else padded | beyond
+    if padded is not None:
+        index = index.masked_fill(padded, -1)
+    return partition(index[None, ..., None], window)[0, ..., 0]
+
+
 def _check_divides(spatial: Sequence[int], window: Size) -> None:
     for n, m in zip(spatial, window, strict=True):
         if m < 1 or n % m != 0:
