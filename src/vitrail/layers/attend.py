@@ -92,7 +92,8 @@ class Attend(nn.Module):
     ) -> Problem:
         """Describe a layer's call; for the arguments see ``kernel``."""
         device, dtype = x.device.type, x.dtype
-        if torch.is_autocast_enabled(device) and dtype != torch.float64:
+        autocast = device != "meta" and torch.is_autocast_enabled(device)
+        if autocast and dtype != torch.float64:
             dtype = torch.get_autocast_dtype(device)
         return Problem(
             queries=queries,

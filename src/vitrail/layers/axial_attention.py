@@ -1,8 +1,12 @@
 """Axial attention: tokens see the tokens of their own line."""
 
+import math
+
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vitrail.attention import Places
 from vitrail.layers.grouped_attention import GroupedAttention
 from vitrail.ops.windows import copy_as
 from vitrail.patterns import Axial
@@ -41,3 +45,14 @@ class AxialAttention(GroupedAttention):
     def span(self, spatial: Size) -> Size:
         """Return the lengths of one line."""
         return tuple(n if axis == self.pattern.axis else 1 for axis, n in enumerate(spatial))
+
+    def meetings(self, spatial: Size) -> tuple[int, int]:
+        """Return how many tokens meet: those of a line."""
+        _, length = self.pattern.fit(spatial)
+        return length, length
+
+    def who(self, spatial: Size, device: torch.device) -> Places:
+        """Return the tokens of every line."""
+        index = torch.arange(math.prod(spatial), dtype=torch.int32, device=device).view(spatial)
+        index = copy_as(index.movedim(self.pattern.axis, -1), self.pattern.fit(spatial))
+        return Places(index, index, unique_keys=True)

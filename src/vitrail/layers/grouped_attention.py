@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vitrail.attention import Region
+from vitrail.attention import Places, Region, attend_groups
 from vitrail.layers.attend import Attend
 from vitrail.layers.offset_bias import OffsetBias
 from vitrail.patterns import Pattern
@@ -18,7 +18,8 @@ class GroupedAttention(nn.Module):
 
     A kind of attention says how tokens are arranged in groups and restored to their grid, in the
     order of its ``pattern.groups``; all else is here. Tokens are projected before they are
-    arranged: padding costs no projection.
+    arranged: padding costs no projection. One that can also say, number by number, who meets whom
+    may attend in place, and then arranges nothing.
 
     Args:
         dim: channels.
@@ -83,10 +84,41 @@ class GroupedAttention(nn.Module):
         del spatial, device
         return None
 
+    def meetings(self, spatial: Size) -> tuple[int, int] | None:
+        """Return how many queries and keys meet in a group; None: they never meet in place."""
+        del spatial
+        return None
+
+    def who(self, spatial: Size, device: torch.device) -> Places:
+        """Return which tokens meet in every group."""
+        raise NotImplementedError
+
     def forward(
         self, x: Float[Tensor, "batch *spatial dim"]
     ) -> Float[Tensor, "batch *spatial dim"]:
         """Let every token attend to the tokens that the pattern allows it."""
+        spatial = x.shape[1:-1]
+        meetings = self.meetings(spatial)
+        backend = None
+        if meetings is not None:
+            backend = self.attend.kernel(
+                x, x.shape[-1] // self.num_heads, queries=meetings[0], keys=meetings[1],
+                bias=self.bias is not None,
+            )  # fmt: skip
+        if backend is None:
+            return self._composed(x)
+        qkv, bias = self.qkv(x), self.pair_bias(spatial)
+        out = attend_groups(
+            qkv.flatten(1, -2).unflatten(-1, (3, self.num_heads, -1)),
+            self.who(spatial, x.device),
+            scale=self.scale,
+            bias=bias[None] if bias is not None and bias.ndim == 3 else bias,
+            backend=backend,
+        )
+        return self.proj_drop(self.proj(out)).view(x.shape)
+
+    def _composed(self, x: Tensor) -> Tensor:
+        """Arrange the tokens in groups, attend, and restore the grid."""
         spatial = x.shape[1:-1]
         qkv = self.arrange(self.qkv(x)).unflatten(-1, (3, self.num_heads, -1))
         q, k, v = qkv.permute(3, 0, 1, 4, 2, 5)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from vitrail.attention import Region
+from vitrail.attention import Places, Region
 from vitrail.layers.grouped_attention import GroupedAttention
 from vitrail.ops.windows import copy_as, known_zero
 from vitrail.patterns import SparseFixed, SparseStrided
@@ -59,6 +59,16 @@ class _BlockAttention(GroupedAttention):
         """Return which token each query and key is; -1 for padding and what is masked."""
         raise NotImplementedError
 
+    def meetings(self, spatial: Size) -> tuple[int, int]:
+        """Return how many tokens meet: those of a block."""
+        _, block = self.pattern.fit(spatial)
+        return block, block
+
+    def who(self, spatial: Size, device: torch.device) -> Places:
+        """Return the tokens of every group; padding is not there, and needs no label."""
+        q, k = self.places(spatial, device)
+        return Places(q.to(torch.int32), k.to(torch.int32), unique_keys=q is k)
+
     def cut(self, spatial: Size, device: torch.device) -> Int[Tensor, "blocks block"]:
         """Return the numbers of the tokens of each block, -1 for padding."""
         blocks, block = self.pattern.fit(spatial)
@@ -87,6 +97,11 @@ class SparseFixedAttention(_BlockAttention):
         ends = x.transpose(2, 3).flatten(1, 2).index_select(1, last)
         ends = ends.transpose(1, 2)[:, None].expand(batch, blocks, heads, -1, head_dim)
         return torch.cat((x, ends), dim=-2)
+
+    def meetings(self, spatial: Size) -> tuple[int, int]:
+        """Return how many tokens meet: a block asks, and sees one more of every block."""
+        blocks, block = self.pattern.fit(spatial)
+        return block, block + blocks
 
     def places(
         self, spatial: Size, device: torch.device
@@ -127,6 +142,11 @@ class SparseStridedAttention(_BlockAttention):
     ) -> Float[Tensor, "batch *spatial channels"]:
         """Put the groups together to a grid, without the padding."""
         return super().restore(x if self.pattern.part == "local" else x.transpose(1, 2), spatial)
+
+    def meetings(self, spatial: Size) -> tuple[int, int]:
+        """Return how many tokens meet: those of a block, or one of every block."""
+        blocks, block = self.pattern.fit(spatial)
+        return (block, block) if self.pattern.part == "local" else (blocks, blocks)
 
     def places(
         self, spatial: Size, device: torch.device
