@@ -37,6 +37,9 @@ typedef float vf_loose __attribute__((vector_size(4 * LANES), may_alias, aligned
 typedef int32_t vi_loose __attribute__((vector_size(4 * LANES), may_alias, aligned(4)));
 
 constexpr float LOG2E = 1.44269504088896340736f, LN2 = 0.69314718055994530942f;
+// log2(1 + t) / t for t from sqrt(1/2) - 1 to sqrt(2) - 1, highest power first.
+constexpr float LOG_TERMS[9] = {0.129264325f, -0.208933832f, 0.215212249f, -0.238675678f, 0.287939095f,
+                                -0.360716264f, 0.48091028f, -0.721347199f, 1.442695f};
 constexpr float INF = __builtin_inff();
 
 inline i64 round_up(i64 n, i64 multiple) { return (n + multiple - 1) / multiple * multiple; }
@@ -97,6 +100,17 @@ inline vf power_of_two(vf x) {
     power = power > 0 ? power : 0;  // below the normal numbers: zero
     return y * (vf)(power << 23);
 #endif
+}
+
+// log2 of normal numbers, to 1e-7.
+inline vf log_of_two(vf x) {
+    vi bits = (vi)x;
+    vi power = (bits - 0x3f3504f3) >> 23;  // so that what is left lies about 1: sqrt(1/2) to sqrt(2)
+    vf left = (vf)(bits - (power << 23)) - 1.0f;
+    vf y = left * LOG_TERMS[0] + LOG_TERMS[1];
+#pragma GCC unroll 16
+    for (int i = 2; i < 9; i++) y = y * left + LOG_TERMS[i];
+    return y * left + __builtin_convertvector(power, vf);
 }
 
 // ---- numbers of two bytes ---------------------------------------------------------------------
@@ -188,28 +202,28 @@ inline void transpose(__m512i (&r)[16]) {
 }
 #endif
 
-// Rows of `steps` words each (a null row is zeros) to to[step][row], `stride` rows apart.
+// Rows of `steps` words each to to[step][row]; zeros fill the rows up to `stride`.
 inline void transpose_words(const void* const* rows, i64 n, i64 steps, u32* to, i64 stride) {
+    i64 done = 0;
 #ifdef VITRAIL_AVX512
-    for (i64 j = 0; j < stride; j += 16)
+    for (; done < n - 4; done += 16) {
+        i64 last = n - 1 - done;
         for (i64 s = 0; s < steps; s += 16) {
             __mmask16 some = steps - s >= 16 ? 0xffff : (1u << (steps - s)) - 1;
             __m512i r[16];
             for (int i = 0; i < 16; i++)
-                r[i] = j + i < n && rows[j + i]
-                           ? _mm512_maskz_loadu_epi32(some, (const u32*)rows[j + i] + s)
-                           : _mm512_setzero_si512();
+                r[i] = i <= last ? _mm512_maskz_loadu_epi32(some, (const u32*)rows[done + i] + s)
+                                 : _mm512_setzero_si512();
             transpose(r);
-            for (int i = 0; i < 16 && s + i < steps; i++) _mm512_storeu_si512(to + (s + i) * stride + j, r[i]);
+            for (int i = 0; i < 16 && s + i < steps; i++)
+                _mm512_storeu_si512(to + (s + i) * stride + done, r[i]);
         }
-#else
-    for (i64 j = 0; j < stride; j++)
-        for (i64 s = 0; s < steps; s++) {
-            u32 word = 0;
-            if (j < n && rows[j]) memcpy(&word, (const u32*)rows[j] + s, 4);
-            to[s * stride + j] = word;
-        }
+    }
 #endif
+    for (i64 s = 0; s < steps; s++) {
+        for (i64 j = done; j < stride; j += LANES) store((float*)(to + s * stride + j), vf{});
+        for (i64 j = done; j < n; j++) memcpy(to + s * stride + j, (const u32*)rows[j] + s, 4);
+    }
 }
 
 // How numbers lie in the operands of a product. An operand is words of 32 bits: `per` numbers
@@ -227,9 +241,10 @@ struct Single {  // one float
     // Rows to to[row][column], zeros to the next `stride`.
     static void along_rows(const void* const* rows, i64 n, i64 width, u32* to, i64 stride) {
         for (i64 j = 0; j < n; j++) {
-            i64 filled = rows[j] ? width : 0;
-            if (filled) memcpy(to + j * stride, rows[j], 4 * width);
-            memset(to + j * stride + filled, 0, 4 * (stride - filled));
+            const float* row = (const float*)rows[j];
+            i64 d = 0;
+            for (; d + LANES <= width; d += LANES) store((float*)to + j * stride + d, load(row + d));
+            for (; d < stride; d++) ((float*)to)[j * stride + d] = d < width ? row[d] : 0;
         }
     }
 };
@@ -251,19 +266,19 @@ struct Pair {  // two bfloats, whose two products one instruction adds to a floa
     }
     // Two rows to each to[row / 2][column].
     static void along_rows(const void* const* rows, i64 n, i64 width, u32* to, i64 stride) {
-        for (i64 j = 0; j < n; j += 2) {
-            const u16* even = (const u16*)rows[j];
-            const u16* odd = j + 1 < n ? (const u16*)rows[j + 1] : nullptr;
-            for (i64 c = 0; c < stride; c += 16) {
-                __mmask16 some = width - c >= 16 ? 0xffff : width > c ? (1u << (width - c)) - 1 : 0;
-                __m256i zero = _mm256_setzero_si256();
-                __m256i low = even ? _mm256_maskz_loadu_epi16(some, even + c) : zero;
-                __m256i high = odd ? _mm256_maskz_loadu_epi16(some, odd + c) : zero;
-                __m512i both = _mm512_or_si512(_mm512_cvtepu16_epi32(low),
-                                               _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16));
-                _mm512_storeu_si512(to + j / 2 * stride + c, both);
+        alignas(64) static const u16 low[32] = {0, 32, 1, 33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39,
+                                                8, 40, 9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
+        __m512i first = _mm512_load_si512(low);
+        __m512i second = _mm512_add_epi16(first, _mm512_set1_epi16(16));
+        for (i64 j = 0; j < n; j += 2, to += stride)
+            for (i64 c = 0; c < stride; c += 32) {
+                __mmask32 some = width - c >= 32 ? ~0u : (1u << (width - c)) - 1;
+                __m512i even = _mm512_maskz_loadu_epi16(some, (const u16*)rows[j] + c), odd = {};
+                if (j + 1 < n) odd = _mm512_maskz_loadu_epi16(some, (const u16*)rows[j + 1] + c);
+                _mm512_storeu_si512(to + c, _mm512_permutex2var_epi16(even, first, odd));
+                if (c + 16 < stride)
+                    _mm512_storeu_si512(to + c + 16, _mm512_permutex2var_epi16(even, second, odd));
             }
-        }
     }
 };
 #endif
@@ -301,11 +316,19 @@ inline void with_count(i64 n, F&& f) {
     f(Count<Most>{});
 }
 
-// Cut n into parts of at most `most`, as even as they can be; call f(start, length).
-template <class F>
-inline void evenly(i64 n, i64 most, F&& f) {
-    i64 parts = (n + most - 1) / most;
-    for (i64 i = 0; i < parts; i++) f(n * i / parts, n * (i + 1) / parts - n * i / parts);
-}
+// n cut into parts of at most `most`, as even as they can be.
+struct Parts {
+    i64 count, least, longer;  // `longer` of them have one more than the least
+    Parts(i64 n, i64 most)
+        : count((n + most - 1) / most), least(count ? n / count : 0), longer(count ? n % count : 0) {}
+    template <class F>
+    void each(F&& f) const {  // f(start, length)
+        for (i64 i = 0, start = 0; i < count; i++) {
+            i64 length = least + (i < longer);
+            f(start, length);
+            start += length;
+        }
+    }
+};
 
 }  // namespace vitrail
