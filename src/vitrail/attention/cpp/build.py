@@ -17,7 +17,8 @@ import torch  # noqa: F401 - loads the OpenMP runtime that the kernel must share
 
 from vitrail.errors import UsageError
 
-SOURCES = ("grouped.cpp", "vectors.h")
+SOURCE = Path(__file__).with_name("grouped.cpp")
+HEADERS = (Path(__file__).with_name("vectors.h"),)
 FLAGS = (
     "-std=c++17",
     "-O3",
@@ -55,9 +56,11 @@ def why_not() -> str | None:
 
 
 @functools.cache
-def library() -> ctypes.CDLL:
-    """Return the kernel, built now unless a build of this source for this machine is kept.
+def library(source: Path = SOURCE) -> ctypes.CDLL:
+    """Return a kernel, built now unless a build of this source for this machine is kept.
 
+    Args:
+        source: of the kernel; it may include ``HEADERS``.
     Raises:
         UsageError: no compiler, or it does not accept the source.
     """
@@ -67,10 +70,9 @@ def library() -> ctypes.CDLL:
             reason, "Linux with g++ or clang++", "install g++, or set CXX to a compiler"
         )
     command = [*shlex.split(compiler() or ""), *FLAGS, *_openmp()]
-    folder = Path(__file__).parent
-    target = cache_folder() / f"grouped-{_key(command, folder)}.so"
+    target = cache_folder() / f"{source.stem}-{_key(command, source)}.so"
     if not target.exists():
-        _build(command, folder / SOURCES[0], target)
+        _build(command, source, target)
     return ctypes.CDLL(str(target))
 
 
@@ -86,12 +88,12 @@ def _openmp() -> list[str]:
     return ["-fopenmp", "-Wl,--no-as-needed", loaded[0], "-Wl,--as-needed"]
 
 
-def _key(command: list[str], folder: Path) -> str:
+def _key(command: list[str], source: Path) -> str:
     """Return a name for what determines the build: source, compiler, options and processor."""
     version = subprocess.run([*command[:1], "--version"], capture_output=True, text=True)
     cpu = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
     model = re.findall(r"^(?:model name|flags|Features|CPU part)\s*:.*$", cpu, re.MULTILINE)
-    sources = [(folder / name).read_text() for name in SOURCES]
+    sources = [path.read_text() for path in (source, *HEADERS)]
     told = "\0".join([*command, version.stdout, platform.machine(), *model, *sources])
     return hashlib.sha256(told.encode()).hexdigest()[:20]
 
