@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vitrail.attention import Region
+from vitrail.attention import Places, Region, attend_groups
 from vitrail.layers.attend import Attend
 from vitrail.layers.focal_bias import CoordinateBias, FocalBias
 from vitrail.ops.halo import (
@@ -22,6 +22,7 @@ from vitrail.ops.halo import (
     rolled_halo,
 )
 from vitrail.ops.windows import crop, known_zero, pad, padded_lengths, partition, unpartition
+from vitrail.ops.windows import places as window_places
 from vitrail.patterns import Focal, Nearest
 from vitrail.shapes import Size
 
@@ -38,6 +39,8 @@ class _GatheringAttention(nn.Module):
         attn_drop: probability of dropping an attention weight.
         proj_drop: probability of dropping an output value.
     """
+
+    visible_padding = False  # tokens see padding
 
     def __init__(
         self, dim: int, num_heads: int, window: Size, levels: int, *,
@@ -98,15 +101,73 @@ class _GatheringAttention(nn.Module):
         """Let every token attend to the keys that the pattern gives its window."""
         spatial = x.shape[1:-1]
         lengths = padded_lengths(spatial, self.window)
-        x = pad(x, lengths)
-        dim = x.shape[-1]
+        padded = pad(x, lengths)
+        bias = None if self.qkv.bias is None else self.qkv.bias[x.shape[-1] :]
+        weight = self.qkv.weight[x.shape[-1] :]
+        coarse = [F.linear(level, weight, bias) for level in self.pooled(padded)]
+        found, region = self.keys(spatial, lengths, x.device)
+        backend = self.attend.kernel(
+            x, x.shape[-1] // self.num_heads, queries=math.prod(self.window),
+            keys=sum(keys.places.shape[-1] for keys in found), region=region is not None,
+        )  # fmt: skip
+        if backend is None:
+            return self._composed(padded, spatial, coarse, found, region)
+        return self._in_place(x, coarse, found, backend)
+
+    def _in_place(self, x: Tensor, coarse: list[Tensor], found: list[Keys], backend: str) -> Tensor:
+        """Attend where the tokens are: no window holds a copy of its keys."""
+        heads, spatial = self.num_heads, x.shape[1:-1]
+        qkv = self.qkv(x).flatten(1, -2).unflatten(-1, (3, heads, -1))
+        fill = None
+        if self.visible_padding:
+            fill = qkv.new_zeros(qkv.shape[2:]) if self.qkv.bias is None else self.qkv.bias
+            fill = fill.view(3, heads, -1)
+        bias = self.position_bias(spatial, found)
+        out = attend_groups(
+            qkv,
+            self.who(spatial, found, [level.shape[1] for level in coarse], x.device),
+            scale=self.scale,
+            bias=bias[None] if bias.ndim == 3 else bias,
+            pooled=torch.cat(coarse, dim=1).unflatten(-1, (2, heads, -1)) if coarse else None,
+            fill=fill,
+            backend=backend,
+        )
+        return self.proj_drop(self.proj(out)).view(x.shape)
+
+    def who(
+        self, spatial: Size, found: list[Keys], cells: list[int], device: torch.device
+    ) -> Places:
+        """Return which tokens and cells every window meets; tokens as the unpadded grid has them.
+
+        Args:
+            spatial: lengths of that grid.
+            found: what ``keys`` returned.
+            cells: how many each level has.
+            device: where the numbers are needed.
+        """
+        lengths = padded_lengths(spatial, self.window)
+        q_index = window_places(spatial, self.window, (0,) * len(spatial), device=device)
+        fine = _unpadded(found[0].places, lengths, spatial)
+        before, index = math.prod(spatial), [fine.masked_fill(~found[0].seen, -1)]
+        for keys, count in zip(found[1:], cells, strict=True):
+            index.append((keys.places + before).masked_fill(~keys.seen, -1))
+            before = before + count
+        k_index = torch.cat(index, dim=-1).to(torch.int32)
+        if not self.visible_padding:
+            return Places(q_index, k_index)
+        # Padding is seen where the pattern sees it: there are keys that are nothing at all.
+        seen = torch.cat([keys.seen for keys in found], dim=-1)
+        return Places(q_index, k_index, torch.zeros_like(q_index), seen.to(torch.int32) - 1)
+
+    def _composed(
+        self, x: Tensor, spatial: Size, coarse: list[Tensor], found: list[Keys],
+        region: Region | None,
+    ) -> Tensor:  # fmt: skip
+        """Cut the padded tokens into windows, gather the keys of each, and attend."""
+        dim, lengths = x.shape[-1], x.shape[1:-1]
         q, fine = self.qkv(x).split((dim, 2 * dim), dim=-1)
         q = partition(q, self.window).unflatten(-1, (self.num_heads, -1)).transpose(2, 3)
-        bias = None if self.qkv.bias is None else self.qkv.bias[dim:]
-        coarse = [F.linear(level, self.qkv.weight[dim:], bias) for level in self.pooled(x)]
-        grids = [fine.flatten(1, -2), *coarse]
-        found, region = self.keys(spatial, lengths, x.device)
-        k, v = self._gather(grids, found)
+        k, v = self._gather([fine.flatten(1, -2), *coarse], found)
         out = self.attend(
             q, k, v, scale=self.scale, bias=self.position_bias(spatial, found), region=region
         )
@@ -154,6 +215,7 @@ class FocalAttention(_GatheringAttention):
             qkv_bias=qkv_bias, attn_drop=attn_drop, proj_drop=proj_drop,
         )  # fmt: skip
         self.pattern = pattern
+        self.visible_padding = pattern.padding == "visible"
         self.bias = FocalBias(pattern, num_heads)
 
     def keys(
@@ -280,6 +342,15 @@ def _unravelled(index: Tensor, lengths: Size | list[int]) -> list[Tensor]:
         places.insert(0, index % length)
         index = index // length
     return places
+
+
+def _unpadded(places: Tensor, lengths: Size, spatial: Size) -> Tensor:
+    """Number places of the padded grid as the grid does; -1 for padding."""
+    index, padded = torch.zeros_like(places), torch.zeros_like(places, dtype=torch.bool)
+    for place, n in zip(_unravelled(places, lengths), spatial, strict=True):
+        index = index * n + place
+        padded = padded | (place >= n)
+    return index.masked_fill(padded, -1)
 
 
 def _renumbered(keys: Keys, spatial: Size, lengths: Size) -> Keys:
