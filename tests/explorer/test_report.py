@@ -16,7 +16,7 @@ from PIL import Image
 
 import vitrail
 from vitrail.errors import UsageError
-from vitrail.explorer import Report, explore
+from vitrail.explorer import Report, blocks, explore
 from vitrail.models import Swin
 
 HOSTILE = "</script><img src=x onerror=alert(1)> & \"'.jpg"
@@ -144,6 +144,15 @@ def test_every_array_of_the_manifest_is_there_and_is_what_it_says(report: Report
         assert hashlib.sha256(data).hexdigest() == facts["sha256"], name
     assert sum(name.startswith("script array:") for name in page.texts) == len(report.arrays.stored)
     assert page.manifest["on_demand"] is False
+
+
+def test_a_bias_too_large_to_store_is_not_named_in_a_file(
+    model: Swin, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "BIASES", 0)
+    report = explore(model, picture, size=(28, 44))
+    assert all(block["bias"] for block in report.manifest["blocks"]), "a host that can ask may"
+    assert not any(block["bias"] for block in Page(report.html).manifest["blocks"])
 
 
 def test_two_sides_share_what_is_equal(model: Swin, picture: Image.Image) -> None:

@@ -31,6 +31,11 @@ function Header({ app }: { app: App }): JSX.Element {
   );
 }
 
+function Trouble({ app }: { app: App }): JSX.Element | null {
+  const said = app.trace.value.source.trouble?.value;
+  return said ? <p class="warning trouble" role="alert" data-trouble>{said}</p> : null;
+}
+
 function Sides({ app }: { app: App }): JSX.Element {
   const name = (side: number) => {
     const { model, photo } = app.traces[side].manifest;
@@ -83,6 +88,7 @@ export function Shell({ app }: { app: App }): JSX.Element {
     <>
       <a class="skip" href={`#view-${app.state.view.value}`} onClick={skip}>Skip to the picture</a>
       <Header app={app} />
+      <Trouble app={app} />
       <main>
         <div class="overview">
           <Answer app={app} />

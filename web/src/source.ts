@@ -1,4 +1,5 @@
 // Where a trace's arrays come from: the report itself, the local server, or a notebook's kernel.
+import type { ReadonlySignal } from "@preact/signals";
 import type { Manifest } from "./schema";
 
 export type Dtype = Manifest["arrays"][string]["dtype"];
@@ -11,6 +12,8 @@ export interface Source {
   // Is the array there without asking for it to be computed?
   has(name: string): boolean;
   array(name: string, signal?: AbortSignal): Promise<ArrayData>;
+  // Why nothing new can be had, in words; null while all is well.
+  trouble?: ReadonlySignal<string | null>;
   dispose?(): void;
 }
 

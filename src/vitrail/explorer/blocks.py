@@ -110,11 +110,19 @@ def describe_block(
         "key_regions": keep("key_regions", told.k_region[0]) if apart else None,
         "boxes": keep("boxes", told.k_box),
         **weights,
-        "bias": arrays.add(f"b{i}/bias", bias_of(block)) if i in kept.biases else None,
+        "bias": _bias(block, i, kept, arrays),
         "stats": arrays.add(f"b{i}/stats", stats),
         "rgb": arrays.add(f"b{i}/rgb", rgb.numpy()),
     }
     return facts, missing
+
+
+def _bias(block: BlockTrace, i: int, kept: Plan, arrays: Arrays) -> str | None:
+    """Store the bias, or only name it, for those who can ask; a report drops what it lacks."""
+    if block.bias is None:
+        return None
+    name = f"b{i}/bias"
+    return arrays.add(name, bias_of(block)) if i in kept.biases else name
 
 
 def chosen_slots(block: BlockTrace, count: int) -> Int[Tensor, "chosen"]:

@@ -79,8 +79,13 @@ def as_json(value: Any) -> str:
 
 
 def _alone(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """A file has nobody behind it to ask for more."""
-    return {**manifest, "on_demand": False}
+    """A file has nobody behind it to ask for more: what it does not hold it does not name."""
+    held = manifest["arrays"]
+    blocks = [
+        {**block, "bias": block["bias"] if block["bias"] in held else None}
+        for block in manifest["blocks"]
+    ]
+    return {**manifest, "blocks": blocks, "on_demand": False}
 
 
 def _packed(sides: Sequence[Side]) -> Iterator[str]:

@@ -1,5 +1,5 @@
 // A notebook: the manifests and the selection are traits, arrays come as binary messages when asked for.
-import { batch, effect } from "@preact/signals";
+import { batch, effect, signal } from "@preact/signals";
 import type { Manifest } from "../schema";
 import { Kept, toArray, type ArrayData, type Dtype, type Source } from "../source";
 import { assign, selectBlock, selectSide, snapshot, type App, type Selection } from "../state";
@@ -11,15 +11,19 @@ export interface WidgetModel {
   save_changes(): void;
   send(message: unknown): void;
   on(event: "msg:custom", listener: (message: Answer, buffers: DataView[]) => void): void;
-  on(event: "change:selection", listener: () => void): void;
+  on(event: "change:selection" | "comm_live_update", listener: () => void): void;
   off(event: "msg:custom", listener: (message: Answer, buffers: DataView[]) => void): void;
-  off(event: "change:selection", listener: () => void): void;
+  off(event: "change:selection" | "comm_live_update", listener: () => void): void;
 }
 interface Answer { id: string; dtype: Dtype; shape: number[]; part: number; parts: number; error?: string }
 interface Asked { id: string; name: string; parts: Uint8Array[]; left: number; done(array: ArrayData): void; fail(error: unknown): void }
 
 // A kernel answers in order: what was asked and is no longer wanted must not stand before what is.
 const AT_ONCE = 4;
+const PATIENCE = 15_000; // ms without a word before the page says that it waits
+
+const GONE = "The kernel that computed this is gone. What was already shown stays; run the cell again for the rest.";
+const SILENT = "The kernel has not answered for a while: it runs another cell, or is gone. What was already shown stays.";
 
 export function notebookSources(model: WidgetModel): Source[] {
   return (model.get("manifests") as Manifest[]).map((manifest, side) => notebookSource(model, manifest, side));
@@ -29,19 +33,42 @@ function notebookSource(model: WidgetModel, manifest: Manifest, side: number): S
   const view = Math.random().toString(36).slice(2); // two views of one widget hear each other's answers
   const waiting: Asked[] = [];
   const asked = new Map<string, Asked>();
+  const trouble = signal<string | null>(null);
   let count = 0;
+  let gone = false;
+  let clock = 0;
 
+  // Every answer starts the clock anew; it runs while something is asked.
+  const heard = (): void => {
+    clearTimeout(clock);
+    if (gone) return;
+    trouble.value = null;
+    if (asked.size) clock = window.setTimeout(() => { trouble.value = SILENT; }, PATIENCE);
+  };
+  const fail = (why: string): void => {
+    clearTimeout(clock);
+    for (const mine of [...waiting.splice(0), ...asked.values()]) mine.fail(new Error(why));
+    asked.clear();
+  };
+  // The tie to the kernel was live when the page was made: a change of it is its end.
+  const end = (): void => {
+    gone = true;
+    trouble.value = GONE;
+    fail(GONE);
+  };
   const next = (): void => {
     while (asked.size < AT_ONCE) {
       const mine = waiting.shift();
       if (!mine) return;
       asked.set(mine.id, mine);
+      if (asked.size === 1) heard();
       model.send({ id: mine.id, kind: "array", side, name: mine.name });
     }
   };
   const listen = (answer: Answer, buffers: DataView[]): void => {
     const mine = asked.get(answer.id);
     if (!mine) return;
+    heard();
     if (answer.error === undefined) {
       const { buffer, byteOffset, byteLength } = buffers[0];
       if (mine.left < 0) mine.left = answer.parts;
@@ -49,13 +76,16 @@ function notebookSource(model: WidgetModel, manifest: Manifest, side: number): S
       if (--mine.left > 0) return;
     }
     asked.delete(answer.id);
+    if (!asked.size) clearTimeout(clock);
     next();
     if (answer.error !== undefined) { mine.fail(new Error(answer.error)); return; }
     try { mine.done(toArray(answer.dtype, answer.shape, joined(mine.parts))); } catch (error) { mine.fail(error); }
   };
   model.on("msg:custom", listen);
+  model.on("comm_live_update", end);
 
   const ask = (name: string, signal?: AbortSignal): Promise<ArrayData> => new Promise((done, fail) => {
+    if (gone) { fail(new Error(GONE)); return; }
     const mine: Asked = { id: `${view}-${count++}`, name, parts: [], left: -1, done, fail };
     signal?.addEventListener("abort", () => {
       const place = waiting.indexOf(mine);
@@ -69,12 +99,13 @@ function notebookSource(model: WidgetModel, manifest: Manifest, side: number): S
   const kept = new Kept(ask);
   return {
     manifest,
+    trouble,
     has: (name) => name in manifest.arrays,
     array: (name, signal) => kept.array(name, signal),
     dispose: () => {
       model.off("msg:custom", listen);
-      for (const { fail } of [...waiting.splice(0), ...asked.values()]) fail(new Error("the page was closed"));
-      asked.clear();
+      model.off("comm_live_update", end);
+      fail("the page was closed");
     },
   };
 }

@@ -1,4 +1,5 @@
-// Lines over axes: labelled where they end, so that no legend and no colour is needed to read them.
+// Lines over axes: labelled where they end, by name or, where names need too much room, by a letter that
+// a list below explains; so no colour is needed to read them.
 import { scaleLinear, scaleLog } from "d3-scale";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { JSX } from "preact";
@@ -28,7 +29,9 @@ export function Chart(props: ChartProps): JSX.Element {
   const { height = 300, x, y, lines, dots = [], band, cursor } = props;
   const named = lines.filter(({ label }) => label);
   const labels = Math.max(0, ...named.map(({ label }) => label.length));
-  const right = Math.min(labels * 6.6 + 16, width * 0.36);
+  const lettered = labels * 7 + 16 > width * 0.36;
+  const right = lettered ? 26 : labels * 7 + 16;
+  const letterOf = (line: Line): string => String.fromCharCode(65 + named.indexOf(line));
   const points = [...lines.flatMap((line) => line.points), ...dots.map((dot): Point => [dot.x, dot.y]), ...(band ? [...band.low, ...band.high] : [])];
   const up = scale(y, points.map(([, n]) => n), [height - BOTTOM, TOP]);
   const rules = yTicks(y, up);
@@ -65,9 +68,12 @@ export function Chart(props: ChartProps): JSX.Element {
           <circle key={`${dot.id} ${dot.x}`} class={`dot tone-${dot.tone}`} cx={across(dot.x)} cy={up(dot.y)} r="4.5" data-dot={dot.id}><title>{dot.label}</title></circle>
         ))}
         {beside(named, up, TOP, height - BOTTOM).map(({ line, y: at }) => (
-          <text key={line.id} class={`name tone-${line.tone}${line.strong ? " strong" : ""}`} x={width - right + 8} y={at + 4}>{line.label}</text>
+          <text key={line.id} class={`name tone-${line.tone}${line.strong ? " strong" : ""}`} x={width - right + 8} y={at + 4}>{lettered ? letterOf(line) : line.label}</text>
         ))}
       </svg>
+      {lettered && <ul class="letters">
+        {named.map((line) => <li key={line.id} class={`tone-${line.tone}`}><b>{letterOf(line)}</b> {line.label}</li>)}
+      </ul>}
     </div>
   );
 }

@@ -16,11 +16,8 @@ function Audit({ app }: { app: App }): JSX.Element {
   const { manifest } = app.trace.value;
   return (
     <div class="audit">
-      {manifest.faithfulness ? <Trust app={app} found={manifest.faithfulness} /> : <Unscored manifest={manifest} />}
-      <div class="columns">
-        <Leaks app={app} />
-        <Checks app={app} />
-      </div>
+      {manifest.faithfulness ? <Trust app={app} found={manifest.faithfulness} /> : <><Unscored manifest={manifest} /><Leaks app={app} /></>}
+      <Checks app={app} />
     </div>
   );
 }
@@ -66,7 +63,7 @@ function Trust({ app, found }: { app: App; found: Faithfulness }): JSX.Element {
         </div>
       )}
       <div class="columns">
-        <ScoreTable app={app} chosen={chosen} />
+        <div class="beneath"><ScoreTable app={app} chosen={chosen} /><Leaks app={app} /></div>
         {found.study && <Study app={app} study={found.study} manifest={manifest} />}
       </div>
     </section>

@@ -23,7 +23,7 @@ export function Readout({ app, answered, look }: Props): JSX.Element {
   return (
     <>
       <b>{tokenWords(facts, row.token)}</b> asks, {which}.{" "}
-      {key >= 0 && <span data-key={key}>Key under the pointer: {keyName(answered, key)},{" "}
+      {key >= 0 && <span data-key={key}>Key pointed at: {keyName(answered, key)},{" "}
         {amount(answered, key, weights)}. </span>}
       {row.token !== wanted && <span>Only some tokens are kept in this report; this is the nearest. </span>}
       {look.kept.value && !answered.hovered && (
@@ -111,7 +111,8 @@ function Closeups({ app, answered, look }: Props): JSX.Element {
       <div><div><canvas ref={pixels} role="img" aria-label="The keys’ parts of the photo" /></div><p>their pixels</p></div>
       <div>
         <div><canvas ref={heat} role="img" aria-label="The keys’ weights" data-close
-          onPointerMove={(event) => { look.key.value = read(event); }} onPointerLeave={() => { look.key.value = -1; }} /></div>
+          onPointerMove={(event) => { look.key.value = read(event); }} onClick={(event) => { look.key.value = read(event); }}
+          onPointerLeave={(event) => { if (event.pointerType !== "touch") look.key.value = -1; }} /></div>
         <p>their weights{table.listed ? ", as a list" : ""}{Math.max(table.rows, table.columns) <= 8 ? ", in %" : ""}</p>
       </div>
     </div>

@@ -8,6 +8,10 @@ import type { Look } from "./canvas";
 const MOVES: Record<string, Pair> = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 const DRAG = 5; // CSS pixels that a click may slip
 
+// A finger that slides over the picture while a token is kept reads its keys, as a mouse does by
+// pointing; what it read last stays, since a finger hides what it points at.
+const reads = (event: PointerEvent, look: Look): boolean => event.pointerType === "touch" && look.kept.value && look.zoom.value.factor <= 1;
+
 export function listen(canvas: HTMLCanvasElement, app: App, look: Look, answered: () => Answered): () => void {
   const ends = new AbortController();
   const on = <K extends keyof HTMLElementEventMap>(name: K, act: (event: HTMLElementEventMap[K]) => void): void =>
@@ -58,6 +62,7 @@ export function listen(canvas: HTMLCanvasElement, app: App, look: Look, answered
   on("pointermove", (event) => {
     if (fingers.has(event.pointerId)) drag(event);
     if (event.pointerType !== "touch" && !(start?.moved && look.zoom.value.factor > 1)) point(event);
+    else if (start?.moved && fingers.size === 1 && reads(event, look)) point(event);
   });
   on("pointerdown", (event) => {
     fingers.set(event.pointerId, shareOf(event));
@@ -66,9 +71,13 @@ export function listen(canvas: HTMLCanvasElement, app: App, look: Look, answered
   const lift = (event: PointerEvent): void => { fingers.delete(event.pointerId); };
   on("pointerup", lift);
   on("pointercancel", lift);
-  on("pointerleave", (event) => { lift(event); [look.hover.value, look.key.value] = [-1, -1]; });
+  on("pointerleave", (event) => {
+    lift(event);
+    look.hover.value = -1;
+    if (event.pointerType !== "touch") look.key.value = -1;
+  });
   on("click", (event) => {
-    if (start?.moved && look.zoom.value.factor > 1) return;
+    if (start?.moved && (look.zoom.value.factor > 1 || reads(event as PointerEvent, look))) return;
     const { grid, row } = answered();
     const slot = slotUnder(event);
     if (slot < 0 || grid.queries[slot] < 0) return;
