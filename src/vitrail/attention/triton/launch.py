@@ -1,0 +1,126 @@
+"""How a call is cut into tiles and programs, and how a kernel is started on it."""
+
+import functools
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+# What an interpreter on a CPU is taken for: few enough that a program has several items to do.
+_INTERPRETED_PROCESSORS = 1
+
+
+class Tiles(NamedTuple):
+    """Lengths of the blocks of a tile of scores, how many there are, and channels rounded up."""
+
+    block_q: int
+    block_k: int
+    query_tiles: int
+    key_tiles: int
+    channels: int
+
+    @classmethod
+    def of(cls, queries: int, keys: int, head_dim: int) -> "Tiles":
+        """Cut so that 64 x 64 scores at most, a window of 7 x 7 or 8 x 8, are one tile.
+
+        Then one backward pass gives the gradients of queries and keys alike. Tensor cores need 16
+        rows at least.
+        """
+        block_q, block_k = (min(64, _power(n)) for n in (queries, keys))
+        return cls(block_q, block_k, -(-queries // block_q), -(-keys // block_k), _power(head_dim))
+
+    @property
+    def scores(self) -> tuple[int, int]:
+        """Return how many queries and keys the tiles hold together."""
+        return self.query_tiles * self.block_q, self.key_tiles * self.block_k
+
+    @property
+    def warps(self) -> int:
+        """Return how many warps share a tile: 32 numbers of each tile a thread."""
+        return max(1, self.block_q * self.block_k // 1024)
+
+
+def _power(n: int) -> int:
+    return max(16, 1 << (n - 1).bit_length())
+
+
+def programs(
+    x: Tensor, items: int, lines: int, *, per_processor: int, groups: int | None = None
+) -> int:
+    """Return how many programs share the items of each head and block.
+
+    Enough to fill the GPU several times over, so that the last ones do not leave it idle, yet
+    each with several items, so that what they share (the bias, its gradient) is moved seldom.
+
+    Args:
+        x: a tensor on the device.
+        items: groups of all images.
+        lines: heads times blocks; each goes through all items.
+        per_processor: programs for each of the device's processors.
+        groups: how many there are, if each has a bias of its own: a program keeps to one.
+    """
+    processors = _INTERPRETED_PROCESSORS
+    if x.is_cuda:
+        processors = torch.cuda.get_device_properties(x.device).multi_processor_count
+    wanted = max(1, processors * per_processor // lines)
+    if groups is None:
+        return min(items, wanted)
+    return groups * min(items // groups, max(1, wanted // groups))
+
+
+def precision(x: Tensor) -> str:
+    """Return how products of float32 are taken on ``x``'s device.
+
+    Three products of tensor cores keep float32's precision, one does not: only who allowed torch
+    to use TF32 gets it here.
+    """
+    if not x.is_cuda:
+        return "wide"
+    if x.dtype != torch.float32:
+        return "ieee"
+    if torch.cuda.get_device_capability(x.device) < (8, 0):
+        return "ieee"
+    return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "tf32x3"
+
+
+def launch(kernel: Any, x: Tensor, count: int, warps: int, arguments: dict[str, Any]) -> None:
+    """Start ``count`` programs of a kernel on ``x``'s device.
+
+    The GPU's first call of a kind tries out how many warps and how much prefetching serve it
+    best; in deterministic mode the choice is fixed, as it decides in which order numbers add up.
+    """
+    if not x.is_cuda or torch.are_deterministic_algorithms_enabled():
+        with _on(x):
+            kernel[(count,)](**arguments, num_warps=warps, num_stages=2)
+        return
+    with _on(x):
+        _tuned(kernel, warps)[(count,)](**arguments)
+
+
+def _on(x: Tensor) -> torch.cuda.device:
+    # -1: no device; a context that does nothing.
+    return torch.cuda.device(x.device if x.is_cuda else -1)
+
+
+@functools.cache
+def _tuned(kernel: Any, warps: int) -> Any:
+    """Return a kernel that is timed at a few settings when a kind of call is met first."""
+    import triton
+
+    settings = {(warps, 1), (warps, 2), (warps, 3), (2 * warps, 2)}
+    return triton.autotune(
+        configs=[
+            triton.Config({}, num_warps=count, num_stages=stages)
+            for count, stages in sorted(settings)
+        ],
+        key=["heads", "queries", "keys", "HEAD_DIM", "PRECISION", "HIDE"],
+        pre_hook=_cleared,
+    )(kernel)
+
+
+def _cleared(arguments: dict[str, Any], reset_only: bool = False) -> None:
+    """Forget what a trial run added."""
+    del reset_only
+    for name in ("d_keys", "d_pooled", "d_bias"):
+        if arguments.get(name) is not None:
+            arguments[name].zero_()
