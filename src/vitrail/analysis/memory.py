@@ -193,10 +193,11 @@ def measured_peak(
     model.zero_grad(set_to_none=True)
     model.train(before)
     floor = sum(t.untyped_storage().nbytes() for t in (*model.parameters(), *model.buffers(), x))
-    return floor + _highest(profile)
+    return floor + highest(profile)
 
 
-def _highest(profile: Any) -> int:
+def highest(profile: Any) -> int:
+    """Return the most bytes that torch held at once during a profile that followed its memory."""
     results = profile.profiler.kineto_results
     assert results is not None
     changes = [e for e in results.events() if e.name() == "[memory]"]

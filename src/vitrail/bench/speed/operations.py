@@ -1,0 +1,188 @@
+"""The attention of one layer alone: from what the linear layer before it wrote to what the next
+one reads, by us and by what torch offers.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vitrail.attention.grouped import Places, attend_groups
+from vitrail.bench.speed.cases import Case
+from vitrail.bench.speed.contenders import Contender, Running
+from vitrail.bench.speed.peers import Absent
+from vitrail.models import CATALOG
+from vitrail.models.config import SwinConfig
+from vitrail.ops.windows import partition, regions, shift, unpartition, unshift
+from vitrail.patterns import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer's attention.
+
+    Args:
+        label: what it is called in tables.
+        pattern: who sees whom.
+        grid: tokens along each axis; the window divides it.
+        num_heads: attention heads.
+        head_dim: channels of each.
+    """
+
+    label: str
+    pattern: Window
+    grid: tuple[int, ...]
+    num_heads: int
+    head_dim: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Numbers of one layer: ``qkv`` as the linear layer wrote it, the bias, and labels or None."""
+
+    qkv: Tensor
+    bias: Tensor
+    region: Tensor | None
+    layer: Layer
+
+
+def layers(case: Case) -> list[Layer]:
+    """Return the layers of a Swin whose attention differs: each stage, regular and shifted."""
+    config = CATALOG[case.model].config
+    if not isinstance(config, SwinConfig):
+        raise Absent("only windows are measured alone")
+    found = []
+    for stage, (strides, dim, heads) in enumerate(
+        zip(config.stage_strides, config.stage_dims, config.num_heads, strict=True)
+    ):
+        grid = tuple(-(-n // s) for n, s in zip(case.size, strides, strict=True))
+        size = config.windows[stage]
+        for shifted in (False, True):
+            pattern = Window(size, tuple(m // 2 if shifted else 0 for m in size))
+            window, amount = pattern.fit(grid)
+            if (shifted and not any(amount)) or any(
+                n % m for n, m in zip(grid, window, strict=True)
+            ):
+                continue
+            name = f"stage {stage + 1}, {'shifted' if shifted else 'regular'}"
+            found.append(Layer(name, pattern, grid, heads, dim // heads))
+    return found
+
+
+def inputs(layer: Layer, case: Case) -> Inputs:
+    """Draw the numbers of a layer."""
+    generator = torch.Generator().manual_seed(0)
+    window, amount = layer.pattern.fit(layer.grid)
+    tokens = torch.Size(window).numel()
+    width = 3 * layer.num_heads * layer.head_dim
+    qkv = torch.randn(case.batch, *layer.grid, width, generator=generator)
+    bias = torch.randn(layer.num_heads, tokens, tokens, generator=generator)
+    region = None
+    if any(amount):
+        region = regions(layer.grid, window, amount, mask_padding=True).to(case.device)
+    dtype = case.torch_dtype
+    return Inputs(qkv.to(case.device, dtype), bias.to(case.device, dtype), region, layer)
+
+
+Attend = Callable[[Tensor, Tensor, Tensor, Inputs], Tensor]
+
+
+def composed(given: Inputs, attend: Attend) -> Tensor:
+    """Roll, cut into windows, attend, and put together again: how every library does it."""
+    layer = given.layer
+    window, amount = layer.pattern.fit(layer.grid)
+    windows = partition(shift(given.qkv, amount), window)
+    q, k, v = windows.unflatten(-1, (3, layer.num_heads, -1)).permute(3, 0, 1, 4, 2, 5)
+    out = attend(q, k, v, given).transpose(2, 3).flatten(3)
+    return unshift(unpartition(out, window, layer.grid), amount)
+
+
+def by_products(q: Tensor, k: Tensor, v: Tensor, given: Inputs) -> Tensor:
+    """Attend by two products and a softmax."""
+    scores = (q * given.layer.head_dim**-0.5) @ k.mT + given.bias
+    if given.region is not None:
+        hidden = given.region[..., :, None] != given.region[..., None, :]
+        scores = scores.masked_fill(hidden[:, :, None], -torch.inf)
+    return scores.softmax(-1, dtype=torch.float32).to(v.dtype) @ v
+
+
+def by_sdpa(q: Tensor, k: Tensor, v: Tensor, given: Inputs) -> Tensor:
+    """Attend by torch's fused kernel, with bias and mask as one table."""
+    mask = given.bias[None]
+    if given.region is not None:
+        hidden = given.region[0, :, :, None] != given.region[0, :, None, :]
+        mask = mask.masked_fill(hidden[:, None], -torch.inf).repeat(q.shape[0], 1, 1, 1)
+    out = F.scaled_dot_product_attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), mask)
+    return out.unflatten(0, q.shape[:2])
+
+
+def by_flex(q: Tensor, k: Tensor, v: Tensor, given: Inputs) -> Tensor:
+    """Attend by FlexAttention: bias and labels in its function of a score."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    windows, bias, region = q.shape[1], given.bias, given.region
+
+    def change(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        score = score + bias[h, i, j]
+        if region is None:
+            return score
+        same = region[0, b % windows, i] == region[0, b % windows, j]
+        return torch.where(same, score, -torch.inf)
+
+    out = flex_attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), score_mod=change)
+    assert isinstance(out, Tensor)
+    return out.unflatten(0, q.shape[:2])
+
+
+def contenders(case: Case, given: Inputs) -> list[Contender]:
+    """Return everyone who might take part in a case of attention alone."""
+    found = [
+        Contender("vitrail", backend, partial(own, given, backend))
+        for backend in (("plain", "cpp") if case.device == "cpu" else ("plain", "triton"))
+    ]
+    ways: list[tuple[str, Attend]] = [("SDPA with mask", by_sdpa), ("plain products", by_products)]
+    for library, attend in ways:
+        settings = ("eager", "compile") if case.every_setting else ("eager",)
+        found += [Contender(library, s, partial(theirs, given, attend, s)) for s in settings]
+    if case.every_setting or case.device == "cuda":
+        found.append(
+            Contender("FlexAttention", "compile", partial(theirs, given, by_flex, "compile"))
+        )
+    return found
+
+
+def theirs(given: Inputs, attend: Attend, setting: str) -> Running:
+    """Prepare a composition."""
+
+    def run() -> Tensor:
+        return composed(given, attend)
+
+    ready = run if setting == "eager" else torch.compile(run, dynamic=False)
+
+    def call() -> Tensor:
+        with torch.inference_mode():
+            return ready()
+
+    return Running(call, lambda: [call()])
+
+
+def own(given: Inputs, backend: str) -> Running:
+    """Prepare our op by one of its implementations."""
+    layer = given.layer
+    window, amount = layer.pattern.fit(layer.grid)
+    count = torch.Size(layer.grid).numel()
+    order = torch.arange(count, dtype=torch.int32).view(1, *layer.grid, 1)
+    index = partition(shift(order, amount), window)[0, ..., 0].to(given.qkv.device).contiguous()
+    region = None if given.region is None else given.region[0].contiguous()
+    places = Places(index, index, region, region, unique_keys=True)
+    qkv = given.qkv.flatten(1, -2).unflatten(-1, (3, layer.num_heads, -1))
+    bias, scale = given.bias[None], layer.head_dim**-0.5
+
+    def call() -> Tensor:
+        with torch.inference_mode():
+            return attend_groups(qkv, places, scale=scale, bias=bias, backend=backend)
+
+    return Running(call, lambda: [call().unflatten(1, layer.grid)])

@@ -1,0 +1,225 @@
+"""docs/performance.md, made of the results alone and of notes about them."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from vitrail.bench.speed.goals import (
+    GOALS,
+    Goal,
+    best_entries,
+    curve,
+    standing,
+)
+from vitrail.bench.speed.machine import label
+from vitrail.bench.speed.report_parts import (
+    case_words,
+    details,
+    milliseconds,
+    of_ratio,
+    size_words,
+    table,
+)
+
+Results = dict[str, list[dict[str, Any]]]
+_INTRO = """# Performance
+
+<!-- Written by `vitrail bench` from benchmarks/*/*.json and benchmarks/notes.toml. -->
+
+Every figure below comes out of `vitrail bench` (or `make bench`). One case runs in one process.
+All libraries get the same weights and the same input; one whose answer is further from ours, in
+float32 and eager mode, than rounding explains is not timed. Those that remain are timed in turns,
+A B C A B C ..., so that what slows the machine slows all. Each library is tried at every setting
+that might be its best, and its best counts. A time is the median of the rounds; a ratio is the
+median of the rounds' ratios, with its quartiles in brackets, and tells **how many times faster
+Vitrail is**. Starting, compiling and warming up are not part of a time; the first call stands
+apart under *every setting*.
+
+The **floor** is the time under which the machine cannot do a case: its products at the measured
+rate of large matrix multiplications, or its fewest bytes at the measured bandwidth of a copy,
+whichever is longer. Fewest bytes: weights, input and output once, tokens once into and once out of
+each block; for attention alone queries, keys, values and outputs once.
+
+![Times beside those of the peers, and time per pixel](performance.svg)
+"""
+
+
+def page(results: Results, notes: dict[str, str]) -> str:
+    """Return the document.
+
+    Args:
+        results: of each machine, as ``results.load`` returns them.
+        notes: what bounds a goal and what was tried, by the goal's name.
+    """
+    parts = [_INTRO, _goals(results, notes)]
+    for machine, found in results.items():
+        parts.append(_machine(machine, found))
+        for task, title, write in (
+            ("inference", "Inference", _models),
+            ("training", "Training step", _models),
+            ("attention", "Attention alone", _attention),
+            ("linear", "Linear means linear", _linear),
+        ):  # fmt: skip
+            chosen = [r for r in found if r["case"]["task"] == task]
+            if chosen:
+                parts.append(f"### {title}\n\n{write(sorted(chosen, key=_order))}")
+        parts.append("### Every setting\n\n" + "\n\n".join(details(r) for r in found))
+    return "\n".join(part.rstrip() + "\n" for part in parts)
+
+
+def _order(result: dict[str, Any]) -> tuple[Any, ...]:
+    case = result["case"]
+    return case["priority"], case["model"], case["size"], -case["batch"], case["dtype"]
+
+
+def _goals(results: Results, notes: dict[str, str]) -> str:
+    by_name = {_name(r): r for found in results.values() for r in found}
+    lines = []
+    for goal in GOALS:
+        result = by_name.get(goal.case)
+        told = None if result is None else standing(goal, result)
+        note = notes.get(goal.name, "")
+        if told is None:
+            lines.append((goal.words, _wanted(goal), "open", "not measured. " + note))
+            continue
+        spread = "" if told.quartiles is None else " [{:.2f} – {:.2f}]".format(*told.quartiles)
+        against = f" ({told.against})" if told.against else ""
+        reached = "reached." if told.reached else f"**missed** by {_missed(goal, told.value):.0%}."
+        lines.append((goal.words, _wanted(goal), f"{told.value:.2f}{spread}{against}",
+                      f"{reached} {note}"))  # fmt: skip
+    return "## Goals\n\nA figure of a GPU counts only where it was measured on one.\n\n" + table(
+        ("case", "goal", "measured", ""), lines
+    )
+
+
+def _name(result: dict[str, Any]) -> str:
+    from vitrail.bench.speed.cases import Case
+
+    return Case.of(result["case"]).name
+
+
+def _wanted(goal: Goal) -> str:
+    if goal.kind == "bandwidth":
+        return f"≥ {goal.least:.0%}"
+    return f"{'≥' if goal.kind == 'faster' else '≤'} {goal.least:g} ×"
+
+
+def _missed(goal: Goal, value: float) -> float:
+    share = value / goal.least
+    return 1 - share if goal.kind in ("faster", "bandwidth") else share - 1
+
+
+def _machine(machine: str, found: list[dict[str, Any]]) -> str:
+    facts = found[0]["machine"]
+    rates: dict[str, list[float]] = {}
+    copies = []
+    for result in found:
+        rates.setdefault(result["case"]["dtype"], []).append(result["limits"]["flops"])
+        copies.append(result["limits"]["bytes"])
+    products = ", ".join(f"{max(r) / 1e9:,.0f} GFLOP/s in {d}" for d, r in sorted(rates.items()))
+    packages = {k: v for r in found for k, v in r["machine"]["packages"].items()}
+    versions = ", ".join(f"{name} {number}" for name, number in packages.items())
+    commits = ", ".join(dict.fromkeys(f"`{r['machine']['commit']}`" for r in found))
+    times = sorted(r["machine"]["time"] for r in found)
+    busy = max((r["machine"]["load"] or 0 for r in found), default=0)
+    return (
+        f"## {label(facts)}\n\n"
+        f"{facts['system']}, {facts['capability']}, Python {facts['python']}; {versions}. "
+        f"Vitrail at {commits}; measured from {times[0]} to {times[-1]} UTC, with a load of at "
+        f"most {busy:g} before a case began. The machine's limits: {products}; copies of "
+        f"{max(copies) / 1e9:.1f} GB/s, read and written. Results: `benchmarks/{machine}/`."
+    )
+
+
+def _models(found: Sequence[dict[str, Any]]) -> str:
+    libraries = _libraries(found)
+    lines = []
+    for result in found:
+        (row,) = result["rows"]
+        entries = best_entries(row)
+        cells = [_cell(row, entries, library) for library in libraries]
+        mine = entries.get("vitrail")
+        over = f"{milliseconds(row['floor']['seconds'])} ({row['floor']['bound']})"
+        times = f"{row['over_floor']:.1f}" if "over_floor" in row else "–"
+        own = "–" if mine is None else f"**{milliseconds(mine['seconds']['median'])}**"
+        memory = _memory(entries, result["case"]["task"])
+        lines.append((case_words(result["case"]), own, *cells, over, times, memory))
+    head = ("case", "Vitrail, ms", *(f"{lib}, ms (ratio)" for lib in libraries), "floor, ms",
+            "over the floor", "peak memory, MB")  # fmt: skip
+    return table(head, lines) + (
+        "\n\nPeak memory is what torch takes on top of weights and input: ours / the least of the "
+        "others. ✗: its answer differs."
+    )
+
+
+def _memory(entries: dict[str, dict[str, Any]], task: str) -> str:
+    del task
+    peaks = {lib: e["peak_bytes"] for lib, e in entries.items() if e.get("peak_bytes")}
+    mine = peaks.pop("vitrail", None)
+    if mine is None:
+        return "–"
+    others = f" / {min(peaks.values()) / 1e6:,.0f}" if peaks else ""
+    return f"{mine / 1e6:,.0f}{others}"
+
+
+def _libraries(found: Sequence[dict[str, Any]]) -> list[str]:
+    """Return every library but ours that was timed or refused anywhere, in order of appearance."""
+    names = (
+        entry["library"]
+        for result in found for row in result["rows"] for entry in row["contenders"]
+        if "seconds" in entry or "refused" in entry
+    )  # fmt: skip
+    return [name for name in dict.fromkeys(names) if name != "vitrail"]
+
+
+def _cell(row: dict[str, Any], entries: dict[str, dict[str, Any]], library: str) -> str:
+    if library not in entries:
+        refused = any(e["library"] == library and "refused" in e for e in row["contenders"])
+        return "✗" if refused else "–"
+    ratio = row.get("ratios", {}).get(library)
+    words = milliseconds(entries[library]["seconds"]["median"])
+    return words if ratio is None else f"{words} ({of_ratio(ratio)})"
+
+
+def _attention(found: Sequence[dict[str, Any]]) -> str:
+    libraries = _libraries(found)
+    lines: list[Iterable[str]] = []
+    for result in found:
+        for row in result["rows"]:
+            entries = best_entries(row)
+            mine = entries.get("vitrail")
+            if mine is None:
+                continue
+            seconds = mine["seconds"]["median"]
+            rate = row["floor"]["bytes"] / seconds
+            lines.append(
+                (f"{case_words(result['case'])}, {row['label']}",
+                 f"**{milliseconds(seconds)}** ({mine['setting']})",
+                 *(_cell(row, entries, library) for library in libraries),
+                 milliseconds(row["floor"]["seconds"]), f"{row['over_floor']:.1f}",
+                 f"{rate / 1e9:.1f}")
+            )  # fmt: skip
+    head = ("layer", "Vitrail, ms", *(f"{lib}, ms (ratio)" for lib in libraries), "floor, ms",
+            "over the floor", "GB/s")  # fmt: skip
+    return (
+        "From the linear layer's output to the next one's input, rolling and cutting included.\n\n"
+        + table(head, lines)
+    )
+
+
+def _linear(found: Sequence[dict[str, Any]]) -> str:
+    parts = []
+    for result in found:
+        points = curve(result)
+        if not points:
+            continue
+        first = points[0][1]
+        lines = [
+            (words, f"{seconds * 1e9:.1f}", f"{seconds / first:.2f}") for words, seconds in points
+        ]
+        case = result["case"]
+        parts.append(
+            f"`{case['model']}`, {case['dtype']}, {size_words(case)} and smaller, with about the "
+            "same number of pixels in all:\n\n"
+            + table(("input", "ns per pixel", "over the first"), lines)
+        )
+    return "\n\n".join(parts)

@@ -1,0 +1,121 @@
+"""Keep what was measured: a file for each case, in a folder of its machine."""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vitrail.bench.speed.cases import Case
+from vitrail.bench.speed.machine import describe, label
+from vitrail.bench.speed.timing import Effort
+
+_LONGEST = 1800  # seconds of one case, compilers included
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How cases are measured.
+
+    Args:
+        effort: how long to time.
+        focal: a checkout of the official Focal Transformer.
+        only: libraries beside ours; none for all.
+        settings: that are tried; none for all.
+        prepare: build and check, time nothing, keep nothing.
+        quick: limits of the machine from small tensors.
+    """
+
+    effort: Effort = field(default_factory=Effort)
+    focal: Path | None = None
+    only: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    prepare: bool = False
+    quick: bool = False
+
+
+def folder_for(root: Path, device: str) -> Path:
+    """Return the folder of this machine's results."""
+    words = re.sub(r"\W+", "-", label(describe(device)).lower()).strip("-")
+    return root / words
+
+
+def measure_case(case: Case, folder: Path, options: Options) -> dict[str, Any] | str:
+    """Measure a case in a process of its own, and keep the result.
+
+    Returns:
+        The result, or the last words of a process that failed; then nothing is kept.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{case.name}.json"
+    with tempfile.TemporaryDirectory(prefix=".", dir=folder) as place:
+        out = Path(place) / path.name
+        try:
+            done = subprocess.run(
+                _command(case, out, options), capture_output=True, text=True, timeout=_LONGEST
+            )
+        except subprocess.TimeoutExpired:
+            return f"not done after {_LONGEST} seconds"
+        if done.returncode != 0 or not out.is_file():
+            lines = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
+            return lines[-1]
+        result = json.loads(out.read_text(encoding="utf-8"))
+        if not options.prepare:
+            out.replace(path)
+    return result
+
+
+def _command(case: Case, out: Path, options: Options) -> list[str]:
+    words = [sys.executable, "-m", "vitrail.bench.speed.measure", json.dumps(case.as_dict()),
+             str(out), "--effort", json.dumps(asdict(options.effort))]  # fmt: skip
+    if options.focal is not None:
+        words += ["--focal", str(options.focal)]
+    if options.prepare:
+        words.append("--prepare")
+    if options.quick:
+        words.append("--quick")
+    for name, chosen in (("--only", options.only), ("--settings", options.settings)):
+        words += [name, *chosen] if chosen else []
+    return words
+
+
+def known(folder: Path, case: Case) -> dict[str, Any] | None:
+    """Return what was measured before, if it was."""
+    path = folder / f"{case.name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def load(root: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return every result by the machine it was measured on, as the folders are called."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted(root.glob("*/*.json")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if "rows" in result and "case" in result:
+            found.setdefault(path.parent.name, []).append(result)
+    return found
+
+
+def in_words(result: dict[str, Any]) -> list[str]:
+    """Say in a line for each row how we stand to the best of everyone else."""
+    lines = []
+    for row in result["rows"]:
+        ratios: dict[str, Any] = row.get("ratios", {})
+        refused = [_who(e) for e in row["contenders"] if "refused" in e]
+        words = ", ".join(f"{lib} {r['median']:.2f}" for lib, r in _sorted(ratios))
+        words = f"times faster than {words}" if words else "nobody else was timed"
+        over = f"; {row['over_floor']:.1f} times the floor" if "over_floor" in row else ""
+        less = f"; refused: {', '.join(refused)}" if refused else ""
+        lines.append(f"{row['label']}: {words}{over}{less}")
+    return lines
+
+
+def _sorted(ratios: dict[str, Any]) -> Sequence[tuple[str, Any]]:
+    return sorted(ratios.items(), key=lambda item: item[1]["median"])
+
+
+def _who(entry: dict[str, Any]) -> str:
+    return f"{entry['library']} ({entry['setting']})"
