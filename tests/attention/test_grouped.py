@@ -1,0 +1,277 @@
+"""Attention by groups: by values and by gradients it is its pattern, and its formula is right."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from tests.support import refuses
+from vitrail.attention import Places, Problem, attend_groups, kernels, plain, reference
+from vitrail.attention.grouped import grouped_attention
+from vitrail.patterns import (
+    Axial,
+    Focal,
+    Global,
+    Nearest,
+    Pattern,
+    Pooled,
+    Reduced,
+    SparseFixed,
+    SparseStrided,
+    Window,
+)
+from vitrail.shapes import Size
+
+HEADS, HEAD_DIM, BATCH = 2, 4, 2
+
+# Sizes that nothing divides, in one, two and three dimensions.
+CASES: dict[str, tuple[Pattern, Size]] = {
+    "window": (Window((3, 4), (0, 0)), (7, 9)),
+    "shifted": (Window((3, 4), (1, 2)), (7, 9)),
+    "shifted line": (Window((4,), (2,)), (11,)),
+    "shifted volume": (Window((2, 3, 2), (1, 1, 0)), (3, 5, 3)),
+    "visible padding": (Window((3, 4), (1, 2), "visible"), (7, 9)),
+    "one token": (Window((2, 2), (1, 1)), (1, 1)),
+    "axial": (Axial(0), (3, 5)),
+    "axial volume": (Axial(1), (2, 3, 2)),
+    "fixed": (SparseFixed(4), (3, 5)),
+    "local": (SparseStrided(4, "local"), (3, 5)),
+    "residue": (SparseStrided(4, "residue"), (3, 5)),
+    "global": (Global(), (3, 4)),
+    "prefix": (Global(prefix=2), (3, 4)),
+    "reduced": (Reduced((2, 3)), (5, 7)),
+    "pooled": (Pooled((2, 2)), (5, 7)),
+    "focal": (Focal((4, 2), (2, 1), ((3, 1), (1, 3))), (7, 5)),
+    "focal, keys twice": (Focal((4, 3), (2, 1), ((3, 1),), "rolled"), (10, 7)),
+    "focal volume": (Focal((2, 2, 2), (1, 1, 1), ((1, 1, 1),)), (3, 2, 5)),
+    "nearest": (Nearest((3, 2), 5), (7, 5)),
+}
+
+
+def places_of(pattern: Pattern, spatial: Size) -> tuple[Places, int, int]:
+    """Return a pattern as the operation takes it, its tokens and its pooled cells."""
+    groups = pattern.groups(spatial)
+    labels = (groups.q_region[0].int(), groups.k_region[0].int())
+    keys = groups.k_index[groups.k_index >= 0]
+    places = Places(
+        groups.q_index.int(), groups.k_index.int(), *labels, len(keys) == len(keys.unique())
+    )
+    tokens = pattern.prefix + math.prod(spatial)
+    return places, tokens, sum(math.prod(grid) for grid in groups.grids)
+
+
+def drawn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def inputs(name: str, *, shared: bool = True) -> tuple[Tensor, Places, dict[str, Any]]:
+    """Return what the operation takes for a case, with a bias."""
+    places, tokens, cells = places_of(*CASES[name])
+    groups, queries = places.q_index.shape
+    count = 1 if shared else groups
+    options: dict[str, Any] = {"bias": drawn(count, HEADS, queries, places.k_index.shape[1])}
+    if cells:
+        options["pooled"] = drawn(BATCH, cells, 2, HEADS, HEAD_DIM, seed=1)
+    return drawn(BATCH, tokens, 3, HEADS, HEAD_DIM, seed=2), places, {"scale": 0.7, **options}
+
+
+def dense(qkv: Tensor, places: Places, *, scale: float, **options: Any) -> tuple[Tensor, Tensor]:
+    """Return the same from a matrix of all tokens, and how often each query sees each key."""
+    q, k, v = qkv.permute(2, 0, 3, 1, 4)
+    if "pooled" in options:
+        cells = options["pooled"].permute(2, 0, 3, 1, 4)
+        k, v = torch.cat((k, cells[0]), dim=2), torch.cat((v, cells[1]), dim=2)
+    assert places.q_region is not None
+    assert places.k_region is not None
+    seen = places.q_region[:, :, None] == places.k_region[:, None, :]
+    seen &= (places.q_index[:, :, None] >= 0) & (places.k_index[:, None, :] >= 0)
+    group, row, column = seen.nonzero().unbind(-1)
+    asks, told = places.q_index[group, row].long(), places.k_index[group, column].long()
+    bias = options["bias"][group * (len(options["bias"]) > 1), :, row, column]
+    scores = (q @ k.mT * scale)[:, :, asks, told] + bias.T
+    pair = asks * k.shape[2] + told
+    empty = scores.new_zeros(*q.shape[:2], q.shape[2] * k.shape[2])
+    weights = empty.index_add(2, pair, scores.exp()).unflatten(2, (-1, k.shape[2]))
+    out = (weights / weights.sum(-1, keepdim=True)) @ v
+    return out.transpose(1, 2).flatten(2), pair.bincount(minlength=empty.shape[2]).view(
+        weights.shape[2:]
+    )
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("name", CASES)
+def test_it_is_dense_attention_under_the_pattern(name: str, shared: bool) -> None:
+    pattern, spatial = CASES[name]
+    qkv, places, options = inputs(name, shared=shared)
+    expected, counts = dense(qkv, places, **options)
+    torch.testing.assert_close(attend_groups(qkv, places, **options), expected)
+    assert torch.equal(counts > 0, pattern.allowed(spatial))
+
+
+@pytest.mark.parametrize("name", ["shifted", "fixed", "focal", "nearest", "shifted volume"])
+def test_gradients_equal_finite_differences(name: str) -> None:
+    qkv, places, options = inputs(name, shared=name != "nearest")
+    names = ("bias", "pooled")[: len(options) - 1]
+
+    def call(qkv: Tensor, *values: Tensor) -> Tensor:
+        return attend_groups(qkv, places, **{**options, **dict(zip(names, values, strict=True))})
+
+    leaves = [t.clone().requires_grad_() for t in (qkv, *(options[name] for name in names))]
+    assert torch.autograd.gradcheck(call, leaves, fast_mode=True)
+
+
+@pytest.mark.parametrize("mask_value", [-math.inf, -3.0])
+def test_gradients_of_cosines_and_of_visible_padding(mask_value: float) -> None:
+    qkv, places, options = inputs("visible padding")
+    fill, temperature = drawn(3, HEADS, HEAD_DIM, seed=4), torch.tensor([0.5, 2.0]).double()
+
+    def call(qkv: Tensor, bias: Tensor, fill: Tensor, temperature: Tensor) -> Tensor:
+        return attend_groups(
+            qkv, places, scale=0.7, bias=bias, fill=fill, temperature=temperature,
+            mask_value=mask_value,
+        )  # fmt: skip
+
+    leaves = [t.clone().requires_grad_() for t in (qkv, options["bias"], fill, temperature)]
+    assert torch.autograd.gradcheck(call, leaves, fast_mode=True)
+
+
+def test_a_vector_of_zeros_has_a_direction_s_gradient() -> None:
+    """As torch.nn.functional.normalize: zero stays zero, and its gradient is finite."""
+    places = places_of(Window((2, 2), (0, 0)), (2, 2))[0]
+    qkv = drawn(1, 4, 3, HEADS, HEAD_DIM)
+    qkv[0, 1] = 0
+    qkv.requires_grad_()
+    out = attend_groups(qkv, places, scale=1.0, temperature=torch.ones(HEADS).double())
+    q, k, v = qkv.permute(2, 0, 3, 1, 4)
+    unit = torch.nn.functional.normalize
+    expected = (unit(q, dim=-1) @ unit(k, dim=-1).mT).softmax(-1) @ v
+    torch.testing.assert_close(out, expected.transpose(1, 2).flatten(2))
+    (found,) = torch.autograd.grad(out.sin().sum(), qkv, retain_graph=True)
+    torch.testing.assert_close(
+        found, torch.autograd.grad(expected.transpose(1, 2).flatten(2).sin().sum(), qkv)[0]
+    )
+
+
+def test_fill_stands_where_there_is_no_token() -> None:
+    places, tokens, _ = places_of(Window((3,), (0,), "visible"), (4,))
+    qkv, fill = drawn(1, tokens, 3, 1, HEAD_DIM), drawn(3, 1, HEAD_DIM, seed=1)
+    padded = torch.cat((qkv, fill.expand(1, 2, -1, -1, -1)), dim=1)
+    q, k, v = padded.view(1, 2, 3, 3, HEAD_DIM).unbind(3)  # two windows of three
+    expected = reference.attend(q[:, :, None], k[:, :, None], v[:, :, None], scale=0.5)
+    found = attend_groups(qkv, places, scale=0.5, fill=fill)
+    torch.testing.assert_close(found, expected.reshape(1, 6, HEAD_DIM)[:, :4])
+    assert not torch.allclose(attend_groups(qkv, places, scale=0.5), found)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_softmax_is_wide_and_the_answer_is_not(dtype: torch.dtype) -> None:
+    qkv, places, options = inputs("focal")
+    narrow = {
+        "scale": 0.7,
+        "bias": options["bias"].to(dtype),
+        "pooled": options["pooled"].to(dtype),
+    }
+    wide = {"scale": 0.7, **{n: narrow[n].double() for n in ("bias", "pooled")}}
+    found = attend_groups(qkv.to(dtype), places, **narrow)
+    expected = attend_groups(qkv.to(dtype).double(), places, **wide)
+    assert found.dtype == dtype
+    step = torch.finfo(dtype).eps
+    torch.testing.assert_close(found.double(), expected, rtol=step, atol=4 * step)
+
+
+def test_nothing_is_read_between_the_rows_or_left_unwritten() -> None:
+    qkv, places, options = inputs("focal")
+    room = torch.full((BATCH, qkv.shape[1] + 3, 5, HEADS, HEAD_DIM + 2), math.nan).double()
+    view = room[:, 1:-2, 1:4, :, :HEAD_DIM].copy_(qkv).requires_grad_()
+    found = attend_groups(view, places, **options)
+    torch.testing.assert_close(found, attend_groups(qkv, places, **options))
+    found.sum().backward()
+    assert view.grad is not None
+    assert view.grad.isfinite().all()
+
+
+def test_only_what_is_wanted_is_differentiated(monkeypatch: pytest.MonkeyPatch) -> None:
+    qkv, places, options = inputs("focal")
+    asked: list[list[bool]] = []
+    right = plain.backward
+
+    def spy(*args: Any) -> Any:
+        asked.append(list(args[-1]))
+        return right(*args)
+
+    monkeypatch.setattr(plain, "backward", spy)
+    attend_groups(qkv.requires_grad_(), places, **options).sum().backward()
+    options["pooled"].requires_grad_()
+    qkv = qkv.detach()
+    attend_groups(qkv, places, **options).sum().backward()
+    assert asked == [[True, False, False, False, False], [False, True, False, False, False]]
+
+
+def test_no_weight_is_kept_for_the_backward_pass() -> None:
+    qkv, places, options = inputs("shifted")
+    kept: list[Tensor] = []
+
+    def keep(x: Tensor) -> Tensor:
+        kept.append(x)
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        attend_groups(qkv.requires_grad_(), places, **options)
+    groups, queries = places.q_index.shape
+    lse = BATCH * groups * HEADS * queries
+    assert {x.numel() for x in kept if x.ndim == 4} == {lse, options["bias"].numel()}
+    assert all(x.numel() <= qkv.numel() for x in kept)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")
+def test_it_is_an_operation_as_torch_wants_it() -> None:
+    qkv, places, options = inputs("focal")
+    leaves = [t.clone().requires_grad_() for t in (qkv, options["pooled"], options["bias"])]
+    arguments = (
+        leaves[0], leaves[1], places.q_index, places.k_index, places.q_region, places.k_region,
+        leaves[2], None, None, 0.7, -math.inf, False, "plain",
+    )  # fmt: skip
+    torch.library.opcheck(grouped_attention, arguments)
+
+
+def test_its_operations_are_counted() -> None:
+    """As many as the pattern has scores; backward, five products for two."""
+    pattern, spatial = CASES["focal"]
+    qkv, places, options = inputs("focal")
+    with FlopCounterMode(display=False) as counter:
+        attend_groups(qkv.requires_grad_(), places, **options).sum().backward()
+    forward = 4 * BATCH * HEADS * HEAD_DIM * pattern.scores(spatial)
+    assert counter.get_total_flops() == forward * 7 // 2
+
+
+def test_an_unknown_backend_is_refused() -> None:
+    qkv, places, options = inputs("window")
+    with refuses("backend='flash'", "leave it out"):
+        attend_groups(qkv, places, **options, backend="flash")
+
+
+def test_a_backend_that_cannot_serve_is_refused() -> None:
+    qkv, places, options = inputs("window")
+    with refuses("backend='cpp' for torch.float64", "backend='plain'"):
+        attend_groups(qkv, places, **options, backend="cpp")
+
+
+def test_a_backend_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("vitrail.attention.triton.kernel", raising=False)
+    monkeypatch.setitem(__import__("sys").modules, "vitrail.attention.triton.kernel", None)
+    with refuses("backend='triton'", "install what is missing"):
+        kernels.kernel("triton")
+
+
+def test_a_call_is_described_by_its_tensors() -> None:
+    qkv, places, options = inputs("shifted")
+    bias = options["bias"].requires_grad_()
+    problem = Problem.of_groups(qkv, places.q_index, places.k_index, bias, places.q_region)
+    assert problem == Problem(
+        queries=12, keys=12, head_dim=4, dtype=torch.float64, device="cpu", has_bias=True,
+        has_region=True, bias_gradient=True, dropout=0.0, in_place=True,
+    )  # fmt: skip
