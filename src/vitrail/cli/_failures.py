@@ -14,6 +14,8 @@ EXTRA_OF = {
     "onnx": "export",
     "onnxscript": "export",
     "onnxruntime": "export",
+    "openvino": "openvino",
+    "nncf": "openvino",
     "matplotlib": "plot",
     "skimage": "demo",
     "timm": "peers",

@@ -1,7 +1,7 @@
 """`vitrail export`: a model as a file for other runtimes."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,15 @@ from vitrail.errors import UsageError
 
 if TYPE_CHECKING:
     from vitrail.export import ExportReport
+
+# What a file's name says of it; the longer ending first, as both end in .pt2.
+_WRITERS = {
+    ".aoti.pt2": "export_aot",
+    ".pt2": "export_pt2",
+    ".onnx": "export_onnx",
+    ".xml": "export_openvino",
+}
+_INT8 = (".onnx", ".xml")
 
 
 def run(
@@ -24,7 +33,12 @@ def run(
     ],
     out: Annotated[
         Path,
-        typer.Option("--output", "-o", help="The file to write: .onnx, or .pt2 for torch.export."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="The file to write: .onnx; .xml for OpenVINO; .pt2 for torch.export; .aoti.pt2 "
+            "for a model compiled for this machine (AOTInductor).",
+        ),
     ],
     weights: OptionalWeights = None,
     size: Annotated[
@@ -36,41 +50,108 @@ def run(
     static: Annotated[
         bool, typer.Option("--static", help="Fix the size, and a batch of one, in the graph.")
     ] = False,
+    photo: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A photo to compare on, besides noise; may be repeated. By default three of "
+            "scikit-image's, where that is installed."
+        ),
+    ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="8-bit integers, in a file for ONNX Runtime or OpenVINO.")
+    ] = False,
+    calibrate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DATA",
+            help="For --int8: labelled images such as the model will see: a folder of class "
+            "folders, zips ('train-*.zip'), or torchvision:CIFAR10. May be repeated.",
+        ),
+    ] = None,
+    images: Annotated[
+        int, typer.Option(help="How many of them to calibrate with, drawn at random.", min=1)
+    ] = 300,
+    test: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DATA",
+            help="For --int8: labelled images on which accuracy is measured before and after.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Export a model to ONNX or torch.export.
+    """Export a model to ONNX, OpenVINO, torch.export or AOTInductor.
 
     The graph takes any batch and a whole range of sizes, unless --static fixes one. It is compared
-    with the model before the file is written: whole, or not at all.
+    with the model, on noise and on photos, before the file takes its place: whole, or not at all.
     """
-    if out.suffix not in (".onnx", ".pt2"):
-        raise UsageError(
-            f"-o {out}", "a file ending in .onnx or .pt2", f"use -o {out.with_suffix('.onnx')}"
-        )
-    from vitrail.export import export_onnx, export_pt2
+    _check_names(out, int8, calibrate, test)
+    from vitrail.weights.save import checked_target
 
+    checked_target(out, tuple(_WRITERS))  # before anything that takes time
     is_file = Path(model).is_file() and weights is None
     loaded, source = load_model(None, model) if is_file else load_model(model, weights)
     lengths = parse_size(size, axes=loaded.config.axes)
-    write = export_onnx if out.suffix == ".onnx" else export_pt2
-    report = write(loaded, out, lengths, dynamic=not static)
-    if as_json:
-        print_json(_as_json(report, source))
+    about: dict[str, Any] = {"dynamic": not static, "photos": photo or None}
+    if int8:
+        from vitrail.cli._int8 import export_and_measure
+
+        done = export_and_measure(loaded, out, lengths, calibrate or [], images, test, about)
+        report, more, lines = done.whole, done.answer, done.lines
     else:
-        print(f"{out}: {loaded.name or type(loaded).__name__}, weights: {source}")
-        print(f"inputs: {_words(report)}")
-        print(f"largest difference from the model: {report.difference:.1e} (on {_checked(report)})")
+        import vitrail.export
+
+        write = next(name for ending, name in _WRITERS.items() if out.name.endswith(ending))
+        report, more, lines = getattr(vitrail.export, write)(loaded, out, lengths, **about), {}, []
+    if as_json:
+        print_json(_as_json(report, out, source) | more)
+        return
+    print(f"{out}: {loaded.name or type(loaded).__name__}, weights: {source}")
+    print(f"inputs: {_words(report)}")
+    print(f"largest difference from the model: {report.difference:.1e} (on {_checked(report)})")
+    print(f"photos among them: {', '.join(report.photos) or _no_photos(loaded)}")
+    for line in lines:
+        print(line)
 
 
-def _as_json(report: "ExportReport", source: str) -> dict[str, object]:
+def _check_names(
+    out: Path, int8: bool, calibrate: list[str] | None, test: list[str] | None
+) -> None:
+    endings = _INT8 if int8 else tuple(_WRITERS)
+    if not out.name.endswith(endings):
+        raise UsageError(
+            f"-o {out}" + (" with --int8" if int8 else ""),
+            f"a file ending in {', '.join(endings[:-1])} or {endings[-1]}",
+            f"use -o {out.with_suffix('.onnx')}",
+        )
+    if int8 and not calibrate:
+        raise UsageError(
+            "--int8 without images to calibrate with",
+            "--calibrate DATA: a folder of class folders, zips, or torchvision:NAME",
+            "add --calibrate 'train-*.zip'",
+        )
+    if not int8 and (calibrate or test):
+        raise UsageError(
+            "--calibrate or --test without --int8", "them with --int8 only", "add --int8"
+        )
+
+
+def _no_photos(model: Any) -> str:
+    if (model.config.axes, model.config.in_channels) != (2, 3):
+        return "none (the model takes no colour images)"
+    return "none (to compare on some: pip install 'vitrail[demo]', or --photo FILE)"
+
+
+def _as_json(report: "ExportReport", out: Path, source: str) -> dict[str, object]:
     return {
-        "file": str(report.path),
+        "file": str(out),
         "weights": source,
         "smallest": report.smallest,
         "largest": report.largest,
         "batch": report.batch,
         "checked": report.checked,
         "difference": report.difference,
+        "photos": report.photos,
     }
 
 
@@ -82,7 +163,7 @@ def _words(report: "ExportReport") -> str:
 
 
 def _checked(report: "ExportReport") -> str:
-    return ", ".join(_times(shape[1:]) for shape in report.checked)
+    return ", ".join(dict.fromkeys(_times(shape[1:]) for shape in report.checked))
 
 
 def _times(lengths: tuple[int, ...]) -> str:

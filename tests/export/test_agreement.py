@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from tests.support import KINDS, ODD_SIZES, drawn, refuses, small
-from vitrail import export
 from vitrail.export import ExportReport, export_onnx, export_program, export_pt2, size_range
 from vitrail.layers import WindowAttention
 from vitrail.models import Backbone, Tiny, TinyConfig, ViT, ViTConfig
@@ -235,7 +234,7 @@ def test_a_graph_that_disagrees_is_not_written(
     suffix = next(s for s, w in WRITERS.items() if w is write)
     path = tmp_path / f"model{suffix}"
     path.write_text("the last good one")
-    monkeypatch.setattr(export, "TOLERANCE", -1.0)
+    monkeypatch.setattr("vitrail.export.agreement.TOLERANCE", -1.0)
     with refuses("an exported graph that differs by", "--static"):
         write(model, path, 32, dynamic=False)
     assert path.read_text() == "the last good one"
@@ -245,23 +244,9 @@ def test_a_graph_that_disagrees_is_not_written(
 def test_weights_beyond_the_format_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "LARGEST_ONNX", 1000)
+    monkeypatch.setattr("vitrail.export.onnx.LARGEST", 1000)
     with refuses("GiB of weights", "model.pt2"):
         export_onnx(small("1-D"), tmp_path / "model.onnx")
-
-
-def test_a_file_is_whole_or_absent(tmp_path: Path) -> None:
-    path = tmp_path / "model.pt2"
-    path.write_text("before")
-    with pytest.raises(RuntimeError), export.whole_or_absent(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
-    assert path.read_text() == "before"
-    with export.whole_or_absent(path) as temporary:
-        temporary.write_text("after")
-        assert path.read_text() == "before"
-    assert path.read_text() == "after"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 _BODY: dict[str, Any] = {

@@ -1,0 +1,139 @@
+"""Models with 8-bit integers for weights and activations, by each runtime's own quantiser.
+
+Only layers with weights are quantised by ONNX Runtime's (linear layers and convolutions): they are
+most of a model's time, while scores and softmax between them keep float32. OpenVINO's (NNCF) also
+quantises the products of attention.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vitrail.errors import UsageError
+from vitrail.export.agreement import ExportReport, Runner, outputs
+from vitrail.export.files import whole_or_absent
+from vitrail.export.onnx import ENDING as ONNX
+from vitrail.export.onnx import export_onnx, open_onnx
+from vitrail.export.openvino import ENDING as OPENVINO
+from vitrail.export.openvino import WEIGHTS, export_openvino, open_openvino
+from vitrail.export.photos import Photos
+from vitrail.export.program import as_it_runs
+from vitrail.export.quantisers import quantise_onnx, quantise_openvino
+from vitrail.models import Backbone
+from vitrail.shapes import Size
+from vitrail.weights.save import checked_target
+
+LARGEST_ERROR = 0.5  # of the outputs' norm; beyond it a file is of no use to anybody
+_BATCH = 10  # calibration inputs in one call, where the graph takes several
+
+
+@dataclass(frozen=True, slots=True)
+class Int8Report:
+    """What quantising a model changed.
+
+    Args:
+        whole: how the float32 file agreed with the model, before it was quantised.
+        path: the 8-bit file.
+        inputs: how many inputs the ranges of numbers were taken from.
+        file_bytes: sizes of the float32 file and of the 8-bit one.
+        error: norm of the outputs' change over the norm of the outputs, on those inputs.
+        same: share of those inputs whose first guess is the model's; None without a head.
+    """
+
+    whole: ExportReport
+    path: Path
+    inputs: int
+    file_bytes: tuple[int, int]
+    error: float
+    same: float | None
+
+
+def export_int8(
+    model: Backbone,
+    path: str | Path,
+    images: Iterable[Float[Tensor, "channels *spatial"]],
+    size: int | Size | None = None,
+    *,
+    dynamic: bool = True,
+    photos: Photos = None,
+) -> Int8Report:
+    """Write a model in 8-bit integers, for ONNX Runtime or OpenVINO.
+
+    The float32 file is made and compared with the model first; ranges of activations come from
+    images such as the model will see, preprocessed as it wants them: some hundreds are enough.
+
+    Args:
+        model: any backbone; it is not changed.
+        path: the file to write, ending in ``.onnx`` or ``.xml``.
+        images: inputs of ``size``, for calibration.
+        size: lengths of the input, in samples; default those that the weights want.
+        dynamic: serve batches and sizes of the whole ``size_range``, not one input of ``size``.
+        photos: files of photos to compare the float32 file on.
+    Raises:
+        UsageError: a path or a size that cannot be, no images or images of another size, or a
+            graph that is no longer the model.
+    """
+    target = checked_target(path, (ONNX, OPENVINO))
+    batches = _batches(list(images), _BATCH if dynamic else 1)
+    write = export_onnx if target.suffix == ONNX else export_openvino
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / f"float{target.suffix}"
+        whole = write(model, plain, size, dynamic=dynamic, photos=photos)
+        beside = WEIGHTS if target.suffix == OPENVINO else None
+        with whole_or_absent(target, beside) as temporary:
+            quantise = quantise_onnx if target.suffix == ONNX else quantise_openvino
+            quantise(plain, temporary, [batch.cpu().numpy() for batch in batches])
+            run = open_onnx(temporary) if target.suffix == ONNX else open_openvino(temporary)
+            error, same = _change(model, run, batches)
+            sizes = _bytes(plain, beside), _bytes(temporary, beside)
+    return Int8Report(whole, target, sum(map(len, batches)), sizes, error, same)
+
+
+def _batches(images: list[Tensor], most: int) -> list[Tensor]:
+    if not images:
+        raise UsageError(
+            "no images to calibrate with",
+            "some hundreds of inputs such as the model will see",
+            "give images (--calibrate DATA)",
+        )
+    shapes = {tuple(image.shape) for image in images}
+    if len(shapes) > 1:
+        raise UsageError(
+            f"images of {len(shapes)} sizes to calibrate with: {sorted(shapes)[:3]}",
+            "images of one size",
+            "resize and crop them: vitrail.transform(model)",
+        )
+    return [torch.stack(images[i : i + most]) for i in range(0, len(images), most)]
+
+
+def _change(model: Backbone, run: Runner, batches: list[Tensor]) -> tuple[float, float | None]:
+    """Return the relative change of the outputs, and the share of unchanged first guesses."""
+    parameter = next(model.parameters())
+    squares, changes, same, count = 0.0, 0.0, 0, 0
+    for batch in batches:
+        with as_it_runs(model), torch.no_grad():
+            expected = outputs(model(batch.to(parameter.device, parameter.dtype)))
+        for ours, theirs in zip(expected, run(batch), strict=True):
+            squares += ours.double().square().sum().item()
+            changes += (ours.cpu().double() - theirs.double()).square().sum().item()
+            same += int((ours.cpu().argmax(1) == theirs.argmax(1)).sum()) if ours.ndim == 2 else 0
+        count += len(batch)
+    error = (changes / max(squares, 1e-30)) ** 0.5
+    if not error <= LARGEST_ERROR:
+        raise UsageError(
+            f"an 8-bit graph whose outputs change by {error:.0%} of their norm",
+            f"at most {LARGEST_ERROR:.0%}",
+            "calibrate with more images, such as the model will see, or export without int8",
+        )
+    return error, None if model.bare else same / count
+
+
+def _bytes(path: Path, beside: str | None) -> int:
+    files = [path, path.with_suffix(beside)] if beside else [path]
+    return sum(os.path.getsize(file) for file in files)

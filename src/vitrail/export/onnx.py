@@ -1,0 +1,105 @@
+"""Models as ONNX files."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from vitrail.errors import UsageError
+from vitrail.export.agreement import (
+    ExportReport,
+    Order,
+    Runner,
+    compare,
+    description,
+    ordered,
+    output_names,
+)
+from vitrail.export.files import whole_or_absent
+from vitrail.export.photos import Photos
+from vitrail.export.program import export_program
+from vitrail.models import Backbone
+from vitrail.shapes import Size
+from vitrail.weights.save import checked_target
+
+ENDING = ".onnx"
+LARGEST = 2**31 - 2**24  # bytes of weights; a protobuf file ends at 2 GiB
+
+
+def export_onnx(
+    model: Backbone,
+    path: str | Path,
+    size: int | Size | None = None,
+    *,
+    dynamic: bool = True,
+    photos: Photos = None,
+) -> ExportReport:
+    """Write an ONNX file, and compare it with the model before it takes its place.
+
+    Needs the extra ``export``. Preprocessing, classes and sizes are in the file's metadata.
+
+    Args:
+        model: any backbone; it is not changed.
+        path: the file to write, ending in ``.onnx``.
+        size: lengths of the input, in samples; default those that the weights want.
+        dynamic: serve batches and sizes of the whole ``size_range``, not one input of ``size``.
+        photos: files of photos to compare on; default those that scikit-image brings along.
+    Raises:
+        UsageError: a path or a size that cannot be, weights beyond the format's 2 GiB, or a graph
+            that disagrees with the model under ONNX Runtime.
+    """
+    target = checked_target(path, (ENDING,))
+    order = ordered(model, target, size, dynamic, photos)
+    with whole_or_absent(target) as temporary:
+        write_onnx(order, temporary)
+        return compare(order, open_onnx(temporary))
+
+
+def write_onnx(order: Order, path: Path) -> None:
+    """Write an ONNX file that nobody has looked at yet.
+
+    Raises:
+        UsageError: weights beyond the format's 2 GiB.
+    """
+    weights = sum(p.numel() * p.element_size() for p in order.model.parameters())
+    if weights > LARGEST:
+        raise UsageError(
+            f"{weights / 2**30:.1f} GiB of weights", "at most 2 GiB in an ONNX file",
+            f"write {order.path.with_suffix('.pt2').name} instead",
+        )  # fmt: skip
+    # Plain products: the exporter takes torch's fused attention apart in a way that views reject.
+    program = export_program(order.model, order.size, dynamic=order.dynamic, backend="reference")
+    graph = _graph(order.model, program)
+    for key, value in description(order).items():
+        graph.model.metadata_props[f"vitrail.{key}"] = json.dumps(value)
+    graph.save(str(path), external_data=False)
+
+
+def open_onnx(path: Path) -> Runner:
+    """Return what runs an ONNX file on this processor."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+    def run(x: Tensor) -> list[Tensor]:
+        return [torch.from_numpy(out) for out in session.run(None, {"input": x.cpu().numpy()})]
+
+    return run
+
+
+def _graph(model: Backbone, program: ExportedProgram) -> Any:
+    with warnings.catch_warnings():
+        # About torch's own use of what it deprecates, and about names it gives to sizes.
+        warnings.simplefilter("ignore")
+        return torch.onnx.export(
+            program,
+            (),
+            dynamo=True,
+            verbose=False,
+            input_names=["input"],
+            output_names=output_names(model),
+        )
