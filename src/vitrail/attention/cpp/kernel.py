@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+from collections.abc import Sequence
 from ctypes import c_float, c_int32, c_int64, c_void_p
 
 import torch
@@ -29,6 +30,9 @@ class _Call(ctypes.Structure):
         ("q_region", c_void_p), ("k_region", c_void_p),
         ("bias", c_void_p), ("bias_step", _Steps), ("temperature", c_void_p), ("fill", c_void_p),
         ("out", c_void_p), ("lse", c_void_p),
+        ("grad_out", c_void_p), ("d_qkv", c_void_p), ("d_pooled", c_void_p),
+        ("d_bias", c_void_p), ("d_temperature", c_void_p), ("d_fill", c_void_p),
+        ("unique_keys", c_int32), ("wants_bias", c_int32),
     )  # fmt: skip
 
 
@@ -40,7 +44,7 @@ def why_not(problem: Problem) -> str | None:
         return f"{problem.dtype}: the C++ kernel takes float32, bfloat16 and float16"
     if problem.dropout > 0:
         return "dropout of attention weights: the C++ kernel has none"
-    return None if _functions.cache_info().currsize else build.why_not()
+    return None  # without a compiler, building says so: the choice is about the problem alone
 
 
 def forward(
@@ -85,11 +89,89 @@ def forward(
     return out, lse
 
 
+def backward(
+    grad_out: Float[Tensor, "batch tokens dim"],
+    out: Float[Tensor, "batch tokens dim"],
+    lse: Float[Tensor, "batch groups heads queries"],
+    qkv: Float[Tensor, "batch tokens 3 heads head_dim"],
+    pooled: Float[Tensor, "batch cells 2 heads head_dim"] | None,
+    q_index: Int[Tensor, "groups queries"],
+    k_index: Int[Tensor, "groups keys"],
+    q_region: Int[Tensor, "groups queries"] | None,
+    k_region: Int[Tensor, "groups keys"] | None,
+    bias: Float[Tensor, "#groups heads queries keys"] | None,
+    temperature: Float[Tensor, " heads"] | None,
+    fill: Float[Tensor, "3 heads head_dim"] | None,
+    scale: float,
+    mask_value: float,
+    unique_keys: bool,
+    needs: Sequence[bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
+    """Return the gradients of ``qkv``, ``pooled``, ``bias``, ``temperature`` and ``fill``.
+
+    The same numbers come out whenever it runs with as many threads.
+
+    Args:
+        grad_out: gradient of ``out``.
+        out: what ``forward`` returned.
+        lse: what ``forward`` returned.
+        qkv: as ``forward`` got it, and so are the next ten.
+        pooled: further keys and values.
+        q_index: token of each query.
+        k_index: token of each key.
+        q_region: label of each query.
+        k_region: label of each key.
+        bias: added to the scores.
+        temperature: of cosine attention.
+        fill: what a key place that holds no token reads as.
+        scale: multiplies ``q k^T``.
+        mask_value: added to scores across labels.
+        unique_keys: no key stands in two groups, so that gradients are written, not added.
+        needs: which of the five are wanted; None stands for the others.
+    """
+    call, held = _describe(
+        qkv,
+        pooled,
+        q_index,
+        k_index,
+        q_region,
+        k_region,
+        bias,
+        temperature,
+        fill,
+        scale,
+        mask_value,
+    )
+    like = (qkv, pooled, bias, temperature, fill)
+    found = [
+        torch.empty(x.shape, dtype=x.dtype) if x is qkv
+        else None if x is None
+        else torch.zeros(x.shape, dtype=x.dtype if x is pooled else torch.float32)
+        for x in like
+    ]  # fmt: skip
+    # The kernel adds up temperature and fill whether or not they are there.
+    sums = [x if x is not None else torch.zeros(fallback) for x, fallback in zip(
+        found[3:], (qkv.shape[3], qkv.shape[2:]), strict=True)]  # fmt: skip
+    call.d_qkv, call.d_pooled, call.d_bias = (
+        None if x is None else x.data_ptr() for x in found[:3]
+    )
+    call.d_temperature, call.d_fill = (x.data_ptr() for x in sums)
+    grad_out, out, lse = grad_out.contiguous(), out.contiguous(), lse.contiguous()
+    call.grad_out, call.out, call.lse = grad_out.data_ptr(), out.data_ptr(), lse.data_ptr()
+    call.unique_keys, call.wants_bias = unique_keys, bias is not None and needs[2]
+    _check(_functions()[1](ctypes.byref(call)), qkv.shape[1])
+    del held
+    return tuple(  # type: ignore[return-value]  # five of them
+        gradient.to(x.dtype) if wanted and x is not None and gradient is not None else None
+        for gradient, x, wanted in zip(found, like, needs, strict=True)
+    )
+
+
 @functools.cache
 def _functions() -> tuple:
     """Return the library's functions."""
     library = build.library()
-    return (library.vitrail_forward,)
+    return (library.vitrail_forward, library.vitrail_backward)
 
 
 def _check(status: int, tokens: int) -> None:
