@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from tests.support import Case, attention_layer, refuses
-from vitrail.attention import BACKENDS, Problem, attend, choose, explain
+from vitrail.attention import (
+    BACKENDS,
+    KERNELS,
+    Problem,
+    attend,
+    choose,
+    choose_kernel,
+    explain,
+    kernels,
+)
 from vitrail.attention.select import Backend
 
 PROBLEM = Problem(
@@ -88,6 +97,59 @@ def test_an_unknown_implementation_is_refused() -> None:
     q = torch.zeros(1, 1, 1, 2, 4)
     with refuses("backend='flash'", "leave it out"):
         attend(q, q, q, scale=1.0, backend="flash")
+
+
+LAYER = replace(PROBLEM, in_place=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "backend", "chosen"),
+    [
+        ({}, None, None),  # what must be built is not built unasked
+        ({}, "cpp", "cpp"),
+        ({}, "plain", "plain"),
+        ({}, "sdpa", None),
+        ({"device": "cuda"}, None, "triton"),
+        ({"device": "cuda"}, "triton", "triton"),
+        ({"device": "cuda"}, "cpp", None),
+        ({"device": "cuda"}, "reference", None),
+        ({"device": "cuda", "dtype": torch.float64}, None, None),
+        ({"device": "cuda", "observed": True}, None, None),
+        ({"exporting": True}, "cpp", None),
+        ({"observed": True}, "cpp", None),
+        ({"dropout": 0.1}, "cpp", None),
+        ({"dtype": torch.float64}, "cpp", None),
+        ({"dtype": torch.float64}, "plain", "plain"),
+        ({"in_place": False}, "cpp", None),
+    ],
+)
+def test_who_attends_in_place(
+    change: dict[str, Any], backend: str | None, chosen: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(kernels, "_HAS_TRITON", True)
+    if chosen == "triton":
+        pytest.importorskip("triton")
+    assert choose_kernel(replace(LAYER, **change), backend) == chosen
+
+
+def test_without_triton_layers_compose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "_HAS_TRITON", False)
+    problem = replace(LAYER, device="cuda")
+    assert choose_kernel(problem) is None
+    assert "the package triton is not installed" in explain(problem)
+
+
+def test_the_explanation_of_a_layer_names_the_kernels_too() -> None:
+    found = explain(LAYER, "cpp").splitlines()
+    assert [line.partition(":")[0] for line in found] == [*KERNELS, *BACKENDS]
+    assert found[1] == "cpp: chosen"
+    found = explain(replace(LAYER, observed=True), "cpp").splitlines()
+    assert (
+        found[1] == "cpp: passed over: a hook on attend wants to see its queries, keys and values"
+    )
+    assert found[3] == "sdpa: chosen"
+    assert explain(LAYER, "reference").splitlines()[-1] == "reference: chosen"
 
 
 def test_training_and_evaluation_agree_whatever_is_chosen() -> None:

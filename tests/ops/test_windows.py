@@ -12,6 +12,7 @@ from vitrail.ops.windows import (
     pad,
     padded_lengths,
     partition,
+    places,
     regions,
     shift,
     unpartition,
@@ -115,6 +116,17 @@ def test_the_fix_for_a_window_names_lengths_that_work() -> None:
     with refuses("window=(3, 3)", "(9, 9)"):
         partition(torch.zeros(1, 8, 9, 2), (3, 3))
     assert partition(torch.zeros(1, 9, 9, 2), (3, 3)).shape == (1, 9, 9, 2)
+
+
+@given(cases())
+def test_places_are_where_padding_shifting_and_cutting_bring_the_tokens(case: Case) -> None:
+    window, amount = case.pattern.fit(case.spatial)
+    index = places(case.spatial, window, amount)
+    assert index.dtype == torch.int32
+    assert torch.equal(index, case.pattern.groups(case.spatial).q_index.int())
+    grid = numbered(case.spatial, batch=1, channels=1)
+    windows = partition(shift(pad(grid, padded_lengths(case.spatial, window)), amount), window)
+    assert torch.equal(index, windows[0, ..., 0].int() - 1)  # padding is zero, then -1
 
 
 def test_what_is_known_to_be_zero() -> None:
