@@ -33,7 +33,7 @@ FLAGS = (
 
 
 def compiler() -> str | None:
-    """Return the C++ compiler: ``$CXX``, else g++, else clang++; None without one."""
+    """Return the C++ compiler: ``$CXX``, with options, else g++, else clang++; None without one."""
     if os.environ.get("CXX"):
         return shutil.which(shlex.split(os.environ["CXX"])[0]) and os.environ["CXX"]
     return shutil.which("g++") or shutil.which("clang++")
@@ -69,7 +69,8 @@ def library(source: Path = SOURCE) -> ctypes.CDLL:
         raise UsageError(
             reason, "Linux with g++ or clang++", "install g++, or set CXX to a compiler"
         )
-    command = [*shlex.split(compiler() or ""), *FLAGS, *_openmp()]
+    program, *options = shlex.split(compiler() or "")
+    command = [program, *FLAGS, *_openmp(), *options]  # the user's options have the last word
     target = cache_folder() / f"{source.stem}-{_key(command, source)}.so"
     if not target.exists():
         _build(command, source, target)

@@ -143,19 +143,15 @@ def backward(
         mask_value,
     )
     like = (qkv, pooled, bias, temperature, fill)
-    found = [
-        torch.empty(x.shape, dtype=x.dtype) if x is qkv
-        else None if x is None
-        else torch.zeros(x.shape, dtype=x.dtype if x is pooled else torch.float32)
-        for x in like
-    ]  # fmt: skip
-    # The kernel adds up temperature and fill whether or not they are there.
-    sums = [x if x is not None else torch.zeros(fallback) for x, fallback in zip(
-        found[3:], (qkv.shape[3], qkv.shape[2:]), strict=True)]  # fmt: skip
-    call.d_qkv, call.d_pooled, call.d_bias = (
-        None if x is None else x.data_ptr() for x in found[:3]
+    d_qkv = torch.empty(qkv.shape, dtype=qkv.dtype)
+    d_pooled = None if pooled is None else torch.zeros(pooled.shape, dtype=pooled.dtype)
+    d_bias = None if bias is None else torch.zeros(bias.shape)
+    # These are added up whether or not they are there.
+    d_temperature, d_fill = torch.zeros(qkv.shape[3]), torch.zeros(qkv.shape[2:])
+    found = (d_qkv, d_pooled, d_bias, d_temperature, d_fill)
+    call.d_qkv, call.d_pooled, call.d_bias, call.d_temperature, call.d_fill = (
+        None if x is None else x.data_ptr() for x in found
     )
-    call.d_temperature, call.d_fill = (x.data_ptr() for x in sums)
     grad_out, out, lse = grad_out.contiguous(), out.contiguous(), lse.contiguous()
     call.grad_out, call.out, call.lse = grad_out.data_ptr(), out.data_ptr(), lse.data_ptr()
     call.unique_keys, call.wants_bias = unique_keys, bias is not None and needs[2]

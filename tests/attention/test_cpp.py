@@ -1,0 +1,322 @@
+"""Attention by groups in C++: the specification's values and gradients, and its build."""
+
+import ctypes
+import math
+import platform
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.attention.test_grouped import CASES, places_of
+from tests.support import refuses
+from vitrail.attention import Places, Problem, attend_groups, plain
+from vitrail.attention.cpp import build, kernel
+from vitrail.patterns import Pattern, Window
+from vitrail.shapes import Size
+
+pytestmark = pytest.mark.skipif(build.why_not() is not None, reason=str(build.why_not()))
+
+BATCH = 2
+# Of the largest number: the dtype's own rounding, of weights and of results.
+NEAR = {torch.float32: 4e-6, torch.bfloat16: 1.5e-2, torch.float16: 2e-3}
+NAMES = ("qkv", "bias", "pooled", "fill", "temperature")
+
+
+class Case(NamedTuple):
+    """A call: a pattern on a grid, and what else takes part."""
+
+    pattern: Pattern
+    spatial: Size
+    heads: int = 2
+    head_dim: int = 32
+    shared: bool = True
+    bias: bool = True
+    cosine: bool = False
+    fill: bool = False
+    mask_value: float = -math.inf
+
+
+SWIN = Case(Window((7, 7), (3, 3)), (14, 14), heads=3)
+MANY = {
+    "swin": SWIN,
+    "swin, no shift": SWIN._replace(pattern=Window((7, 7), (0, 0)), heads=1),
+    "swin v2": SWIN._replace(cosine=True),
+    "a bias a window": SWIN._replace(shared=False, heads=2),
+    "no bias": SWIN._replace(bias=False),
+    "leaking mask": SWIN._replace(mask_value=-2.0),
+    "odd heads": Case(Window((3, 4), (1, 2)), (7, 9), head_dim=17),
+    "visible padding": Case(*CASES["visible padding"], head_dim=24, fill=True),
+    "cosines of padding": Case(*CASES["visible padding"], cosine=True, fill=True),
+    "volume": Case(*CASES["shifted volume"], head_dim=48),
+    "one token": Case(*CASES["one token"], head_dim=16),
+    "sparse": Case(*CASES["fixed"], head_dim=128),
+    "reduced": Case(*CASES["reduced"], head_dim=64),
+    "focal": Case(*CASES["focal"], head_dim=20),
+    "focal volume": Case(*CASES["focal volume"], head_dim=80, cosine=True),
+    "nearest": Case(*CASES["nearest"], shared=False),
+}
+
+
+def drawn(case: Case, dtype: torch.dtype) -> tuple[dict[str, Tensor], Places, dict[str, Any]]:
+    """Return the tensors of a call by name, its places and its numbers."""
+    generator = torch.Generator().manual_seed(1)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator).to(dtype)
+
+    places, tokens, cells = places_of(case.pattern, case.spatial)
+    if case.fill:  # padding takes part, so its labels are those of what it borders on
+        assert places.q_region is not None
+        assert places.k_region is not None
+        places = replace(
+            places, q_region=places.q_region.clamp(min=0), k_region=places.k_region.clamp(min=0)
+        )
+    groups, queries = places.q_index.shape
+    tensors = {"qkv": random(BATCH, tokens, 3, case.heads, case.head_dim)}
+    if case.bias:
+        shape = (case.heads, queries, places.k_index.shape[1])
+        tensors["bias"] = random(1 if case.shared else groups, *shape)
+    if cells:
+        tensors["pooled"] = random(BATCH, cells, 2, case.heads, case.head_dim)
+    if case.fill:
+        tensors["fill"] = random(3, case.heads, case.head_dim)
+    if case.cosine:
+        tensors["temperature"] = random(case.heads).abs() * 5 + 1
+    return tensors, places, {"scale": case.head_dim**-0.5, "mask_value": case.mask_value}
+
+
+def run(
+    tensors: dict[str, Tensor], places: Places, options: dict[str, Any], backend: str
+) -> dict[str, Tensor]:
+    """Return the answer and every gradient of a fixed function of it."""
+    leaves = {name: x.detach().clone().requires_grad_() for name, x in tensors.items()}
+    rest = {name: leaf for name, leaf in leaves.items() if name != "qkv"}
+    out = attend_groups(leaves["qkv"], places, backend=backend, **rest, **options)
+    weight = torch.randn(out.shape, generator=torch.Generator().manual_seed(2)).to(out.dtype)
+    found = torch.autograd.grad((out * weight).sum(), list(leaves.values()))
+    return {"out": out.detach(), **dict(zip(leaves, found, strict=True))}
+
+
+def check(case: Case, dtype: torch.dtype) -> None:
+    """Compare the kernel with the specification in float64."""
+    tensors, places, options = drawn(case, dtype)
+    found = run(tensors, places, options, "cpp")
+    wide = {name: x.double() for name, x in tensors.items()}
+    for name, right in run(wide, places, options, "plain").items():
+        assert found[name].dtype == dtype
+        assert found[name].shape == right.shape
+        error = (found[name].double() - right).abs().max()
+        most = right.abs().max().clamp(min=0.1)  # one key: the gradient of its score is zero
+        assert error <= NEAR[dtype] * most, f"{name} is off by {error}"
+
+
+@pytest.mark.parametrize("dtype", NEAR, ids=str)
+@pytest.mark.parametrize("name", MANY)
+def test_it_is_the_specification(name: str, dtype: torch.dtype) -> None:
+    check(MANY[name], dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(("window", "spatial"), [((16, 16), (13, 17)), ((8, 7, 7), (8, 7, 7))])
+def test_windows_larger_than_a_block(window: Size, spatial: Size, dtype: torch.dtype) -> None:
+    check(Case(Window(window, (0,) * len(window)), spatial, heads=1, head_dim=24), dtype)
+
+
+@pytest.fixture
+def nan_everywhere() -> Iterator[None]:
+    """Fill memory that nobody has written with NaN."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("nan_everywhere")
+@pytest.mark.parametrize("name", ["swin", "visible padding", "focal", "nearest"])
+def test_all_is_written_and_nothing_beside_it_is_read(name: str) -> None:
+    tensors, places, options = drawn(MANY[name], torch.float32)
+    expected = run(tensors, places, options, "plain")
+    for key in ("qkv", "pooled"):
+        if key in tensors:
+            x = tensors[key]
+            room = x.new_full((BATCH, x.shape[1] + 2, 4, x.shape[3] + 1, x.shape[4] + 3), math.nan)
+            view = room[:, 1:-1, : x.shape[2], 1:, 1:-2].copy_(x)
+            tensors[key] = view.requires_grad_()
+    rest = {key: x for key, x in tensors.items() if key != "qkv"}
+    out = attend_groups(tensors["qkv"], places, backend="cpp", **rest, **options)
+    torch.testing.assert_close(out, expected["out"])
+    for value in run(tensors, places, options, "cpp").values():
+        assert value.isfinite().all()
+
+
+def test_channels_that_do_not_lie_side_by_side() -> None:
+    tensors, places, options = drawn(SWIN, torch.bfloat16)
+    expected = attend_groups(tensors["qkv"], places, backend="cpp", **options)
+    spread = tensors["qkv"].transpose(-1, -2).contiguous().transpose(-1, -2)
+    assert torch.equal(attend_groups(spread, places, backend="cpp", **options), expected)
+
+
+def test_a_bias_of_any_strides_and_width() -> None:
+    tensors, places, options = drawn(SWIN, torch.float32)
+    table = tensors["bias"][0].permute(1, 2, 0).contiguous().permute(2, 0, 1)[None]
+    results = [
+        attend_groups(tensors["qkv"], places, bias=bias, backend="cpp", **options)
+        for bias in (tensors["bias"], table, tensors["bias"].double())
+    ]
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+
+
+def test_a_token_that_is_nobody_s_key_has_a_gradient_of_zero() -> None:
+    qkv = torch.randn(1, 4, 3, 1, 16).requires_grad_()
+    index = torch.arange(4, dtype=torch.int32).view(2, 2)
+    places = Places(index, index[:, :1].contiguous(), unique_keys=True)
+    out = attend_groups(qkv, places, scale=1.0, backend="cpp")
+    (found,) = torch.autograd.grad(out.sin().sum(), qkv)
+    assert (found[0, 1::2, 1:] == 0).all()
+    assert found.isfinite().all()
+    assert found[0, ::2, 2].abs().min() > 0
+
+
+def test_a_vector_of_zeros_has_a_direction_s_gradient() -> None:
+    tensors, places, options = drawn(SWIN._replace(cosine=True), torch.float32)
+    tensors["qkv"][:, 3:5] = 0
+    found = run(tensors, places, options, "cpp")["qkv"]
+    expected = run(tensors, places, options, "plain")["qkv"]
+    torch.testing.assert_close(found[:, 5:], expected[:, 5:], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found[:, 3:5], expected[:, 3:5], rtol=1e-3, atol=1e-3)
+
+
+def test_only_what_is_wanted_comes_back() -> None:
+    tensors, places, options = drawn(MANY["focal"], torch.float32)
+    inputs = (
+        tensors["qkv"], tensors["pooled"], places.q_index, places.k_index, places.q_region,
+        places.k_region, tensors["bias"], None, None, options["scale"], -math.inf,
+    )  # fmt: skip
+    out, lse = kernel.forward(*inputs)
+    nobody = (places.q_index < 0)[:, None]
+    right_lse = plain.forward(*inputs)[1].masked_fill(nobody, 0)
+    torch.testing.assert_close(lse.masked_fill(nobody, 0), right_lse)
+    needs = [False, True, False, True, True]
+    found = kernel.backward(torch.ones_like(out), out, lse, *inputs, False, needs)
+    right = plain.backward(torch.ones_like(out), out, lse, *inputs, False, needs)
+    assert [x is None for x in found] == [x is None for x in right]
+    torch.testing.assert_close(found[1], right[1])
+
+
+@pytest.mark.parametrize("name", ["swin", "focal", "nearest"])
+def test_threads_change_nothing_and_the_same_threads_not_one_bit(name: str) -> None:
+    tensors, places, options = drawn(MANY[name], torch.float32)
+    before = torch.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 3, 3):
+            torch.set_num_threads(threads)
+            results.append(run(tensors, places, options, "cpp"))
+    finally:
+        torch.set_num_threads(before)
+    for key, value in results[0].items():
+        torch.testing.assert_close(results[1][key], value)
+        assert torch.equal(results[1][key], results[2][key])
+
+
+@pytest.mark.parametrize("which", ["q_index", "k_index"])
+@pytest.mark.parametrize("index", [-2, 1000])
+def test_a_place_beyond_the_tokens_is_refused(which: str, index: int) -> None:
+    tensors, places, options = drawn(SWIN, torch.float32)
+    wrong = getattr(places, which).clone()
+    wrong[1, 2] = index
+    with refuses("q_index or k_index", "same grid"):
+        attend_groups(tensors["qkv"], replace(places, **{which: wrong}), backend="cpp", **options)
+
+
+def test_it_says_what_it_cannot_serve() -> None:
+    problem = Problem.of_groups(*_problem(torch.float32))
+    assert kernel.why_not(problem) is None
+    assert "float64" in str(kernel.why_not(replace(problem, dtype=torch.float64)))
+    assert "cuda" in str(kernel.why_not(replace(problem, device="cuda")))
+    assert "dropout" in str(kernel.why_not(replace(problem, dropout=0.1)))
+
+
+def _problem(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    index = torch.zeros(1, 1, dtype=torch.int32)
+    return torch.zeros(1, 1, 3, 1, 16, dtype=dtype), index, index, None, None
+
+
+# ---- the build
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """Forget the build that this process has loaded; keep the next one in a folder of its own."""
+    monkeypatch.setenv("VITRAIL_CACHE", str(tmp_path / "cache"))
+    build.library.cache_clear()
+    kernel._functions.cache_clear()
+    yield tmp_path
+    monkeypatch.undo()
+    build.library.cache_clear()
+    kernel._functions.cache_clear()
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="options of x86-64")
+@pytest.mark.parametrize("march", ["x86-64", "x86-64-v3"])
+def test_older_processors_compute_the_same(
+    march: str, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", f"{build.compiler()} -O1 -march={march}")
+    for name in ("swin v2", "odd heads", "focal", "cosines of padding"):
+        for dtype in NEAR:
+            check(MANY[name], dtype)
+    (made,) = (fresh / "cache").iterdir()  # whole, and nothing beside it
+    assert callable(ctypes.CDLL(str(made)).vitrail_backward)
+    time = made.stat().st_mtime_ns
+    build.library.cache_clear()
+    build.library()
+    assert made.stat().st_mtime_ns == time  # kept, not built again
+
+
+def test_without_a_compiler_it_says_so(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert "no-such-compiler" in str(build.why_not())
+    with refuses("no-such-compiler", "install g++"):
+        build.library()
+    monkeypatch.delenv("CXX")
+    monkeypatch.setenv("PATH", str(fresh))
+    with refuses("no C++ compiler", "install g++"):
+        build.library()
+
+
+def test_a_compiler_that_fails_is_quoted_and_leaves_nothing(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", f"{build.compiler()} -DINF=")
+    with refuses("does not build the kernel", "another compiler"):
+        build.library()
+    assert not list((fresh / "cache").iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_named(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (fresh / "file").touch()
+    monkeypatch.setenv("VITRAIL_CACHE", str(fresh / "file" / "cache"))
+    with refuses(str(fresh / "file"), "VITRAIL_CACHE"):
+        build.library()
+
+
+def test_other_systems_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert "darwin" in str(build.why_not())
+
+
+def test_the_cache_is_the_user_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("VITRAIL_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert build.cache_folder() == tmp_path / "vitrail"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert build.cache_folder() == tmp_path / ".cache" / "vitrail"
