@@ -16,7 +16,7 @@ ifneq ($(BROWSER),yes)
 NOT_BROWSER := and not browser
 endif
 
-.PHONY: help demo compare gallery test lint format web
+.PHONY: help demo compare bench gallery test lint format web
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -30,6 +30,10 @@ demo: $(STAMPS)/demo ## Run the bundled model on a photo of a cat and write the 
 # What was measured before is not measured again; remove docs/comparison/measured to do so.
 compare: $(STAMPS)/dev ## Measure ways to attend side by side and write docs/comparison
 	$(BIN)/vitrail compare --out docs/comparison
+
+# Cases that were measured before are not measured again; see vitrail bench --help.
+bench: $(STAMPS)/dev ## Time Vitrail beside every peer on this machine and write docs/performance.md
+	$(BIN)/vitrail bench
 
 gallery: $(STAMPS)/dev ## Write docs/gallery: reports on five photos, and an index (needs Chromium)
 	@sh scripts/need_chromium.sh

@@ -127,6 +127,8 @@ def _listed(device: str) -> "list[Case]":
 
     from vitrail.bench.speed import cases
 
+    if device not in ("cpu", "cuda"):
+        raise UsageError(f"--device {device}", "cpu or cuda", "use --device cpu")
     if device == "cuda":
         if not torch.cuda.is_available():
             raise UsageError(

@@ -155,7 +155,7 @@ def on_cuda() -> list[Case]:
 def quick() -> list[Case]:
     """Return cases of seconds, which show that the harness works and nothing about speed."""
     return [
-        case("inference", "swin_tiny", 224, 1, "fp32", priority=9),
+        case("inference", "pvt_v2_b0", 64, 1, "fp32", priority=9),
         case("attention", "swin_tiny", 224, 1, "fp32", priority=9),
     ]
 

@@ -24,10 +24,10 @@ from vitrail.bench.speed.machine import describe, limits
 from vitrail.bench.speed.timing import Effort, interleave, ratio, summary
 from vitrail.training.files import write_whole
 
-# Norm of the difference over norm of the reference. Rounding makes 3e-7, 6e-3 and 1e-3 of Swin-T;
-# windows that were rolled before they were padded, 9e-2.
+# Norm of the difference over norm of the reference. In bf16 rounding makes 0.006 to 0.011; in
+# Swin-T a forgotten mask of shifted windows makes 0.04, windows rolled before they are padded 0.09.
 TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2, "fp16": 5e-3}
-_TRAINED = 4.0  # times that: gradients have passed through twice as many layers
+_TRAINED = 6.0  # times that: gradients have passed through twice as many layers; rounding: 0.07
 _WARM = 3  # calls before the first that counts
 
 
@@ -81,8 +81,7 @@ def _rows(case: Case, focal: Path | None) -> Any:
         parts = [replace(case, task="inference", size=(n,) * len(case.size), batch=b)
                  for n, b in LINEAR]  # fmt: skip
     for part in parts:
-        generator = torch.Generator().manual_seed(1)
-        x = torch.randn(part.shape, generator=generator).to(case.device)
+        x = peers.image(part).to(case.device)
         found = contenders(part, model, x, focal)
         if case.task == "linear":
             found = [c for c in found if c.library == "vitrail" and c.setting != "compile"]

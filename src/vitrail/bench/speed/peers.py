@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vitrail.bench.speed.cases import Case
 from vitrail.models import CATALOG, Backbone, PVTV2Config, SwinConfig, SwinV2Config
@@ -39,7 +40,8 @@ def ours(case: Case) -> Backbone:
 def drawn(model: Any, seed: int = 0) -> Any:
     """Fill every parameter with numbers of a size at which it matters and nothing overflows.
 
-    Those of a fresh model hide mistakes: biases of zero, tables of 0.02.
+    Those of a fresh model hide mistakes: biases of zero, tables of 0.02. Queries are long, so that
+    scores spread over about 4: where every token sees all keys alike, it matters little which.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -51,12 +53,24 @@ def drawn(model: Any, seed: int = 0) -> Any:
                 noise = 0.5 * noise
             elif parameter.ndim > 1:
                 noise = noise / math.sqrt(parameter[0].numel())
+                if name.endswith(("qkv.weight", ".q.weight")):
+                    noise[: parameter.shape[1]] *= 4  # the rows of queries
             elif name.endswith("weight"):
                 noise = 1 + 0.1 * noise
             else:
                 noise = 0.3 * noise
             parameter.copy_(noise)
     return model
+
+
+def image(case: Case, seed: int = 1) -> Tensor:
+    """Draw an input with large shapes in it: in noise alone, every window looks like the next."""
+    generator = torch.Generator().manual_seed(seed)
+    axes = len(case.size)
+    coarse = torch.randn(case.batch, 3, *(7,) * axes, generator=generator)
+    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[axes]
+    shapes = F.interpolate(coarse, size=case.size, mode=mode)
+    return 1.5 * shapes + 0.3 * torch.randn(case.shape, generator=generator)
 
 
 def timm(model: Backbone, case: Case) -> nn.Module:

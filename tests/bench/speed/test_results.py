@@ -1,0 +1,112 @@
+"""Results are kept, read, and never measured twice; a process that fails says why."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from vitrail.bench.speed import results
+from vitrail.bench.speed.cases import case
+from vitrail.bench.speed.machine import describe, label, limits
+from vitrail.bench.speed.results import Options, folder_for, in_words, known, load, measure_case
+from vitrail.bench.speed.timing import Effort
+
+ONE = case("inference", "swin_tiny", 224, 8, "bf16")
+QUICK = Options(effort=Effort(1, 1, 0.0), only=("none",), settings=("eager",), quick=True)
+
+
+def child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str) -> Path:
+    """Let a script stand for the python that measures; argument 4 is the file to write."""
+    script = tmp_path / "python"
+    script.write_text(f"#!{sys.executable}\nimport sys\nout = sys.argv[4]\n{code}\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(results.sys, "executable", str(script))
+    return tmp_path / "machine"
+
+
+def test_a_process_of_its_own_measures_and_the_result_is_kept(tmp_path: Path) -> None:
+    small = case("inference", "swin_nano", 32, 1, "fp32")
+    result = measure_case(small, tmp_path, QUICK)
+    assert isinstance(result, dict), result
+    assert known(tmp_path, small) == result
+    assert [path.name for path in tmp_path.iterdir()] == [f"{small.name}.json"]
+    (entry,) = result["rows"][0]["contenders"]
+    assert entry["setting"] == "eager" and entry["seconds"]["rounds"] == 1
+    assert load(tmp_path.parent)[tmp_path.name] == [result]
+
+
+def test_what_a_process_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = child(
+        monkeypatch, tmp_path, "import json; json.dump({'words': sys.argv[1:]}, open(out, 'w'))"
+    )
+    options = Options(effort=Effort(2, 3, 4.0), focal=Path("there"), only=("timm",),
+                      settings=("eager", "compile, freezing"), quick=True)  # fmt: skip
+    result = measure_case(ONE, folder, options)
+    assert isinstance(result, dict)
+    told: list[str] = result["words"]
+    assert told[:2] == ["-m", "vitrail.bench.speed.measure"]
+    assert json.loads(told[2])["model"] == "swin_tiny"
+    assert json.loads(told[5]) == {"least": 2, "most": 3, "seconds": 4.0}
+    rest = ["--focal", "there", "--quick", "--only", "timm", "--settings", "eager"]
+    assert told[6:] == [*rest, "compile, freezing"]
+
+
+def test_preparing_keeps_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = child(monkeypatch, tmp_path, "open(out, 'w').write('{}')")
+    assert measure_case(ONE, folder, Options(prepare=True)) == {}
+    assert known(folder, ONE) is None and list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("raise SystemExit('first\\nno such thing')", "no such thing"),
+        ("import os; os.kill(os.getpid(), 9)", "ended with -9"),
+        ("pass", "ended with 0"),
+        ("import time; time.sleep(60)", "not done after 1 seconds"),
+    ],
+)
+def test_a_process_that_fails_leaves_nothing(
+    code: str, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(results, "_LONGEST", 1)
+    folder = child(monkeypatch, tmp_path, code)
+    assert measure_case(ONE, folder, Options()) == words
+    assert list(folder.iterdir()) == []
+
+
+def test_a_folder_for_each_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    facts = describe("cpu")
+    assert label(facts).startswith(facts["processor"])
+    assert label({**facts, "threads": 1}).endswith("1 thread")
+    assert label({**facts, "gpu": "A GPU"}) == "A GPU"
+    monkeypatch.setattr(results, "describe", lambda _: {"processor": "A (R) B", "threads": 2})
+    assert folder_for(tmp_path, "cpu").name == "a-r-b-2-threads"
+
+
+def test_what_stands_beside_results_is_no_result(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "facts.json").write_text('{"machine": 1}')
+    assert load(tmp_path) == {}
+
+
+def test_the_machine_s_limits_are_measured() -> None:
+    import torch
+
+    small, large = (limits(d, "cpu", quick=True) for d in (torch.float64, torch.float32))
+    assert 1e8 < small["flops"] < large["flops"] < 1e14
+    assert 1e8 < large["bytes"] < 1e13
+
+
+def test_a_result_in_words() -> None:
+    row = {
+        "label": "224x224, batch 8", "over_floor": 2.04,
+        "ratios": {"timm": {"median": 1.5}, "OpenVINO": {"median": 1.25}},
+        "contenders": [{"library": "torchvision", "setting": "eager", "refused": "differs"}],
+    }  # fmt: skip
+    assert in_words({"rows": [row]}) == [
+        "224x224, batch 8: times faster than OpenVINO 1.25, timm 1.50; 2.0 times the floor; "
+        "refused: torchvision (eager)"
+    ]
+    assert "nobody else" in in_words({"rows": [{"label": "x", "contenders": []}]})[0]
