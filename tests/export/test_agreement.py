@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tests.support import KINDS, ODD_SIZES, drawn, refuses, small
 from vitrail.export import ExportReport, export_onnx, export_program, export_pt2, size_range
-from vitrail.layers import WindowAttention
+from vitrail.layers import Attend, WindowAttention
 from vitrail.models import Backbone, Tiny, TinyConfig, ViT, ViTConfig
 from vitrail.shapes import Size
 
@@ -204,6 +204,16 @@ def test_the_model_is_as_it_was() -> None:
     assert [(m.pattern, m.attend.backend) for m in layers] == before
     assert [m.training for m in model.modules()] == modes
     assert not all(modes)
+
+
+def test_no_kernel_of_ours_is_in_a_program() -> None:
+    """It is for machines without Vitrail, whatever implementation the model runs with here."""
+    model = small("1-D", depths=(1,), num_heads=(2,))
+    for module in model.modules():
+        if isinstance(module, Attend):
+            module.backend = "plain"
+    graph = export_program(model, 20, dynamic=False).graph
+    assert not [node for node in graph.nodes if "vitrail" in str(node.target)]
 
 
 @pytest.mark.parametrize("write", WRITERS.values())
