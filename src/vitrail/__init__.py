@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vitrail.api import cost, create_model, explore, from_model, list_models, transform
     from vitrail.errors import UsageError
+    from vitrail.optimization import optimize
 
 __version__ = "0.1.0"
 
@@ -16,6 +17,7 @@ _HOMES = {
     "explore": "vitrail.api",
     "from_model": "vitrail.api",
     "list_models": "vitrail.api",
+    "optimize": "vitrail.optimization",
     "transform": "vitrail.api",
     "UsageError": "vitrail.errors",
 }
@@ -28,6 +30,7 @@ __all__ = [
     "explore",
     "from_model",
     "list_models",
+    "optimize",
     "transform",
 ]
 

@@ -1,0 +1,130 @@
+"""Put fused modules in the place of a model's own."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vitrail.fused.modules import FusedBlock, PackedLinear, PackedMlp, PackedPatchEmbed
+from vitrail.layers import (
+    Attend,
+    CosineWindowAttention,
+    GroupedAttention,
+    Mlp,
+    PatchEmbed,
+    PatchMerging,
+    PostNormBlock,
+    PostNormPatchMerging,
+    PreNormBlock,
+    ReductionAttention,
+    WindowAttention,
+)
+
+
+class Memo:
+    """A function that depends on nothing but its arguments; its last answers are kept."""
+
+    most = 16
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.known: dict[Any, Any] = {}
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Return what the function returns for these arguments."""
+        if torch.compiler.is_compiling():
+            return self.function(*arguments)
+        if arguments not in self.known:
+            if len(self.known) == self.most:
+                self.known.clear()
+            self.known[arguments] = self.function(*arguments)
+        return self.known[arguments]
+
+
+class FixedBias(nn.Module):
+    """A bias that is looked up once for each window, since its table no longer changes."""
+
+    def __init__(self, bias: nn.Module) -> None:
+        super().__init__()
+        self.lookup = Memo(bias)
+
+    def forward(self, window: tuple[int, ...]) -> Tensor:
+        """Return the bias of every head for every pair of tokens."""
+        return self.lookup(window)
+
+
+def fuse(model: nn.Module) -> Counter[str]:
+    """Replace a model's blocks and linear layers by fused ones, in place.
+
+    The model is for inference from then on, in the type that its weights have now.
+
+    Args:
+        model: in evaluation mode, on the CPU.
+    Returns:
+        How many modules of each kind were made.
+    Raises:
+        UsageError: a type that the kernel does not serve, or no compiler.
+    """
+    for parent in list(model.modules()):
+        if isinstance(parent, Attend):
+            parent.backend = "cpp"
+        for name, child in list(parent.named_children()):
+            if type(child) is PreNormBlock and type(child.mlp) is Mlp:
+                setattr(parent, name, _fused_block(child))
+            elif type(child) is PatchEmbed and child.proj.kernel_size == child.patch:
+                setattr(parent, name, PackedPatchEmbed(child))
+        if isinstance(parent, PostNormBlock) and type(parent.mlp) is Mlp:
+            parent.mlp = PackedMlp(parent.mlp, residual=False)  # type: ignore[assignment]
+    for module in list(model.modules()):
+        _pack_linears(module)
+    return Counter(type(m).__name__ for m in model.modules() if type(m).__module__ == _HOME)
+
+
+_HOME = PackedLinear.__module__
+
+
+def _fused_block(block: PreNormBlock) -> FusedBlock:
+    """Return a block that computes the same, with its second branch in one piece."""
+    attn, norm = block.attn, block.norm1
+    if _reads_only_qkv(attn):
+        attn.qkv = PackedLinear(attn.qkv, norm)  # type: ignore[arg-type]
+        norm = nn.Identity()
+    return FusedBlock(norm, attn, PackedMlp(block.mlp, block.norm2, residual=True))
+
+
+def _reads_only_qkv(attn: nn.Module) -> bool:
+    """Tell whether a layer's input goes nowhere but through ``qkv``, so that a norm may join it.
+
+    Visible padding is made after the norm, which it must not see.
+    """
+    if type(attn) is WindowAttention:
+        return attn.pattern.padding == "masked"
+    return isinstance(attn, GroupedAttention)
+
+
+def _pack_linears(module: nn.Module) -> None:
+    """Pack the linear layers of an attention or merging layer, and remember what is constant."""
+    if isinstance(module, WindowAttention | GroupedAttention):
+        names = ("proj",) if isinstance(module, CosineWindowAttention) else ("qkv", "proj")
+        if isinstance(module, WindowAttention):
+            module.places = Memo(module.places)  # type: ignore[method-assign]
+            module.bias = FixedBias(module.bias)  # type: ignore[assignment]
+        else:
+            module.who = Memo(module.who)  # type: ignore[method-assign]
+            module.pair_bias = Memo(module.pair_bias)  # type: ignore[method-assign]
+    elif isinstance(module, ReductionAttention):
+        names = ("q", "kv", "proj")
+    elif isinstance(module, PatchMerging):
+        module.reduction = PackedLinear(module.reduction, module.norm)  # type: ignore[assignment]
+        module.norm = nn.Identity()  # type: ignore[assignment]
+        return
+    elif isinstance(module, PostNormPatchMerging):
+        names = ("reduction",)
+    else:
+        return
+    for name in names:
+        linear = getattr(module, name)
+        if type(linear) is nn.Linear:
+            setattr(module, name, PackedLinear(linear))

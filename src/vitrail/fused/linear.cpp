@@ -1,0 +1,319 @@
+// Linear layers of inference: the norm before and the GELU or the sum after are done while the
+// rows are in the cache, and a perceptron's hidden channels never leave it.
+//
+// Weights are packed beforehand: panels of `columns` outputs; in a panel, step by step along the
+// summed axis, one word of 32 bits for each output (a float, or two bfloats of consecutive steps).
+#include "../attention/cpp/vectors.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <omp.h>
+
+using namespace vitrail;
+
+struct Linear {
+    i64 rows, inputs, outputs, columns;  // columns: of a panel, a multiple of LANES
+    const void* x;
+    i64 x_step;                            // numbers between rows
+    const float *norm_weight, *norm_bias;  // null: no norm before
+    const void* weight;
+    const float* bias;  // padded to whole panels
+    const void* add;    // what the result is added to, or null
+    i64 add_step;
+    void* y;
+    i64 y_step;
+    i64 threads;
+    float eps;
+    int32_t kind, gelu;
+};
+
+namespace {
+
+// Outputs of a panel: as many as fill the registers, or fewer where those divide a layer better.
+constexpr int WIDE = COLS * LANES, NARROW = (COLS == 4 ? 3 : 1) * LANES;
+constexpr int rows_of(int cols) { return COLS == 4 && cols == 3 ? ROWS * 4 / 3 : ROWS; }
+constexpr i64 MOST_ROWS = 192, MORE = 8;  // of a block; and of its last tile, perhaps
+constexpr i64 CACHE = 512 << 10;          // bytes of a block, about half of a core's own cache
+
+// The numbers of x, y and add, and the form in which they are multiplied.
+template <class F, int32_t Kind>
+struct Type : F {
+    static constexpr int32_t kind = Kind, kept = F::per == 2 ? BFLOAT16 : FLOAT32;
+    static i64 steps(i64 inputs) { return (inputs + F::per - 1) / F::per; }
+};
+
+template <int32_t Kind>
+inline char* at(const void* base, i64 numbers) {
+    return (char*)base + numbers * bytes_of(Kind);
+}
+
+// n numbers, at most a vector of them.
+template <int32_t Kind>
+inline vf read(const void* from, i64 n) {
+#ifdef VITRAIL_AVX512
+    if (n >= LANES) {
+        if (Kind == FLOAT32) return _mm512_loadu_ps(from);
+        __m256i half = _mm256_loadu_si256((const __m256i*)from);
+        if (Kind == BFLOAT16) return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16);
+        return _mm512_cvtph_ps(half);
+    }
+#else
+    if (Kind == FLOAT32 && n >= LANES) return load((const float*)from);
+#endif
+    vf x{};
+    for (i64 i = 0; i < n && i < LANES; i++) x[i] = widen_one(from, Kind, i);
+    return x;
+}
+
+template <int32_t Kind>
+inline void write(vf x, void* to, i64 n) {
+#ifdef VITRAIL_AVX512
+    if (n >= LANES) {
+        if (Kind == FLOAT32) return _mm512_storeu_ps(to, x);
+        if (Kind == FLOAT16)
+            return _mm256_storeu_si256((__m256i*)to, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+#ifdef __AVX512BF16__
+        return _mm256_storeu_si256((__m256i*)to, (__m256i)_mm512_cvtneps_pbh(x));
+#endif
+    }
+#else
+    if (Kind == FLOAT32 && n >= LANES) return store((float*)to, x);
+#endif
+    narrow(x, to, Kind, n);
+}
+
+// x times the normal distribution's share below x, to 2e-6: an odd rational function, made by a
+// least-squares fit to erf(x / sqrt 2) on [0, 5.3], reweighted until its errors were level.
+inline vf gelu(vf x) {
+    vf c = greater(x, spread(-5.3f));
+    c = -greater(-c, spread(-5.3f));
+    vf t = c * c;
+    vf p = t * -3.515166160e-08f + 1.201875940e-05f;
+    p = p * t + 9.290956620e-04f;
+    p = p * t + 1.284742983e-02f;
+    p = p * t + 1.304668776e-01f;
+    p = p * t + 7.978832110e-01f;
+    vf q = t * 1.562986658e-04f + 3.560734319e-03f;
+    q = q * t + 4.615118750e-02f;
+    q = q * t + 3.301715110e-01f;
+    q = q * t + 1.0f;
+#ifdef VITRAIL_AVX512
+    vf inverse = _mm512_rcp14_ps(q);
+    inverse = inverse * (2.0f - q * inverse);
+    vf share = c * p * inverse;
+#else
+    vf share = c * p / q;
+#endif
+    vf half = x * 0.5f, y = half * share + half;
+    return x < -5.3f ? vf{} : y;  // the share is never quite one; what is no number stays so
+}
+
+// A thread's own memory, which only grows.
+struct Scratch {
+    char* memory = nullptr;
+    i64 size = 0;
+    ~Scratch() { free(memory); }
+    u32* words(i64 count) {
+        if (4 * count > size) {
+            free(memory);
+            size = round_up(4 * count, 4096);
+            memory = (char*)aligned_alloc(4096, size);
+        }
+        return (u32*)memory;
+    }
+};
+thread_local Scratch scratch;
+
+// One row to the form of a product's left side: normalised if there is a norm.
+template <class T>
+void prepare(const Linear& f, const void* from, u32* to) {
+    i64 n = f.inputs;
+    if (n % T::per) to[n / T::per] = 0;
+    auto x = [&](i64 i) { return read<T::kind>(at<T::kind>(from, i), n - i); };
+    auto put = [&](vf y, i64 i) { write<T::kept>(y, at<T::kept>(to, i), n - i); };
+    if (!f.norm_weight) {
+        for (i64 i = 0; i < n; i += LANES) put(x(i), i);
+        return;
+    }
+    vf sum{}, squares{};
+    for (i64 i = 0; i < n; i += LANES) sum += x(i);
+    float mean = total(sum) / n;
+    for (i64 i = 0; i < n; i += LANES) {
+        vf d = x(i) - mean;
+        squares += d * d;
+    }
+    // Places behind the last number were zeros.
+    float variance = total(squares) / n - (round_up(n, LANES) - n) * (mean * mean / n);
+    float scale = 1 / std::sqrt(variance + f.eps);
+    for (i64 i = 0; i < n; i += LANES) {
+        vf weight = read<FLOAT32>(f.norm_weight + i, n - i);
+        put((x(i) - mean) * scale * weight + read<FLOAT32>(f.norm_bias + i, n - i), i);
+    }
+}
+
+// R rows by C vectors of outputs from `column` on, of which the first `count` rows are written to
+// `y`. Meanwhile one line in each step is fetched from `ahead` to the core's own cache.
+template <class T, int32_t Out, int R, int C, bool Gelu>
+void tile(const Linear& f, const u32* const* a, const u32* panel, const u32* ahead, i64 row,
+          i64 count, i64 column, void* y, i64 y_step) {
+    vf sum[R][C];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 8
+        for (int c = 0; c < C; c++) sum[r][c] = vf{};
+    i64 steps = T::steps(f.inputs);
+    for (i64 s = 0; s < steps; s++) {
+        vf right[C];
+        __builtin_prefetch(ahead + s * C * LANES, 0, 2);
+#pragma GCC unroll 8
+        for (int c = 0; c < C; c++) right[c] = load((const float*)(panel + (s * C + c) * LANES));
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++) {
+            vf left = T::broadcast(a[r] + s);
+#pragma GCC unroll 8
+            for (int c = 0; c < C; c++) sum[r][c] = T::multiply_add(sum[r][c], left, right[c]);
+        }
+    }
+    auto finish = [&](vf x, i64 r, int c, i64 n) {
+        i64 j = column + c * LANES;
+        x += load(f.bias + j);
+        if (Gelu) x = gelu(x);
+        if (f.add) x += read<T::kind>(at<T::kind>(f.add, (row + r) * f.add_step + j), n);
+        write<Out>(x, at<Out>(y, r * y_step + j), n);
+    };
+    if (count == R && f.outputs - column >= C * LANES) {
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++)
+#pragma GCC unroll 8
+            for (int c = 0; c < C; c++) finish(sum[r][c], r, c, LANES);
+        return;
+    }
+    for (i64 r = 0; r < count; r++)
+        for (int c = 0; c < C && f.outputs - column > c * LANES; c++)
+            finish(sum[r][c], r, c, f.outputs - column - c * LANES);
+}
+
+// Panels `first` to `last` of `count` rows whose left sides are a[0 ...], which goes on with any
+// valid rows for as long as a tile is.
+template <class T, int32_t Out, int C, bool Gelu>
+void panels(const Linear& f, const u32* const* a, i64 row, i64 count, i64 first, i64 last, void* y,
+            i64 y_step) {
+    constexpr int R = rows_of(C);
+    i64 words = T::steps(f.inputs) * C * LANES;
+    for (i64 p = first; p < last; p++) {
+        const u32* panel = (const u32*)f.weight + p * words;
+        for (i64 r = 0; r < count; r += R) {
+            // The first C tiles fetch the next panel.
+            const u32* ahead = panel + (r < C * R && p + 1 < last ? words + r / R * LANES : 0);
+            void* to = at<Out>(y, r * y_step);
+            i64 left = count - r, j = p * C * LANES;
+            if (left > R / 2)
+                tile<T, Out, R, C, Gelu>(f, a + r, panel, ahead, row + r, std::min<i64>(R, left), j, to, y_step);
+            else
+                tile<T, Out, R / 2, C, Gelu>(f, a + r, panel, ahead, row + r, left, j, to, y_step);
+        }
+    }
+}
+
+template <class T, int32_t Out>
+void block(const Linear& f, const u32* const* a, i64 row, i64 count, i64 first, i64 last, void* y,
+           i64 y_step) {
+    auto go = [&](auto C, auto Gelu) {
+        panels<T, Out, decltype(C)::value, decltype(Gelu)::value>(f, a, row, count, first, last, y, y_step);
+    };
+    Count<WIDE / LANES> wide;
+    Count<NARROW / LANES> narrow;
+    if (f.columns == WIDE) f.gelu ? go(wide, std::true_type{}) : go(wide, std::false_type{});
+    else f.gelu ? go(narrow, std::true_type{}) : go(narrow, std::false_type{});
+}
+
+// Words between rows of a buffer: room for all numbers, and no power of two, whose rows would
+// meet in the same few places of the cache.
+template <class T>
+i64 words_of(i64 numbers) {
+    return round_up(T::steps(numbers), 16) + 16;
+}
+
+// Let a[0 ...] point to the left sides of `count` rows: where they lie, or prepared in `buffer`.
+template <class T>
+void left_sides(const Linear& f, i64 row, i64 count, u32* buffer, const u32** a) {
+    bool ready = !f.norm_weight && T::kind == T::kept && f.inputs % T::per == 0;
+    for (i64 i = 0; i < count; i++) {
+        const void* from = at<T::kind>(f.x, (row + i) * f.x_step);
+        u32* to = buffer + i * words_of<T>(f.inputs);
+        if (!ready) prepare<T>(f, from, to);
+        a[i] = ready ? (const u32*)from : to;
+    }
+    for (i64 i = count; i < count + MORE; i++) a[i] = a[0];
+}
+
+i64 block_rows(i64 rows, i64 threads, i64 words_of_row) {
+    i64 most = std::clamp<i64>(CACHE / (4 * words_of_row) / 24 * 24, 24, MOST_ROWS);
+    return std::min(most, std::max<i64>(1, (rows + threads - 1) / threads));
+}
+
+i64 panels_of(const Linear& f) { return (f.outputs + f.columns - 1) / f.columns; }
+
+template <class T>
+void linear(const Linear& f) {
+    i64 words = words_of<T>(f.inputs), count = panels_of(f);
+    i64 rows = block_rows(f.rows, f.threads, words), blocks = (f.rows + rows - 1) / rows;
+    i64 parts = std::clamp<i64>(f.threads / blocks, 1, count);  // few rows: share out panels too
+#pragma omp parallel for num_threads(f.threads) schedule(dynamic) if (blocks * parts > 1)
+    for (i64 i = 0; i < blocks * parts; i++) {
+        i64 part = i % parts, row = i / parts * rows, n = std::min(rows, f.rows - row);
+        const u32* a[MOST_ROWS + MORE];
+        left_sides<T>(f, row, n, scratch.words(words * n), a);
+        block<T, T::kind>(f, a, row, n, count * part / parts, count * (part + 1) / parts,
+                          at<T::kind>(f.y, row * f.y_step), f.y_step);
+    }
+}
+
+template <class T>
+void perceptron(const Linear& f, const Linear& g) {
+    i64 words = words_of<T>(f.inputs), hidden = words_of<T>(f.outputs);
+    i64 rows = block_rows(f.rows, f.threads, words + hidden), blocks = (f.rows + rows - 1) / rows;
+#pragma omp parallel for num_threads(f.threads) schedule(dynamic) if (blocks > 1)
+    for (i64 b = 0; b < blocks; b++) {
+        i64 row = b * rows, n = std::min(rows, f.rows - row);
+        u32* buffer = scratch.words((words + hidden) * n);
+        u32* middle = buffer + words * n;
+        const u32* a[MOST_ROWS + MORE];
+        left_sides<T>(f, row, n, buffer, a);
+        if (f.outputs % T::per)
+            for (i64 i = 0; i < n; i++) middle[i * hidden + f.outputs / T::per] = 0;
+        block<T, T::kept>(f, a, row, n, 0, panels_of(f), middle, hidden * T::per);
+        for (i64 i = 0; i < n + MORE; i++) a[i] = middle + (i < n ? i : 0) * hidden;
+        block<T, T::kind>(g, a, row, n, 0, panels_of(g), at<T::kind>(g.y, row * g.y_step), g.y_step);
+    }
+}
+
+template <class F>
+void with_type(int32_t kind, F&& f) {
+    if (kind == FLOAT32) return f(Type<Single, FLOAT32>{});
+    if (kind == FLOAT16) return f(Type<Single, FLOAT16>{});
+#ifdef VITRAIL_PAIRS
+    f(Type<Pair, BFLOAT16>{});
+#else
+    f(Type<Single, BFLOAT16>{});
+#endif
+}
+
+}  // namespace
+
+// How weights are to be packed: numbers in a word, and outputs in a panel.
+extern "C" i64 vitrail_packing(int32_t kind, i64 outputs, i64* columns) {
+    *columns = round_up(outputs, NARROW) < round_up(outputs, WIDE) ? NARROW : WIDE;
+    i64 per = 1;
+    with_type(kind, [&](auto type) { per = decltype(type)::per; });
+    return per;
+}
+
+extern "C" void vitrail_linear(const Linear* f) {
+    with_type(f->kind, [&](auto type) { linear<decltype(type)>(*f); });
+}
+
+// `second` after `first`, whose y is not written.
+extern "C" void vitrail_perceptron(const Linear* first, const Linear* second) {
+    with_type(first->kind, [&](auto type) { perceptron<decltype(type)>(*first, *second); });
+}

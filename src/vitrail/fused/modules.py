@@ -1,0 +1,160 @@
+"""Modules of inference that take the place of linear layers, perceptrons and blocks."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vitrail.errors import UsageError
+from vitrail.fused.kernel import pack, packed_linear, packed_perceptron
+from vitrail.layers import Mlp, PatchEmbed
+from vitrail.layers.embed import pad_samples
+from vitrail.ops.windows import padded_lengths
+
+
+class PackedLinear(nn.Module):
+    """A linear layer with packed weights, and what stands before and behind it.
+
+    Its numbers are plain tensors: another type or device would want them in another order, and a
+    state dict should hold the model's own.
+
+    Args:
+        linear: the layer; its numbers are copied.
+        norm: a layer norm of its input.
+        gelu: of its output.
+    """
+
+    def __init__(
+        self, linear: nn.Linear, norm: nn.LayerNorm | None = None, *, gelu: bool = False
+    ) -> None:
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.dtype = linear.weight.dtype
+        self.gelu = gelu
+        self.eps = 0.0 if norm is None else norm.eps
+        weight, bias = pack(linear.weight.detach(), linear.bias)
+        self.weight, self.padded_bias = weight, bias.detach()
+        self.norm_weight = None if norm is None else _vector(norm, "weight", 1.0)
+        self.norm_bias = None if norm is None else _vector(norm, "bias", 0.0)
+
+    @property
+    def bias(self) -> Float[Tensor, " outputs"]:
+        """The bias, which a layer asks for to know what padding becomes."""
+        return self.padded_bias[: self.out_features].to(self.dtype)
+
+    def check(self, x: Tensor) -> None:
+        """Refuse what the packed numbers do not fit.
+
+        Raises:
+            UsageError: an input of another type, device or width.
+        """
+        if x.dtype != self.dtype or x.device.type != "cpu":
+            raise UsageError(
+                f"an input of {x.dtype} on {x.device.type}",
+                f"{self.dtype} on cpu, for which the weights were packed",
+                f"use x.to({self.dtype}), or optimize the model again for {x.dtype}",
+            )
+        if x.shape[-1] != self.in_features:
+            raise UsageError(
+                f"an input of {x.shape[-1]} channels",
+                f"{self.in_features} channels",
+                "give it what the layer it was made from takes",
+            )
+
+    def forward(
+        self, x: Float[Tensor, "*batch inputs"], add: Float[Tensor, "*batch outputs"] | None = None
+    ) -> Float[Tensor, "*batch outputs"]:
+        """Normalise, project, rectify, and add ``add``: whatever of it this layer does."""
+        self.check(x)
+        return packed_linear(
+            x, self.weight, self.padded_bias, self.norm_weight, self.norm_bias, add,
+            self.out_features, self.eps, self.gelu,
+        )  # fmt: skip
+
+
+class PackedMlp(nn.Module):
+    """A perceptron whose hidden channels stay in the cache, between a norm and a sum.
+
+    Args:
+        mlp: the perceptron; its numbers are copied.
+        norm: a layer norm of its input.
+        residual: add the input to the output.
+    """
+
+    def __init__(self, mlp: Mlp, norm: nn.LayerNorm | None = None, *, residual: bool) -> None:
+        super().__init__()
+        self.fc1 = PackedLinear(mlp.fc1, norm)
+        self.fc2 = PackedLinear(mlp.fc2)
+        self.residual = residual
+
+    def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+        """Transform every token on its own."""
+        first, second = self.fc1, self.fc2
+        first.check(x)
+        return packed_perceptron(
+            x, first.weight, first.padded_bias, second.weight, second.padded_bias,
+            first.norm_weight, first.norm_bias, first.out_features, first.eps, self.residual,
+        )  # fmt: skip
+
+
+class PackedPatchEmbed(nn.Module):
+    """An embedding of patches that do not overlap: they are cut out, then projected.
+
+    Args:
+        embed: the embedding; its numbers are copied.
+    """
+
+    def __init__(self, embed: PatchEmbed) -> None:
+        super().__init__()
+        self.patch, self.patch_fit = embed.patch, embed.patch_fit
+        weight = embed.proj.weight
+        linear = nn.Linear(weight[0].numel(), weight.shape[0]).to(weight)
+        with torch.no_grad():
+            linear.weight.copy_(weight.flatten(1))
+            linear.bias.zero_() if embed.proj.bias is None else linear.bias.copy_(embed.proj.bias)
+        self.proj = PackedLinear(linear)
+        self.norm = embed.norm
+
+    def forward(
+        self, x: Float[Tensor, "batch channels *samples"]
+    ) -> Float[Tensor, "batch *spatial dim"]:
+        """Embed an image, a sequence or a volume; tokens come out channels-last."""
+        if self.patch_fit == "pad":
+            x = pad_samples(x, padded_lengths(x.shape[2:], self.patch))
+        counts = [n // p for n, p in zip(x.shape[2:], self.patch, strict=True)]
+        axes = len(counts)
+        for axis, (n, p) in enumerate(zip(counts, self.patch, strict=True), start=2):
+            x = x.narrow(axis, 0, n * p)
+        cut = [length for pair in zip(counts, self.patch, strict=True) for length in pair]
+        x = x.reshape(*x.shape[:2], *cut)
+        x = x.permute(0, *range(2, 2 + 2 * axes, 2), 1, *range(3, 3 + 2 * axes, 2))
+        return self.norm(self.proj(x.flatten(1 + axes)))
+
+
+class FusedBlock(nn.Module):
+    """A block of inference: two branches, each with its norm and its sum inside where it can.
+
+    Args:
+        norm: of the first branch; the identity where the attention layer normalises.
+        attn: the attention layer.
+        mlp: the second branch, with its norm and its sum.
+    """
+
+    def __init__(self, norm: nn.Module, attn: nn.Module, mlp: PackedMlp) -> None:
+        super().__init__()
+        self.norm1 = norm
+        self.attn = attn
+        self.mlp = mlp
+
+    def forward(
+        self, x: Float[Tensor, "batch *spatial dim"]
+    ) -> Float[Tensor, "batch *spatial dim"]:
+        """Return tokens that have looked around."""
+        return self.mlp(self.attn(self.norm1(x)).add_(x))
+
+
+def _vector(norm: nn.LayerNorm, name: str, otherwise: float) -> Tensor:
+    """Return a norm's weight or bias in float32."""
+    given = getattr(norm, name)
+    if given is None:
+        return torch.full(norm.normalized_shape, otherwise)
+    return given.detach().float().clone()

@@ -1,0 +1,195 @@
+"""The fast way to infer on the machine at hand, found equal to the model before it is returned."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from vitrail import fused
+from vitrail.errors import UsageError
+from vitrail.models import Backbone
+
+# Of the largest output, or absolute where outputs are below one.
+TOLERANCE = 1e-4
+# A narrow type may double the error that it has by itself, and be off by one rounding more.
+NARROW = {torch.bfloat16: 2**-8, torch.float16: 2**-11}
+
+
+@dataclass(frozen=True, slots=True)
+class Optimization:
+    """What ``optimize`` did, and how it was found to agree with the model.
+
+    Args:
+        path: ``"fused"``, ``"compiled"`` or ``"eager"``.
+        dtype: of the weights, and of the inputs it takes.
+        difference: largest difference of an output from the model's on the example, relative to
+            the largest output, or absolute where outputs are below one.
+        allowed: the largest difference that would have been accepted.
+        reasons: one line for each path: why it was taken or passed over.
+    """
+
+    path: str
+    dtype: torch.dtype
+    difference: float
+    allowed: float
+    reasons: tuple[str, ...]
+
+    def explain(self) -> str:
+        """Say in a few lines what was chosen and why."""
+        found = f"checked: differs by {self.difference:.1e} where {self.allowed:.1e} is allowed"
+        return "\n".join([f"path: {self.path}, {self.dtype}", *self.reasons, found])
+
+
+def optimize(
+    model: nn.Module,
+    example: Tensor | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+    path: str | None = None,
+) -> nn.Module:
+    """Return a copy of a model for inference, as fast as this machine can, checked against it.
+
+    On a CPU with a C++ compiler, blocks are computed by kernels that are built once for the
+    processor: attention in place, norms and sums within the linear layers, a perceptron's hidden
+    channels never out of the cache. Otherwise ``torch.compile`` with frozen weights serves.
+
+    The copy has a model's methods and the attribute ``optimization``, whose ``explain()`` says
+    what was done. It takes no gradients; change, move or save the model that it was made from.
+
+    Args:
+        model: any module; it is not changed.
+        example: an input, on the model's device; default random numbers of the size that the
+            weights want.
+        dtype: of weights and inputs; default the model's own. bfloat16 is twice as fast as
+            float32 where the processor has instructions for it.
+        path: ``"fused"``, ``"compiled"`` or ``"eager"``; default the first of them that can serve.
+    Returns:
+        A module that takes inputs of any size that the model takes.
+    Raises:
+        UsageError: an unknown path or one that cannot serve, a module of another library without
+            an example, or results that differ from the model's.
+    """
+    example = _checked_example(model, example)
+    made = copy.deepcopy(model).eval().requires_grad_(False)
+    if dtype is not None:
+        made.to(dtype)
+    dtype = dtype or example.dtype
+    chosen, reasons = _choose(made, dtype, path)
+    x = example.to(dtype)
+    with torch.no_grad():
+        wanted = _run(model, example)
+        allowed = TOLERANCE
+        if dtype in NARROW:
+            allowed = 2 * _difference(_flat(made(x)), wanted) + NARROW[dtype]
+        _PATHS[chosen](made)
+        found = _difference(_flat(made(x)), wanted)
+    if not found <= allowed:  # also where it is no number
+        raise UsageError(
+            f"path={chosen!r}, which differs from the model by {found:.1e}",
+            f"at most {allowed:.1e}",
+            "use path='eager', and tell the authors of Vitrail",
+        )
+    made.optimization = Optimization(chosen, dtype, found, allowed, reasons)  # type: ignore[assignment]
+    return made
+
+
+def _fuse(model: nn.Module) -> None:
+    fused.fuse(model)
+
+
+def _compile(model: nn.Module) -> None:
+    """Compile the forward pass with its weights as constants, which holds without gradients."""
+    options: dict[str, Any] = {"freezing": True} if _device(model).type == "cpu" else {}
+    compiled = torch.compile(model.forward, options=options)
+    model.forward = torch.no_grad()(compiled)
+
+
+def _leave(model: nn.Module) -> None:
+    del model
+
+
+_PATHS: dict[str, Callable[[nn.Module], None]] = {
+    "fused": _fuse,
+    "compiled": _compile,
+    "eager": _leave,
+}
+
+
+def _choose(model: nn.Module, dtype: torch.dtype, path: str | None) -> tuple[str, tuple[str, ...]]:
+    """Return the path to take, and a line about each."""
+    if path is not None and path not in _PATHS:
+        raise UsageError(
+            f"path={path!r}", f"one of {', '.join(_PATHS)}", "leave it out to let it choose"
+        )
+    obstacle = _why_not_fused(model, dtype)
+    if path == "fused" and obstacle is not None:
+        raise UsageError(
+            f"path='fused' for {type(model).__name__}: {obstacle}",
+            "a Vitrail model on the CPU, and a C++ compiler",
+            "leave path out to let it choose",
+        )
+    chosen = path or ("fused" if obstacle is None else "compiled")
+    lines = []
+    for name in _PATHS:
+        if name == chosen:
+            lines.append(f"{name}: {'asked for' if path else 'chosen'}")
+        elif name == "fused" and obstacle is not None:
+            lines.append(f"{name}: passed over: {obstacle}")
+        else:
+            why = "another was asked for" if path else "another came first"
+            lines.append(f"{name}: passed over: {why}")
+    return chosen, tuple(lines)
+
+
+def _why_not_fused(model: nn.Module, dtype: torch.dtype) -> str | None:
+    """Return why a model's parts cannot be fused, or None if they can."""
+    if not isinstance(model, Backbone):
+        return "only the layers of Vitrail's own models are known"
+    return fused.why_not(dtype, _device(model).type)
+
+
+def _checked_example(model: nn.Module, example: Tensor | None) -> Tensor:
+    """Return the example in the model's type, or random numbers where there is none."""
+    parameter = next(model.parameters())
+    if example is not None:
+        return example.to(parameter)
+    if not isinstance(model, Backbone):
+        raise UsageError(
+            f"no example for {type(model).__name__}",
+            "an input for a model of another library",
+            "give one, e.g. example=torch.randn(1, 3, 224, 224)",
+        )
+    config = model.config
+    size = model.preprocessing.size
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(1, config.in_channels, *size, generator=generator).to(parameter)
+
+
+def _run(model: nn.Module, x: Tensor) -> Tensor:
+    """Return a model's outputs in evaluation mode, and leave its modes as they were."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        return _flat(model(x))
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def _flat(outputs: object) -> Tensor:
+    """Return all numbers of an output, tensors in any nesting, in one row."""
+    tensors = [x for x in tree_leaves(outputs) if isinstance(x, Tensor)]
+    return torch.cat([x.flatten().double().cpu() for x in tensors])
+
+
+def _difference(found: Tensor, wanted: Tensor) -> float:
+    scale = max(1.0, wanted.abs().max().item())
+    return (found - wanted).abs().max().item() / scale
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device

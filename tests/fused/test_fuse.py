@@ -1,0 +1,94 @@
+"""A fused model computes what the model computes, in every mechanism."""
+
+import copy
+
+import pytest
+import torch
+
+from tests.mechanisms import MECHANISMS
+from tests.support import ODD_SIZES, odd_input, small
+from vitrail.fused import fuse, kernel
+from vitrail.fused.fuse import Memo
+from vitrail.layers import Attend
+from vitrail.models import Backbone
+
+pytestmark = pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ compiler")
+
+
+def agree(model: Backbone, x: torch.Tensor, atol: float = 2e-5) -> Backbone:
+    made = copy.deepcopy(model)
+    assert fuse(made)
+    with torch.no_grad():
+        torch.testing.assert_close(made(x), model(x), atol=atol, rtol=atol)
+    return made
+
+
+@pytest.mark.parametrize("name", MECHANISMS)
+def test_every_mechanism(name: str) -> None:
+    made = agree(MECHANISMS[name](), odd_input("2-D"))
+    assert all(m.backend == "cpp" for m in made.modules() if isinstance(m, Attend))
+
+
+@pytest.mark.parametrize("kind", ["1-D", "3-D"])
+def test_every_rank_and_two_sizes(kind: str) -> None:
+    made = agree(small(kind), odd_input(kind))
+    shorter = torch.randn(1, 3, *(n - 3 for n in ODD_SIZES[kind]))
+    with torch.no_grad():
+        torch.testing.assert_close(made(shorter), small(kind)(shorter), atol=2e-5, rtol=2e-5)
+
+
+CHANGES = [
+    {"padding": "visible"},
+    {"patch_fit": "floor"},
+    {"qkv_bias": False},
+    {"mask_value": -9.0},
+]
+
+
+@pytest.mark.parametrize("changes", CHANGES, ids=str)
+def test_what_checkpoints_ask_for(changes: dict) -> None:
+    agree(small("2-D", **changes), odd_input("2-D"))
+
+
+@pytest.mark.parametrize("padding", ["masked", "visible"])
+def test_a_hook_on_attend_still_sees_what_it_saw(padding: str) -> None:
+    made = agree(small("2-D", padding=padding), odd_input("2-D"))
+    seen = []
+    for module in made.modules():
+        if isinstance(module, Attend):
+            module.register_forward_hook(lambda *call: seen.append(call[2].shape))
+    with torch.no_grad():
+        again = made(odd_input("2-D"))
+        torch.testing.assert_close(
+            again, small("2-D", padding=padding)(odd_input("2-D")), atol=2e-5, rtol=2e-5
+        )
+    assert len(seen) == 4
+
+
+def test_a_memo_computes_each_answer_once_and_forgets() -> None:
+    asked = []
+    memo = Memo(lambda n: asked.append(n) or n)
+    assert [memo(1), memo(2), memo(1)] == [1, 2, 1]
+    assert asked == [1, 2]
+    for n in range(2 * Memo.most):
+        memo(n)
+    assert len(memo.known) <= Memo.most
+
+
+def test_features_and_a_copy() -> None:
+    model, x = small("2-D"), odd_input("2-D")
+    made = copy.deepcopy(agree(model, x))
+    with torch.no_grad():
+        for ours, theirs in zip(made.features(x), model.features(x), strict=True):
+            torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=2e-5)
+
+
+def test_narrow_numbers_stay_as_near_as_they_were() -> None:
+    model, x = small("2-D"), odd_input("2-D")
+    with torch.no_grad():
+        wanted = model(x)
+        narrow = copy.deepcopy(model).bfloat16()
+        by_itself = (narrow(x.bfloat16()).float() - wanted).abs().max()
+        fuse(narrow)
+        fused = (narrow(x.bfloat16()).float() - wanted).abs().max()
+    assert fused <= 2 * by_itself + 2**-8 * wanted.abs().max()

@@ -1,0 +1,160 @@
+"""Packed linear layers and perceptrons against torch's, with whatever they do beside."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
+from torch.nn import functional as F
+
+from tests.support import refuses
+from vitrail.fused import kernel
+from vitrail.fused.modules import PackedLinear, PackedMlp
+from vitrail.layers import Mlp
+
+pytestmark = pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ compiler")
+
+# Of a layer's outputs, which are near one.
+TOLERANCE = {torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 2e-2}
+# Rows, inputs, outputs: whole tiles and panels of both widths, and none; pairs that do not pair.
+SHAPES = [(48, 96, 64), (49, 32, 48), (7, 33, 50), (1, 5, 1), (200, 18, 129)]
+
+
+@pytest.fixture(autouse=True)
+def poison():
+    """Fill new memory with numbers that are none, so that a gap shows."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(before)
+
+
+def numbers(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def drawn_linear(inputs: int, outputs: int, dtype: torch.dtype, bias: bool = True) -> nn.Linear:
+    linear = nn.Linear(inputs, outputs, bias=bias)
+    with torch.no_grad():
+        linear.weight.copy_(numbers(outputs, inputs, seed=1) / inputs**0.5)
+        if bias:
+            linear.bias.copy_(numbers(outputs, seed=2))
+    return linear.to(dtype)
+
+
+def drawn_norm(width: int, dtype: torch.dtype) -> nn.LayerNorm:
+    norm = nn.LayerNorm(width, eps=1e-3)
+    with torch.no_grad():
+        norm.weight.copy_(1 + 0.3 * numbers(width, seed=3))
+        norm.bias.copy_(numbers(width, seed=4))
+    return norm.to(dtype)
+
+
+def wide(module: nn.Module) -> nn.Module:
+    return copy.deepcopy(module).double()
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("rows", "inputs", "outputs"), SHAPES)
+def test_linear_alone_and_with_all(
+    rows: int, inputs: int, outputs: int, dtype: torch.dtype
+) -> None:
+    x, add = numbers(rows, inputs, seed=5).to(dtype), numbers(rows, outputs, seed=6).to(dtype)
+    linear, norm = drawn_linear(inputs, outputs, dtype), drawn_norm(inputs, dtype)
+    with torch.no_grad():
+        plain = wide(linear)(x.double())
+        found = PackedLinear(linear)(x)
+        torch.testing.assert_close(found.double(), plain, atol=TOLERANCE[dtype], rtol=1e-2)
+        assert found.dtype == dtype
+        every = F.gelu(wide(linear)(wide(norm)(x.double()))) + add.double()
+        found = PackedLinear(linear, norm, gelu=True)(x, add)
+    bound = 4 * TOLERANCE[dtype] * max(1.0, every.abs().max().item())
+    assert (found.double() - every).abs().max() <= bound
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("rows", "dim", "hidden"), [(50, 48, 192), (3, 9, 21), (400, 16, 33)])
+@pytest.mark.parametrize("residual", [True, False])
+def test_perceptron(rows: int, dim: int, hidden: int, residual: bool, dtype: torch.dtype) -> None:
+    mlp, norm = Mlp(dim, hidden), drawn_norm(dim, dtype)
+    mlp.fc1, mlp.fc2 = drawn_linear(dim, hidden, dtype), drawn_linear(hidden, dim, dtype)
+    x = numbers(rows, dim, seed=5).to(dtype)
+    with torch.no_grad():
+        y = wide(mlp)(wide(norm)(x.double())) + residual * x.double()
+        found = PackedMlp(mlp, norm, residual=residual)(x)
+    bound = 4 * TOLERANCE[dtype] * max(1.0, y.abs().max().item())
+    assert (found.double() - y).abs().max() <= bound
+
+
+def test_gelu_over_the_whole_line() -> None:
+    x = torch.cat([torch.linspace(-12, 12, 4001), torch.tensor([-1e30, 1e30])])[:, None]
+    linear = nn.Linear(1, 1)
+    with torch.no_grad():
+        linear.weight.fill_(1)
+        linear.bias.zero_()
+    found = PackedLinear(linear, gelu=True)(x).double()
+    torch.testing.assert_close(found, F.gelu(x.double()), atol=3e-6, rtol=3e-7)
+    assert PackedLinear(linear, gelu=True)(torch.tensor([[torch.nan]])).isnan().all()
+
+
+def test_a_norm_of_equal_numbers_is_its_bias() -> None:
+    norm, linear = drawn_norm(20, torch.float32), nn.Linear(20, 20)
+    with torch.no_grad():
+        linear.weight.copy_(torch.eye(20))
+        linear.bias.zero_()
+    found = PackedLinear(linear, norm)(torch.full((3, 20), 1e4))
+    torch.testing.assert_close(found, norm.bias.detach().expand(3, -1), atol=1e-3, rtol=0)
+
+
+def test_a_norm_without_numbers_and_a_layer_without_bias() -> None:
+    norm, linear = nn.LayerNorm(6, elementwise_affine=False), nn.Linear(6, 4, bias=False)
+    x = numbers(5, 6)
+    torch.testing.assert_close(PackedLinear(linear, norm)(x), linear(norm(x)).detach())
+
+
+def test_any_memory_layout_and_no_rows() -> None:
+    linear = drawn_linear(8, 5, torch.float32)
+    packed = PackedLinear(linear)
+    x = numbers(8, 2, 3).movedim(0, -1)
+    torch.testing.assert_close(packed(x), linear(x).detach())
+    assert packed(x[:0]).shape == (0, 3, 5)
+    assert PackedMlp(Mlp(8, 16), residual=True)(x[:0]).shape == (0, 3, 8)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_share_rows_or_panels(threads: int) -> None:
+    linear, mlp = drawn_linear(40, 300, torch.float32), Mlp(40, 80)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for rows in (1, 2, 500):
+            x = numbers(rows, 40)
+            torch.testing.assert_close(PackedLinear(linear)(x), linear(x).detach())
+            found = PackedMlp(mlp, residual=False)(x)
+            torch.testing.assert_close(found, mlp(x).detach(), atol=1e-5, rtol=1e-5)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_what_the_numbers_do_not_fit_is_refused() -> None:
+    packed, perceptron = PackedLinear(nn.Linear(4, 4)), PackedMlp(Mlp(4, 8), residual=True)
+    for module in (packed, perceptron):
+        with refuses("torch.float64", "x.to(torch.float32)"):
+            module(torch.zeros(2, 4, dtype=torch.float64))
+        with refuses("5 channels", "the layer it was made from"):
+            module(torch.zeros(2, 5))
+    with refuses("torch.float64", "leave the layer as it is"):
+        PackedLinear(nn.Linear(4, 4).double())
+    with refuses("meta", "leave the layer as it is"):
+        PackedLinear(nn.Linear(4, 4, device="meta"))
+
+
+def test_an_operation_tells_its_shape_and_type() -> None:
+    packed = PackedLinear(nn.Linear(4, 6).bfloat16())
+    perceptron = PackedMlp(Mlp(4, 8), residual=True)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        x = torch.empty(2, 3, 4)
+        assert packed(x.bfloat16()).shape == (2, 3, 6)
+        assert packed(x.bfloat16()).dtype == torch.bfloat16
+        assert perceptron(x).shape == x.shape

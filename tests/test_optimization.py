@@ -1,0 +1,101 @@
+"""vitrail.optimize: the fast path for the machine, checked against the model."""
+
+import pytest
+import torch
+from torch import nn
+
+import vitrail
+from tests.support import odd_input, refuses, small
+from vitrail import optimization
+from vitrail.fused import kernel
+from vitrail.fused.modules import FusedBlock
+
+
+def told(made: nn.Module) -> optimization.Optimization:
+    found = made.optimization
+    assert isinstance(found, optimization.Optimization)
+    return found
+
+
+needs_compiler = pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ compiler")
+
+
+@needs_compiler
+def test_the_copy_is_fused_and_the_model_is_as_it_was() -> None:
+    model = small("2-D").train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    made = vitrail.optimize(model, odd_input("2-D"))
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert any(isinstance(module, FusedBlock) for module in made.modules())
+    assert not made.training
+    x = odd_input("2-D", batch=1)
+    torch.testing.assert_close(made(x), model.eval()(x).detach(), atol=1e-5, rtol=1e-5)
+    found = told(made)
+    assert found.path == "fused"
+    assert found.difference <= found.allowed == optimization.TOLERANCE
+    assert "fused: chosen" in found.explain()
+    assert "compiled: passed over" in found.explain()
+
+
+@needs_compiler
+def test_a_narrow_type_and_the_size_that_the_weights_want() -> None:
+    model = small("2-D")
+    made = vitrail.optimize(model, dtype=torch.bfloat16)
+    assert told(made).dtype == torch.bfloat16
+    assert made(odd_input("2-D").bfloat16()).dtype == torch.bfloat16
+    with refuses("torch.float32", "torch.bfloat16"):
+        made(odd_input("2-D"))
+
+
+@needs_compiler
+def test_a_result_that_differs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoil(model: nn.Module) -> None:
+        with torch.no_grad():
+            next(model.parameters()).add_(torch.nan)
+
+    monkeypatch.setitem(optimization._PATHS, "fused", spoil)
+    with refuses("path='fused'", "path='eager'"):
+        vitrail.optimize(small("2-D"))
+
+
+def test_without_a_compiler_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "/nowhere/g++")
+    assert optimization._choose(small("2-D"), torch.float32, None)[0] == "compiled"
+    made = vitrail.optimize(small("2-D"), path="eager")
+    assert "no C++ compiler" in told(made).explain()
+    with refuses("no C++ compiler", "leave path out"):
+        vitrail.optimize(small("2-D"), path="fused")
+
+
+def test_what_cannot_be_is_refused() -> None:
+    with refuses("path='quick'", "leave it out"):
+        vitrail.optimize(small("2-D"), path="quick")
+    with refuses("no example for Linear", "example="):
+        vitrail.optimize(nn.Linear(3, 3))
+    with refuses("only the layers of Vitrail", "leave path out"):
+        vitrail.optimize(nn.Linear(3, 3), torch.zeros(1, 3), path="fused")
+    with refuses("torch.float64", "leave path out"):
+        vitrail.optimize(small("2-D"), dtype=torch.float64, path="fused")
+
+
+@pytest.mark.compile
+def test_a_module_of_another_library_is_compiled() -> None:
+    model = nn.Sequential(nn.Linear(6, 5), nn.GELU(), nn.Linear(5, 2))
+    x = torch.randn(3, 6)
+    made = vitrail.optimize(model, x)
+    assert told(made).path == "compiled"
+    assert "only the layers of Vitrail" in told(made).explain()
+    found = made(x)
+    assert not found.requires_grad
+    torch.testing.assert_close(found, model(x).detach())
+
+
+@pytest.mark.compile
+@needs_compiler
+def test_a_fused_model_compiles_in_one_graph() -> None:
+    made = vitrail.optimize(small("2-D"))
+    x = odd_input("2-D")
+    with torch.no_grad():
+        compiled = torch.compile(made, fullgraph=True, backend="aot_eager")
+        torch.testing.assert_close(compiled(x), made(x), atol=1e-6, rtol=1e-6)
