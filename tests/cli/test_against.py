@@ -57,5 +57,11 @@ def test_one_side_without(photo: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_compared_is_refused(photo: Path) -> None:
     with refuses("--against-weights none", "--against swin_nano"):
         run(photo, against_weights="none")
-    with refuses("--serve", "Compared with"):
+    with refuses(
+        "--against-size 32 together with --serve", "or leave --against-size out and choose"
+    ):
         run(photo, serve=True, against_size="32")
+    with refuses("--against-photo", "leave --against-photo out and choose “Compared with”"):
+        run(photo, serve=True, against_photo=photo)
+    with refuses("--against vit_tiny together", "leave --serve out"):
+        run(photo, serve=True, against="vit_tiny", against_size="32")

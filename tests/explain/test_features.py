@@ -1,7 +1,9 @@
 """Colours are principal components, the same ones every time."""
 
+import pytest
 import torch
 
+from vitrail.explain import features as module
 from vitrail.explain.features import principal_colours
 
 
@@ -35,3 +37,16 @@ def test_what_has_no_spread_is_grey() -> None:
     assert (principal_colours(ramp)[..., 1:] == 128).all()
     assert (principal_colours(torch.ones(3, 4, 6)) == 128).all()
     assert (principal_colours(torch.randn(1, 1, 6)) == 128).all()
+
+
+def test_of_a_large_grid_a_sample_tells_the_components(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    spread = torch.tensor([9.0, 5.0, 2.0, 0.1])
+    features = torch.randn(64, 64, 4, generator=generator) * spread
+    whole = principal_colours(features).int()
+    monkeypatch.setattr(module, "SAMPLE", 1000)
+    assert not torch.equal(whole, principal_colours(features).int()), "the sample is not all"
+    difference = (whole - principal_colours(features)).float()
+    assert difference.abs().mean() < 8, "nearly the same axes and scales"
+    monkeypatch.setattr(module, "SAMPLE", 64 * 64)
+    assert torch.equal(whole, principal_colours(features).int())

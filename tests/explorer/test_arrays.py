@@ -1,5 +1,6 @@
 """Arrays by name: what is stored, what is made when asked for, and what is neither."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -143,16 +144,26 @@ def test_an_array_too_large_to_be_made(trace_only: Arrays, monkeypatch: pytest.M
             trace_only.get(name)
 
 
-def test_gradients_of_a_large_input_are_not_offered(
+def test_gradients_of_a_large_input_are_made_when_asked_for_where_they_fit(
     model: Swin, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(maps, "PIXELS", 27 * 43 - 1)
+    trace, manifest, arrays = look(model, picture, size=(27, 43), scored=False)
+    assert [row["id"] for row in manifest["methods"]] == ["rollout", "gradient-rollout", "gradcam"]
+    assert [row["method"] for row in manifest["maps"]] == ["rollout"], "the others take a minute"
+    assert [row["erf"] for row in manifest["reach"]] == [None, None]
+    assert arrays.get("map/gradcam/0").shape == trace.blocks[-1].spatial
+    with refuses("27x43 pixels", "1024x1024"):
+        arrays.get("erf/0/0/0")
+
+    most = max(math.prod(block.shape) for block in trace.blocks)
+    monkeypatch.setattr(maps, "WEIGHTS", most)
+    assert "gradcam" in maps.Source(trace, model, arrays.image).methods
+    monkeypatch.setattr(maps, "WEIGHTS", most - 1)
     _, manifest, arrays = look(model, picture, size=(27, 43), scored=False)
     assert [row["id"] for row in manifest["methods"]] == ["rollout"]
-    assert [row["erf"] for row in manifest["reach"]] == [None, None]
-    for name in ("map/gradcam/0", "erf/0/0/0"):
-        with refuses("27x43 pixels", "1024x1024"):
-            arrays.get(name)
+    with refuses("27x43 pixels", "1024x1024"):
+        arrays.get("map/gradcam/0")
 
 
 def test_codes_of_padding_are_zero(trace_only: Arrays) -> None:

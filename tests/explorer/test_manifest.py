@@ -19,7 +19,7 @@ from vitrail.explain.merging import merge_shares
 from vitrail.explorer import blocks as module
 from vitrail.explorer.arrays import Arrays
 from vitrail.explorer.coding import decode_rows
-from vitrail.explorer.explore import look
+from vitrail.explorer.explore import look, unfold
 from vitrail.explorer.manifest import check_size
 from vitrail.models import Backbone, Swin
 from vitrail.patterns import Global, Window
@@ -299,3 +299,35 @@ def test_a_size_too_large_is_refused_and_the_fix_fits() -> None:
     height, width = map(int, error.fix.split()[2].split("x"))
     assert 800 < height < 8000 / 6
     check_size([(Global(), (height // 4, width // 4))], (height, width))
+
+
+def test_a_manifest_grows_and_what_was_given_out_does_not_change(
+    model: Swin, picture: Image.Image
+) -> None:
+    seen: list[tuple[dict[str, Any], str]] = []
+    for _, manifest, arrays in unfold(model, picture, size=(16, 24), scored=True):
+        check_form(manifest, arrays)
+        seen.append((manifest, json.dumps(manifest)))
+    assert [manifest["pending"] for manifest, _ in seen] == [
+        ["methods", "maps", "reach", "cost", "checks", "faithfulness"],
+        ["cost", "checks", "faithfulness"],
+        ["faithfulness"],
+        [],
+    ]
+    first, last = seen[0][0], seen[-1][0]
+    for part in first["pending"]:
+        assert first[part] != last[part], part
+    for part in set(first) - {*first["pending"], "pending", "arrays"}:
+        assert first[part] == last[part], f"{part} can be drawn at once"
+    assert "watching" not in {check["id"] for check in first["checks"]}
+    assert [json.dumps(manifest) for manifest, _ in seen] == [text for _, text in seen]
+
+
+def test_the_first_manifest_does_not_wait_for_anything_that_takes_long(
+    model: Swin, picture: Image.Image
+) -> None:
+    passes = []
+    model.register_forward_hook(lambda *_: passes.append(1))
+    steps = unfold(model, picture, size=(16, 24))
+    next(steps)
+    assert len(passes) == 1, "one pass, watched; the one to compare it with comes later"

@@ -2,12 +2,14 @@
 import { signal } from "@preact/signals";
 import { render } from "preact";
 import { RunPanel } from "./ui/RunPanel";
+import type { Manifest } from "./schema";
 import type { Source } from "./source";
-import { Server, type Catalog, type Job, type Run, type TraceItem } from "./sources/server";
+import { Server, inWords, type Catalog, type Job, type Run, type TraceItem } from "./sources/server";
 import type { App } from "./state";
 
 export interface Mounting { sources: Source[]; host: App["host"]; root: HTMLElement; place?: Record<string, string> }
-type Mount = (wish: Mounting) => Promise<{ stop(): void }>;
+interface Page { stop(): void; update(side: number, manifest: Manifest): void }
+type Mount = (wish: Mounting) => Promise<Page>;
 
 export class Host {
   readonly catalog = signal<Catalog | null>(null);
@@ -16,19 +18,20 @@ export class Host {
   readonly job = signal<Job | null>(null);
   readonly problem = signal<string | null>(null);
   readonly photo = signal<File | null>(null);
-  private mounted: { stop(): void } | null = null;
+  private mounted: Page | null = null;
 
   constructor(readonly server: Server, private readonly page: HTMLElement, private readonly mount: Mount) {}
 
   async start(): Promise<void> {
     this.catalog.value = await this.server.catalog();
+    // Asked before the traces: a run that ends in between has its trace looked at again.
+    const [waiting] = await this.server.jobs();
     this.traces.value = await this.server.traces();
     const linked = new URLSearchParams(location.hash.slice(1));
     const known = (name: string) => this.traces.value.find(({ id }) => id === linked.get(name))?.id;
     const first = known("trace") ?? this.traces.value[0]?.id;
     const against = known("against");
     if (first) await this.show(against ? [first, against] : [first]);
-    const [waiting] = await this.server.jobs();
     if (waiting) void this.follow(waiting);
   }
 
@@ -61,18 +64,29 @@ export class Host {
   private async follow(job: Job): Promise<void> {
     this.job.value = job;
     try {
+      // What a page that was just opened shows may be older than the job's first answer.
+      let revision = 0;
       while (job.state === "queued" || job.state === "running") {
         await new Promise((done) => setTimeout(done, 300));
         job = await this.server.job(job.id);
         this.job.value = job;
+        if (job.trace && job.revision > revision) await this.advance(job.trace, revision === 0);
+        revision = job.revision;
       }
       this.job.value = null;
-      if (job.error) this.problem.value = `${job.error.given}. Allowed: ${job.error.allowed}. Fix: ${job.error.fix}.`;
-      if (!job.trace) return;
+      if (job.error) this.problem.value = inWords(job.error);
+    } catch (error) { this.fail(error); }
+  }
+
+  // Show a trace as soon as it can be drawn; later, put what has come since into the page as it stands.
+  private async advance(id: string, first: boolean): Promise<void> {
+    if (first) {
       this.traces.value = await this.server.traces();
       this.photo.value = null;
-      await this.show([job.trace, ...this.shown.value.slice(1)]);
-    } catch (error) { this.fail(error); }
+      if (this.shown.value[0] !== id) { await this.show([id, ...this.shown.value.slice(1)]); return; }
+    }
+    const manifest = await this.server.manifest(id);
+    this.shown.value.forEach((shown, side) => { if (shown === id) this.mounted?.update(side, manifest); });
   }
 
   private fail(error: unknown): void {

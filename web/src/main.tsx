@@ -4,15 +4,17 @@ import { render as draw } from "preact";
 import "./style/index.css";
 import { Shell } from "./shell";
 import { linkSelection, notebookSources, type WidgetModel } from "./sources/notebook";
+import type { Manifest } from "./schema";
 import { reportSources } from "./sources/report";
 import { startServer, type Mounting } from "./host";
 import { assign, defaults, linkAddress, makeState, parse, snapshot, type App } from "./state";
 import { TraceView } from "./trace";
 
-export interface Mounted { app: App; stop(): void }
+export interface Mounted { app: App; stop(): void; update(side: number, manifest: Manifest): void }
 
 export async function mount({ sources, host, root, place = {} }: Mounting): Promise<Mounted> {
-  const traces = sources.map((source) => new TraceView(source));
+  const shown = signal(sources.map((source) => new TraceView(source)));
+  const traces = shown.value;
   const first = defaults(traces[0]);
   const addressed = host !== "notebook";
   const hash = addressed ? location.hash : "";
@@ -22,8 +24,9 @@ export async function mount({ sources, host, root, place = {} }: Mounting): Prom
   const said = signal("");
   let pause = 0;
   const app: App = {
-    traces, state, host, root, said, place,
-    trace: computed(() => traces[state.side.value === "B" ? 1 : 0] ?? traces[0]),
+    get traces() { return shown.value; },
+    state, host, root, said, place,
+    trace: computed(() => shown.value[state.side.value === "B" ? 1 : 0] ?? shown.value[0]),
     // After a pause, so that a held key does not flood those who listen.
     say: (text) => { clearTimeout(pause); pause = window.setTimeout(() => { said.value = text; }, 250); },
     reduced: matchMedia("(prefers-reduced-motion: reduce)").matches,
@@ -46,7 +49,13 @@ export async function mount({ sources, host, root, place = {} }: Mounting): Prom
     draw(null, root);
     delete root.dataset.ready;
   };
-  return { app, stop };
+  // More of a trace is there: it takes the place of what was shown, and nothing that was chosen changes.
+  const update = (side: number, manifest: Manifest) => {
+    shown.value = shown.value.map((trace, i) => (i === side ? new TraceView({ ...trace.source, manifest, has: (name) => name in manifest.arrays }, trace) : trace));
+    const { methods } = app.trace.value.manifest;
+    if (!state.method.value) state.method.value = (methods.find(({ id }) => id === fields.get("method")) ?? methods[0])?.id ?? "";
+  };
+  return { app, stop, update };
 }
 
 // anywidget's entry: a widget's model and the element of its cell.

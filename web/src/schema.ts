@@ -53,6 +53,10 @@ export interface Manifest {
    */
   on_demand: boolean;
   /**
+   * Parts of this manifest that are still empty: the run that fills them goes on. None in a report.
+   */
+  pending: ("methods" | "maps" | "reach" | "cost" | "checks" | "faithfulness")[];
+  /**
    * The stored arrays by name.
    */
   arrays: {

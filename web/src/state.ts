@@ -20,7 +20,7 @@ export interface Selection {
 export type Signals<T> = { [K in keyof T]: Signal<T[K]> };
 
 export interface App {
-  traces: TraceView[];
+  readonly traces: TraceView[];
   trace: ReadonlySignal<TraceView>; // the active side
   state: Signals<Selection>;
   said: ReadonlySignal<string>;

@@ -57,11 +57,13 @@ export class BlockView {
 export class TraceView {
   readonly manifest: Manifest;
   private readonly blocks: BlockView[];
-  private readonly images = new Map<string, Promise<ImageBitmap>>();
+  private readonly images: Map<string, Promise<ImageBitmap>>;
 
-  constructor(readonly source: Source) {
+  // `before` is the same trace as it was when less of it was there: what it unpacked is kept.
+  constructor(readonly source: Source, before?: TraceView) {
     this.manifest = source.manifest;
-    this.blocks = this.manifest.blocks.map((facts, i) => new BlockView(source, i, facts));
+    this.blocks = before?.blocks ?? this.manifest.blocks.map((facts, i) => new BlockView(source, i, facts));
+    this.images = before?.images ?? new Map();
   }
 
   block(index: number): BlockView { return this.blocks[index]; }

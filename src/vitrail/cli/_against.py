@@ -58,9 +58,10 @@ class Against:
         """
         if self and serve:
             raise UsageError(
-                "--against together with --serve",
+                f"{self._given} together with --serve",
                 "a comparison in a report; the server's page chooses its two sides itself",
-                "leave --serve out, or choose “Compared with” on the page",
+                f"leave --serve out, or leave {self._given.partition(' ')[0]} out and choose "
+                "“Compared with” on the page",
             )
         if self.weights is not None and self.model is None:
             raise UsageError(
@@ -68,6 +69,17 @@ class Against:
                 "weights of the model that --against names",
                 "add --against MODEL, e.g. --against swin_nano",
             )
+
+    @property
+    def _given(self) -> str:
+        """Return the first of the options that was given, as it was."""
+        options = {
+            "--against": self.model,
+            "--against-weights": self.weights,
+            "--against-size": self.size,
+            "--against-photo": self.photo,
+        }
+        return next(f"{name} {value}" for name, value in options.items() if value is not None)
 
     def explore(
         self, model: "nn.Module", source: str | None, photo: Path, size: tuple[int, ...] | None

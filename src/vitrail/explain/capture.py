@@ -146,7 +146,7 @@ def _watch_attention(
                 groups=module.pattern.groups(grid),
                 **_inputs(attend, args, kwargs),
                 error=_error(attend, args, kwargs, output),
-                output=float(output.abs().max()),
+                output=_magnitude(output),
             )
         )
 
@@ -178,6 +178,12 @@ def _own(tensor: Tensor) -> Tensor:
     tensor = tensor.detach().cpu()
     smaller = tensor.numel() * tensor.element_size() < tensor.untyped_storage().nbytes()
     return tensor.clone(memory_format=torch.contiguous_format) if smaller else tensor
+
+
+def _magnitude(output: Tensor) -> float:
+    """Return the greatest magnitude, without a copy of a tensor that may have 100 MB."""
+    least, most = output.aminmax()
+    return max(float(most), -float(least))
 
 
 def _error(

@@ -25,6 +25,9 @@ MEANS = 16_000_000
 BLOCK = 4_000_000
 # Of a block that has more, those of some queries, spread evenly.
 CHOSEN = 1_000_000
+# Of a block that has more weights, a head's numbers are means over so many, evenly spread: the
+# picture waits for them.
+COUNTED = 1_000_000
 BIASES = 1_000_000  # numbers of all biases, two bytes each
 
 
@@ -81,7 +84,7 @@ def describe_block(
     weights, missing = _weights(block, i, kept, arrays)
     # Labels that are all equal hold nobody apart.
     apart = bool((told.q_region != 0).any() or (told.k_region != 0).any())
-    stats = attention_stats(block.sample()).numpy().astype(np.float32)
+    stats = attention_stats(block.sample(COUNTED)).numpy().astype(np.float32)
     rgb = block.rgb
     assert rgb is not None, f"{block.name} was captured without its features"
     facts = {

@@ -44,7 +44,7 @@ def describe_checks(
     trace: Trace,
     missing: float,
     stats: Sequence[Float[np.ndarray, "_ 5"]],
-    plain: Plain,
+    plain: Plain | None,
     adapted: Adapted | None,
 ) -> list[dict[str, Any]]:
     """Return a manifest's checks.
@@ -53,7 +53,7 @@ def describe_checks(
         trace: what was captured.
         missing: by how much a stored row of weights misses the sum of one, at most.
         stats: five numbers a head, of each block, as ``explain.attention_stats`` has them.
-        plain: the run without watching.
+        plain: the run without watching, once it was made.
         adapted: the comparison with another library's model, if there was one.
     """
     relative = max((block.error / max(block.output, 1e-30) for block in trace.blocks), default=0.0)
@@ -75,14 +75,18 @@ def describe_checks(
             "The weights times the values, against what the block itself computed: the largest "
             "difference, over the largest output. Of large blocks, for an even sample.",
         ),
-        _limited(
-            "watching",
-            "Watching changes nothing",
-            plain.difference,
-            0.0,
-            "The largest difference between the answer with and without the hooks that watched.",
-        ),
     ]
+    if plain is not None:
+        checks.append(
+            _limited(
+                "watching",
+                "Watching changes nothing",
+                plain.difference,
+                0.0,
+                "The largest difference between the answer with and without the hooks that "
+                "watched.",
+            )
+        )
     if adapted is not None:
         checks.append(
             _limited(

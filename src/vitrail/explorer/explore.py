@@ -6,11 +6,11 @@ import re
 import time
 import unicodedata
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import torch
 from jaxtyping import Float
@@ -24,12 +24,30 @@ from vitrail.explain.modes import evaluating
 from vitrail.explorer.arrays import Arrays
 from vitrail.explorer.checks import Adapted, Plain
 from vitrail.explorer.manifest import Blocks, Subject, check_size, describe
-from vitrail.explorer.photo import SHORTER, prepare, whole_photo
+from vitrail.explorer.photo import SHORTER, Prepared, prepare, whole_photo
 from vitrail.explorer.recipe import model_source, photo_source
 from vitrail.explorer.report import Report
 from vitrail.models import Backbone
 from vitrail.shapes import Size
 from vitrail.weights import from_model, model_from_file
+
+
+class Options(TypedDict, total=False):
+    """What may be told of a model and a picture, besides them.
+
+    Args:
+        size: height and width of the model's input, in pixels; default see ``default_size``.
+        source: where the weights came from, for the record.
+        name: what the picture is called: its file's name, where it has one.
+        notes: what was done to the photo before, one step each.
+        scored: as for ``explore``.
+    """
+
+    size: Size | None
+    source: str | None
+    name: str
+    notes: Sequence[str]
+    scored: bool | None
 
 
 def explore(
@@ -79,59 +97,74 @@ def explore(
 
 
 def look(
-    model: nn.Module,
-    picture: Image.Image,
-    *,
-    size: Size | None = None,
-    source: str | None = None,
-    name: str = "photo",
-    notes: Sequence[str] = (),
-    scored: bool | None = None,
+    model: nn.Module, picture: Image.Image, **options: Unpack[Options]
 ) -> tuple[Trace, dict[str, Any], Arrays]:
     """Run a model on a picture and return the trace, its manifest and its arrays.
 
     Args:
         model: as for ``explore``.
         picture: 8-bit RGB.
-        size: height and width of the model's input, in pixels; default see ``default_size``.
-        source: where the weights came from, for the record.
-        name: what the picture is called: its file's name, where it has one.
-        notes: what was done to the photo before, one step each.
-        scored: as for ``explore``.
+        options: see there.
     """
+    *_, complete = unfold(model, picture, **options)
+    return complete
+
+
+def unfold(
+    model: nn.Module, picture: Image.Image, **options: Unpack[Options]
+) -> Iterator[tuple[Trace, dict[str, Any], Arrays]]:
+    """As ``look``, in steps: what can be drawn comes first, what takes longer is added.
+
+    Args:
+        model: as for ``explore``.
+        picture: 8-bit RGB.
+        options: see there.
+    Returns:
+        The trace, with manifests that grow (see ``manifest.describe``); the last is complete.
+    """
+    source, name = options.get("source"), options.get("name", "photo")
     peer, warned = None, ""
     if not isinstance(model, Backbone):
         peer = model
         model, warned = _converted(model)
-    model = _checked(model)
+    backbone = _checked(model)
+    prepared = _prepared(backbone, picture, options.get("size"))
+    asked = () if peer is None else (_asked(peer),)
+    trace = capture(
+        backbone,
+        prepared.input,
+        weights=_source(source),
+        transform=(*options.get("notes", ()), *prepared.steps, *asked),
+    )
+    if source is None and peer is None and _is_bundled(backbone, trace.model.sha256):
+        source = "bundled"
+    subject = Subject(
+        trace=trace,
+        model=backbone,
+        prepared=prepared,
+        name=plain(name),
+        versions=_versions(),
+        python=(model_source(backbone, source and _source(source), peer), photo_source(name)),
+        scored=options.get("scored"),
+    )
+
+    def compare() -> tuple[Plain, Adapted | None]:
+        own = _plain_run(backbone, prepared.input, trace.logits)
+        if peer is None:
+            return own, None
+        return own, _compared(peer, prepared.input, trace.logits, warned)
+
+    for manifest, arrays in describe(subject, compare):
+        yield trace, manifest, arrays
+
+
+def _prepared(model: Backbone, picture: Image.Image, size: Size | None) -> Prepared:
+    """Make the model's input from a picture, unless its attention would take minutes."""
     size = default_size(model, (picture.height, picture.width)) if size is None else tuple(size)
     prepared = prepare(picture, model.preprocessing, size)
     check_size(blocks_at(model, size), size)
     parameter = next(model.parameters())
-    prepared = replace(prepared, input=prepared.input.to(parameter.device, parameter.dtype))
-    asked = () if peer is None else (_asked(peer),)
-    trace = capture(
-        model,
-        prepared.input,
-        weights=_source(source),
-        transform=(*notes, *prepared.steps, *asked),
-    )
-    if source is None and peer is None and _is_bundled(model, trace.model.sha256):
-        source = "bundled"
-    python = (model_source(model, source and _source(source), peer), photo_source(name))
-    subject = Subject(
-        trace=trace,
-        model=model,
-        prepared=prepared,
-        name=plain(name),
-        versions=_versions(),
-        plain=_plain_run(model, prepared.input, trace.logits),
-        python=python,
-        adapted=None if peer is None else _compared(peer, prepared.input, trace.logits, warned),
-        scored=scored,
-    )
-    manifest, arrays = describe(subject)
-    return trace, manifest, arrays
+    return replace(prepared, input=prepared.input.to(parameter.device, parameter.dtype))
 
 
 def default_size(model: Backbone, photo: Size | None = None) -> Size:
@@ -201,7 +234,7 @@ def _converted(peer: nn.Module) -> tuple[Backbone, str]:
         warnings.simplefilter("always")
         model = from_model(peer)
     for warning in said:
-        warnings.warn(warning.message, stacklevel=4)
+        warnings.warn(warning.message, stacklevel=5)
     return model, "; ".join(str(warning.message) for warning in said)
 
 

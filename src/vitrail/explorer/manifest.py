@@ -3,6 +3,7 @@
 ``schema.json`` beside this file says what each part of a manifest means.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -25,6 +26,8 @@ from vitrail.shapes import Size
 
 # Products of queries and keys of one block beyond which computing it would take minutes.
 SCORES = 2_000_000_000
+# Parts of a manifest that take longer than the rest, in the order in which they come.
+PARTS = ("methods", "maps", "reach", "cost", "checks", "faithfulness")
 _KINDS = ("attention", "projections", "mlp", "rest")
 
 
@@ -38,9 +41,7 @@ class Subject:
         prepared: the photo that was traced.
         name: the photo's name; treated as text, whatever it holds.
         versions: of the software, in words.
-        plain: the same input through the model without watching.
         python: source text that makes model and photo.
-        adapted: given where the model was made from another library's.
         scored: measure how faithful the maps are; None where that is quick.
     """
 
@@ -49,46 +50,81 @@ class Subject:
     prepared: Prepared
     name: str
     versions: str
-    plain: Plain
     python: tuple[str, str]
-    adapted: Adapted | None = None
     scored: bool | None = None
 
 
-def describe(subject: Subject) -> tuple[dict[str, Any], Arrays]:
-    """Return the manifest of a trace, and its arrays, which also make what is not stored."""
+def describe(
+    subject: Subject, compare: Callable[[], tuple[Plain, Adapted | None]]
+) -> Iterator[tuple[dict[str, Any], Arrays]]:
+    """Describe a trace in steps: first what a picture needs, at last everything.
+
+    Args:
+        subject: what is described.
+        compare: runs the same input without watching, and through the model that this one was
+            made from, if there is one; called when the first picture can be drawn.
+    Returns:
+        Manifests, each more complete than the one before; ``pending`` names the parts that are
+        still empty. All share the arrays, which also make what is not stored.
+    """
     trace, model = subject.trace, subject.model
-    image = subject.prepared.input
-    arrays = Arrays(trace, model, image)
+    arrays = Arrays(trace, model, subject.prepared.input)
+    manifest, missing = _first(subject, arrays)
+    stats = [arrays.get(facts["stats"]) for facts in manifest["blocks"]]
+
+    def told(**parts: Any) -> tuple[dict[str, Any], Arrays]:
+        nonlocal manifest
+        pending = [part for part in manifest["pending"] if part not in parts]
+        # A manifest that was handed out does not change any more.
+        manifest = {**manifest, **parts, "pending": pending, "arrays": dict(arrays.facts)}
+        return manifest, arrays
+
+    # What is known without the comparison; "checks" stay pending until it is there.
+    manifest["checks"] = describe_checks(trace, missing, stats, None, None)
+    yield told()
+    source = maps.Source(trace, model, subject.prepared.input)
+    found, parts = maps.describe(source, arrays)
+    yield told(**parts)
+    plain, adapted = compare()
+    costs = describe_cost(model, trace.spatial, [_side_ms(trace, plain)])
+    yield told(
+        model=_model(trace, adapted),
+        cost=costs,
+        checks=describe_checks(trace, missing, stats, plain, adapted),
+    )
+    flops = sum(row[kind] for row in costs["stages"] for kind in _KINDS)
+    yield told(faithfulness=maps.score(source, found, arrays, flops, subject.scored))
+
+
+def _first(subject: Subject, arrays: Arrays) -> tuple[dict[str, Any], float]:
+    """Return what a picture needs, and by how much a row of weights misses the sum of one."""
+    trace = subject.trace
     kept = plan(trace.blocks)
     told = [describe_block(block, i, kept, arrays) for i, block in enumerate(trace.blocks)]
-    blocks = [facts for facts, _ in told]
-    stats = [arrays.get(facts["stats"]) for facts in blocks]
-    costs = describe_cost(model, trace.spatial, [_side_ms(subject)])
-    flops = sum(row[kind] for row in costs["stages"] for kind in _KINDS)
-    source = maps.Source(trace, model, image)
     manifest = {
         "format": "vitrail-trace/2",
         "versions": subject.versions,
         "photo": _photo(subject, arrays),
-        "model": _model(subject),
+        "model": _model(trace, None),
         "answer": _answer(trace),
         "stages": _stages(trace, arrays),
-        "blocks": blocks,
-        **maps.describe(source, arrays, flops, subject.scored),
-        "cost": costs,
-        "checks": describe_checks(
-            trace, max(missing for _, missing in told), stats, subject.plain, subject.adapted
-        ),
+        "blocks": [facts for facts, _ in told],
+        "methods": [],
+        "maps": [],
+        "reach": [],
+        "faithfulness": None,
+        "cost": {"sizes": [], "mechanisms": [], "measured": [], "windows": [], "stages": []},
+        "checks": [],
         "python": {
             "model": subject.python[0],
             "photo": subject.python[1],
             "size": list(trace.spatial),
         },
         "on_demand": True,
-        "arrays": arrays.facts,
+        "pending": list(PARTS),
+        "arrays": {},
     }
-    return manifest, arrays
+    return manifest, max(missing for _, missing in told)
 
 
 Blocks = list[tuple[Pattern, Size]]
@@ -126,10 +162,10 @@ def _largest(blocks: Blocks) -> int:
     return max((pattern.scores(spatial) for pattern, spatial in blocks), default=0)
 
 
-def _side_ms(subject: Subject) -> tuple[int, float]:
+def _side_ms(trace: Trace, plain: Plain) -> tuple[int, float]:
     """Return the side of a square of as many pixels, and how long a pass over them took."""
-    height, width = subject.trace.spatial
-    return round((height * width) ** 0.5), subject.plain.ms
+    height, width = trace.spatial
+    return round((height * width) ** 0.5), plain.ms
 
 
 def _photo(subject: Subject, arrays: Arrays) -> dict[str, Any]:
@@ -145,9 +181,8 @@ def _photo(subject: Subject, arrays: Arrays) -> dict[str, Any]:
     }
 
 
-def _model(subject: Subject) -> dict[str, Any]:
-    facts, classes = subject.trace.model, subject.trace.classes
-    adapted = subject.adapted
+def _model(trace: Trace, adapted: Adapted | None) -> dict[str, Any]:
+    facts, classes = trace.model, trace.classes
     return {
         "name": facts.name,
         "weights": facts.weights,
@@ -157,7 +192,7 @@ def _model(subject: Subject) -> dict[str, Any]:
         "patch": list(facts.patch),
         "overlap": list(facts.overlap),
         "pool": facts.pool,
-        "classes": subject.trace.logits.numel(),
+        "classes": trace.logits.numel(),
         "class_names": None if classes is None else list(classes),
         "transform": list(facts.transform),
         "adapted": None

@@ -1,5 +1,6 @@
 """Maps over the picture: where a token looks, and how far to trust what a map says."""
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,8 +21,13 @@ if TYPE_CHECKING:
     from vitrail.explorer.arrays import Arrays
 
 SIDE = 128  # values along an axis of a map of pixels, at most: beyond, squares are averaged
-# Pixels of an input beyond which gradients take more memory than most machines have.
+# Pixels of an input beyond which nothing that needs gradients is made unasked: at 2048 x 2048, one
+# map takes a slow core a minute.
 PIXELS = 1100 * 1100
+# Beyond them, weights of a block, over all heads, up to which gradients are offered at all: 256 MB,
+# of which there are several copies. Windows at 2048 x 2048 have 38 million (Swin-T), and gradients
+# take 4 GB; pooled keys have a billion.
+WEIGHTS = 64_000_000
 DRAWS = 5  # random orders that a map's curves are held against
 # Operations of all the passes that score the maps, up to which that is done unasked: half a minute
 # on one slow core.
@@ -37,32 +43,34 @@ class Source(NamedTuple):
 
     @property
     def methods(self) -> dict[str, Method]:
-        """The methods that this trace can have."""
-        gradients = self.trace.logits.numel() > 0 and self._small
+        """The methods that this trace can have; those of ``quick`` are stored, others on demand."""
+        weights = max(math.prod(block.shape) for block in self.trace.blocks)
+        gradients = self.trace.logits.numel() > 0 and (self._small or weights <= WEIGHTS)
         return {id: m for id, m in METHODS.items() if gradients or m.kind == "routing"}
+
+    @property
+    def quick(self) -> dict[str, Method]:
+        """The methods whose maps are made unasked."""
+        return {id: m for id, m in self.methods.items() if self._small or m.kind == "routing"}
 
     @property
     def _small(self) -> bool:
         return self.trace.spatial[0] * self.trace.spatial[1] <= PIXELS
 
 
-def describe(
-    source: Source, arrays: "Arrays", flops: int, scored: bool | None = None
-) -> dict[str, Any]:
-    """Return the parts of a manifest that are maps, and store these.
+def describe(source: Source, arrays: "Arrays") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Make the maps of the best class, and store them.
 
     Args:
         source: the trace with its model and input.
         arrays: where the maps are stored.
-        flops: operations of one forward pass.
-        scored: measure how faithful the maps are; None where that takes at most ``OPERATIONS``.
+    Returns:
+        The maps by method, and the parts of a manifest that tell of them.
     """
-    trace = source.trace
-    classes = trace.logits.numel()
-    best = int(trace.logits.argmax()) if classes else 0
+    best = _best(source)
     found = {
-        id: method.map(source.model, source.image, trace, best)
-        for id, method in source.methods.items()
+        id: method.map(source.model, source.image, source.trace, best)
+        for id, method in source.quick.items()
     }
     told = [
         {"id": m.id, "title": m.title, "text": m.text, "per_class": m.per_class, "layer": m.kind}
@@ -74,15 +82,43 @@ def describe(
         name = arrays.add(f"map/{id}/{best if per_class else 0}", as_half(_scaled(grid)))
         maps.append({"method": id, "class": best if per_class else None, "stage": None})
         maps[-1]["array"] = name
+    stages = range(len(source.model.stages))
+    parts = {
+        "methods": told,
+        "maps": maps,
+        "reach": [_reach(source, stage, arrays) for stage in stages],
+    }
+    return found, parts
+
+
+def score(
+    source: Source,
+    found: dict[str, Tensor],
+    arrays: "Arrays",
+    flops: int,
+    scored: bool | None = None,
+) -> dict[str, Any] | None:
+    """Measure how faithful the maps of the best class are, by hundreds of forward passes.
+
+    Args:
+        source: the trace with its model and input.
+        found: the maps by method.
+        arrays: where the curves are stored.
+        flops: operations of one forward pass.
+        scored: whether to measure; None where that takes at most ``OPERATIONS``.
+    Returns:
+        A part of a manifest, or None for maps that are not scored.
+    """
     passes = 2 * STEPS * (len(found) + DRAWS + 1)
     if scored is None:
         scored = flops * passes <= OPERATIONS
-    return {
-        "methods": told,
-        "maps": maps,
-        "reach": [_reach(source, stage, arrays) for stage in range(len(source.model.stages))],
-        "faithfulness": _scores(source, found, best, arrays) if scored and classes else None,
-    }
+    classes = source.trace.logits.numel()
+    return _scores(source, found, _best(source), arrays) if scored and classes else None
+
+
+def _best(source: Source) -> int:
+    logits = source.trace.logits
+    return int(logits.argmax()) if logits.numel() else 0
 
 
 def as_half(grid: Float[Tensor, "height width"]) -> Float[np.ndarray, "height width"]:
@@ -94,7 +130,7 @@ def map_of(source: Source, method: str, cls: str) -> Tensor | None:
     """Return the map of a method for a class, or None for one that there is not.
 
     Raises:
-        UsageError: a map that needs gradients, of an input too large for them.
+        UsageError: a map that needs gradients, of a model and an input too large for them.
     """
     if method not in METHODS or int(cls) >= max(1, source.trace.logits.numel()):
         return None
@@ -181,7 +217,7 @@ def _smaller(field: Float[Tensor, "height width"]) -> Float[Tensor, "coarse_h co
 def _refuse(source: Source, what: str) -> None:
     height, width = source.trace.spatial
     raise UsageError(
-        f"{what} of an input of {height}x{width} pixels, which takes gradients",
+        f"{what} of an input of {height}x{width} pixels, which takes gradients of this model",
         f"at most {PIXELS:,} pixels",
         "explore the photo at a smaller size, e.g. 1024x1024",
     )

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from vitrail.explorer import maps
 from vitrail.explorer.server.app import Rooms, create_app, furnish
 from vitrail.explorer.server.guard import TOKEN_HEADER, Address, Guard
 from vitrail.explorer.server.models import Models
@@ -34,6 +35,12 @@ def finish(client: TestClient, job: dict[str, Any], seconds: float = 60) -> dict
             return job
         time.sleep(0.01)
     raise AssertionError(f"a job that does not end: {job}")
+
+
+@pytest.fixture(autouse=True)
+def no_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Maps are not scored, which takes a thousand passes: that is tested where it is done."""
+    monkeypatch.setattr(maps, "OPERATIONS", 0.0)
 
 
 @pytest.fixture

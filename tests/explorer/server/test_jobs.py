@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -32,7 +33,7 @@ class Gate:
         self.at_once = 0
         self.most = 0
 
-    def __call__(self, job: Job) -> str:
+    def __call__(self, job: Job) -> None:
         self.at_once += 1
         self.most = max(self.most, self.at_once)
         self.begun.append(job.ask.name)
@@ -40,7 +41,7 @@ class Gate:
             while not self.open.wait(0.002):
                 job.report("forward", 0.5)
             job.report("figures", 0.9)
-            return f"trace of {job.ask.name}"
+            job.show(f"trace of {job.ask.name}")
         finally:
             self.at_once -= 1
 
@@ -89,6 +90,25 @@ def test_the_queue_has_an_end(jobs: Jobs, gate: Gate) -> None:
     assert caught.value.status == 429
     assert "3 wait" in caught.value.error.given and "cancel one" in caught.value.error.fix
     assert len(jobs.unfinished()) == 4
+
+
+def test_a_place_is_held_while_a_photo_arrives(jobs: Jobs, gate: Gate) -> None:
+    jobs.submit(ask())
+    until(lambda: gate.begun)
+    with ExitStack() as arriving:
+        submit, *_ = [arriving.enter_context(jobs.place()) for _ in range(3)]
+        with pytest.raises(Refused) as caught:
+            arriving.enter_context(jobs.place())
+        assert caught.value.status == 429 and "3 wait" in caught.value.error.given
+        job = submit(ask("arrived"))
+        assert jobs.ahead(job) == 1
+        with pytest.raises(Refused):
+            jobs.submit(ask("still three"))
+    assert jobs.unfinished()[1:] == [job]
+    for _ in range(2):  # the two that did not arrive left their places
+        jobs.submit(ask())
+    with pytest.raises(Refused):
+        jobs.submit(ask("one too many"))
 
 
 def test_what_waits_is_cancelled_without_ever_beginning(jobs: Jobs, gate: Gate) -> None:

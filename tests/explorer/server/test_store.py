@@ -1,6 +1,7 @@
 """Traces are kept as long as there is room; the longest unused go first."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,18 @@ def test_the_newest_stays_even_if_it_is_larger_than_all_the_room() -> None:
     large = kept(1000)
     store.add(large)
     assert store.newest() == [large]
+
+
+def test_a_trace_that_is_more_complete_takes_the_place_of_itself() -> None:
+    store = Store(budget=2500)
+    first, second = kept(1000), kept(1000)
+    store.add(first)
+    store.add(second)
+    fuller = replace(first, name="fuller")
+    assert store.add(fuller) == first.id
+    assert store.newest() == [fuller, second]
+    store.add(kept(1000))
+    assert store.get(first.id) is fuller, "it was used last"
 
 
 def test_ids_cannot_be_guessed() -> None:

@@ -5,13 +5,16 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
+import anyio
 import pytest
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from tests.explorer.server.conftest import finish
 from tests.support import refuses
 from vitrail.explorer.server import uploads
-from vitrail.explorer.server.app import Rooms
+from vitrail.explorer.server.answers import Refused
+from vitrail.explorer.server.app import Rooms, create_app
 
 
 def bomb(width: int, height: int) -> bytes:
@@ -92,6 +95,52 @@ def test_what_is_no_picture_is_refused(
 def test_refusals_in_python() -> None:
     with refuses("'x'", "PNG or JPEG"):
         uploads.check_photo(b"no", "x")
+
+
+def test_photos_that_arrive_together_are_no_more_than_may_wait(rooms: Rooms, photo: bytes) -> None:
+    rooms.jobs.waiting, read = 2, list[int]()
+
+    async def all_at_once() -> list[int]:
+        app, release, answers = create_app(rooms), anyio.Event(), list[int]()
+        async with anyio.create_task_group() as tasks:
+            for number in range(5):
+                tasks.start_soon(post, app, number, release, answers)
+            await anyio.wait_all_tasks_blocked()
+            assert answers == [429, 429, 429] and len(read) == 2, "two photos are on their way"
+            release.set()
+        return answers
+
+    async def post(app: Any, number: int, release: anyio.Event, answers: list[int]) -> None:
+        async def receive() -> dict[str, Any]:
+            read.append(number)
+            await release.wait()
+            return {"type": "http.request", "body": photo, "more_body": False}
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                answers.append(message["status"])
+
+        scope = {"type": "http", "method": "POST", "path": "/api/run", "headers": []}
+        await app({**scope, "query_string": b"size=16", "raw_path": b"/api/run"}, receive, send)
+
+    assert anyio.run(all_at_once) == [429, 429, 429, 202, 202]
+
+
+def test_a_photo_that_stops_on_its_way_loses_its_place(rooms: Rooms) -> None:
+    async def receive() -> dict[str, Any]:
+        if not sent:
+            sent.append(b"12")
+            return {"type": "http.request", "body": b"12", "more_body": True}
+        await anyio.sleep_forever()
+        raise AssertionError("never")
+
+    sent: list[bytes] = []
+    request = Request({"type": "http", "headers": []}, receive)
+    with pytest.raises(Refused) as caught:
+        anyio.run(uploads.read_body, request, 100, 0.01)
+    assert caught.value.status == 408
+    assert "0.01 seconds, after 2 bytes" in caught.value.error.given
+    assert caught.value.error.fix == "send it again"
 
 
 def test_a_full_queue_is_told_before_the_body_is_read(

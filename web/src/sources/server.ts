@@ -10,7 +10,8 @@ export interface Job {
   state: "queued" | "running" | "done" | "failed" | "cancelled";
   ahead: number; // jobs that come first
   progress: { step: "model" | "photo" | "forward" | "figures"; stage: number; stages: number; block: number; blocks: number; share: number };
-  trace: string | null; // once done
+  trace: string | null; // once it can be drawn
+  revision: number; // grows when more of the trace is there
   error: Problem | null;
   name: string;
   model: string;
@@ -57,8 +58,10 @@ export class Server {
     return this.json(`run?${new URLSearchParams(words)}`, { method: "POST", body: photo });
   }
 
+  manifest(id: string): Promise<Manifest> { return this.json(`traces/${id}`); }
+
   async source(id: string): Promise<Source> {
-    const manifest = await this.json<Manifest>(`traces/${id}`);
+    const manifest = await this.manifest(id);
     const kept = new Kept(async (name, signal): Promise<ArrayData> => {
       const answer = await this.ask(`traces/${id}/arrays/${name}`, { signal });
       const shape = (answer.headers.get("X-Shape") ?? "").split(",").filter(Boolean).map(Number);

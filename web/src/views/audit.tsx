@@ -9,6 +9,7 @@ import { Chart, type Line } from "../ui/Chart";
 import { Figure } from "../ui/Figure";
 import { useLoaded } from "../ui/hooks";
 import { Intervals } from "../ui/Intervals";
+import { Pending, isPending } from "../ui/Pending";
 import { blockName, brief, capital, count, share } from "../words";
 import type { View } from "../view";
 
@@ -16,7 +17,7 @@ function Audit({ app }: { app: App }): JSX.Element {
   const { manifest } = app.trace.value;
   return (
     <div class="audit">
-      {manifest.faithfulness ? <Trust app={app} found={manifest.faithfulness} /> : <><Unscored manifest={manifest} /><Leaks app={app} /></>}
+      {manifest.faithfulness ? <Trust app={app} found={manifest.faithfulness} /> : <>{isPending(manifest, "faithfulness") ? <Pending what="Scores of the maps are" /> : <Unscored manifest={manifest} />}<Leaks app={app} /></>}
       <Checks app={app} />
     </div>
   );
@@ -225,6 +226,7 @@ function Checks({ app }: { app: App }): JSX.Element {
           </li>
         ))}
       </ul>
+      {isPending(trace.manifest, "checks") && <Pending what="The comparison with a run that nobody watched is" />}
     </section>
   );
 }

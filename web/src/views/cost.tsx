@@ -7,6 +7,7 @@ import type { App } from "../state";
 import { factor } from "../tour/words";
 import { Chart, type Dot, type Line } from "../ui/Chart";
 import { Figure, type TableData } from "../ui/Figure";
+import { Pending, isPending } from "../ui/Pending";
 import { Slider } from "../ui/Slider";
 import { Switch } from "../ui/Switch";
 import { scaled, share, times } from "../words";
@@ -15,7 +16,9 @@ import type { View } from "../view";
 type Costs = Manifest["cost"];
 
 function Cost({ app }: { app: App }): JSX.Element {
-  const { cost } = app.trace.value.manifest;
+  const { manifest } = app.trace.value;
+  const { cost } = manifest;
+  if (isPending(manifest, "cost")) return <Pending what="Costs are" />;
   return (
     <div class="cost">
       {cost.sizes.length > 0 && cost.mechanisms.length > 0 && <Curves app={app} cost={cost} />}

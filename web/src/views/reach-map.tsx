@@ -17,7 +17,9 @@ export function MethodMap({ app }: { app: App }): JSX.Element {
   const asked = app.state.cls.value;
   const cls = demand || classes.includes(asked) ? asked : classes[0] ?? asked;
   const wanted = method?.per_class ? cls : null;
-  const { value: map, error } = useLoaded(() => (method ? trace.map(method.id, wanted) : null), [trace, source, method?.id, wanted]);
+  const { value: map, error, fresh } = useLoaded(() => (method ? trace.map(method.id, wanted) : null), [trace, source, method?.id, wanted]);
+  // Gradients of a large picture take a minute: meanwhile, the map of another method would be taken for this one's.
+  const making = !fresh && !maps.some((made) => made.method === method?.id && (made.class === null || made.class === wanted));
   if (!method) return <p class="note part">This trace keeps no maps.</p>;
   return (
     <section class="part method" data-method-map={method.id} data-class={wanted ?? ""}>
@@ -32,7 +34,7 @@ export function MethodMap({ app }: { app: App }): JSX.Element {
         )}
       </div>
       <div class="with-scores">
-        <Panel app={app} id="map" tag={method.layer === "routing" ? "attention is routing, not importance" : "gradient of the class's score"} title={method.title} map={map} missing={error}
+        <Panel app={app} id="map" tag={method.layer === "routing" ? "attention is routing, not importance" : "gradient of the class's score"} title={method.title} map={making ? null : map} missing={making ? "Being computed…" : error}
           code={`map = report.arrays.get("map/${method.id}/${wanted ?? 0}")`} caption={method.text} />
         <Scores app={app} method={method.id} other={method.per_class && cls !== manifest.answer[0]?.class} />
       </div>

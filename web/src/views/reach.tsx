@@ -5,6 +5,7 @@ import { field, halfWithin, theory, type Theory } from "../reach";
 import { chooseBlock, type App } from "../state";
 import type { TraceView } from "../trace";
 import { useLoaded } from "../ui/hooks";
+import { Pending, isPending } from "../ui/Pending";
 import { Switch } from "../ui/Switch";
 import { blockName, plural, share, times, tokenWords } from "../words";
 import type { View } from "../view";
@@ -41,7 +42,7 @@ function Reach({ app }: { app: App }): JSX.Element {
         <Fetched app={app} trace={trace} block={block} token={token} />
         <Moved app={app} trace={trace} block={block} token={token} />
       </div>
-      {trace.manifest.methods.length > 0 && <MethodMap app={app} />}
+      {isPending(trace.manifest, "methods") ? <Pending what="Maps of the answer are" /> : trace.manifest.methods.length > 0 && <MethodMap app={app} />}
     </div>
   );
 }

@@ -23,7 +23,7 @@ from vitrail.explorer.server.jobs import Ask, Job, Jobs
 from vitrail.explorer.server.models import Models
 from vitrail.explorer.server.payload import Payloads, needs_model, squeezed
 from vitrail.explorer.server.store import Kept, Store
-from vitrail.explorer.server.work import Work
+from vitrail.explorer.server.work import Pages, Work
 from vitrail.shapes import Size
 
 STATIC = {"/explorer.js": "text/javascript", "/explorer.css": "text/css"}
@@ -54,12 +54,14 @@ class Rooms:
         store: the traces.
         jobs: the runs.
         payloads: arrays as bytes.
+        pages: told when a page asks for a trace or an array.
     """
 
     models: Models
     store: Store
     jobs: Jobs
     payloads: Payloads
+    pages: Pages
     # Arrays that wait for a model must not keep those back that are at hand.
     at_hand: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
     of_model: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
@@ -69,7 +71,7 @@ class Rooms:
 def furnish(models: Models, store: Store | None = None) -> Rooms:
     """Return everything an application needs, with the usual limits."""
     work = Work(models, store or Store())
-    return Rooms(models, work.store, Jobs(work), Payloads(work.running))
+    return Rooms(models, work.store, Jobs(work), Payloads(work.running), work.pages)
 
 
 def create_app(rooms: Rooms) -> Starlette:
@@ -167,14 +169,14 @@ async def run(request: Request) -> Response:
     model, weights = rooms.models.choose(asked.get("model"), asked.get("weights"))
     size = parse_size(asked.get("size"))
     again = _kept(request, asked["photo"]) if "photo" in asked else None
-    rooms.jobs.check_room()
-    if again is not None:
-        photo, name = again.photo, again.name
-    else:
-        photo, name = await uploads.read_body(request), plain(asked.get("name") or "photo")
-        await to_thread.run_sync(uploads.check_photo, photo, name, limiter=rooms.decoding)
-    ask = Ask(model=model, weights=weights, size=size, name=name, photo=photo)
-    return JSONResponse(described(rooms, rooms.jobs.submit(ask)), 202)
+    with rooms.jobs.place() as submit:
+        if again is not None:
+            photo, name = again.photo, again.name
+        else:
+            photo, name = await uploads.read_body(request), plain(asked.get("name") or "photo")
+            await to_thread.run_sync(uploads.check_photo, photo, name, limiter=rooms.decoding)
+        job = submit(Ask(model=model, weights=weights, size=size, name=name, photo=photo))
+    return JSONResponse(described(rooms, job), 202)
 
 
 async def jobs(request: Request) -> Response:
@@ -203,6 +205,7 @@ def described(rooms: Rooms, job: Job) -> dict[str, Any]:
         "ahead": rooms.jobs.ahead(job),
         "progress": job.progress,
         "trace": job.trace,
+        "revision": job.revision,
         "error": job.error,
         "name": job.ask.name,
         "model": job.ask.model,
@@ -236,7 +239,9 @@ def _rooms(request: Request) -> Rooms:
 
 
 def _kept(request: Request, id: str) -> Kept:
-    kept = _rooms(request).store.get(id)
+    rooms = _rooms(request)
+    rooms.pages.ask()
+    kept = rooms.store.get(id)
     if kept is None:
         raise answers.unknown(f"trace {id[:40]!r}")
     return kept

@@ -4,7 +4,8 @@ import logging
 import secrets
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -44,13 +45,18 @@ class Ask:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A run of a model, from the queue to its end."""
+    """A run of a model, from the queue to its end.
+
+    Its trace is there before its end, once a picture can be drawn; ``revision`` counts how often
+    there was more of it.
+    """
 
     ask: Ask
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     state: State = "queued"
     progress: dict[str, Any] = field(default_factory=lambda: {"step": "queued", "share": 0.0})
     trace: str | None = None
+    revision: int = 0
     error: dict[str, str] | None = None
     _unwanted: threading.Event = field(default_factory=threading.Event)
 
@@ -62,6 +68,10 @@ class Job:
     def cancel(self) -> None:
         """Ask the work to stop at its next step."""
         self._unwanted.set()
+
+    def show(self, trace: str) -> None:
+        """Name the trace, which can be drawn now, or tell that more of it is there."""
+        self.trace, self.revision = trace, self.revision + 1
 
     def report(self, step: str, share: float, **more: int) -> None:
         """Tell how far the work is, ``share`` from 0 to 1; the place to stop when unwanted.
@@ -78,33 +88,62 @@ class Jobs:
     """A queue and the one thread that works through it.
 
     Args:
-        work: does what a job asks and returns the id of its trace.
+        work: does what a job asks, and has it show the trace.
         waiting: how many jobs may wait beside the one that runs.
     """
 
-    def __init__(self, work: Callable[[Job], str], waiting: int = WAITING) -> None:
+    def __init__(self, work: Callable[[Job], object], waiting: int = WAITING) -> None:
         self._work = work
         self.waiting = waiting
         self._queue: deque[Job] = deque()
+        self._reserved = 0  # places of jobs whose photos are on their way
         self._known: dict[str, Job] = {}
         self._changed = threading.Condition()
         self._closed = False
         self._thread: threading.Thread | None = None
 
-    def check_room(self) -> None:
-        """Refuse a job for which there is no place in the queue.
+    @contextmanager
+    def place(self) -> Iterator[Callable[[Ask], Job]]:
+        """Hold a place in the queue while a photo arrives, so that no more arrive than can wait.
 
+        Returns:
+            Puts a job into that place; left without it, the place is free again.
         Raises:
-            Refused: with 429.
+            Refused: with 429, when there is none.
         """
         with self._changed:
-            if len(self._queue) >= self.waiting:
+            waiting = len(self._queue) + self._reserved
+            if waiting >= self.waiting:
                 raise Refused(
                     429,
-                    f"one more run; {len(self._queue)} wait already",
+                    f"one more run; {waiting} wait already",
                     f"at most {self.waiting} runs that wait, as one runs at a time",
                     "wait for one to finish, or cancel one",
                 )
+            self._reserved += 1
+        held = True
+
+        def release() -> None:
+            nonlocal held
+            self._reserved -= held
+            held = False
+
+        def submit(ask: Ask) -> Job:
+            with self._changed:
+                assert held, "one place is for one job"
+                release()
+                job = Job(ask)
+                self._queue.append(job)
+                self._known[job.id] = job
+                self._forget()
+                self._changed.notify_all()
+            return job
+
+        try:
+            yield submit
+        finally:
+            with self._changed:
+                release()
 
     def submit(self, ask: Ask) -> Job:
         """Put a job at the end of the queue.
@@ -112,14 +151,8 @@ class Jobs:
         Raises:
             Refused: with 429, when the queue is full.
         """
-        with self._changed:
-            self.check_room()
-            job = Job(ask)
-            self._queue.append(job)
-            self._known[job.id] = job
-            self._forget()
-            self._changed.notify_all()
-        return job
+        with self.place() as submit:
+            return submit(ask)
 
     def get(self, id: str) -> Job | None:
         """Return a job by its id, if it is still remembered."""
@@ -173,7 +206,7 @@ class Jobs:
 
     def _do(self, job: Job) -> None:
         try:
-            job.trace = self._work(job)
+            self._work(job)
             job.progress = {"step": "done", "share": 1.0}
             job.state = "done"
         except Cancelled:

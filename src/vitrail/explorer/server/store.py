@@ -67,9 +67,13 @@ class Store:
         self._lock = threading.Lock()
 
     def add(self, kept: Kept) -> str:
-        """Keep a trace, let go of others if need be, and return its id."""
+        """Keep a trace, let go of others if need be, and return its id.
+
+        One of the same id, which was less complete, is replaced.
+        """
         with self._lock:
             self._kept[kept.id] = kept
+            self._kept.move_to_end(kept.id)
             while len(self._kept) > 1 and size_of(self._kept.values()) > self.budget:
                 self._kept.popitem(last=False)
         return kept.id

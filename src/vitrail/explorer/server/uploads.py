@@ -1,32 +1,42 @@
 """Photos that come with a request: never larger than the limit, and pictures indeed."""
 
+import anyio
 from starlette.requests import Request
 
 from vitrail.data.images import decode
 from vitrail.explorer.server.answers import Refused
 
 LIMIT = 32 * 2**20  # bytes
+PATIENCE = 30.0  # seconds
 
 
-async def read_body(request: Request, limit: int = LIMIT) -> bytes:
+async def read_body(request: Request, limit: int = LIMIT, patience: float = PATIENCE) -> bytes:
     """Read a request's body in pieces, and no further than the limit.
 
     Args:
         request: whose body has not been read yet.
         limit: in bytes.
+        patience: seconds to wait for more of it: meanwhile it holds a place in the queue.
     Raises:
-        Refused: with 413, before the first byte is read where the request tells its length.
+        Refused: with 413, before the first byte is read where the request tells its length; with
+            408 for a photo that stops on its way.
     """
     told = request.headers.get("content-length", "")
     if told.isdecimal() and int(told) > limit:
         raise _too_large(f"a photo of {int(told):,} bytes", limit)
-    pieces, size = [], 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size > limit:
+    body = bytearray()
+    stream = aiter(request.stream())
+    while True:
+        try:
+            with anyio.fail_after(patience):
+                piece = await anext(stream)
+        except StopAsyncIteration:
+            return bytes(body)
+        except TimeoutError:
+            raise _too_slow(len(body), patience) from None
+        if len(body) + len(piece) > limit:
             raise _too_large(f"a photo of more than {limit:,} bytes", limit)
-        pieces.append(piece)
-    return b"".join(pieces)
+        body += piece
 
 
 def check_photo(data: bytes, name: str) -> None:
@@ -46,4 +56,13 @@ def _too_large(given: str, limit: int) -> Refused:
         given,
         f"at most {limit:,} bytes ({limit / 2**20:g} MB)",
         "save the photo smaller or as JPEG; the model sees at most 2048 pixels a side",
+    )
+
+
+def _too_slow(size: int, patience: float) -> Refused:
+    return Refused(
+        408,
+        f"a photo of which nothing came for {patience:g} seconds, after {size:,} bytes",
+        "a photo that arrives without such a pause",
+        "send it again",
     )

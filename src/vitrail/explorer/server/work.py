@@ -1,7 +1,9 @@
 """What a job does: a model, a photo, one run; it tells how far it is and stops when told to."""
 
+import math
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -9,12 +11,43 @@ from typing import Any
 from torch import nn
 
 from vitrail.data.images import decode
-from vitrail.explorer.explore import look
+from vitrail.explorer.explore import unfold
 from vitrail.explorer.server.jobs import Job
 from vitrail.explorer.server.models import Models
 from vitrail.explorer.server.store import Kept, Store
 
+# Seconds that a run leaves to the page which draws its trace: until that has not asked for so long,
+# and at most so many. A run that was quick so far has not much more to do.
+QUIET, MOST = 1.0, 5.0
+SHORT = 1.0
 _BLOCK = re.compile(r"stages\.(\d+)\.blocks\.\d+")
+
+
+class Pages:
+    """When a page last asked for something.
+
+    A run that goes on after its trace was shown would take the processor from the page that draws
+    it: it waits until the page has what it needs.
+    """
+
+    def __init__(self) -> None:
+        self._last = -math.inf
+
+    def ask(self) -> None:
+        """Note that a page asks now."""
+        self._last = time.monotonic()
+
+    def give_way(self, quiet: float, most: float) -> None:
+        """Wait until no page has asked for a while.
+
+        Args:
+            quiet: seconds without a request.
+            most: seconds after which the wait is over in any case.
+        """
+        now = start = time.monotonic()
+        while (left := min(max(start, self._last) + quiet, start + most) - now) > 0:
+            time.sleep(left)
+            now = time.monotonic()
 
 
 class Work:
@@ -26,13 +59,13 @@ class Work:
     """
 
     def __init__(self, models: Models, store: Store) -> None:
-        self.models, self.store = models, store
+        self.models, self.store, self.pages = models, store, Pages()
         # Models are not for two threads at once: gradients and hooks of one run would meet
         # another. Who runs one holds this.
         self.running = threading.Lock()
 
-    def __call__(self, job: Job) -> str:
-        """Do a job and return the id of its trace."""
+    def __call__(self, job: Job) -> None:
+        """Do a job; its trace is shown as soon as it can be drawn, and completed then."""
         ask = job.ask
         with self.running:
             job.report("model", 0.0)
@@ -41,7 +74,7 @@ class Work:
             photo = decode(ask.photo, ask.name)
             job.report("forward", 0.1)
             with watched(model, job):
-                _, manifest, arrays = look(
+                steps = unfold(
                     model,
                     photo.image,
                     size=ask.size,
@@ -49,15 +82,21 @@ class Work:
                     name=ask.name,
                     notes=photo.notes,
                 )
-            job.report("figures", 0.95)
-            kept = Kept(
-                manifest=manifest,
-                arrays=arrays,
-                photo=ask.photo,
-                name=ask.name,
-                weights=ask.weights,
-            )
-            return self.store.add(kept)
+                kept, begun = None, time.monotonic()
+                for _, manifest, arrays in steps:
+                    first = kept is None
+                    kept = Kept(
+                        manifest=manifest,
+                        arrays=arrays,
+                        photo=ask.photo,
+                        name=ask.name,
+                        weights=ask.weights,
+                        **({} if kept is None else {"id": kept.id}),
+                    )
+                    job.show(self.store.add(kept))
+                    job.report("figures", 0.5)
+                    if first and time.monotonic() - begun > SHORT:
+                        self.pages.give_way(QUIET, MOST)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-// ../../../../work/main/web/node_modules/preact/dist/preact.mjs
+// node_modules/preact/dist/preact.mjs
 var n;
 var t;
 var r;
@@ -269,7 +269,7 @@ n = { __e: function(n3, t4, r4, u4) {
 	return n3.__v.__b - t4.__v.__b;
 }, e = /* @__PURE__ */ Symbol(), l = /(PointerCapture)$|Capture$/i, c = 0, a = {}, s = 0;
 
-// ../../../../work/main/web/node_modules/preact/hooks/dist/hooks.mjs
+// node_modules/preact/hooks/dist/hooks.mjs
 var t2;
 var r2;
 var u2;
@@ -428,7 +428,7 @@ function G2(n3, t4) {
 	return "function" == typeof t4 ? t4(n3) : t4;
 }
 
-// ../../../../work/main/web/node_modules/@preact/signals-core/dist/signals-core.module.js
+// node_modules/@preact/signals-core/dist/signals-core.module.js
 var i3 = /* @__PURE__ */ Symbol.for("preact-signals");
 function t3() {
 	if (!(v3 > 1)) {
@@ -821,7 +821,7 @@ function x2(i4, t4) {
 	return n3;
 }
 
-// ../../../../work/main/web/node_modules/@preact/signals/dist/signals.module.js
+// node_modules/@preact/signals/dist/signals.module.js
 var h4;
 var d4;
 var p4;
@@ -1071,7 +1071,7 @@ function tokenWords(block, token) {
 	return `row ${Math.floor(at / block.spatial[1]) + 1}, column ${at % block.spatial[1] + 1}`;
 }
 
-// ../../../../work/main/web/node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
+// node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
 var f4 = /* @__PURE__ */ Symbol.for("pv");
 var o4 = 0;
 function a4(t4, e4, n3, u4, a5, i4) {
@@ -2744,15 +2744,17 @@ var BlockView = class {
 	}
 };
 var TraceView = class {
-	constructor(source) {
+	// `before` is the same trace as it was when less of it was there: what it unpacked is kept.
+	constructor(source, before) {
 		this.source = source;
 		this.manifest = source.manifest;
-		this.blocks = this.manifest.blocks.map((facts, i4) => new BlockView(source, i4, facts));
+		this.blocks = before?.blocks ?? this.manifest.blocks.map((facts, i4) => new BlockView(source, i4, facts));
+		this.images = before?.images ?? /* @__PURE__ */ new Map();
 	}
 	source;
 	manifest;
 	blocks;
-	images = /* @__PURE__ */ new Map();
+	images;
 	block(index) {
 		return this.blocks[index];
 	}
@@ -2971,19 +2973,19 @@ function unused() {
 var interpolateNumber = (a5, b4) => (t4) => a5 * (1 - t4) + b4 * t4;
 var interpolateRound = (a5, b4) => (t4) => Math.round(a5 * (1 - t4) + b4 * t4);
 
-// ../../../../work/main/web/node_modules/d3-scale/src/constant.js
+// node_modules/d3-scale/src/constant.js
 function constants(x3) {
 	return function() {
 		return x3;
 	};
 }
 
-// ../../../../work/main/web/node_modules/d3-scale/src/number.js
+// node_modules/d3-scale/src/number.js
 function number(x3) {
 	return +x3;
 }
 
-// ../../../../work/main/web/node_modules/d3-scale/src/continuous.js
+// node_modules/d3-scale/src/continuous.js
 var unit = [0, 1];
 function identity(x3) {
 	return x3;
@@ -3068,7 +3070,7 @@ function continuous() {
 	return transformer()(identity, identity);
 }
 
-// ../../../../work/main/web/node_modules/d3-scale/src/init.js
+// node_modules/d3-scale/src/init.js
 function initRange(domain, range) {
 	switch (arguments.length) {
 		case 0:
@@ -3088,7 +3090,7 @@ function unused2() {
 	throw new Error("a scale was asked to write its ticks: axes have a `format` for that");
 }
 
-// ../../../../work/main/web/node_modules/d3-scale/src/tickFormat.js
+// node_modules/d3-scale/src/tickFormat.js
 function tickFormat(start, stop, count2, specifier) {
 	var step3 = unused(start, stop, count2), precision;
 	specifier = unused2(specifier == null ? ",f" : specifier);
@@ -3115,7 +3117,7 @@ function tickFormat(start, stop, count2, specifier) {
 	return unused2(specifier);
 }
 
-// ../../../../work/main/web/node_modules/d3-scale/src/linear.js
+// node_modules/d3-scale/src/linear.js
 function linearish(scale2) {
 	var domain = scale2.domain;
 	scale2.ticks = function(count2) {
@@ -3170,7 +3172,7 @@ function linear() {
 	return linearish(scale2);
 }
 
-// ../../../../work/main/web/node_modules/d3-scale/src/nice.js
+// node_modules/d3-scale/src/nice.js
 function nice(domain, interval) {
 	domain = domain.slice();
 	var i0 = 0, i1 = domain.length - 1, x0 = domain[i0], x1 = domain[i1], t4;
@@ -3183,7 +3185,7 @@ function nice(domain, interval) {
 	return domain;
 }
 
-// ../../../../work/main/web/node_modules/d3-scale/src/log.js
+// node_modules/d3-scale/src/log.js
 function transformLog(x3) {
 	return Math.log(x3);
 }
@@ -3430,12 +3432,21 @@ function Intervals({ label: label2, rows }) {
 	] }) });
 }
 
+// src/ui/Pending.tsx
+var isPending = ({ pending }, part) => pending.includes(part);
+function Pending({ what }) {
+	return a4("p", { class: "note part", "data-pending": true, children: [
+		what,
+		" not there yet: the run that computes this has not finished. Once it has, it appears here by itself."
+	] });
+}
+
 // src/views/audit.tsx
 function Audit({ app }) {
 	const { manifest } = app.trace.value;
 	return a4("div", { class: "audit", children: [
 		manifest.faithfulness ? a4(Trust, { app, found: manifest.faithfulness }) : a4($, { children: [
-			a4(Unscored, { manifest }),
+			isPending(manifest, "faithfulness") ? a4(Pending, { what: "Scores of the maps are" }) : a4(Unscored, { manifest }),
 			a4(Leaks, { app })
 		] }),
 		a4(Checks, { app })
@@ -3669,7 +3680,8 @@ function Checks({ app }) {
 				limit !== null && ` (limit ${brief(limit)})`
 			] }),
 			text && a4("span", { class: "note", children: text })
-		] }, id)) })
+		] }, id)) }),
+		isPending(trace.manifest, "checks") && a4(Pending, { what: "The comparison with a run that nobody watched is" })
 	] });
 }
 
@@ -4878,7 +4890,9 @@ function reading(points, size) {
 
 // src/views/cost.tsx
 function Cost({ app }) {
-	const { cost: cost4 } = app.trace.value.manifest;
+	const { manifest } = app.trace.value;
+	const { cost: cost4 } = manifest;
+	if (isPending(manifest, "cost")) return a4(Pending, { what: "Costs are" });
 	return a4("div", { class: "cost", children: [
 		cost4.sizes.length > 0 && cost4.mechanisms.length > 0 && a4(Curves, { app, cost: cost4 }),
 		a4("div", { class: "columns", children: [
@@ -6177,7 +6191,8 @@ function MethodMap({ app }) {
 	const asked = app.state.cls.value;
 	const cls = demand || classes.includes(asked) ? asked : classes[0] ?? asked;
 	const wanted = method?.per_class ? cls : null;
-	const { value: map, error } = useLoaded(() => method ? trace.map(method.id, wanted) : null, [trace, source, method?.id, wanted]);
+	const { value: map, error, fresh } = useLoaded(() => method ? trace.map(method.id, wanted) : null, [trace, source, method?.id, wanted]);
+	const making = !fresh && !maps.some((made) => made.method === method?.id && (made.class === null || made.class === wanted));
 	if (!method) return a4("p", { class: "note part", children: "This trace keeps no maps." });
 	return a4("section", { class: "part method", "data-method-map": method.id, "data-class": wanted ?? "", children: [
 		a4("div", { class: "bar", children: [
@@ -6208,8 +6223,8 @@ function MethodMap({ app }) {
 					id: "map",
 					tag: method.layer === "routing" ? "attention is routing, not importance" : "gradient of the class's score",
 					title: method.title,
-					map,
-					missing: error,
+					map: making ? null : map,
+					missing: making ? "Being computed…" : error,
 					code: `map = report.arrays.get("map/${method.id}/${wanted ?? 0}")`,
 					caption: method.text
 				}
@@ -6464,7 +6479,7 @@ function Reach({ app }) {
 			a4(Fetched, { app, trace, block, token }),
 			a4(Moved, { app, trace, block, token })
 		] }),
-		trace.manifest.methods.length > 0 && a4(MethodMap, { app })
+		isPending(trace.manifest, "methods") ? a4(Pending, { what: "Maps of the answer are" }) : trace.manifest.methods.length > 0 && a4(MethodMap, { app })
 	] });
 }
 var reach = { id: "reach", title: "Reach", Component: Reach };
@@ -6984,8 +6999,11 @@ var Server = class {
 		const words = Object.entries(wish).filter(([, value]) => value);
 		return this.json(`run?${new URLSearchParams(words)}`, { method: "POST", body: photo3 });
 	}
+	manifest(id) {
+		return this.json(`traces/${id}`);
+	}
 	async source(id) {
-		const manifest = await this.json(`traces/${id}`);
+		const manifest = await this.manifest(id);
 		const kept = new Kept(async (name2, signal) => {
 			const answer4 = await this.ask(`traces/${id}/arrays/${name2}`, { signal });
 			const shape2 = (answer4.headers.get("X-Shape") ?? "").split(",").filter(Boolean).map(Number);
@@ -7015,13 +7033,13 @@ var Host = class {
 	mounted = null;
 	async start() {
 		this.catalog.value = await this.server.catalog();
+		const [waiting] = await this.server.jobs();
 		this.traces.value = await this.server.traces();
 		const linked = new URLSearchParams(location.hash.slice(1));
 		const known3 = (name2) => this.traces.value.find(({ id }) => id === linked.get(name2))?.id;
 		const first = known3("trace") ?? this.traces.value[0]?.id;
 		const against = known3("against");
 		if (first) await this.show(against ? [first, against] : [first]);
-		const [waiting] = await this.server.jobs();
 		if (waiting) void this.follow(waiting);
 	}
 	// Draw the page anew from one trace or two; block and token stay, for they are in the address.
@@ -7058,20 +7076,34 @@ var Host = class {
 	async follow(job) {
 		this.job.value = job;
 		try {
+			let revision = 0;
 			while (job.state === "queued" || job.state === "running") {
 				await new Promise((done) => setTimeout(done, 300));
 				job = await this.server.job(job.id);
 				this.job.value = job;
+				if (job.trace && job.revision > revision) await this.advance(job.trace, revision === 0);
+				revision = job.revision;
 			}
 			this.job.value = null;
-			if (job.error) this.problem.value = `${job.error.given}. Allowed: ${job.error.allowed}. Fix: ${job.error.fix}.`;
-			if (!job.trace) return;
-			this.traces.value = await this.server.traces();
-			this.photo.value = null;
-			await this.show([job.trace, ...this.shown.value.slice(1)]);
+			if (job.error) this.problem.value = inWords(job.error);
 		} catch (error) {
 			this.fail(error);
 		}
+	}
+	// Show a trace as soon as it can be drawn; later, put what has come since into the page as it stands.
+	async advance(id, first) {
+		if (first) {
+			this.traces.value = await this.server.traces();
+			this.photo.value = null;
+			if (this.shown.value[0] !== id) {
+				await this.show([id, ...this.shown.value.slice(1)]);
+				return;
+			}
+		}
+		const manifest = await this.server.manifest(id);
+		this.shown.value.forEach((shown, side) => {
+			if (shown === id) this.mounted?.update(side, manifest);
+		});
 	}
 	fail(error) {
 		this.job.value = null;
@@ -7108,7 +7140,8 @@ function listenForPhotos(host) {
 
 // src/main.tsx
 async function mount({ sources, host, root: root2, place = {} }) {
-	const traces = sources.map((source) => new TraceView(source));
+	const shown = y3(sources.map((source) => new TraceView(source)));
+	const traces = shown.value;
 	const first = defaults(traces[0]);
 	const addressed = host !== "notebook";
 	const hash = addressed ? location.hash : "";
@@ -7117,13 +7150,15 @@ async function mount({ sources, host, root: root2, place = {} }) {
 	const said = y3("");
 	let pause = 0;
 	const app = {
-		traces,
+		get traces() {
+			return shown.value;
+		},
 		state,
 		host,
 		root: root2,
 		said,
 		place,
-		trace: O(() => traces[state.side.value === "B" ? 1 : 0] ?? traces[0]),
+		trace: O(() => shown.value[state.side.value === "B" ? 1 : 0] ?? shown.value[0]),
 		// After a pause, so that a held key does not flood those who listen.
 		say: (text) => {
 			clearTimeout(pause);
@@ -7151,7 +7186,12 @@ async function mount({ sources, host, root: root2, place = {} }) {
 		Q(null, root2);
 		delete root2.dataset.ready;
 	};
-	return { app, stop };
+	const update = (side, manifest) => {
+		shown.value = shown.value.map((trace, i4) => i4 === side ? new TraceView({ ...trace.source, manifest, has: (name2) => name2 in manifest.arrays }, trace) : trace);
+		const { methods } = app.trace.value.manifest;
+		if (!state.method.value) state.method.value = (methods.find(({ id }) => id === fields.get("method")) ?? methods[0])?.id ?? "";
+	};
+	return { app, stop, update };
 }
 async function render({ model, el, signal: ended }) {
 	const sources = notebookSources(model);
