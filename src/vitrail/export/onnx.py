@@ -74,6 +74,8 @@ def write_onnx(order: Order, path: Path) -> None:
     # Plain products: the exporter takes torch's fused attention apart in a way that views reject.
     program = export_program(order.model, order.size, dynamic=order.dynamic, backend="reference")
     graph = _graph(order.model, program)
+    for part in (graph.model, *graph.model.graph):
+        part.metadata_props.clear()  # of the exporter's, for debugging it: a sixth of a small file
     for key, value in description(order).items():
         graph.model.metadata_props[f"vitrail.{key}"] = json.dumps(value)
     graph.save(str(path), external_data=False)

@@ -56,9 +56,12 @@ def export_program(
         # Lengths of one are ordinary lengths; truths that sympy cannot prove are checked on a run.
         symbolic_config.patch(backed_size_oblivious=True),  # type: ignore[attr-defined]
     ):
-        return torch.export.export(
+        program = torch.export.export(
             model, (x,), dynamic_shapes=dims, prefer_deferred_runtime_asserts_over_guards=True
         )
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # paths of this machine; they are of no use on another
+    return program
 
 
 @contextmanager
