@@ -121,8 +121,13 @@ def test_the_fix_for_a_window_names_lengths_that_work() -> None:
 @given(cases())
 def test_places_are_where_padding_shifting_and_cutting_bring_the_tokens(case: Case) -> None:
     window, amount = case.pattern.fit(case.spatial)
-    index = places(case.spatial, window, amount)
+    index, label = places(case.spatial, window, amount)
     assert index.dtype == torch.int32
+    expected = regions(case.spatial, window, amount, mask_padding=False)[0]
+    label = torch.zeros_like(index) if label is None else label
+    assert label.dtype == torch.int32
+    same = label[:, :, None] == label[:, None]
+    assert torch.equal(same, expected[:, :, None] == expected[:, None])
     assert torch.equal(index, case.pattern.groups(case.spatial).q_index.int())
     grid = numbered(case.spatial, batch=1, channels=1)
     windows = partition(shift(pad(grid, padded_lengths(case.spatial, window)), amount), window)

@@ -146,7 +146,7 @@ class _GatheringAttention(nn.Module):
             device: where the numbers are needed.
         """
         lengths = padded_lengths(spatial, self.window)
-        q_index = window_places(spatial, self.window, (0,) * len(spatial), device=device)
+        q_index, _ = window_places(spatial, self.window, (0,) * len(spatial), device=device)
         fine = _unpadded(found[0].places, lengths, spatial)
         before, index = math.prod(spatial), [fine.masked_fill(~found[0].seen, -1)]
         for keys, count in zip(found[1:], cells, strict=True):

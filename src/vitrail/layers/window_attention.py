@@ -105,10 +105,7 @@ class WindowAttention(nn.Module):
         device: torch.device,
     ) -> Places:  # fmt: skip
         """Return which tokens meet in every window, and which of them may see one another."""
-        index = places(spatial, window, amount, device=device)
-        region = None
-        if not known_zero(*amount):
-            region = regions(spatial, window, amount, mask_padding=False, device=device)[0]
+        index, region = places(spatial, window, amount, device=device)
         return Places(index, index, region, region, unique_keys=True)
 
     def forward(

@@ -182,10 +182,11 @@ def places(
     amount: Sequence[int],
     *,
     device: torch.device | None = None,
-) -> Int[Tensor, "windows tokens"]:
-    """Tell which token stands at every place of every shifted window, -1 where it is padding.
+) -> tuple[Int[Tensor, "windows tokens"], Int[Tensor, "windows tokens"] | None]:
+    """Tell which token stands at every place of every shifted window, and label those places.
 
-    This is padding, shifting and partitioning in one number a token.
+    This is padding, shifting and partitioning in two numbers a place, in few operations: they are
+    made anew for every layer.
 
     Args:
         spatial: lengths of the grid before padding, in tokens.
@@ -193,25 +194,32 @@ def places(
         amount: shift along each axis, in tokens.
         device: where the numbers are needed.
     Returns:
-        Row-major numbers of tokens on the grid without padding, in the order of ``partition``.
+        Row-major numbers of tokens on the grid without padding, -1 where there is none, in the
+        order of ``partition``; and labels that tell apart what ``regions`` does, padding aside, or
+        None where nothing is shifted.
     """
-    axes = len(window)
-    index = torch.zeros((1,) * axes, dtype=torch.int32, device=device)
-    lengths = padded_lengths(spatial, window)
-    padded = None
-    for axis, (n, length, s) in enumerate(zip(spatial, lengths, amount, strict=True)):
+    axes, lengths = len(window), padded_lengths(spatial, window)
+    index = label = beyond = None
+    for axis, (n, length, m, s) in enumerate(zip(spatial, lengths, window, amount, strict=True)):
+        # An axis of windows and one of their tokens: broadcast against those of the other axes.
+        view = [1] * (2 * axes)
+        view[axis], view[axes + axis] = length // m, m
         place = torch.arange(length, dtype=torch.int32, device=device)
         if not known_zero(s):
-            place = torch.cat((place[s:], place[:s]))
-        view = [1] * axes
-        view[axis] = length
-        index = index * n + place.view(view)
+            place = place.roll(-s)
+            wrapped = (place < s).to(torch.int32).view(view)
+            label = wrapped if label is None else 2 * label + wrapped
+        place = place.view(view)
         if not known_zero(length - n):
-            beyond = (place >= n).view(view)
-            padded = beyond if padded is None else padded | beyond
-    if padded is not None:
-        index = index.masked_fill(padded, -1)
-    return partition(index[None, ..., None], window)[0, ..., 0]
+            beyond = place >= n if beyond is None else beyond | (place >= n)
+        index = place if index is None else index * n + place
+    assert index is not None
+    if beyond is not None:
+        index = index.masked_fill(beyond, -1)
+    shape = (-1, math.prod(window))
+    if label is None:
+        return index.reshape(shape), None
+    return index.reshape(shape), label.expand_as(index).reshape(shape)
 
 
 def _check_divides(spatial: Sequence[int], window: Size) -> None:
