@@ -37,7 +37,7 @@ class Call:
         self.keys = k_index.shape[1]
         self.cells = 0 if pooled is None else pooled.shape[1]
         self.items = self.batch * self.groups
-        self.tiles = Tiles.of(self.queries, self.keys, self.head_dim)
+        self.tiles = Tiles.of(self.queries, self.keys, self.head_dim, qkv.itemsize)
         self._arguments = {
             **self._tensors(q_region, k_region),
             **self._strides(),

@@ -1,16 +1,21 @@
 """The forward kernel: one pass over the keys of each group, the softmax taken on the way.
 
 A program owns one head and one block of queries, and goes through every ``programs``-th item (an
-item is one group of one image). What bounds it on an H100 is memory, so:
+item is one group of one image). One head of a 7 x 7 window with 32 channels in bfloat16 moves
+12.5 kB and costs 0.5 MFLOP and 4096 exponentials in a tile of 64 x 64. On an H100 (3.35 TB/s, 400
+TFLOP/s in tiles this small, 3.6 T exponentials a second) that is 3.7 ns of memory against 1.3 and
+1.1 ns: the rest has to hide behind memory, and memory has to be touched once. So:
 
-- q, k and v are read where the linear layer wrote them, a row of a head at a time. With 32
-  channels in bfloat16 that is 64 bytes, two whole sectors of the cache and 16 bytes for each of
-  four threads; the other pieces of the 128-byte line belong to the neighbouring heads, whose
-  programs run at the same time, so that the line leaves memory once. Several heads in one program
-  would only make the tile of scores, and with it the registers, larger.
+- q, k and v are read where the linear layer wrote them, a row of a head at a time. 64 bytes are
+  two whole sectors of the cache and 16 bytes for each of four threads; the other pieces of the
+  128-byte line belong to the neighbouring heads, whose programs run at the same time, so that the
+  line leaves memory once. Several heads in one program would only need more registers.
 - a bias that all groups share is read once a program, not once an item, where one tile holds all
-  keys: for 7 x 7 windows it would otherwise weigh as much as q, k, v and the output together.
+  keys: in float32 it weighs 9.6 kB, nearly as much as q, k, v and the answers together.
 - items are taken in steps, not in runs: at any moment the programs stand side by side in memory.
+- four warps share a tile of 64 x 64; compiled for an H100 that takes 130 registers a thread, three
+  programs a processor, and the loads of the next item can be started ahead (``num_stages``). What
+  serves best is tried on the device: see ``launch``.
 """
 
 import triton

@@ -11,33 +11,44 @@ _INTERPRETED_PROCESSORS = 1
 
 
 class Tiles(NamedTuple):
-    """Lengths of the blocks of a tile of scores, how many there are, and channels rounded up."""
+    """How a call is cut.
+
+    Args:
+        block_q: queries of a tile of scores.
+        block_k: keys of a tile.
+        query_tiles: how many tiles hold all queries of a group.
+        key_tiles: how many tiles hold all its keys.
+        channels: of a head, rounded up.
+        warps: that share a tile.
+    """
 
     block_q: int
     block_k: int
     query_tiles: int
     key_tiles: int
     channels: int
+    warps: int
 
     @classmethod
-    def of(cls, queries: int, keys: int, head_dim: int) -> "Tiles":
-        """Cut so that 64 x 64 scores at most, a window of 7 x 7 or 8 x 8, are one tile.
+    def of(cls, queries: int, keys: int, head_dim: int, itemsize: int) -> "Tiles":
+        """Cut so that a window of 7 x 7 or 8 x 8 is one tile, of 64 x 64 scores.
 
         Then one backward pass gives the gradients of queries and keys alike. Tensor cores need 16
-        rows at least.
+        rows at least; long rows (of 512 bytes) are taken by 32, to fit into shared memory.
         """
-        block_q, block_k = (min(64, _power(n)) for n in (queries, keys))
-        return cls(block_q, block_k, -(-queries // block_q), -(-keys // block_k), _power(head_dim))
+        channels = _power(head_dim)
+        most = 64 if channels * itemsize <= 256 else 32
+        block_q, block_k = (min(most, _power(n)) for n in (queries, keys))
+        # 32 scores of a tile a thread; fewer where a row's channels fill the registers.
+        warps = max(1, block_q * block_k // 1024)
+        if channels > 64:
+            warps = max(4, 2 * warps)
+        return cls(block_q, block_k, -(-queries // block_q), -(-keys // block_k), channels, warps)
 
     @property
     def scores(self) -> tuple[int, int]:
         """Return how many queries and keys the tiles hold together."""
         return self.query_tiles * self.block_q, self.key_tiles * self.block_k
-
-    @property
-    def warps(self) -> int:
-        """Return how many warps share a tile: 32 numbers of each tile a thread."""
-        return max(1, self.block_q * self.block_k // 1024)
 
 
 def _power(n: int) -> int:
@@ -89,12 +100,15 @@ def launch(kernel: Any, x: Tensor, count: int, warps: int, arguments: dict[str, 
     The GPU's first call of a kind tries out how many warps and how much prefetching serve it
     best; in deterministic mode the choice is fixed, as it decides in which order numbers add up.
     """
-    if not x.is_cuda or torch.are_deterministic_algorithms_enabled():
-        with _on(x):
-            kernel[(count,)](**arguments, num_warps=warps, num_stages=2)
-        return
     with _on(x):
-        _tuned(kernel, warps)[(count,)](**arguments)
+        if _may_try(x):
+            _tuned(kernel, warps)[(count,)](**arguments)
+        else:
+            kernel[(count,)](**arguments, num_warps=warps, num_stages=1)
+
+
+def _may_try(x: Tensor) -> bool:
+    return x.is_cuda and not torch.are_deterministic_algorithms_enabled()
 
 
 def _on(x: Tensor) -> torch.cuda.device:
@@ -107,11 +121,14 @@ def _tuned(kernel: Any, warps: int) -> Any:
     """Return a kernel that is timed at a few settings when a kind of call is met first."""
     import triton
 
-    settings = {(warps, 1), (warps, 2), (warps, 3), (2 * warps, 2)}
+    # A cap on registers lets a processor hold more programs, which hide each other's waiting.
+    settings = [(warps, 1, None), (warps, 2, None), (2 * warps, 2, None)]
+    if warps >= 4:
+        settings += [(warps, 2, 128), (warps, 1, 168)]
     return triton.autotune(
         configs=[
-            triton.Config({}, num_warps=count, num_stages=stages)
-            for count, stages in sorted(settings)
+            triton.Config({}, num_warps=count, num_stages=stages, maxnreg=registers)
+            for count, stages, registers in settings
         ],
         key=["heads", "queries", "keys", "HEAD_DIM", "PRECISION", "HIDE"],
         pre_hook=_cleared,
