@@ -63,7 +63,10 @@ def shown() -> dict[str, list[dict[str, Any]]]:
 
 
 def test_the_page_tells_goals_times_and_refusals() -> None:
-    text = page(shown(), {"swin-bf16": "Bound by products.", "gpu-flex": "No GPU here."})
+    text = page(
+        shown(),
+        {"swin-bf16": "Bound by products.", "gpu-flex": "No GPU here.", "a-processor": "Quiet."},
+    )
     lines = text.splitlines()
 
     def line(*words: str) -> str:
@@ -83,6 +86,7 @@ def test_the_page_tells_goals_times_and_refusals() -> None:
     assert "| torchvision | eager | refused: its answer differs by 9e-02 |" in text
     assert "absent: not \\| installed" in text
     assert "stage 1, regular | **60** (eager) | 300 (5.00" in text
+    assert "Results: `benchmarks/a-processor/`. Quiet." in text
     assert "A processor, 2 threads" in text and "200 GFLOP/s in bf16" in text
     assert "copies of 30.0 GB/s" in text and "`abc`" in text and "torch 2.15.0" in text
 

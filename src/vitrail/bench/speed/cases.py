@@ -118,6 +118,7 @@ def on_cpu() -> list[Case]:
     bodies = (("swin_base", 224), ("swin_v2_tiny", 256), ("pvt_v2_b2", 224), ("focal_tiny", 224))
     for batch in (8, 1):
         rows += [(3, "inference", m, s, batch, t) for t in ("bf16", "fp32") for m, s in bodies]
+    rows += [(3, "inference", "focal_fast_tiny", 224, batch, "fp32") for batch in (8, 1)]
     rows += [(3, "inference", "video_swin_tiny", 224, 1, t) for t in ("bf16", "fp32")]
     rows += [(3, "training", m, s, 8, "bf16") for m, s in bodies]
     rows += [(3, "attention", m, s, 8, "bf16") for m, s in
@@ -147,6 +148,7 @@ def on_cuda() -> list[Case]:
     for batch in (1, 64, 256):
         rows += [(3, "inference", m, s, batch, t) for t in ("bf16", "fp32") for m, s in bodies]
     rows += [(3, "training", m, s, 64, "bf16") for m, s in bodies]
+    rows += [(3, "inference", "focal_fast_tiny", 224, batch, "fp32") for batch in (8, 1)]
     rows += [(3, "inference", "video_swin_tiny", 224, 8, "bf16")]
     rows += [(4, "inference", m, s, 1, "bf16") for s in (512, 1024, 2048) for m, _ in bodies]
     return _distinct(rows, "cuda")

@@ -48,11 +48,12 @@ def page(results: Results, notes: dict[str, str]) -> str:
 
     Args:
         results: of each machine, as ``results.load`` returns them.
-        notes: what bounds a goal and what was tried, by the goal's name.
+        notes: what bounds a goal and what was tried, by the goal's name; what to know about a
+            machine, by its folder's name.
     """
     parts = [_INTRO, _goals(results, notes)]
     for machine, found in results.items():
-        parts.append(_machine(machine, found))
+        parts.append(_machine(machine, found, notes.get(machine, "")))
         for task, title, write in (
             ("inference", "Inference", _models),
             ("training", "Training step", _models),
@@ -108,7 +109,7 @@ def _missed(goal: Goal, value: float) -> float:
     return 1 - share if goal.kind in ("faster", "bandwidth") else share - 1
 
 
-def _machine(machine: str, found: list[dict[str, Any]]) -> str:
+def _machine(machine: str, found: list[dict[str, Any]], note: str) -> str:
     facts = found[0]["machine"]
     rates: dict[str, list[float]] = {}
     copies = []
@@ -126,7 +127,7 @@ def _machine(machine: str, found: list[dict[str, Any]]) -> str:
         f"{facts['system']}, {facts['capability']}, Python {facts['python']}; {versions}. "
         f"Vitrail at {commits}; measured from {times[0]} to {times[-1]} UTC, with a load of at "
         f"most {busy:g} before a case began. The machine's limits: {products}; copies of "
-        f"{max(copies) / 1e9:.1f} GB/s, read and written. Results: `benchmarks/{machine}/`."
+        f"{max(copies) / 1e9:.1f} GB/s, read and written. Results: `benchmarks/{machine}/`. {note}"
     )
 
 
