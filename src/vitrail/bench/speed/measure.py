@@ -28,7 +28,7 @@ from vitrail.training.files import write_whole
 # Swin-T a forgotten mask of shifted windows makes 0.04, windows rolled before they are padded 0.09.
 TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2, "fp16": 5e-3}
 _TRAINED = 6.0  # times that: gradients have passed through twice as many layers; rounding: 0.07
-_WARM = 3  # calls before the first that counts
+_WARM = 2  # calls before the first that counts
 
 
 class Disagreement(Exception):
