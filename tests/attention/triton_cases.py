@@ -139,7 +139,8 @@ def attended(
 def check(inputs: Inputs, places: Places, **options: Any) -> tuple[Tensor, list[Tensor | None]]:
     """Compare with what the plain operation makes of the same numbers in float32."""
     options = {"scale": inputs.qkv.shape[-1] ** -0.5, **options}
-    wide = Inputs(*(None if x is None else x.float() for x in inputs))
+    qkv, *rest = inputs
+    wide = Inputs(qkv.float(), *(None if x is None else x.float() for x in rest))
     expected, wanted = attended(wide, places, "plain", **options)
     found, gradients = attended(inputs, places, "triton", **options)
     tolerance = TOLERANCE[inputs.qkv.dtype]

@@ -10,6 +10,8 @@ gradient of the bias over its items and stores it in a part of its own, to be ad
 order; the same holds for the temperature and the fill.
 """
 
+# Triton declares its language for Python; in a kernel `tl.sum` is a tensor, never a tuple.
+# pyright: reportOperatorIssue=false, reportArgumentType=false
 import triton
 import triton.language as tl
 
@@ -47,6 +49,7 @@ def keys_backward(
     width = heads * HEAD_DIM
     multiplier = scale
     warmth = 0.0
+    heat = 1.0
     if temperature is not None:
         heat = tl.load(temperature + head).to(tl.float32)
         multiplier = scale * heat
@@ -224,6 +227,7 @@ def queries_backward(
     width = heads * HEAD_DIM
     multiplier = scale
     warmth = 0.0
+    heat = 1.0
     if temperature is not None:
         heat = tl.load(temperature + head).to(tl.float32)
         multiplier = scale * heat
