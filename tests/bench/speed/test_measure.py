@@ -1,5 +1,6 @@
 """One case, measured: equal answers, refusals, times, memory, ratios."""
 
+import copy
 import sys
 from dataclasses import replace
 from typing import Any
@@ -127,6 +128,20 @@ def test_the_runtimes_answer_alike() -> None:
     for library in both:
         entry = entries(row)[library]
         assert "absent" in entry or (entry["difference"] < 1e-5 and entry["peak_bytes"] is None)
+
+
+def test_what_optimize_makes_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def made(model: nn.Module, example: torch.Tensor, *, dtype: torch.dtype) -> nn.Module:
+        asked.append((tuple(example.shape), example.dtype, dtype, model.training))
+        return copy.deepcopy(model).to(dtype)
+
+    monkeypatch.setattr(contenders, "optimize", made)
+    settings = frozenset({"optimize"})
+    (row,) = measured("inference", "bf16", settings=settings, only=frozenset({"none"}))["rows"]
+    assert row["best"] == {"vitrail": "optimize"}
+    assert asked == [((2, 3, 112, 112), torch.float32, torch.bfloat16, False)]
 
 
 def test_attention_alone_layer_by_layer() -> None:

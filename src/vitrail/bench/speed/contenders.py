@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import vitrail
 from vitrail.bench.speed import peers
 from vitrail.bench.speed.cases import Case
 from vitrail.bench.speed.peers import Absent
 from vitrail.layers import Attend
 from vitrail.models import Backbone
+from vitrail.optimization import optimize
 
 FREEZING = {"freezing": True}
 TUNED = {"freezing": True, "max_autotune": True}
@@ -159,11 +159,8 @@ def inference(case: Case, x: Tensor, build: Callable[[], nn.Module], setting: st
 
 def optimized(case: Case, model: Backbone, x: Tensor) -> Running:
     """Prepare forward passes of what ``vitrail.optimize`` makes of our model."""
-    optimize = getattr(vitrail, "optimize", None)
-    if optimize is None:
-        raise Absent("not in this version")
+    fast = optimize(model, x, dtype=case.torch_dtype)
     x = x.to(case.torch_dtype)
-    fast = optimize(copy.deepcopy(model).eval(), x, dtype=case.torch_dtype)
 
     def call() -> Tensor:
         with torch.inference_mode():
