@@ -92,9 +92,7 @@ class Backward : Unit<Form> {
         }
         Form::along_rows((const void**)q_block, n, c.head_dim, q_along, dim_width);
         Form::along_rows((const void**)g_block, n, c.head_dim, g_along, dim_width);
-        Parts parts(n, ROWS);
-        parts.each([&](i64 first, i64 rows) {
-            this->prefetch_some(parts.count);
+        Parts(n, ROWS).each([&](i64 first, i64 rows) {
             with_count<ROWS>(rows, [&](auto r) { this->template rows<r>(start, first); });
         });
         const u32 *p = weights, *s = slopes;
@@ -123,13 +121,15 @@ class Backward : Unit<Form> {
             told[r] = (const u32*)g_block[first + r];
             slope[r] = slopes + (first + r) * key_width;
             d_bias[r] = own.bias + (head * c.queries + queries[start + first + r]) * key_width;
+            expect(start + first + r);
         }
         key_parts.each([&](i64 at, i64 n) {
             with_count<COLS>(n, [&](auto cols) {
                 constexpr int C = cols;
                 vf s[R][C];
                 product<Form, R, C>(s, asking.rows, 1, k_across + at * LANES, key_width, words);
-                for (int r = 0; r < R; r++)
+                for (int r = 0; r < R; r++) {
+                    if (at == 0) this->prefetch_some(seen);
                     for (int k = 0; k < C; k++) {
                         i64 j = (at + k) * LANES;
                         vf x = this->template finish<R>(s[r][k], asking, r, j);
@@ -141,6 +141,7 @@ class Backward : Unit<Form> {
                             store(cosine + r * key_width + j, unit);
                         }
                     }
+                }
                 product<Form, R, C>(s, told, 1, v_across + at * LANES, key_width, words);
                 for (int r = 0; r < R; r++)
                     for (int k = 0; k < C; k++) {
@@ -214,6 +215,15 @@ class Backward : Unit<Form> {
         for (i64 d = 0; d < c.head_dim; d++) along += gradient[d] * plain[d];
         along *= inverse * inverse;
         for (i64 d = 0; d < c.head_dim; d++) gradient[d] -= along * plain[d];
+    }
+
+    // Have the rows at hand that the gradient of a key is going to be written to.
+    void expect(i64 j) const {
+        if (!c.unique_keys || j >= c.keys || c.k_index[group * c.keys + j] < 0) return;
+        for (int part = 0; part < 2; part++) {
+            const char* to = home(c.k_index[group * c.keys + j], part);
+            for (i64 at = 0; at < c.head_dim * size; at += 64) __builtin_prefetch(to + at, 1, 3);
+        }
     }
 
     void write(const float* row, float factor, char* to) const {

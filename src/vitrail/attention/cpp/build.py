@@ -18,7 +18,7 @@ import torch  # noqa: F401 - loads the OpenMP runtime that the kernel must share
 from vitrail.errors import UsageError
 
 SOURCE = Path(__file__).with_name("grouped.cpp")
-HEADERS = (Path(__file__).with_name("vectors.h"),)
+HEADERS = tuple(sorted(Path(__file__).parent.glob("*.h")))
 FLAGS = (
     "-std=c++17",
     "-O3",

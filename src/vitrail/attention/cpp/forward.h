@@ -28,7 +28,6 @@ class Forward : Unit<Form> {
             this->enter(unit, unit + 1 < last ? unit + 1 : unit);
             Form::along_rows((const void**)v_rows, c.keys, c.head_dim, v_along, dim_width);
             query_parts.each([&](i64 start, i64 n) {
-                this->prefetch_some(query_parts.count);
                 with_count<ROWS>(n, [&](auto rows) {
                     if (key_width <= COLS * LANES)
                         with_count<COLS>(key_width / LANES, [&](auto cols) {
@@ -74,6 +73,7 @@ class Forward : Unit<Form> {
                 top = greater(top, s[r][k]);
             }
             float most = greatest(top);
+            this->prefetch_some(seen);
 #pragma GCC unroll 8
             for (int k = 0; k < C; k++) {
                 vf p = power_of_two(s[r][k] - most);
@@ -114,6 +114,7 @@ class Forward : Unit<Form> {
         const u32* weights[R];
         float inverse[R];
         for (int r = 0; r < R; r++) {
+            this->prefetch_some(seen);
             tops[first + r] = greatest(top[r]);
             weights[r] = weight + r * key_width;
             sums[first + r] = weigh(score + r * key_width, tops[first + r], weight + r * key_width);

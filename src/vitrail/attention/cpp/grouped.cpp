@@ -73,7 +73,7 @@ void forward(const Call& c) {
 
 // Units in an order that keeps to one thread what more than one of them adds to.
 Order backward_order(const Call& c, bool shared) {
-    if (c.unique_keys && shared) return Order(c, Order::HEAD, Order::BATCH, Order::GROUP, 0);
+    if (c.unique_keys && shared) return Order(c, Order::BATCH, Order::GROUP, Order::HEAD, 0);
     if (c.unique_keys) return Order(c, Order::GROUP, Order::HEAD, Order::BATCH, 1);
     if (shared) return Order(c, Order::BATCH, Order::HEAD, Order::GROUP, 1);
     return Order(c, Order::HEAD, Order::BATCH, Order::GROUP, 2);

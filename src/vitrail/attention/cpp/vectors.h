@@ -37,6 +37,9 @@ typedef float vf_loose __attribute__((vector_size(4 * LANES), may_alias, aligned
 typedef int32_t vi_loose __attribute__((vector_size(4 * LANES), may_alias, aligned(4)));
 
 constexpr float LOG2E = 1.44269504088896340736f, LN2 = 0.69314718055994530942f;
+// 2^t for t from 0 to 1, highest power first.
+constexpr float POWER_TERMS[6] = {0.00187757666f, 0.00898934013f, 0.055826318f,
+                                  0.240153617f,   0.693153073f,   0.999999925f};
 // log2(1 + t) / t for t from sqrt(1/2) - 1 to sqrt(2) - 1, highest power first.
 constexpr float LOG_TERMS[9] = {0.129264325f, -0.208933832f, 0.215212249f, -0.238675678f, 0.287939095f,
                                 -0.360716264f, 0.48091028f, -0.721347199f, 1.442695f};
@@ -80,23 +83,23 @@ inline float greatest(vf x) {
 
 // 2^x for x <= 127, to 1e-7 of its value; 0 for minus infinity.
 inline vf power_of_two(vf x) {
+#ifdef VITRAIL_AVX512
+    // What is left above the whole number below; 0 for an infinity. scalef takes the whole part.
+    vf f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+#else
     x = greater(x, spread(-160.0f));
-#ifdef VITRAIL_AVX512
-    vf whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-#else
-    const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
-    vf whole = (x + magic) - magic;
+    vi power = __builtin_convertvector(x, vi);  // towards zero
+    vf whole = __builtin_convertvector(power, vf);
+    power += whole > x;  // true is -1
+    vf f = x - __builtin_convertvector(power, vf);
 #endif
-    vf f = x - whole;
-    vf y = f * 0.00132764718f + 0.00967554133f;
-    y = y * f + 0.0555071327f;
-    y = y * f + 0.240221197f;
-    y = y * f + 0.693146967f;
-    y = y * f + 1.0f;
+    vf y = f * POWER_TERMS[0] + POWER_TERMS[1];
+#pragma GCC unroll 8
+    for (int i = 2; i < 6; i++) y = y * f + POWER_TERMS[i];
 #ifdef VITRAIL_AVX512
-    return _mm512_scalef_ps(y, whole);
+    return _mm512_scalef_ps(y, x);
 #else
-    vi power = __builtin_convertvector(whole, vi) + 127;
+    power += 127;
     power = power > 0 ? power : 0;  // below the normal numbers: zero
     return y * (vf)(power << 23);
 #endif
