@@ -80,9 +80,12 @@ function Fetched({ app, trace, block, token }: { app: App; trace: TraceView; blo
 function Moved({ app, trace, block, token }: { app: App; trace: TraceView; block: number; token: number }): JSX.Element {
   const { value: found, error } = useLoaded(() => field(trace, block, token), [trace, block, token]);
   const stage = trace.manifest.blocks[block].stage;
+  const middle = trace.manifest.reach.find((reach) => reach.stage === stage);
+  const absent = !middle ? "Not there yet: the run that computes it has not finished."
+    : middle.erf === null ? "Not taken: of so large a picture, gradients take a minute for each token. Explore it at 1024 × 1024 pixels or less." : null;
   return (
     <Panel app={app} id="erf" tag="gradient" title="Which pixels move it" map={found?.map ?? null}
-      missing={error ?? (found || !trace.manifest.reach.length ? null : "Not kept in this trace.")}
+      missing={error ?? (found ? null : absent)}
       code={`map = report.arrays.get("erf/${stage}/${found ? found.place.join("/") : "0/0"}")  # height, width`}
       caption={found ? <>
         Effective receptive field: how strongly a small change of each pixel changes the token. Half of it lies within {Math.round(halfWithin(found.map, trace.manifest.photo.input))} pixels.

@@ -6092,7 +6092,7 @@ async function field(trace, block, token) {
 	const centre = [Math.floor(spatial[0] / 2), Math.floor(spatial[1] / 2)];
 	const middle = y5 === centre[0] && x3 === centre[1];
 	const name2 = `erf/${stage}/${y5}/${x3}`;
-	if (token >= prefix && !(middle && stored) && (manifest.on_demand || source.has(name2))) return { map: await trace.map2d(name2), own: true, stage, place: [y5, x3] };
+	if (token >= prefix && !(middle && stored) && (manifest.on_demand && stored !== null || source.has(name2))) return { map: await trace.map2d(name2), own: true, stage, place: [y5, x3] };
 	return stored === null ? null : { map: await trace.map2d(stored), own: middle && token >= prefix, stage, place: centre };
 }
 function halfWithin({ height, width, values }, input) {
@@ -6539,6 +6539,8 @@ map = rollout(trace, ${block}, ${placeText(app)})  # of the first stage's tokens
 function Moved({ app, trace, block, token }) {
 	const { value: found, error } = useLoaded(() => field(trace, block, token), [trace, block, token]);
 	const stage = trace.manifest.blocks[block].stage;
+	const middle = trace.manifest.reach.find((reach2) => reach2.stage === stage);
+	const absent = !middle ? "Not there yet: the run that computes it has not finished." : middle.erf === null ? "Not taken: of so large a picture, gradients take a minute for each token. Explore it at 1024 × 1024 pixels or less." : null;
 	return a4(
 		Panel2,
 		{
@@ -6547,7 +6549,7 @@ function Moved({ app, trace, block, token }) {
 			tag: "gradient",
 			title: "Which pixels move it",
 			map: found?.map ?? null,
-			missing: error ?? (found || !trace.manifest.reach.length ? null : "Not kept in this trace."),
+			missing: error ?? (found ? null : absent),
 			code: `map = report.arrays.get("erf/${stage}/${found ? found.place.join("/") : "0/0"}")  # height, width`,
 			caption: found ? a4($, { children: [
 				"Effective receptive field: how strongly a small change of each pixel changes the token. Half of it lies within ",
