@@ -66,6 +66,7 @@ def test_json_states_the_range_and_the_difference(
         (["swin_nano", "-o", "m.onnx", "--calibrate", "x.zip"], "without --int8", "add --int8"),
         (["swin_nano", "-o", "m.pt2", "--int8", "--calibrate", "x.zip"], "--int8", "m.onnx"),
         (["swin_nano", "-o", "m.onnx", "--int8", "--calibrate", "x.zip"], "x.zip", "path"),
+        (["swin_nano", "-o", "m.onnx", "--photo", "x.png"], "x.png", "path"),
         (
             ["swin1d_tiny", "-w", "none", "-o", "m.onnx", "--int8", "--calibrate", "x.zip"],
             "1 axes",

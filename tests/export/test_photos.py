@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from tests.support import refuses, small
+from vitrail.export import export_pt2
 from vitrail.export.photos import own_photos, photo_inputs
 
 
@@ -35,6 +36,16 @@ def test_a_photo_of_one_s_own(tmp_path: Path) -> None:
     torch.testing.assert_close(x[0, :, 4, 4], expected)
     with refuses("none.png", "path"):
         list(photo_inputs(model, [tmp_path / "none.png"], (8, 8), dynamic=False))
+
+
+def test_a_photo_that_cannot_be_read_is_known_before_exporting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("torch.export.export")
+    (tmp_path / "text.png").write_text("no picture")
+    for name, fix in (("none.png", "path"), ("text.png", "")):
+        with refuses(name, fix):
+            export_pt2(small("2-D"), tmp_path / "m.pt2", (16, 24), photos=[tmp_path / name])
 
 
 @pytest.mark.parametrize("kind", ["1-D", "3-D"])

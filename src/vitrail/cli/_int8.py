@@ -70,7 +70,7 @@ def export_and_measure(
     shape = size or model.preprocessing.size
     transform = eval_transform(model.preprocessing, (shape[0], shape[1]))
     options: dict[str, Any] = {"root": "~/.cache/vitrail/data"}
-    tested = open_source(test, train=False, **options) if test else None  # known early
+    tested = _test_part(model, open_source(test, train=False, **options)) if test else None
     images = _drawn(open_source(calibrate, train=True, **options), count, transform)
     report = export_int8(model, out, images, size, **about)
     answer, lines = _told(report)
@@ -103,14 +103,18 @@ def _drawn(source: Source, count: int, transform: Any) -> list[Tensor]:
     return images
 
 
-def _measured(
-    run: nn.Module, model: Backbone, source: Source, transform: Any, batch: int
-) -> dict[str, Any]:
+def _test_part(model: Backbone, source: Source) -> Part:
+    """Return labelled images with the model's class numbers; known before anything is exported."""
     names = model.preprocessing.classes or source.classes
-    whole = split(relabel(source, names, model.config.num_classes), 0.0, 0)[0]
+    return split(relabel(source, names, model.config.num_classes), 0.0, 0)[0]
+
+
+def _measured(
+    run: nn.Module, model: Backbone, tested: Part, transform: Any, batch: int
+) -> dict[str, Any]:
     scores = evaluate(
         run,
-        Pictures(whole, transform),
+        Pictures(tested, transform),
         classes=model.config.num_classes,
         batch_size=batch,
         skipped=Skipped(100),

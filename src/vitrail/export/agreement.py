@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vitrail.data.images import open_photo
 from vitrail.errors import UsageError
 from vitrail.export.photos import Photos, photo_inputs
 from vitrail.export.program import as_it_runs
@@ -77,11 +78,13 @@ class Order:
 def ordered(
     model: Backbone, path: Path, size: int | Size | None, dynamic: bool, photos: Photos
 ) -> Order:
-    """Return what is to be exported, after checking the size.
+    """Return what is to be exported, after checking the size and the photos.
 
     Raises:
-        UsageError: a size that the model does not take.
+        UsageError: a size that the model does not take, or a photo that cannot be read.
     """
+    for photo in photos or ():
+        open_photo(photo)  # known now, not after the graph was made
     return Order(model, path, checked_size(model, size, dynamic), dynamic, photos)
 
 
