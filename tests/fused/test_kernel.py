@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 from torch.nn import functional as F
 
-from tests.support import refuses
+from tests.support import drawn, refuses
 from vitrail.fused import kernel
-from vitrail.fused.modules import PackedLinear, PackedMlp
-from vitrail.layers import Mlp
+from vitrail.fused.modules import PackedDepthwiseMlp, PackedLinear, PackedMlp
+from vitrail.layers import DepthwiseMlp, Mlp
 
 pytestmark = pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ compiler")
 
@@ -87,6 +87,22 @@ def test_perceptron(rows: int, dim: int, hidden: int, residual: bool, dtype: tor
     assert (found.double() - y).abs().max() <= bound
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("spatial", [(7,), (1,), (3, 5), (1, 4), (2, 3, 4), (2, 1, 3)], ids=str)
+@pytest.mark.parametrize("relu", [True, False])
+def test_perceptron_with_a_look_around(
+    spatial: tuple[int, ...], relu: bool, dtype: torch.dtype
+) -> None:
+    mlp, norm = DepthwiseMlp(6, 21, len(spatial), relu=relu), drawn_norm(6, dtype)
+    drawn(mlp).to(dtype)
+    x = numbers(2, *spatial, 6, seed=5).to(dtype)
+    with torch.no_grad():
+        y = wide(mlp)(wide(norm)(x.double())) + x.double()
+        found = PackedDepthwiseMlp(mlp, norm)(x)
+    bound = 4 * TOLERANCE[dtype] * max(1.0, y.abs().max().item())
+    assert (found.double() - y).abs().max() <= bound
+
+
 def test_gelu_over_the_whole_line() -> None:
     x = torch.cat([torch.linspace(-12, 12, 4001), torch.tensor([-1e30, 1e30])])[:, None]
     linear = nn.Linear(1, 1)
@@ -120,6 +136,8 @@ def test_any_memory_layout_and_no_rows() -> None:
     torch.testing.assert_close(packed(x), linear(x).detach())
     assert packed(x[:0]).shape == (0, 3, 5)
     assert PackedMlp(Mlp(8, 16), residual=True)(x[:0]).shape == (0, 3, 8)
+    looking = PackedDepthwiseMlp(DepthwiseMlp(8, 16, 1), nn.LayerNorm(8))
+    assert looking(x[:0]).shape == (0, 3, 8)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -153,8 +171,10 @@ def test_what_the_numbers_do_not_fit_is_refused() -> None:
 def test_an_operation_tells_its_shape_and_type() -> None:
     packed = PackedLinear(nn.Linear(4, 6).bfloat16())
     perceptron = PackedMlp(Mlp(4, 8), residual=True)
+    looking = PackedDepthwiseMlp(DepthwiseMlp(4, 8, 1), nn.LayerNorm(4))
     with FakeTensorMode(allow_non_fake_inputs=True):
         x = torch.empty(2, 3, 4)
         assert packed(x.bfloat16()).shape == (2, 3, 6)
         assert packed(x.bfloat16()).dtype == torch.bfloat16
         assert perceptron(x).shape == x.shape
+        assert looking(x).shape == x.shape

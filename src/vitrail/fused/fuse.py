@@ -7,12 +7,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitrail.fused.modules import FusedBlock, PackedLinear, PackedMlp, PackedPatchEmbed
+from vitrail.fused.modules import (
+    FusedBlock,
+    PackedDepthwiseMlp,
+    PackedLinear,
+    PackedMlp,
+    PackedPatchEmbed,
+)
 from vitrail.layers import (
     Attend,
     CosineWindowAttention,
+    DepthwiseMlp,
+    FocalAttention,
     GroupedAttention,
     Mlp,
+    NearestAttention,
     PatchEmbed,
     PatchMerging,
     PostNormBlock,
@@ -24,23 +33,30 @@ from vitrail.layers import (
 
 
 class Memo:
-    """A function that depends on nothing but its arguments; its last answers are kept."""
+    """A function that depends on nothing but its arguments; its last answers are kept.
+
+    Args:
+        function: what is remembered.
+        told_by: how many of the first arguments tell the others; default all count.
+    """
 
     most = 16
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], told_by: int | None = None) -> None:
         self.function = function
+        self.told_by = told_by
         self.known: dict[Any, Any] = {}
 
     def __call__(self, *arguments: Any) -> Any:
         """Return what the function returns for these arguments."""
         if torch.compiler.is_compiling():
             return self.function(*arguments)
-        if arguments not in self.known:
+        key = arguments[: self.told_by]
+        if key not in self.known:
             if len(self.known) == self.most:
                 self.known.clear()
-            self.known[arguments] = self.function(*arguments)
-        return self.known[arguments]
+            self.known[key] = self.function(*arguments)
+        return self.known[key]
 
 
 class FixedBias(nn.Module):
@@ -71,7 +87,7 @@ def fuse(model: nn.Module) -> Counter[str]:
         if isinstance(parent, Attend):
             parent.backend = "cpp"
         for name, child in list(parent.named_children()):
-            if type(child) is PreNormBlock and type(child.mlp) is Mlp:
+            if type(child) is PreNormBlock and type(child.mlp) in (Mlp, DepthwiseMlp):
                 setattr(parent, name, _fused_block(child))
             elif type(child) is PatchEmbed and child.proj.kernel_size == child.patch:
                 setattr(parent, name, PackedPatchEmbed(child))
@@ -91,6 +107,8 @@ def _fused_block(block: PreNormBlock) -> FusedBlock:
     if _reads_only_qkv(attn):
         attn.qkv = PackedLinear(attn.qkv, norm)  # type: ignore[arg-type]
         norm = nn.Identity()
+    if isinstance(block.mlp, DepthwiseMlp):
+        return FusedBlock(norm, attn, PackedDepthwiseMlp(block.mlp, block.norm2))
     return FusedBlock(norm, attn, PackedMlp(block.mlp, block.norm2, residual=True))
 
 
@@ -116,6 +134,11 @@ def _pack_linears(module: nn.Module) -> None:
             module.pair_bias = Memo(module.pair_bias)  # type: ignore[method-assign]
     elif isinstance(module, ReductionAttention):
         names = ("q", "kv", "proj")
+    elif isinstance(module, FocalAttention | NearestAttention):
+        names = ("proj",)  # pooled tokens read the weight of qkv
+        module.keys = Memo(module.keys)  # type: ignore[method-assign]
+        module.position_bias = Memo(module.position_bias, 1)  # type: ignore[method-assign]
+        module.who = Memo(module.who, 1)  # type: ignore[method-assign]
     elif isinstance(module, PatchMerging):
         module.reduction = PackedLinear(module.reduction, module.norm)  # type: ignore[assignment]
         module.norm = nn.Identity()  # type: ignore[assignment]

@@ -48,6 +48,16 @@ class _Linear(ctypes.Structure):
     )  # fmt: skip
 
 
+class _Depthwise(ctypes.Structure):
+    """``Depthwise`` of linear.cpp: the same fields in the same order."""
+
+    _fields_ = (
+        ("batch", c_int64), ("length", c_int64 * 3), ("channels", c_int64), ("threads", c_int64),
+        ("x", c_void_p), ("weight", c_void_p), ("bias", c_void_p), ("y", c_void_p),
+        ("kind", c_int32), ("relu", c_int32),
+    )  # fmt: skip
+
+
 def why_not(dtype: torch.dtype = torch.float32, device: str = "cpu") -> str | None:
     """Return why the kernel cannot serve on this machine, or None if it can."""
     if device != "cpu":
@@ -157,12 +167,41 @@ def _(
     return x.new_empty(x.shape)
 
 
+@torch.library.custom_op("vitrail::depthwise_gelu", mutates_args=())
+def depthwise_gelu(x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
+    """Return the GELU of a convolution of each channel on its own, over ``relu?(x)``.
+
+    ``x`` is channels-last, ``weight`` ``(27, channels)``: three taps along each of three axes, the
+    first of which ``x`` may lack; zeros lie beyond the border.
+    """
+    x = x.contiguous()
+    y = torch.empty_like(x)
+    if y.numel():
+        length = (1, 1, *x.shape[1:-1])[-3:]
+        call = _Depthwise(
+            batch=x.shape[0], length=(c_int64 * 3)(*length), channels=x.shape[-1],
+            threads=torch.get_num_threads(), x=x.data_ptr(), weight=weight.data_ptr(),
+            bias=bias.data_ptr(), y=y.data_ptr(), kind=KINDS[x.dtype], relu=relu,
+        )  # fmt: skip
+        _functions()[3](ctypes.byref(call))
+    return y
+
+
+@depthwise_gelu.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
+    del weight, bias, relu
+    return x.new_empty(x.shape)
+
+
 @functools.cache
 def _functions() -> tuple:
     """Return the library's functions."""
     library = build.library(SOURCE)
     library.vitrail_packing.restype = c_int64
-    return library.vitrail_linear, library.vitrail_perceptron, library.vitrail_packing
+    return (
+        library.vitrail_linear, library.vitrail_perceptron, library.vitrail_packing,
+        library.vitrail_depthwise,
+    )  # fmt: skip
 
 
 def _packing(kind: int, outputs: int) -> tuple[int, int]:

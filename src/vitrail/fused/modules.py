@@ -3,10 +3,11 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vitrail.errors import UsageError
-from vitrail.fused.kernel import pack, packed_linear, packed_perceptron
-from vitrail.layers import Mlp, PatchEmbed
+from vitrail.fused.kernel import depthwise_gelu, pack, packed_linear, packed_perceptron
+from vitrail.layers import DepthwiseMlp, Mlp, PatchEmbed
 from vitrail.layers.embed import pad_samples
 from vitrail.ops.windows import padded_lengths
 
@@ -96,6 +97,35 @@ class PackedMlp(nn.Module):
         )  # fmt: skip
 
 
+class PackedDepthwiseMlp(nn.Module):
+    """A perceptron that looks at the neighbours, between a norm and a sum.
+
+    Args:
+        mlp: the perceptron; its numbers are copied.
+        norm: a layer norm of its input.
+    """
+
+    def __init__(self, mlp: DepthwiseMlp, norm: nn.LayerNorm) -> None:
+        super().__init__()
+        self.fc1 = PackedLinear(mlp.fc1, norm)
+        self.fc2 = PackedLinear(mlp.fc2)
+        self.relu = isinstance(mlp.relu, nn.ReLU)
+        weight = mlp.dwconv.weight.detach().float()[:, 0]
+        # Axes that are not there have taps too, all but the middle one zero.
+        weight = weight[(slice(None),) + (None,) * (4 - weight.ndim)]
+        missing = [(0, 0) if n == 3 else (1, 1) for n in reversed(weight.shape[1:])]
+        weight = F.pad(weight, [n for pair in missing for n in pair])
+        self.weight = weight.flatten(1).t().contiguous()
+        bias = mlp.dwconv.bias
+        self.bias = weight.new_zeros(len(weight)) if bias is None else bias.detach().float()
+
+    def forward(
+        self, x: Float[Tensor, "batch *spatial dim"]
+    ) -> Float[Tensor, "batch *spatial dim"]:
+        """Transform every token, knowing those next to it."""
+        return self.fc2(depthwise_gelu(self.fc1(x), self.weight, self.bias, self.relu), x)
+
+
 class PackedPatchEmbed(nn.Module):
     """An embedding of patches that do not overlap: they are cut out, then projected.
 
@@ -139,7 +169,9 @@ class FusedBlock(nn.Module):
         mlp: the second branch, with its norm and its sum.
     """
 
-    def __init__(self, norm: nn.Module, attn: nn.Module, mlp: PackedMlp) -> None:
+    def __init__(
+        self, norm: nn.Module, attn: nn.Module, mlp: PackedMlp | PackedDepthwiseMlp
+    ) -> None:
         super().__init__()
         self.norm1 = norm
         self.attn = attn
