@@ -68,7 +68,7 @@ def open_page(browser: Any) -> Iterator[Callable[..., Opened]]:
     """Open a file, network off, and wait until the page has drawn itself."""
     contexts = []
 
-    def open_page(path: Path, *, fragment: str = "", **options: Any) -> Opened:
+    def open_page(path: Path, *, fragment: str = "", slower: int = 1, **options: Any) -> Opened:
         options = {"viewport": {"width": 1280, "height": 900}, **options}
         context = browser.new_context(offline=True, **options)
         context.set_default_timeout(PATIENCE)
@@ -78,6 +78,9 @@ def open_page(browser: Any) -> Iterator[Callable[..., Opened]]:
         opened.page.on("pageerror", lambda e: opened.console.append(f"{e}\n{e.stack}"))
         opened.page.on("dialog", lambda dialog: opened.console.append(f"dialog {dialog.message}"))
         opened.page.on("request", lambda request: opened.requests.append(request.url))
+        if slower > 1:  # as on a machine that is so many times slower
+            devtools = context.new_cdp_session(opened.page)
+            devtools.send("Emulation.setCPUThrottlingRate", {"rate": slower})
         opened.page.goto(path.as_uri() + fragment)
         opened.page.wait_for_selector("html[data-ready=true]", timeout=PATIENCE)
         return opened
@@ -116,9 +119,10 @@ def made() -> dict[Any, tuple[Report, Any]]:
 def saved(
     small_model: Swin, picture: Image.Image, tmp_path: Path, made: dict[Any, tuple[Report, Any]]
 ) -> Callable[..., tuple[Path, Report]]:
-    """Write a report and return its path and itself."""
+    """Write a report and return its path and itself; maps are scored where a test says so."""
 
     def save(size: Size = (32, 48), model: Swin = small_model, **options: Any):
+        options = {"scored": False, **options}
         key = (size, id(model), *options.items())
         if key not in made:
             made[key] = (explore(model, picture, size=size, **options), model)
@@ -126,6 +130,18 @@ def saved(
         return report.save(tmp_path / "report.html"), report
 
     return save
+
+
+@pytest.fixture(scope="session")
+def session_report(
+    small_model: Swin,
+    picture: Image.Image,
+    tmp_path_factory: pytest.TempPathFactory,
+    few_costs: None,
+) -> tuple[Path, Report]:
+    """A report for tests that share one page."""
+    report = explore(small_model, picture, size=(32, 48), scored=False)
+    return report.save(tmp_path_factory.mktemp("report") / "report.html"), report
 
 
 @pytest.fixture(scope="session", autouse=True)

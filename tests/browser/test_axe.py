@@ -37,7 +37,7 @@ def serious(page: Any, axe: str) -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_serious_in_any_view(saved, open_page, axe: str, scheme: str) -> None:
-    path, _ = saved((27, 43))
+    path, _ = saved((27, 43), scored=True)
     page = open_page(path, color_scheme=scheme, bypass_csp=True).page
     choose(page, 1, 0)
     findings = {}

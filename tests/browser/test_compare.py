@@ -14,15 +14,16 @@ from vitrail.explorer import explore
 def test_a_and_b_are_one_click_apart(
     other: str, small_model, picture: Image.Image, open_page, tmp_path: Path
 ) -> None:
-    first = explore(small_model, picture, size=(32, 48), name="first.png")
+    def look(model=small_model, photo=picture, size=(32, 48), name="first.png"):
+        return explore(model, photo, size=size, name=name, scored=False)
+
+    flipped = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    first = look()
     second = {
-        "size": lambda: explore(small_model, picture, size=(27, 43), name="first.png"),
-        "model": lambda: explore(MECHANISMS["pvt"](), picture, size=(32, 48), name="first.png"),
-        "photo": lambda: explore(
-            small_model, picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT), size=(32, 48),
-            name="second.png",
-        ),
-    }[other]()  # fmt: skip
+        "size": lambda: look(size=(27, 43)),
+        "model": lambda: look(MECHANISMS["pvt"]()),
+        "photo": lambda: look(photo=flipped, name="second.png"),
+    }[other]()
     path = first.against(second).save(tmp_path / "both.html")
     opened = open_page(path)
     page = opened.page

@@ -31,7 +31,7 @@ def save(page, figure: str, tool: str) -> bytes:
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_figure_can_be_taken_along(saved, open_page, view: str) -> None:
-    path, _ = saved()
+    path, _ = saved(scored=True)
     opened = open_page(path, accept_downloads=True)
     page = opened.page
     put(page, view=view, block=2)
@@ -75,7 +75,7 @@ def test_the_python_of_the_view_runs(open_page, picture: Image.Image, tmp_path: 
     """The page's own text, in a fresh process, gives the page's numbers."""
     picture.save(tmp_path / "photo.png")
     model = vitrail.create_model("swin_nano", weights="bundled")
-    report = explore(model, tmp_path / "photo.png", size=(32, 48), source="bundled")
+    report = explore(model, tmp_path / "photo.png", size=(32, 48), source="bundled", scored=False)
     page = open_page(report.save(tmp_path / "report.html")).page
     choose(page, 3, 37, head=1)
     page.locator('[data-figure="canvas"] [data-tool="python"]').click()

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from tests.browser.pages import (
     APP,
@@ -12,10 +11,10 @@ from tests.browser.pages import (
     choose,
     compare,
     everywhere,
-    painted,
     put,
     row,
     rows,
+    sideways,
     table,
     token_of,
     until,
@@ -49,11 +48,15 @@ def test_the_page_shows_what_was_captured(name: str, saved, open_page) -> None:
         expected = np.stack([block.row(place).numpy() for place in everywhere(block)])
         assert np.abs(rows(page, index) - expected).max() <= 2e-3, block.name
         assert_every_box(page, index, block)
+    page.set_viewport_size({"width": 320, "height": 700})
     for view in VIEWS:
         put(page, view=view)
         page.locator(f'[data-view="{view}"]').wait_for()
         page.wait_for_timeout(150)
         assert page.locator(".warning[role=alert]").count() == 0, view
+        assert sideways(page) <= 0, view
+    until(page, "document.querySelector('[data-check=decoded]')?.dataset.passed === 'true'")
+    assert page.locator("[data-check]").count() == len(report.manifest["checks"]) + 1
     text = page.locator("body").inner_text()
     assert "undefined" not in text
     assert "NaN" not in text
@@ -82,37 +85,3 @@ def assert_every_box(page: Any, index: int, block: BlockTrace) -> None:
         else:
             y, x = divmod(token, block.spatial[1])
             assert box == [y, x, y + 1, x + 1], (block.name, key)
-
-
-def test_prefix_tokens_stand_beside_the_picture(saved, open_page) -> None:
-    path, report = saved(SIZE, model=MECHANISMS["vit"]())
-    page = open_page(path, viewport={"width": 320, "height": 700}).page
-    block = report.trace.blocks[0]
-    buttons = page.locator("[data-prefix]")
-    assert buttons.count() == block.pattern.prefix == 2
-    buttons.nth(1).click()
-    painted(page, 0, 1)
-    shown = [(int(key["token"]), float(key["weight"])) for key in table(page, "canvas")]
-    compare(shown, block, 1, None)
-    assert buttons.nth(1).get_attribute("aria-pressed") == "true"
-    told = float((buttons.nth(0).get_attribute("title") or "").split()[-2])
-    assert told == pytest.approx(100 * float(block.row(1)[0]), abs=0.2)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 320
-    # The next block is asked by the same token; any arrow leads from it into the picture.
-    page.locator('[data-bead="1"]').click()
-    assert page.evaluate(f"{APP}.state.token.value") == 1
-    page.locator("[data-canvas]").focus()
-    page.keyboard.press("ArrowDown")
-    until(page, f"{APP}.state.token.value >= 2")
-
-
-def test_pooled_keys_are_told(saved, open_page, picture: Image.Image) -> None:
-    path, report = saved((40, 60), model=MECHANISMS["pvt"]())
-    page = open_page(path).page
-    choose(page, 0, 0)
-    block = report.trace.blocks[0]
-    assert block.groups.k_box is not None
-    painted(page, 0, 0)
-    boxes = [list(map(int, key["box"].split(","))) for key in table(page, "canvas")]
-    assert boxes == [[b[0], b[2], b[1], b[3]] for b in block.groups.k_box[0].tolist()]
-    assert "pooled" in (page.locator('[data-figure="canvas"] table').text_content() or "")

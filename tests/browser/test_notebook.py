@@ -1,6 +1,7 @@
 """The page in a real JupyterLab: its numbers are Python's, and each follows the other's choice."""
 
 import importlib.util
+import io
 import json
 import os
 import re
@@ -11,8 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.browser.lab import Notebook, open_notebook, running
+from tests.browser.pages import APP, put, state
+from tests.browser.serving import run, serving
 from vitrail.explorer.display import WIDGET
 from vitrail.explorer.page import static
 
@@ -121,13 +125,15 @@ def settled(notebook: Notebook, **wanted: object) -> dict[str, Any]:
         notebook.page.wait_for_timeout(100)
 
 
-def shown(page: Any, block: int, token: int, head: int) -> list[tuple[int, float]]:
+def shown(
+    page: Any, block: int, token: int, head: int, within: str = PAGE
+) -> list[tuple[int, float]]:
     """Return the numbers in the page's table of keys, once it shows this choice."""
-    page.locator(f'{PAGE} [data-painted="{block} {token} {head}"]').wait_for()
-    tool = page.locator(f'{PAGE} [data-figure="canvas"] [data-tool="table"]')
+    page.locator(f'{within} [data-painted="{block} {token} {head}"]').wait_for()
+    tool = page.locator(f'{within} [data-figure="canvas"] [data-tool="table"]')
     if tool.get_attribute("aria-expanded") != "true":
         tool.click()
-    rows = page.locator(f'{PAGE} [data-figure="canvas"] [data-weight]')
+    rows = page.locator(f'{within} [data-figure="canvas"] [data-weight]')
     rows.first.wait_for()
     return rows.evaluate_all(
         "rows => rows.map((row) => [Number(row.dataset.token), Number(row.dataset.weight)])"
@@ -171,18 +177,45 @@ def test_the_page_follows_python(notebook: Notebook) -> None:
     compare(numbers, found)
 
 
-def test_report_and_notebook_show_the_same(notebook: Notebook, open_page: Any) -> None:
+def test_the_three_hosts_show_the_same(notebook: Notebook, open_page: Any, browser: Any) -> None:
+    """For each of five choices: the same state, and the numbers that Python has."""
     notebook.run(CELLS.index(SAVE))
-    report = notebook.folder / "report.html"
     notebook.page.locator(f'{PAGE} [data-tab="canvas"]').click()
-    for (block, head, token), cell in zip(FIVE, CHOICES, strict=True):
-        notebook.run(CELLS.index(cell))
-        here = shown(notebook.page, block, token, head)
-        words = f"#view=canvas&block={block}&token={token}&head={head if head >= 0 else 'mean'}"
-        opened = open_page(report, fragment=words).page
-        assert shown(opened, block, token, head) == here
-        opened.close()
-        compare(here, settled(notebook, block=block, head=head, token=token))
+    report = open_page(notebook.folder / "report.html", fragment="#view=canvas").page
+    facts = report.evaluate(f"{APP}.trace.value.manifest")
+    with serving() as guard:
+        size = "x".join(map(str, facts["photo"]["input"]))
+        name = facts["model"]["name"]
+        found = run(guard, noise(), model=name, weights="bundled", size=size, name="noise.png")
+        assert found["model"]["sha256"] == facts["model"]["sha256"]
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        served = context.new_page()
+        served.goto(f"{guard.link}#view=canvas")
+        served.locator("[data-bead]").first.wait_for()
+        for (block, head, token), cell in zip(FIVE, CHOICES, strict=True):
+            notebook.run(CELLS.index(cell))
+            here = shown(notebook.page, block, token, head)
+            python = settled(notebook, block=block, head=head, token=token)
+            compare(here, python)
+            for page in (report, served):
+                put(page, block=block, head=head, token=token)
+                there = shown(page, block, token, head, "[data-ready=true]")
+                assert [key for key, _ in there] == [key for key, _ in here]
+                compare(there, python)
+                for field in ("view", "block", "head", "token", "cls", "method", "side", "sort"):
+                    assert state(page, field) == python["selection"][field], field
+        context.close()
+
+
+def noise() -> bytes:
+    """The notebook's photo, as a file."""
+    held: dict[str, Any] = {}
+    lines = [line for line in PHOTO.splitlines() if line != "import vitrail"]
+    exec("\n".join(lines), held)
+    file = io.BytesIO()
+    photo: Image.Image = held["photo"]
+    photo.save(file, "PNG")
+    return file.getvalue()
 
 
 def test_a_wrong_choice_is_refused_and_changes_nothing(notebook: Notebook) -> None:
@@ -257,6 +290,20 @@ def test_a_second_view_follows_the_first_and_a_closed_one_leaves_no_trace(
     page.locator(f'{PAGE} [data-bead="2"]').first.click()
     for view in page.locator(f'{PAGE} [data-bead="2"]').all():
         view.and_(page.locator("[aria-pressed=true]")).wait_for()
+    assert notebook.errors == []
+
+
+def test_a_kernel_that_is_gone_is_told(notebook: Notebook) -> None:
+    page = notebook.page
+    assert page.locator("[data-trouble]").count() == 0
+    page.evaluate(
+        """async () => {
+            const open = [...jupyterapp.shell.widgets('main')];
+            await open.find((widget) => widget.sessionContext).sessionContext.restartKernel();
+        }"""
+    )
+    page.locator(f"{PAGE} [data-trouble]").first.wait_for()
+    assert "run the cell again" in page.locator("[data-trouble]").first.text_content()
     assert notebook.errors == []
 
 

@@ -100,11 +100,10 @@ def test_planes_are_to_scale(saved, open_page) -> None:
     assert widths[0] / widths[1] == pytest.approx(spatial[0] / spatial[1], rel=0.03)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_phone(saved, open_page, scheme: str) -> None:
+def test_it_fits_a_phone(saved, open_page) -> None:
     path, _ = saved((32, 48))
     size = {"width": 320, "height": 700}
-    page = open_page(path, fragment=FIRST, viewport=size, color_scheme=scheme).page
+    page = open_page(path, fragment=FIRST, viewport=size).page
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
     outside = page.locator('[data-view="pyramid"] *').evaluate_all(
         "all => all.filter((e) => e.getBoundingClientRect().right > innerWidth).length"

@@ -102,7 +102,7 @@ def test_the_rollout_is_pythons_and_can_be_taken_along(saved, open_page) -> None
 
 
 def test_the_python_of_every_figure_runs(saved, open_page, small_model) -> None:
-    path, report = saved((27, 43))
+    path, report = saved((27, 43), scored=True)
     page = looking(open_page, path, 3, 40).page
     made = {}
     for view in ("reach", "cost", "audit"):
@@ -182,13 +182,13 @@ def test_a_new_token_unfolds_anew(saved, open_page) -> None:
 
 
 def test_no_map_comes_without_its_score(saved, open_page) -> None:
-    path, report = saved((32, 48))
+    path, report = saved((32, 48), scored=True)
     page = looking(open_page, path, 3, 0).page
     offered = {m["method"] for m in report.manifest["maps"]}
     buttons = page.locator("[data-method-map] .switch [data-choice]")
     assert buttons.count() == len(offered)
     found = report.manifest["faithfulness"]
-    scored = {curve["method"]: curve for curve in found["curves"]} if found else {}
+    scored = {curve["method"]: curve for curve in found["curves"]}
     for i in range(buttons.count()):
         method = buttons.nth(i).get_attribute("data-choice")
         buttons.nth(i).click()
@@ -197,19 +197,10 @@ def test_no_map_comes_without_its_score(saved, open_page) -> None:
         routing = next(m for m in report.manifest["methods"] if m["id"] == method)["layer"]
         tag = page.locator("[data-panel=map] .tag").text_content()
         assert ("routing, not importance" in tag) == (routing == "routing")
+        assert (method in scored) == (page.locator("[data-scored=yes]").count() == 1)
         if method in scored:
             row = page.locator(f"[data-scored] tr[data-method='{method}']")
             shown = float(row.locator("[data-deletion]").get_attribute("data-deletion"))
             assert shown == scored[method]["deletion"]
             assert page.locator("[data-scored] tr[data-method=random]").count() == 1
             assert page.locator("[data-scored] tr[data-method=centre]").count() == 1
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_reach_on_a_phone(saved, open_page, scheme) -> None:
-    path, _ = saved((27, 43))
-    page = looking(
-        open_page, path, 3, 0, viewport={"width": 320, "height": 700}, color_scheme=scheme
-    ).page
-    page.wait_for_timeout(300)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 320

@@ -1,8 +1,5 @@
 """The page from the local server: it opens by its link, asks nobody else, and runs other photos."""
 
-import json
-import threading
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,31 +8,15 @@ import pytest
 from PIL import Image
 
 from tests.browser.conftest import PATIENCE
-from vitrail.explorer.server.app import furnish
-from vitrail.explorer.server.guard import TOKEN_HEADER, Guard
-from vitrail.explorer.server.models import Models
-from vitrail.explorer.server.serve import bind, make_server
+from tests.browser.serving import serving, told
+from vitrail.explorer.server.guard import Guard
 from vitrail.models import Swin
 
 
 @pytest.fixture
 def served(small_model: Swin) -> Iterator[Guard]:
-    """A server in a thread, with a small model and no photo yet."""
-    with bind("127.0.0.1", 0) as listener:
-        server, guard = make_server(furnish(Models(small_model)), listener, "127.0.0.1")
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
+    with serving(small_model) as guard:
         yield guard
-        server.should_exit = True
-        thread.join(30)
-
-
-def told(guard: Guard, path: str) -> Any:
-    headers = {TOKEN_HEADER: guard.token}
-    request = urllib.request.Request(f"{guard.address.url}{path}", headers=headers)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=60) as answer:
-        return json.loads(answer.read())
 
 
 def test_from_the_link_to_a_photo_that_was_chosen_in_the_page(
