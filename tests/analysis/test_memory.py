@@ -12,9 +12,16 @@ from vitrail.analysis import cost, measured_peak
 MODELS = ["swin_tiny", "pvt_small", "focal_tiny", "vit_small"]
 
 
-@pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
-@pytest.mark.parametrize("size", [224, 512])
-@pytest.mark.parametrize("name", MODELS)
+# Training at 512 takes longest: with the tokens it grows in two ways, by windows and by all pairs.
+CASES = [
+    (name, size, training)
+    for name in MODELS
+    for size, training in ((224, False), (224, True), (512, False), (512, True))
+    if (size, training) != (512, True) or name in ("swin_tiny", "vit_small")
+]
+
+
+@pytest.mark.parametrize(("name", "size", "training"), CASES)
 def test_the_estimate_is_close_to_a_measured_peak(name: str, size: int, training: bool) -> None:
     model = vitrail.create_model(name)
     estimate = cost(model, size, training=training)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from vitrail.bench import growth
+from vitrail.bench import growth, plots
 from vitrail.bench.comparison import MECHANISMS, chosen, ending, key_scales
 from vitrail.bench.document import page
 from vitrail.cli import _ablation
@@ -60,7 +60,10 @@ def test_the_document_its_numbers_and_its_plots(
     assert measured == [] and before == {p: p.read_bytes() for p in tmp_path.glob("*.*")}
 
 
-def test_again_measures_again(tmp_path: Path, measured: list[tuple[str, int]]) -> None:
+def test_again_measures_again(
+    tmp_path: Path, measured: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plots, "draw", lambda *_: None)
     words = ["compare", "swin_nano", "--out", str(tmp_path), "--size", "32", "64"]
     assert run(words) == run([*words, "--again"]) == 0
     assert measured == [("swin_nano", 32), ("swin_nano", 64)] * 2
@@ -154,9 +157,8 @@ def test_a_model_without_relative_bias_has_none_and_learns_none() -> None:
     assert all(not p.any() and not p.requires_grad for p in tables.values())
 
 
-@pytest.mark.parametrize("module", ["vitrail.bench.growth", "vitrail.cli._ablation"])
-def test_what_runs_in_a_process_of_its_own_can(module: str) -> None:
-    words = {"vitrail.bench.growth": ["swin_nano", "32", "30"]}.get(module, ["shift", "--help"])
-    done = subprocess.run([sys.executable, "-m", module, *words], capture_output=True, text=True)
+def test_a_run_of_the_ablation_is_a_process_that_works() -> None:
+    words = [sys.executable, "-m", "vitrail.cli._ablation", "shift", "--help"]
+    done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "peak_bytes" in done.stdout or "train" in done.stdout
+    assert "train" in done.stdout

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,13 @@ from vitrail.cli.cost import _one_of_each, parse_memory
 from vitrail.cli.main import run
 
 Captured = pytest.CaptureFixture[str]
+worked_out = cache(vitrail.cost)
+
+
+@pytest.fixture(autouse=True)
+def once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a model costs never changes: for all tests here it is worked out once."""
+    monkeypatch.setattr(vitrail, "cost", worked_out)
 
 
 def rows(capsys: Captured) -> list[dict[str, Any]]:

@@ -1,11 +1,13 @@
 """A small real model on a small picture, for everything that needs a trace."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from vitrail.explorer import costs
+from vitrail.explorer import costs, maps
 from vitrail.models import Swin, SwinConfig
 
 CONFIG = SwinConfig(
@@ -30,9 +32,15 @@ def picture() -> Image.Image:
 
 
 @pytest.fixture(autouse=True)
-def few_costs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Costs at small sizes only: each new model would have its curves computed otherwise."""
-    if "test_costs" not in request.node.nodeid:
+def few_costs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Costs at small sizes only, and scores of maps where a test asks for them: both take long."""
+    whole = "test_costs" in request.node.nodeid
+    if whole:
+        costs.curve.cache_clear()
+    else:
         monkeypatch.setattr(costs, "SIZES", (16, 32))
         monkeypatch.setattr(costs, "WINDOWS", (4,))
+        monkeypatch.setattr(maps, "OPERATIONS", 0)
+    yield
+    if whole:
         costs.curve.cache_clear()

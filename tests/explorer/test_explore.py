@@ -10,7 +10,7 @@ import vitrail
 from tests.support import refuses
 from vitrail.errors import UsageError
 from vitrail.explain.methods import METHODS
-from vitrail.explorer import default_size, explore, plain
+from vitrail.explorer import default_size, explore, maps, plain
 from vitrail.explorer import explore as explore_function
 from vitrail.explorer.explore import blocks_at
 from vitrail.explorer.manifest import check_size
@@ -141,7 +141,12 @@ def test_a_size_too_large_is_refused_before_the_model_runs(picture: Image.Image)
         explore(model, picture, size=1024)
 
 
-def test_maps_are_scored_when_asked(model: Swin, picture: Image.Image) -> None:
+def test_maps_are_scored_when_asked_or_quickly_done(
+    model: Swin, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert explore(model, picture, size=16).manifest["faithfulness"] is None
+    monkeypatch.setattr(maps, "OPERATIONS", 1e12)
+    assert explore(model, picture, size=16).manifest["faithfulness"] is not None
     assert explore(model, picture, size=16, scored=False).manifest["faithfulness"] is None
     scores = explore(model, picture, size=16, scored=True).manifest["faithfulness"]
     assert [row["method"] for row in scores["curves"]] == list(METHODS)
