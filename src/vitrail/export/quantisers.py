@@ -50,7 +50,7 @@ def quantise_onnx(source: Path, target: Path, batches: Sequence[np.ndarray]) -> 
 
 
 def quantise_openvino(source: Path, target: Path, batches: Sequence[np.ndarray]) -> None:
-    """Quantise a model by NNCF, with its settings for transformers.
+    """Quantise a model by NNCF, with its settings for transformers but for smoothing.
 
     Args:
         source: the float32 file.
@@ -61,12 +61,16 @@ def quantise_openvino(source: Path, target: Path, batches: Sequence[np.ndarray])
 
     nncf = _nncf()
     graph = openvino.Core().read_model(source)
-    with _quiet():
+    with _quiet(), np.errstate(over="ignore"):  # masked scores overflow a mean that nobody uses
         quantised = nncf.quantize(
             graph,
             nncf.Dataset([image[None] for batch in batches for image in batch]),
             model_type=nncf.ModelType.TRANSFORMER,
             subset_size=sum(map(len, batches)),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                # Not "smooth": it took swin_nano's outputs 98 % of their norm away, without, 9 %.
+                smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=-1.0)
+            ),
         )
     openvino.save_model(quantised, target, compress_to_fp16=False)
 
