@@ -117,7 +117,7 @@ def _build(command: list[str], source: Path, target: Path) -> None:
             said = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[0]
             raise UsageError(
                 f"{shlex.join(line[:1])} does not build the kernel: {said}",
-                "g++ 11 or clang++ 16 and later",
+                "g++ 12, which it is tested with, or a later compiler",
                 "set CXX to another compiler",
             )
         os.replace(made, target)
