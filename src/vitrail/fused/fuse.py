@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from vitrail.fused.modules import (
+    ChannelsFirst,
     FusedBlock,
+    PackedConvolution,
     PackedDepthwiseMlp,
     PackedLinear,
     PackedMlp,
@@ -16,6 +18,7 @@ from vitrail.fused.modules import (
 )
 from vitrail.layers import (
     Attend,
+    ConvMerging,
     CosineWindowAttention,
     DepthwiseMlp,
     FocalAttention,
@@ -30,6 +33,7 @@ from vitrail.layers import (
     ReductionAttention,
     WindowAttention,
 )
+from vitrail.patterns import Reduced
 
 
 class Memo:
@@ -89,8 +93,8 @@ def fuse(model: nn.Module) -> Counter[str]:
         for name, child in list(parent.named_children()):
             if type(child) is PreNormBlock and type(child.mlp) in (Mlp, DepthwiseMlp):
                 setattr(parent, name, _fused_block(child))
-            elif type(child) is PatchEmbed and child.proj.kernel_size == child.patch:
-                setattr(parent, name, PackedPatchEmbed(child))
+            elif type(child) in (PatchEmbed, ConvMerging):
+                setattr(parent, name, PackedPatchEmbed(child))  # type: ignore[arg-type]
         if isinstance(parent, PostNormBlock) and type(parent.mlp) is Mlp:
             parent.mlp = PackedMlp(parent.mlp, residual=False)  # type: ignore[assignment]
     for module in list(model.modules()):
@@ -134,6 +138,8 @@ def _pack_linears(module: nn.Module) -> None:
             module.pair_bias = Memo(module.pair_bias)  # type: ignore[method-assign]
     elif isinstance(module, ReductionAttention):
         names = ("q", "kv", "proj")
+        if module.sr is not None and isinstance(module.pattern, Reduced):
+            module.sr = ChannelsFirst(PackedConvolution(module.sr))  # type: ignore[assignment]
     elif isinstance(module, FocalAttention | NearestAttention):
         names = ("proj",)  # pooled tokens read the weight of qkv
         module.keys = Memo(module.keys)  # type: ignore[method-assign]

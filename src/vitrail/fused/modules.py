@@ -7,9 +7,10 @@ from torch.nn import functional as F
 
 from vitrail.errors import UsageError
 from vitrail.fused.kernel import depthwise_gelu, pack, packed_linear, packed_perceptron
-from vitrail.layers import DepthwiseMlp, Mlp, PatchEmbed
-from vitrail.layers.embed import pad_samples
-from vitrail.ops.windows import padded_lengths
+from vitrail.layers import ConvMerging, DepthwiseMlp, Mlp, PatchEmbed
+from vitrail.ops.windows import at_least, pad, padded_lengths
+
+Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
 class PackedLinear(nn.Module):
@@ -126,8 +127,62 @@ class PackedDepthwiseMlp(nn.Module):
         return self.fc2(depthwise_gelu(self.fc1(x), self.weight, self.bias, self.relu), x)
 
 
+class PackedConvolution(nn.Module):
+    """A convolution of all channels: what it looks at is cut out, then projected.
+
+    Channels are last, before and after.
+
+    Args:
+        convolution: of any rank, in one group and not dilated; its numbers are copied.
+    """
+
+    def __init__(self, convolution: Convolution) -> None:
+        super().__init__()
+        self.kernel = tuple(convolution.kernel_size)
+        self.stride = tuple(convolution.stride)
+        self.padding = tuple(int(p) for p in convolution.padding)
+        weight = convolution.weight.detach()
+        linear = nn.Linear(weight[0].numel(), len(weight), bias=convolution.bias is not None)
+        linear = linear.to(weight)
+        # Channels last, as the tokens have them: what is cut out is copied in long pieces.
+        linear.weight = nn.Parameter(weight.movedim(1, -1).flatten(1))
+        linear.bias = convolution.bias  # type: ignore[assignment]
+        self.linear = PackedLinear(linear)
+
+    def forward(
+        self, x: Float[Tensor, "batch *spatial channels"]
+    ) -> Float[Tensor, "batch *cells out_channels"]:
+        """Return one row for each place of the kernel."""
+        axes = len(self.kernel)
+        if any(self.padding):
+            x = F.pad(x, [0, 0, *(p for n in reversed(self.padding) for p in (n, n))])
+        for axis, (length, step) in enumerate(zip(self.kernel, self.stride, strict=True), start=1):
+            x = x.unfold(axis, length, step)
+        # Now (batch, *cells, channels, *kernel).
+        return self.linear(x.movedim(1 + axes, -1).flatten(1 + axes))
+
+
+class ChannelsFirst(nn.Module):
+    """A packed convolution where a layer has its channels before the axes: as views, not copies.
+
+    Args:
+        convolution: what is computed.
+    """
+
+    def __init__(self, convolution: PackedConvolution) -> None:
+        super().__init__()
+        self.convolution = convolution
+        self.kernel_size = convolution.kernel
+
+    def forward(
+        self, x: Float[Tensor, "batch channels *spatial"]
+    ) -> Float[Tensor, "batch out_channels *cells"]:
+        """Return one row for each place of the kernel, channels first."""
+        return self.convolution(x.movedim(1, -1)).movedim(-1, 1)
+
+
 class PackedPatchEmbed(nn.Module):
-    """An embedding of patches that do not overlap: they are cut out, then projected.
+    """An embedding of patches of an input, or of tokens where stages merge them.
 
     Args:
         embed: the embedding; its numbers are copied.
@@ -136,28 +191,20 @@ class PackedPatchEmbed(nn.Module):
     def __init__(self, embed: PatchEmbed) -> None:
         super().__init__()
         self.patch, self.patch_fit = embed.patch, embed.patch_fit
-        weight = embed.proj.weight
-        linear = nn.Linear(weight[0].numel(), weight.shape[0]).to(weight)
-        with torch.no_grad():
-            linear.weight.copy_(weight.flatten(1))
-            linear.bias.zero_() if embed.proj.bias is None else linear.bias.copy_(embed.proj.bias)
-        self.proj = PackedLinear(linear)
+        self.of_tokens = isinstance(embed, ConvMerging)
+        self.proj = PackedConvolution(embed.proj)
         self.norm = embed.norm
 
-    def forward(
-        self, x: Float[Tensor, "batch channels *samples"]
-    ) -> Float[Tensor, "batch *spatial dim"]:
-        """Embed an image, a sequence or a volume; tokens come out channels-last."""
+    def forward(self, x: Float[Tensor, "batch *axes"]) -> Float[Tensor, "batch *spatial dim"]:
+        """Embed an image, a sequence, a volume or tokens; tokens come out channels-last."""
+        if not self.of_tokens:
+            x = x.movedim(1, -1)
+        spatial = x.shape[1:-1]
         if self.patch_fit == "pad":
-            x = pad_samples(x, padded_lengths(x.shape[2:], self.patch))
-        counts = [n // p for n, p in zip(x.shape[2:], self.patch, strict=True)]
-        axes = len(counts)
-        for axis, (n, p) in enumerate(zip(counts, self.patch, strict=True), start=2):
-            x = x.narrow(axis, 0, n * p)
-        cut = [length for pair in zip(counts, self.patch, strict=True) for length in pair]
-        x = x.reshape(*x.shape[:2], *cut)
-        x = x.permute(0, *range(2, 2 + 2 * axes, 2), 1, *range(3, 3 + 2 * axes, 2))
-        return self.norm(self.proj(x.flatten(1 + axes)))
+            x = pad(x, padded_lengths(spatial, self.patch))
+        elif self.of_tokens:
+            x = pad(x, at_least(spatial, self.patch))
+        return self.norm(self.proj(x))
 
 
 class FusedBlock(nn.Module):
