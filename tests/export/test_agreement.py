@@ -15,7 +15,14 @@ from torch import Tensor
 
 from tests.support import KINDS, ODD_SIZES, drawn, refuses, small
 from vitrail import export
-from vitrail.export import ExportReport, export_onnx, export_program, export_pt2, size_range
+from vitrail.export import (
+    ExportReport,
+    agreement,
+    export_onnx,
+    export_program,
+    export_pt2,
+    size_range,
+)
 from vitrail.layers import Attend, WindowAttention
 from vitrail.models import Backbone, Tiny, TinyConfig, ViT, ViTConfig
 from vitrail.shapes import Size
@@ -305,3 +312,14 @@ def test_blocks_of_a_root_export_at_one_size(sparse: Any, suffix: str, tmp_path:
     WRITERS[suffix](model, path, (21, 31), dynamic=False)
     with torch.no_grad():
         torch.testing.assert_close(opened(path).run(x)[0], model(x), rtol=1e-4, atol=1e-4)
+
+
+def test_a_graph_that_refuses_what_the_model_takes_is_refused(tmp_path: Path) -> None:
+    """As torch's program of the fast Focal does, which wants more than one window an axis."""
+
+    def run(x: Tensor) -> list[Tensor]:
+        raise RuntimeError(f"Ne(1, {x.shape[-1]})")
+
+    order = agreement.ordered(shallow("2-D"), tmp_path / "model.pt2", None, True, ())
+    with refuses("refuses noise of (1, 1), batch 1: Ne(1, 1)", "--static"):
+        agreement.compare(order, run)

@@ -1,6 +1,7 @@
 """The server as a process: the link it prints, whom it answers, and how it ends."""
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -17,7 +18,9 @@ import pytest
 from PIL import Image
 
 from tests.support import refuses
-from vitrail.explorer.server.serve import bind
+from vitrail.explorer.server.app import furnish
+from vitrail.explorer.server.models import Models
+from vitrail.explorer.server.serve import bind, make_server
 
 ROOT = Path(__file__).resolve().parents[3]
 Start = Callable[..., "tuple[subprocess.Popen[str], str]"]
@@ -136,3 +139,19 @@ def test_ports_and_hosts_that_are_none() -> None:
 def test_only_this_machine_by_default() -> None:
     with bind("127.0.0.1", 0) as listener:
         assert listener.getsockname()[0] == "127.0.0.1"
+
+
+def test_handlers_of_other_logs_stay_open() -> None:
+    """Some close the stream that they write to, which may be the caller's standard error."""
+
+    class Watched(logging.Handler):
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+            super().close()
+
+    handler = Watched()
+    with bind("127.0.0.1", 0) as listener:
+        make_server(furnish(Models()), listener, "127.0.0.1")
+    assert not handler.closed

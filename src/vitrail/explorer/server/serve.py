@@ -76,6 +76,7 @@ def make_server(rooms: Rooms, listener: socket.socket, host: str) -> tuple[uvico
     guard = Guard(create_app(rooms), Address(host, listener.getsockname()[1]))
     config = uvicorn.Config(
         guard,
+        log_config=None,  # uvicorn's own closes every handler of the process that starts it
         log_level="warning",
         access_log=False,  # a log of addresses would hold the token
         server_header=False,
