@@ -36,7 +36,7 @@ VERBS = {
     "compare": "Measure ways to attend side by side; write a document with plots.",
     "bench": "Time Vitrail beside every peer; write docs/performance.md.",
     "convert": "Convert weights from one checkpoint format to another.",
-    "export": "Export a model to ONNX or torch.export.",
+    "export": "Export a model to ONNX, OpenVINO or torch.export.",
 }
 
 
