@@ -49,6 +49,15 @@ def test_a_narrow_type_and_the_size_that_the_weights_want() -> None:
 
 
 @needs_compiler
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_model_of_a_narrow_type_is_not_its_own_yardstick(dtype: torch.dtype) -> None:
+    model = small("2-D").to(dtype)
+    eager = told(vitrail.optimize(model, path="eager"))
+    assert 0 < eager.difference < eager.allowed
+    assert told(vitrail.optimize(model)).allowed == eager.allowed
+
+
+@needs_compiler
 def test_a_result_that_differs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def spoil(model: nn.Module) -> None:
         with torch.no_grad():

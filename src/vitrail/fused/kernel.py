@@ -1,4 +1,4 @@
-"""The C++ kernel's two operations: a linear layer, and a perceptron of two."""
+"""The C++ kernels' operations: a linear layer, a perceptron of two, a depth-wise convolution."""
 
 import ctypes
 import functools
@@ -14,7 +14,7 @@ from torch import Tensor
 from vitrail.attention.cpp import build
 from vitrail.errors import UsageError
 
-SOURCE = Path(__file__).with_name("linear.cpp")
+LINEAR, DEPTHWISE = (Path(__file__).with_name(f"{name}.cpp") for name in ("linear", "depthwise"))
 KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 
 
@@ -49,7 +49,7 @@ class _Linear(ctypes.Structure):
 
 
 class _Depthwise(ctypes.Structure):
-    """``Depthwise`` of linear.cpp: the same fields in the same order."""
+    """``Depthwise`` of depthwise.cpp: the same fields in the same order."""
 
     _fields_ = (
         ("batch", c_int64), ("length", c_int64 * 3), ("channels", c_int64), ("threads", c_int64),
@@ -183,7 +183,7 @@ def depthwise_gelu(x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tenso
             threads=torch.get_num_threads(), x=x.data_ptr(), weight=weight.data_ptr(),
             bias=bias.data_ptr(), y=y.data_ptr(), kind=KINDS[x.dtype], relu=relu,
         )  # fmt: skip
-        _functions()[3](ctypes.byref(call))
+        build.library(DEPTHWISE).vitrail_depthwise(ctypes.byref(call))
     return y
 
 
@@ -195,13 +195,10 @@ def _(x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
 
 @functools.cache
 def _functions() -> tuple:
-    """Return the library's functions."""
-    library = build.library(SOURCE)
+    """Return the functions of the linear layers' library."""
+    library = build.library(LINEAR)
     library.vitrail_packing.restype = c_int64
-    return (
-        library.vitrail_linear, library.vitrail_perceptron, library.vitrail_packing,
-        library.vitrail_depthwise,
-    )  # fmt: skip
+    return library.vitrail_linear, library.vitrail_perceptron, library.vitrail_packing
 
 
 def _packing(kind: int, outputs: int) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 //
 // Weights are packed beforehand: panels of `columns` outputs; in a panel, step by step along the
 // summed axis, one word of 32 bits for each output (a float, or two bfloats of consecutive steps).
-#include "../attention/cpp/vectors.h"
+#include "numbers.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -27,15 +27,6 @@ struct Linear {
     int32_t kind, gelu;
 };
 
-// A convolution of each channel on its own, over three tokens along every axis that is not of one.
-struct Depthwise {
-    i64 batch, length[3], channels, threads;
-    const void* x;
-    const float *weight, *bias;  // weight: 27 taps of all channels
-    void* y;
-    int32_t kind, relu;  // relu: of x, before
-};
-
 namespace {
 
 // Outputs of a panel: as many as fill the registers, or fewer where those divide a layer better.
@@ -43,79 +34,6 @@ constexpr int WIDE = COLS * LANES, NARROW = (COLS == 4 ? 3 : 1) * LANES;
 constexpr int rows_of(int cols) { return COLS == 4 && cols == 3 ? ROWS * 4 / 3 : ROWS; }
 constexpr i64 MOST_ROWS = 192, MORE = 8;  // of a block; and of its last tile, perhaps
 constexpr i64 CACHE = 512 << 10;          // bytes of a block, about half of a core's own cache
-
-// The numbers of x, y and add, and the form in which they are multiplied.
-template <class F, int32_t Kind>
-struct Type : F {
-    static constexpr int32_t kind = Kind, kept = F::per == 2 ? BFLOAT16 : FLOAT32;
-    static i64 steps(i64 inputs) { return (inputs + F::per - 1) / F::per; }
-};
-
-template <int32_t Kind>
-inline char* at(const void* base, i64 numbers) {
-    return (char*)base + numbers * bytes_of(Kind);
-}
-
-// n numbers, at most a vector of them.
-template <int32_t Kind>
-inline vf read(const void* from, i64 n) {
-#ifdef VITRAIL_AVX512
-    if (n >= LANES) {
-        if (Kind == FLOAT32) return _mm512_loadu_ps(from);
-        __m256i half = _mm256_loadu_si256((const __m256i*)from);
-        if (Kind == BFLOAT16) return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16);
-        return _mm512_cvtph_ps(half);
-    }
-#else
-    if (Kind == FLOAT32 && n >= LANES) return load((const float*)from);
-#endif
-    vf x{};
-    for (i64 i = 0; i < n && i < LANES; i++) x[i] = widen_one(from, Kind, i);
-    return x;
-}
-
-template <int32_t Kind>
-inline void write(vf x, void* to, i64 n) {
-#ifdef VITRAIL_AVX512
-    if (n >= LANES) {
-        if (Kind == FLOAT32) return _mm512_storeu_ps(to, x);
-        if (Kind == FLOAT16)
-            return _mm256_storeu_si256((__m256i*)to, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
-#ifdef __AVX512BF16__
-        return _mm256_storeu_si256((__m256i*)to, (__m256i)_mm512_cvtneps_pbh(x));
-#endif
-    }
-#else
-    if (Kind == FLOAT32 && n >= LANES) return store((float*)to, x);
-#endif
-    narrow(x, to, Kind, n);
-}
-
-// x times the normal distribution's share below x, to 2e-6: an odd rational function, made by a
-// least-squares fit to erf(x / sqrt 2) on [0, 5.3], reweighted until its errors were level.
-inline vf gelu(vf x) {
-    vf c = greater(x, spread(-5.3f));
-    c = -greater(-c, spread(-5.3f));
-    vf t = c * c;
-    vf p = t * -3.515166160e-08f + 1.201875940e-05f;
-    p = p * t + 9.290956620e-04f;
-    p = p * t + 1.284742983e-02f;
-    p = p * t + 1.304668776e-01f;
-    p = p * t + 7.978832110e-01f;
-    vf q = t * 1.562986658e-04f + 3.560734319e-03f;
-    q = q * t + 4.615118750e-02f;
-    q = q * t + 3.301715110e-01f;
-    q = q * t + 1.0f;
-#ifdef VITRAIL_AVX512
-    vf inverse = _mm512_rcp14_ps(q);
-    inverse = inverse * (2.0f - q * inverse);
-    vf share = c * p * inverse;
-#else
-    vf share = c * p / q;
-#endif
-    vf half = x * 0.5f, y = half * share + half;
-    return x < -5.3f ? vf{} : y;  // the share is never quite one; what is no number stays so
-}
 
 // A thread's own memory, which only grows.
 struct Scratch {
@@ -297,59 +215,6 @@ void perceptron(const Linear& f, const Linear& g) {
     }
 }
 
-// One line of tokens: channels go by vectors, whose weights stay in registers along the line. The
-// line's neighbours, and the places where taps go beyond the grid, are known from `near`.
-template <class T>
-void line(const Depthwise& f, const void* const (&near)[9], void* y) {
-    i64 width = f.length[2], channels = f.channels;
-    for (i64 j = 0; j < channels; j += LANES) {
-        i64 n = channels - j;
-        vf sum_of_none = read<FLOAT32>(f.bias + j, n);
-        for (i64 w = 0; w < width; w++) {
-            vf sum = sum_of_none;
-            for (int k = 0; k < 9; k++) {
-                if (!near[k]) continue;
-#pragma GCC unroll 3
-                for (int t = 0; t < 3; t++) {
-                    i64 place = w + t - 1;
-                    if (place < 0 || place >= width) continue;
-                    vf x = read<T::kind>(at<T::kind>(near[k], place * channels + j), n);
-                    if (f.relu) x = greater(x, vf{});
-                    sum += x * read<FLOAT32>(f.weight + (k * 3 + t) * channels + j, n);
-                }
-            }
-            write<T::kind>(gelu(sum), at<T::kind>(y, w * channels + j), n);
-        }
-    }
-}
-
-template <class T>
-void depthwise(const Depthwise& f) {
-    i64 depth = f.length[0], height = f.length[1], step = f.length[2] * f.channels;
-#pragma omp parallel for num_threads(f.threads) schedule(dynamic) if (f.batch * depth * height > 1)
-    for (i64 i = 0; i < f.batch * depth * height; i++) {
-        i64 d = i / height % depth, h = i % height;
-        const void* near[9];
-        for (int k = 0; k < 9; k++) {
-            i64 z = k / 3 - 1, v = k % 3 - 1;
-            bool there = d + z >= 0 && d + z < depth && h + v >= 0 && h + v < height;
-            near[k] = there ? at<T::kind>(f.x, (i + z * height + v) * step) : nullptr;
-        }
-        line<T>(f, near, at<T::kind>(f.y, i * step));
-    }
-}
-
-template <class F>
-void with_type(int32_t kind, F&& f) {
-    if (kind == FLOAT32) return f(Type<Single, FLOAT32>{});
-    if (kind == FLOAT16) return f(Type<Single, FLOAT16>{});
-#ifdef VITRAIL_PAIRS
-    f(Type<Pair, BFLOAT16>{});
-#else
-    f(Type<Single, BFLOAT16>{});
-#endif
-}
-
 }  // namespace
 
 // How weights are to be packed: numbers in a word, and outputs in a panel.
@@ -367,9 +232,4 @@ extern "C" void vitrail_linear(const Linear* f) {
 // `second` after `first`, whose y is not written.
 extern "C" void vitrail_perceptron(const Linear* first, const Linear* second) {
     with_type(first->kind, [&](auto type) { perceptron<decltype(type)>(*first, *second); });
-}
-
-// GELU of a convolution of each channel on its own.
-extern "C" void vitrail_depthwise(const Depthwise* f) {
-    with_type(f->kind, [&](auto type) { depthwise<decltype(type)>(*f); });
 }

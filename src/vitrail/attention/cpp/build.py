@@ -18,7 +18,6 @@ import torch  # noqa: F401 - loads the OpenMP runtime that the kernel must share
 from vitrail.errors import UsageError
 
 SOURCE = Path(__file__).with_name("grouped.cpp")
-HEADERS = tuple(sorted(Path(__file__).parent.glob("*.h")))
 FLAGS = (
     "-std=c++17",
     "-O3",
@@ -60,7 +59,7 @@ def library(source: Path = SOURCE) -> ctypes.CDLL:
     """Return a kernel, built now unless a build of this source for this machine is kept.
 
     Args:
-        source: of the kernel; it may include ``HEADERS``.
+        source: of the kernel; it may include the headers beside it and beside this module.
     Raises:
         UsageError: no compiler, or it does not accept the source.
     """
@@ -94,7 +93,8 @@ def _key(command: list[str], source: Path) -> str:
     version = subprocess.run([*command[:1], "--version"], capture_output=True, text=True)
     cpu = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
     model = re.findall(r"^(?:model name|flags|Features|CPU part)\s*:.*$", cpu, re.MULTILINE)
-    sources = [path.read_text() for path in (source, *HEADERS)]
+    headers = {*source.parent.glob("*.h"), *SOURCE.parent.glob("*.h")}
+    sources = [path.read_text() for path in (source, *sorted(headers))]
     told = "\0".join([*command, version.stdout, platform.machine(), *model, *sources])
     return hashlib.sha256(told.encode()).hexdigest()[:20]
 
