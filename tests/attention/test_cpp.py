@@ -15,6 +15,7 @@ from torch import Tensor
 from tests.attention.test_grouped import CASES, places_of
 from tests.support import refuses
 from vitrail.attention import Places, Problem, attend_groups, plain
+from vitrail.attention.call import KernelCall
 from vitrail.attention.cpp import build, kernel
 from vitrail.patterns import Pattern, Window
 from vitrail.shapes import Size
@@ -193,18 +194,20 @@ def test_a_vector_of_zeros_has_a_direction_s_gradient() -> None:
 
 def test_only_what_is_wanted_comes_back() -> None:
     tensors, places, options = drawn(MANY["focal"], torch.float32)
-    inputs = (
+    call = KernelCall(
         tensors["qkv"], tensors["pooled"], places.q_index, places.k_index, places.q_region,
-        places.k_region, tensors["bias"], None, None, options["scale"], -math.inf,
+        places.k_region, tensors["bias"], None, None, options["scale"], -math.inf, False,
     )  # fmt: skip
-    out, lse = kernel.forward(*inputs)
+    out, lse = kernel.forward(call)
     nobody = (places.q_index < 0)[:, None]
-    right_lse = plain.forward(*inputs)[1].masked_fill(nobody, 0)
+    right_lse = plain.forward(call)[1].masked_fill(nobody, 0)
     torch.testing.assert_close(lse.masked_fill(nobody, 0), right_lse)
     needs = [False, True, False, True, True]
-    found = kernel.backward(torch.ones_like(out), out, lse, *inputs, False, needs)
-    right = plain.backward(torch.ones_like(out), out, lse, *inputs, False, needs)
-    assert [x is None for x in found] == [x is None for x in right]
+    found = kernel.backward(call, torch.ones_like(out), out, lse, needs)
+    right = plain.backward(call, torch.ones_like(out), out, lse, needs)
+    # There is neither a temperature nor a fill.
+    for gradients in (found, right):
+        assert [x is not None for x in gradients] == [False, True, False, False, False]
     torch.testing.assert_close(found[1], right[1])
 
 

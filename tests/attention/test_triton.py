@@ -17,6 +17,7 @@ from vitrail.attention.triton.traffic import least_bytes
 ROOT = Path(__file__).resolve().parents[2]
 # Not the kernels themselves: Triton reads their source, and must find it as it was written.
 CHECKED = (
+    "attention.call",
     "attention.grouped",
     *(f"attention.triton.{name}" for name in ("kernel", "call", "launch")),
 )

@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from vitrail.attention.call import KernelCall
 from vitrail.attention.kernels import KERNELS, choose_kernel, kernel
 from vitrail.attention.problem import Problem
 from vitrail.errors import UsageError
@@ -114,7 +115,6 @@ def grouped_attention(
     That one is ``(batch, groups, heads, queries)``, in float32 (float64 of float64); what stands
     at the place of no query means nothing.
     """
-    del unique_keys
     module = kernel(backend)
     reason = module.why_not(Problem.of_groups(qkv, q_index, k_index, bias, q_region))
     if reason is not None:
@@ -123,10 +123,10 @@ def grouped_attention(
             "a backend that serves these tensors",
             "use backend='plain', which serves all",
         )
-    return module.forward(
+    return module.forward(KernelCall(
         qkv, pooled, q_index, k_index, q_region, k_region, bias, temperature, fill, scale,
-        mask_value,
-    )  # fmt: skip
+        mask_value, unique_keys,
+    ))  # fmt: skip
 
 
 @grouped_attention.register_fake
@@ -165,10 +165,11 @@ def grouped_attention_backward(
 
     Each has the shape of what it is the gradient of, contiguous; one that nobody needs is empty.
     """
-    found = kernel(backend).backward(
-        grad_out, out, lse, qkv, pooled, q_index, k_index, q_region, k_region, bias, temperature,
-        fill, scale, mask_value, unique_keys, needs,
+    call = KernelCall(
+        qkv, pooled, q_index, k_index, q_region, k_region, bias, temperature, fill, scale,
+        mask_value, unique_keys,
     )  # fmt: skip
+    found = kernel(backend).backward(call, grad_out, out, lse, needs)
     return tuple(qkv.new_empty(0) if gradient is None else gradient for gradient in found)  # type: ignore[return-value]
 
 

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from vitrail.attention.call import Gradients, KernelCall
 from vitrail.attention.problem import Problem
 
 LEAST_NORM = 1e-12  # as torch.nn.functional.normalize has it
@@ -36,83 +37,35 @@ class _Met(NamedTuple):
 
 
 def forward(
-    qkv: Float[Tensor, "batch tokens 3 heads head_dim"],
-    pooled: Float[Tensor, "batch cells 2 heads head_dim"] | None,
-    q_index: Int[Tensor, "groups queries"],
-    k_index: Int[Tensor, "groups keys"],
-    q_region: Int[Tensor, "groups queries"] | None,
-    k_region: Int[Tensor, "groups keys"] | None,
-    bias: Float[Tensor, "#groups heads queries keys"] | None,
-    temperature: Float[Tensor, " heads"] | None,
-    fill: Float[Tensor, "3 heads head_dim"] | None,
-    scale: float,
-    mask_value: float,
+    call: KernelCall,
 ) -> tuple[Float[Tensor, "batch tokens dim"], Float[Tensor, "batch groups heads queries"]]:
-    """Return the mean of the values that each token sees, and the logarithm of its weights' sum.
-
-    Args:
-        qkv: queries, keys and values of every token.
-        pooled: further keys and values.
-        q_index: see ``Places``, as the next three.
-        k_index: token of each key.
-        q_region: label of each query.
-        k_region: label of each key.
-        bias: added to the scores.
-        temperature: queries and keys get unit length, scores are multiplied by it.
-        fill: what a key place that holds no token reads as.
-        scale: multiplies ``q k^T``.
-        mask_value: added to scores across labels.
-    """
-    met = _meet(qkv, pooled, q_index, k_index, q_region, k_region, bias, temperature, fill,
-                scale, mask_value)  # fmt: skip
+    """Return the mean of the values that each token sees, and the logarithm of its weights' sum."""
+    met = _meet(call)
     lse = met.scores.logsumexp(-1)
     weights = _weights(met.scores, lse)
-    out = _placed(weights @ met.v, q_index, qkv.shape[1])
-    return out.flatten(2).to(qkv.dtype).contiguous(), lse
+    out = _placed(weights @ met.v, call.q_index, call.qkv.shape[1])
+    return out.flatten(2).to(call.qkv.dtype).contiguous(), lse
 
 
 def backward(
+    call: KernelCall,
     grad_out: Float[Tensor, "batch tokens dim"],
     out: Float[Tensor, "batch tokens dim"],
     lse: Float[Tensor, "batch groups heads queries"],
-    qkv: Float[Tensor, "batch tokens 3 heads head_dim"],
-    pooled: Float[Tensor, "batch cells 2 heads head_dim"] | None,
-    q_index: Int[Tensor, "groups queries"],
-    k_index: Int[Tensor, "groups keys"],
-    q_region: Int[Tensor, "groups queries"] | None,
-    k_region: Int[Tensor, "groups keys"] | None,
-    bias: Float[Tensor, "#groups heads queries keys"] | None,
-    temperature: Float[Tensor, " heads"] | None,
-    fill: Float[Tensor, "3 heads head_dim"] | None,
-    scale: float,
-    mask_value: float,
-    unique_keys: bool,
     needs: Sequence[bool],
-) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
+) -> Gradients:
     """Return the gradients of ``qkv``, ``pooled``, ``bias``, ``temperature`` and ``fill``.
 
     Args:
+        call: as ``forward`` got it.
         grad_out: gradient of ``out``.
         out: what ``forward`` returned.
         lse: what ``forward`` returned.
-        qkv: as ``forward`` got it, and so are the next ten.
-        pooled: further keys and values.
-        q_index: token of each query.
-        k_index: token of each key.
-        q_region: label of each query.
-        k_region: label of each key.
-        bias: added to the scores.
-        temperature: of cosine attention.
-        fill: what a key place that holds no token reads as.
-        scale: multiplies ``q k^T``.
-        mask_value: added to scores across labels.
-        unique_keys: no key stands in two groups; of no use here.
         needs: which of the five are wanted; None stands for the others.
     """
-    del unique_keys
-    heads, dim = qkv.shape[-2:]
-    met = _meet(qkv, pooled, q_index, k_index, q_region, k_region, bias, temperature, fill,
-                scale, mask_value)  # fmt: skip
+    q_index = call.q_index
+    tokens, _, heads, dim = call.qkv.shape[1:]
+    met = _meet(call)
     weights = _weights(met.scores, lse)
     told, answer = (
         _rows(x.unflatten(-1, (heads, dim)).to(weights.dtype), q_index) for x in (grad_out, out)
@@ -121,65 +74,47 @@ def backward(
     mean = (told * answer).sum(-1, keepdim=True)
     d_scores = weights * (told @ met.v.mT - mean)
     d_v = weights.mT @ told
-    d_q, d_k, d_temperature = _through_products(met, d_scores, temperature, scale)
+    d_q, d_k, d_temperature = _through_products(met, d_scores, call.temperature, call.scale)
 
     d_pairs = torch.stack((d_k, d_v), dim=4).transpose(2, 3)  # batch groups keys heads 2 head_dim
-    d_rows = _summed(d_pairs.transpose(3, 4), k_index, qkv, pooled)
-    tokens = qkv.shape[1]
+    d_rows = _summed(d_pairs.transpose(3, 4), call)
     d_qkv = torch.cat((_placed(d_q, q_index, tokens)[:, :, None], d_rows[:, :tokens]), dim=2)
     d_fill = torch.cat((torch.zeros_like(d_rows[0, :1, 0]), d_rows[:, -1].sum(0)))
     d_bias = d_scores.sum(0)
-    if bias is not None and bias.shape[0] == 1:
+    if call.bias is not None and call.bias.shape[0] == 1:
         d_bias = d_bias.sum(0, keepdim=True)
     found = (d_qkv, d_rows[:, tokens:-1], d_bias, d_temperature, d_fill)
-    like = (qkv, pooled, bias, temperature, fill)
-    return tuple(  # type: ignore[return-value]  # five of them
-        gradient.to(x.dtype).contiguous()
-        if wanted and x is not None and gradient is not None
-        else None
-        for gradient, x, wanted in zip(found, like, needs, strict=True)
-    )
+    return call.gradients(found, needs)
 
 
-def _meet(
-    qkv: Tensor,
-    pooled: Tensor | None,
-    q_index: Tensor,
-    k_index: Tensor,
-    q_region: Tensor | None,
-    k_region: Tensor | None,
-    bias: Tensor | None,
-    temperature: Tensor | None,
-    fill: Tensor | None,
-    scale: float,
-    mask_value: float,
-) -> _Met:
+def _meet(call: KernelCall) -> _Met:
     """Gather what meets, and compute the scores: minus infinity where nothing is seen."""
+    qkv, pooled, fill = call.qkv, call.pooled, call.fill
     wide = torch.promote_types(qkv.dtype, torch.float32)
     rows = qkv[:, :, 1:] if pooled is None else torch.cat((qkv[:, :, 1:], pooled), dim=1)
     # The last row is what a place without a token reads as.
     empty = rows.new_zeros(2, *rows.shape[-2:]) if fill is None else fill[1:].to(rows.dtype)
     rows = torch.cat((rows, empty.expand(rows.shape[0], 1, -1, -1, -1)), dim=1).to(wide)
-    q = _rows(qkv[:, :, 0].to(wide), q_index)
-    k, v = (_rows(rows[:, :, part], k_index) for part in (0, 1))
+    q = _rows(qkv[:, :, 0].to(wide), call.q_index)
+    k, v = (_rows(rows[:, :, part], call.k_index) for part in (0, 1))
     q_norm = k_norm = None
-    factor: Tensor | float = scale
-    if temperature is not None:
+    factor: Tensor | float = call.scale
+    if call.temperature is not None:
         q, q_norm = _unit(q)
         k, k_norm = _unit(k)
-        factor = temperature.to(wide)[:, None, None] * scale
+        factor = call.temperature.to(wide)[:, None, None] * call.scale
     scores = (q @ k.mT) * factor
-    if bias is not None:
-        scores = scores + bias.to(wide)
-    if q_region is not None and k_region is not None:
-        across = (q_region[:, :, None] != k_region[:, None, :])[:, None]
+    if call.bias is not None:
+        scores = scores + call.bias.to(wide)
+    if call.q_region is not None and call.k_region is not None:
+        across = (call.q_region[:, :, None] != call.k_region[:, None, :])[:, None]
         scores = (
             scores.masked_fill(across, -math.inf)
-            if mask_value == -math.inf
-            else scores + across * mask_value
+            if call.mask_value == -math.inf
+            else scores + across * call.mask_value
         )
     if fill is None:
-        scores = scores.masked_fill((k_index < 0)[:, None, None], -math.inf)
+        scores = scores.masked_fill((call.k_index < 0)[:, None, None], -math.inf)
     return _Met(q, k, v, q_norm, k_norm, scores)
 
 
@@ -235,15 +170,12 @@ def _placed(
 
 
 def _summed(
-    x: Float[Tensor, "batch groups keys 2 heads head_dim"],
-    k_index: Int[Tensor, "groups keys"],
-    qkv: Tensor,
-    pooled: Tensor | None,
+    x: Float[Tensor, "batch groups keys 2 heads head_dim"], call: KernelCall
 ) -> Float[Tensor, "batch rows 2 heads head_dim"]:
     """Add up what the groups say of each token, then of each pooled cell, then of no token."""
-    count = qkv.shape[1] + (0 if pooled is None else pooled.shape[1]) + 1
+    count = call.qkv.shape[1] + (0 if call.pooled is None else call.pooled.shape[1]) + 1
     rows = x.new_zeros(x.shape[0], count, *x.shape[-3:])
-    return rows.index_add(1, _from_end(k_index, count).flatten(), x.flatten(1, 2))
+    return rows.index_add(1, _from_end(call.k_index, count).flatten(), x.flatten(1, 2))
 
 
 def _from_end(index: Tensor, count: int) -> Tensor:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from ctypes import c_float, c_int32, c_int64, c_void_p
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from vitrail.attention.call import Gradients, KernelCall
 from vitrail.attention.cpp import build
 from vitrail.attention.problem import Problem
 from vitrail.errors import UsageError
@@ -48,119 +49,52 @@ def why_not(problem: Problem) -> str | None:
 
 
 def forward(
-    qkv: Float[Tensor, "batch tokens 3 heads head_dim"],
-    pooled: Float[Tensor, "batch cells 2 heads head_dim"] | None,
-    q_index: Int[Tensor, "groups queries"],
-    k_index: Int[Tensor, "groups keys"],
-    q_region: Int[Tensor, "groups queries"] | None,
-    k_region: Int[Tensor, "groups keys"] | None,
-    bias: Float[Tensor, "#groups heads queries keys"] | None,
-    temperature: Float[Tensor, " heads"] | None,
-    fill: Float[Tensor, "3 heads head_dim"] | None,
-    scale: float,
-    mask_value: float,
+    call: KernelCall,
 ) -> tuple[Float[Tensor, "batch tokens dim"], Float[Tensor, "batch groups heads queries"]]:
-    """Attend by groups; see ``vitrail.attention.grouped.attend_groups`` for the arguments.
+    """Return what ``plain.forward`` returns; the logarithm is 0 where there is no query.
 
-    Returns:
-        The result, and the logarithm of each query's sum of exponentials (0 where there is none).
     Raises:
         UsageError: an index beyond the tokens, or no compiler to build the kernel with.
     """
-    batch, tokens, _, heads, head_dim = qkv.shape
-    out = qkv.new_empty(batch, tokens, heads * head_dim)
-    lse = qkv.new_zeros(batch, *q_index.shape[:1], heads, q_index.shape[1], dtype=torch.float32)
-    call, held = _describe(
-        qkv,
-        pooled,
-        q_index,
-        k_index,
-        q_region,
-        k_region,
-        bias,
-        temperature,
-        fill,
-        scale,
-        mask_value,
-    )
-    call.out, call.lse = out.data_ptr(), lse.data_ptr()
-    _check(_functions()[0](ctypes.byref(call)), tokens)
+    batch, tokens, _, heads, head_dim = call.qkv.shape
+    groups, queries = call.q_index.shape
+    out = call.qkv.new_empty(batch, tokens, heads * head_dim)
+    lse = call.qkv.new_zeros(batch, groups, heads, queries, dtype=torch.float32)
+    record, held = _describe(call)
+    record.out, record.lse = out.data_ptr(), lse.data_ptr()
+    _check(_functions()[0](ctypes.byref(record)), tokens)
     del held  # it kept alive what the call reads
     return out, lse
 
 
 def backward(
+    call: KernelCall,
     grad_out: Float[Tensor, "batch tokens dim"],
     out: Float[Tensor, "batch tokens dim"],
     lse: Float[Tensor, "batch groups heads queries"],
-    qkv: Float[Tensor, "batch tokens 3 heads head_dim"],
-    pooled: Float[Tensor, "batch cells 2 heads head_dim"] | None,
-    q_index: Int[Tensor, "groups queries"],
-    k_index: Int[Tensor, "groups keys"],
-    q_region: Int[Tensor, "groups queries"] | None,
-    k_region: Int[Tensor, "groups keys"] | None,
-    bias: Float[Tensor, "#groups heads queries keys"] | None,
-    temperature: Float[Tensor, " heads"] | None,
-    fill: Float[Tensor, "3 heads head_dim"] | None,
-    scale: float,
-    mask_value: float,
-    unique_keys: bool,
     needs: Sequence[bool],
-) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
-    """Return the gradients of ``qkv``, ``pooled``, ``bias``, ``temperature`` and ``fill``.
+) -> Gradients:
+    """Return what ``plain.backward`` returns.
 
     The same numbers come out whenever it runs with as many threads.
-
-    Args:
-        grad_out: gradient of ``out``.
-        out: what ``forward`` returned.
-        lse: what ``forward`` returned.
-        qkv: as ``forward`` got it, and so are the next ten.
-        pooled: further keys and values.
-        q_index: token of each query.
-        k_index: token of each key.
-        q_region: label of each query.
-        k_region: label of each key.
-        bias: added to the scores.
-        temperature: of cosine attention.
-        fill: what a key place that holds no token reads as.
-        scale: multiplies ``q k^T``.
-        mask_value: added to scores across labels.
-        unique_keys: no key stands in two groups, so that gradients are written, not added.
-        needs: which of the five are wanted; None stands for the others.
     """
-    call, held = _describe(
-        qkv,
-        pooled,
-        q_index,
-        k_index,
-        q_region,
-        k_region,
-        bias,
-        temperature,
-        fill,
-        scale,
-        mask_value,
-    )
-    like = (qkv, pooled, bias, temperature, fill)
+    record, held = _describe(call)
+    qkv, pooled, bias = call.qkv, call.pooled, call.bias
     d_qkv = torch.empty(qkv.shape, dtype=qkv.dtype)
     d_pooled = None if pooled is None else torch.zeros(pooled.shape, dtype=pooled.dtype)
     d_bias = None if bias is None else torch.zeros(bias.shape)
     # These are added up whether or not they are there.
     d_temperature, d_fill = torch.zeros(qkv.shape[3]), torch.zeros(qkv.shape[2:])
     found = (d_qkv, d_pooled, d_bias, d_temperature, d_fill)
-    call.d_qkv, call.d_pooled, call.d_bias, call.d_temperature, call.d_fill = (
+    record.d_qkv, record.d_pooled, record.d_bias, record.d_temperature, record.d_fill = (
         None if x is None else x.data_ptr() for x in found
     )
     grad_out, out, lse = grad_out.contiguous(), out.contiguous(), lse.contiguous()
-    call.grad_out, call.out, call.lse = grad_out.data_ptr(), out.data_ptr(), lse.data_ptr()
-    call.unique_keys, call.wants_bias = unique_keys, bias is not None and needs[2]
-    _check(_functions()[1](ctypes.byref(call)), qkv.shape[1])
+    record.grad_out, record.out, record.lse = grad_out.data_ptr(), out.data_ptr(), lse.data_ptr()
+    record.unique_keys, record.wants_bias = call.unique_keys, bias is not None and needs[2]
+    _check(_functions()[1](ctypes.byref(record)), qkv.shape[1])
     del held
-    return tuple(  # type: ignore[return-value]  # five of them
-        gradient.to(x.dtype) if wanted and x is not None and gradient is not None else None
-        for gradient, x, wanted in zip(found, like, needs, strict=True)
-    )
+    return call.gradients(found, needs)
 
 
 @functools.cache
@@ -179,12 +113,8 @@ def _check(status: int, tokens: int) -> None:
         )
 
 
-def _describe(
-    qkv: Tensor, pooled: Tensor | None, q_index: Tensor, k_index: Tensor,
-    q_region: Tensor | None, k_region: Tensor | None, bias: Tensor | None,
-    temperature: Tensor | None, fill: Tensor | None, scale: float, mask_value: float,
-) -> tuple[_Call, list[Tensor]]:  # fmt: skip
-    """Return the call for the kernel, and the tensors whose memory it names."""
+def _describe(call: KernelCall) -> tuple[_Call, list[Tensor]]:
+    """Return the call as the kernel reads it, and the tensors whose memory it names."""
     held: list[Tensor] = []
 
     def keep(x: Tensor) -> int:
@@ -194,29 +124,28 @@ def _describe(
     def rows(x: Tensor) -> Tensor:
         return x if x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
 
-    qkv = rows(qkv)
-    call = _Call(
+    qkv, (groups, queries) = rows(call.qkv), call.q_index.shape
+    record = _Call(
         batch=qkv.shape[0], tokens=qkv.shape[1], heads=qkv.shape[3], head_dim=qkv.shape[4],
-        groups=q_index.shape[0], queries=q_index.shape[1], keys=k_index.shape[1],
-        threads=torch.get_num_threads(), kind=KINDS[qkv.dtype], scale=scale, mask_value=mask_value,
-        qkv=keep(qkv), qkv_step=_Steps(*qkv.stride()[:4]),
+        groups=groups, queries=queries, keys=call.k_index.shape[1],
+        threads=torch.get_num_threads(), kind=KINDS[qkv.dtype], scale=call.scale,
+        mask_value=call.mask_value, qkv=keep(qkv), qkv_step=_Steps(*qkv.stride()[:4]),
     )  # fmt: skip
-    if pooled is not None:
-        pooled = rows(pooled.to(qkv.dtype))
-        call.cells, call.pooled = pooled.shape[1], keep(pooled)
-        call.pooled_step = _Steps(*pooled.stride()[:4])
-    indices = {
-        "q_index": q_index, "k_index": k_index, "q_region": q_region, "k_region": k_region,
-    }  # fmt: skip
-    for name, index in indices.items():
+    if call.pooled is not None:
+        pooled = rows(call.pooled.to(qkv.dtype))
+        record.cells, record.pooled = pooled.shape[1], keep(pooled)
+        record.pooled_step = _Steps(*pooled.stride()[:4])
+    for name in ("q_index", "k_index", "q_region", "k_region"):
+        index = getattr(call, name)
         if index is not None:
-            setattr(call, name, keep(index.to(torch.int32).contiguous()))
-    if bias is not None:
-        bias = bias if bias.dtype in KINDS else bias.float()
+            setattr(record, name, keep(index.to(torch.int32).contiguous()))
+    if call.bias is not None:
+        bias = call.bias if call.bias.dtype in KINDS else call.bias.float()
         steps = [0 if bias.shape[0] == 1 else bias.stride(0), *bias.stride()[1:]]
-        call.bias, call.bias_kind, call.bias_step = keep(bias), KINDS[bias.dtype], _Steps(*steps)
-    if temperature is not None:
-        call.temperature = keep(temperature.float().contiguous())
-    if fill is not None:
-        call.fill = keep(fill.to(qkv.dtype).contiguous())
-    return call, held
+        record.bias, record.bias_kind = keep(bias), KINDS[bias.dtype]
+        record.bias_step = _Steps(*steps)
+    if call.temperature is not None:
+        record.temperature = keep(call.temperature.float().contiguous())
+    if call.fill is not None:
+        record.fill = keep(call.fill.to(qkv.dtype).contiguous())
+    return record, held

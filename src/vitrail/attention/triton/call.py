@@ -1,4 +1,4 @@
-"""One call of the kernels: its tensors and sizes as arguments, and the room for its gradients."""
+"""A call made ready for the kernels: their arguments, and the room for its gradients."""
 
 import math
 from typing import Any
@@ -6,43 +6,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vitrail.attention.call import KernelCall
 from vitrail.attention.triton.launch import Tiles, launch, precision, programs
 
 # Offsets beyond this do not fit into 32 bits.
 _FARTHEST = 2**31 - 1
 
 
-class Call:
-    """What all kernels need to know of a call; see ``kernel.forward`` for the arguments."""
+class Prepared:
+    """What all kernels need to know of a call."""
 
-    def __init__(
-        self,
-        qkv: Tensor,
-        pooled: Tensor | None,
-        q_index: Tensor,
-        k_index: Tensor,
-        q_region: Tensor | None,
-        k_region: Tensor | None,
-        bias: Tensor | None,
-        temperature: Tensor | None,
-        fill: Tensor | None,
-        scale: float,
-        mask_value: float,
-    ) -> None:
-        self.qkv, self.pooled, self.bias, self.fill = qkv, pooled, bias, fill
-        self.q_index, self.k_index = q_index, k_index
-        self.temperature = temperature
-        self.batch, self.tokens, _, self.heads, self.head_dim = qkv.shape
-        self.groups, self.queries = q_index.shape
-        self.keys = k_index.shape[1]
-        self.cells = 0 if pooled is None else pooled.shape[1]
+    def __init__(self, call: KernelCall) -> None:
+        self.call = call
+        self.batch, self.tokens, _, self.heads, self.head_dim = call.qkv.shape
+        self.groups, self.queries = call.q_index.shape
+        self.keys = call.k_index.shape[1]
+        self.cells = 0 if call.pooled is None else call.pooled.shape[1]
         self.items = self.batch * self.groups
-        self.tiles = Tiles.of(self.queries, self.keys, self.head_dim, qkv.itemsize)
+        self.tiles = Tiles.of(self.queries, self.keys, self.head_dim, call.qkv.itemsize)
         self._arguments = {
-            **self._tensors(q_region, k_region),
+            **_tensors(call),
             **self._strides(),
-            "scale": scale,
-            "mask_value": mask_value / math.log(2),
+            "scale": call.scale,
+            "mask_value": call.mask_value / math.log(2),
             "heads": self.heads,
             "groups": self.groups,
             "queries": self.queries,
@@ -54,66 +40,49 @@ class Call:
             "BLOCK_Q": self.tiles.block_q,
             "BLOCK_K": self.tiles.block_k,
             "KEY_TILES": self.tiles.key_tiles,
-            "HIDE": mask_value == -math.inf,
+            "HIDE": call.mask_value == -math.inf,
             "WIDE": self._farthest() > _FARTHEST,
-            "PRECISION": precision(qkv),
+            "PRECISION": precision(call.qkv),
         }
-
-    def _tensors(self, q_region: Tensor | None, k_region: Tensor | None) -> dict[str, Any]:
-        found = {
-            "qkv": self.qkv,
-            "pooled": self.pooled,
-            "q_index": self.q_index.contiguous(),
-            "k_index": self.k_index.contiguous(),
-        }
-        small = {
-            "q_region": q_region,
-            "k_region": k_region,
-            "bias": self.bias,
-            "temperature": self.temperature,
-            "fill": self.fill,
-        }
-        found |= {name: None if x is None else x.contiguous() for name, x in small.items()}
-        # The interpreter hands arrays to numpy, which refuses what wants a gradient.
-        return {name: None if x is None else x.detach() for name, x in found.items()}
 
     def _strides(self) -> dict[str, int]:
-        of_pooled = (0, 0, 0, 0) if self.pooled is None else self.pooled.stride()
-        shared = self.bias is None or self.bias.shape[0] == 1
+        qkv, pooled, bias = self.call.qkv, self.call.pooled, self.call.bias
+        of_pooled = (0, 0, 0, 0) if pooled is None else pooled.stride()
+        shared = bias is None or bias.shape[0] == 1
         return {
-            **_numbered("qkv", self.qkv.stride()),
+            **_numbered("qkv", qkv.stride()),
             **_numbered("pooled", of_pooled),
-            "HEAD_STRIDE": self.qkv.stride(3),
+            "HEAD_STRIDE": qkv.stride(3),
             "POOLED_HEAD_STRIDE": of_pooled[3],
             "bias_group": 0 if shared else self.heads * self.queries * self.keys,
         }
 
     def _farthest(self) -> int:
         """Return the greatest offset, within one image, of all that a kernel touches."""
-        farthest = [self.tokens * self.qkv.stride(1), self.tokens * 3 * self.heads * self.head_dim]
-        if self.pooled is not None:
-            farthest.append(self.cells * self.pooled.stride(1))
-        farthest.append(self.groups * self.keys * 2 * self.heads * self.head_dim)
-        return max(farthest)
+        width = self.heads * self.head_dim
+        farthest = [self.tokens * self.call.qkv.stride(1), self.tokens * 3 * width]
+        if self.call.pooled is not None:
+            farthest.append(self.cells * self.call.pooled.stride(1))
+        return max(*farthest, self.groups * self.keys * 2 * width)
 
     def programs(self, blocks: int, *, per_processor: int) -> int:
         """Return how many programs share the items of each head and block."""
-        own_bias = self.bias is not None and self.bias.shape[0] > 1
+        own_bias = self.call.bias is not None and self.call.bias.shape[0] > 1
         return programs(
-            self.qkv, self.items, self.heads * blocks, per_processor=per_processor,
+            self.call.qkv, self.items, self.heads * blocks, per_processor=per_processor,
             groups=self.groups if own_bias else None,
         )  # fmt: skip
 
     def parts(self, share: int, blocks: int, *shape: int) -> Tensor:
         """Return room for what each program sums up by itself, by head."""
-        return self.qkv.new_empty(share, blocks, *shape, self.heads, dtype=torch.float32)
+        return self.call.qkv.new_empty(share, blocks, *shape, self.heads, dtype=torch.float32)
 
     def launch(self, kernel: Any, blocks: int, share: int, **more: Any) -> None:
         """Start a kernel, each of whose programs has a head, a block and a share of the items."""
         arguments = {**self._arguments, "programs": share, "blocks": blocks, **more}
         count = self.heads * blocks * share
         if count > 0:
-            launch(kernel, self.qkv, count, self.tiles.warps, arguments)
+            launch(kernel, self.call.qkv, count, self.tiles.warps, arguments)
 
 
 class RowGradients:
@@ -124,17 +93,18 @@ class RowGradients:
     fixed order, for deterministic mode.
     """
 
-    def __init__(self, call: Call, unique_keys: bool) -> None:
-        qkv, heads, head_dim = call.qkv, call.heads, call.head_dim
+    def __init__(self, ready: Prepared) -> None:
+        self.ready, call = ready, ready.call
+        qkv, heads, head_dim = call.qkv, ready.heads, ready.head_dim
         self.write = "stores"
-        if not unique_keys:
+        if not call.unique_keys:
             ordered = torch.are_deterministic_algorithms_enabled()
             self.write = "places" if ordered else "adds"
         # A layer whose queries are its keys says so by one index for both: then each token is a
         # key, as each asks. Else there may be tokens that nobody sees.
-        all_written = unique_keys and call.q_index.data_ptr() == call.k_index.data_ptr()
+        all_written = call.unique_keys and call.q_index.data_ptr() == call.k_index.data_ptr()
         make = torch.empty if all_written or self.write != "stores" else torch.zeros
-        self.d_qkv = make(call.batch, call.tokens, 3, heads, head_dim, dtype=qkv.dtype,
+        self.d_qkv = make(ready.batch, ready.tokens, 3, heads, head_dim, dtype=qkv.dtype,
                           device=qkv.device)  # fmt: skip
         self.d_pooled = None
         if self.write == "stores":
@@ -142,14 +112,14 @@ class RowGradients:
             if call.pooled is not None:
                 self.d_pooled = torch.zeros_like(call.pooled, memory_format=torch.contiguous_format)
             return
-        rows = call.tokens + call.cells
+        rows = ready.tokens + ready.cells
         if self.write == "places":
-            rows = call.groups * call.keys
+            rows = ready.groups * ready.keys
         make = torch.zeros if self.write == "adds" else torch.empty
-        self.d_keys = make(call.batch, rows, 2, heads, head_dim, dtype=torch.float32,
+        self.d_keys = make(ready.batch, rows, 2, heads, head_dim, dtype=torch.float32,
                            device=qkv.device)  # fmt: skip
         if call.pooled is not None:
-            self.d_pooled = self.d_keys[:, call.tokens :]
+            self.d_pooled = self.d_keys[:, ready.tokens :]
 
     def arguments(self) -> dict[str, Any]:
         """Return what ``keys_backward`` needs to write them."""
@@ -163,36 +133,38 @@ class RowGradients:
             "WRITE": self.write,
         }
 
-    def whole(self, call: Call) -> tuple[Tensor, Tensor | None]:
+    def whole(self) -> tuple[Tensor, Tensor | None]:
         """Return both gradients, once the kernels have run."""
         if self.write == "stores":
             return self.d_qkv, self.d_pooled
-        rows = self.d_keys
+        ready, rows = self.ready, self.d_keys
         if self.write == "places":
-            count = call.tokens + call.cells
-            index = torch.where(call.k_index < 0, count, call.k_index).flatten()
-            total = rows.new_zeros(call.batch, count + 1, *rows.shape[2:])
+            count = ready.tokens + ready.cells
+            k_index = ready.call.k_index
+            index = torch.where(k_index < 0, count, k_index).flatten()
+            total = rows.new_zeros(ready.batch, count + 1, *rows.shape[2:])
             # index_add_ keeps to one order in deterministic mode; rows of no token were not
             # written and are added to a row of their own.
             rows = total.index_add_(1, index, rows)[:, :-1]
-        self.d_qkv[:, :, 1:] = rows[:, : call.tokens]
-        return self.d_qkv, None if call.pooled is None else rows[:, call.tokens :].contiguous()
+        self.d_qkv[:, :, 1:] = rows[:, : ready.tokens]
+        return self.d_qkv, None if ready.call.pooled is None else rows[:, ready.tokens :]
 
 
 class Sums:
     """Room for what every program adds up over its items, and their sums in a fixed order."""
 
-    def __init__(self, call: Call, share: int, blocks: int, *, wants_bias: bool) -> None:
+    def __init__(self, ready: Prepared, share: int, blocks: int, *, wants_bias: bool) -> None:
+        call = ready.call
         self.bias = self.heat = self.fill = None
         if call.bias is not None and wants_bias:
             # With several tiles of queries a program adds to its part item by item.
-            make = torch.empty if call.tiles.query_tiles == 1 else torch.zeros
-            shape = (share, call.heads, *call.tiles.scores)
+            make = torch.empty if ready.tiles.query_tiles == 1 else torch.zeros
+            shape = (share, ready.heads, *ready.tiles.scores)
             self.bias = make(shape, dtype=torch.float32, device=call.qkv.device)
         if call.temperature is not None and blocks == 1:
-            self.heat = call.parts(share, blocks)
+            self.heat = ready.parts(share, blocks)
         if call.fill is not None:
-            shape = (share, blocks, 2, call.heads, call.head_dim)
+            shape = (share, blocks, 2, ready.heads, ready.head_dim)
             self.fill = call.qkv.new_empty(shape, dtype=torch.float32)
 
     def arguments(self) -> dict[str, Any]:
@@ -217,3 +189,13 @@ class Sums:
 
 def _numbered(name: str, strides: tuple[int, ...]) -> dict[str, int]:
     return {f"{name}_batch": strides[0], f"{name}_token": strides[1], f"{name}_part": strides[2]}
+
+
+def _tensors(call: KernelCall) -> dict[str, Tensor | None]:
+    """Return the tensors that kernels read, by the names of their arguments."""
+    rows: dict[str, Tensor | None] = {"qkv": call.qkv, "pooled": call.pooled}
+    names = ("q_index", "k_index", "q_region", "k_region", "bias", "temperature", "fill")
+    found: dict[str, Tensor | None] = {name: getattr(call, name) for name in names}
+    rows |= {name: None if x is None else x.contiguous() for name, x in found.items()}
+    # The interpreter hands arrays to numpy, which refuses what wants a gradient.
+    return {name: None if x is None else x.detach() for name, x in rows.items()}

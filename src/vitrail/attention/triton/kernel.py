@@ -8,11 +8,12 @@ import os
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from vitrail.attention.call import Gradients, KernelCall
 from vitrail.attention.problem import Problem
-from vitrail.attention.triton.call import Call, RowGradients, Sums
+from vitrail.attention.triton.call import Prepared, RowGradients, Sums
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 # The tiles of a wider head would not fit into registers.
@@ -38,116 +39,51 @@ def why_not(problem: Problem) -> str | None:
 
 
 def forward(
-    qkv: Float[Tensor, "batch tokens 3 heads head_dim"],
-    pooled: Float[Tensor, "batch cells 2 heads head_dim"] | None,
-    q_index: Int[Tensor, "groups queries"],
-    k_index: Int[Tensor, "groups keys"],
-    q_region: Int[Tensor, "groups queries"] | None,
-    k_region: Int[Tensor, "groups keys"] | None,
-    bias: Float[Tensor, "#groups heads queries keys"] | None,
-    temperature: Float[Tensor, " heads"] | None,
-    fill: Float[Tensor, "3 heads head_dim"] | None,
-    scale: float,
-    mask_value: float,
+    call: KernelCall,
 ) -> tuple[Float[Tensor, "batch tokens dim"], Float[Tensor, "batch groups heads queries"]]:
-    """Return what ``plain.forward`` returns, without a score in memory.
-
-    Args:
-        qkv: queries, keys and values of every token, the channels of a head side by side.
-        pooled: further keys and values.
-        q_index: token of each query; every token asks once.
-        k_index: token of each key.
-        q_region: label of each query.
-        k_region: label of each key.
-        bias: added to the scores.
-        temperature: of cosine attention.
-        fill: what a key place that holds no token reads as.
-        scale: multiplies ``q k^T``.
-        mask_value: added to scores across labels.
-    Returns:
-        Answers, heads side by side, and the natural logarithm of each query's sum of weights;
-        zero where there is no query.
-    """
+    """Return what ``plain.forward`` returns; the logarithm is 0 where there is no query."""
     from vitrail.attention.triton.forward import forward_kernel
 
-    call = Call(qkv, pooled, q_index, k_index, q_region, k_region, bias, temperature, fill,
-                scale, mask_value)  # fmt: skip
-    batch, tokens, _, heads, head_dim = qkv.shape
-    groups, queries = q_index.shape
-    out = qkv.new_empty(batch, tokens, heads * head_dim)
-    lse = qkv.new_empty(batch, groups, heads, queries, dtype=torch.float32)
-    blocks = call.tiles.query_tiles
-    call.launch(
-        forward_kernel, blocks, call.programs(blocks, per_processor=16),
-        out=out, lse=lse, KEY_TILES=call.tiles.key_tiles,
+    ready = Prepared(call)
+    out = call.qkv.new_empty(ready.batch, ready.tokens, ready.heads * ready.head_dim)
+    shape = (ready.batch, ready.groups, ready.heads, ready.queries)
+    lse = call.qkv.new_empty(shape, dtype=torch.float32)
+    blocks = ready.tiles.query_tiles
+    ready.launch(
+        forward_kernel, blocks, ready.programs(blocks, per_processor=16),
+        out=out, lse=lse, KEY_TILES=ready.tiles.key_tiles,
     )  # fmt: skip
     return out, lse
 
 
 def backward(
+    call: KernelCall,
     grad_out: Float[Tensor, "batch tokens dim"],
     out: Float[Tensor, "batch tokens dim"],
     lse: Float[Tensor, "batch groups heads queries"],
-    qkv: Float[Tensor, "batch tokens 3 heads head_dim"],
-    pooled: Float[Tensor, "batch cells 2 heads head_dim"] | None,
-    q_index: Int[Tensor, "groups queries"],
-    k_index: Int[Tensor, "groups keys"],
-    q_region: Int[Tensor, "groups queries"] | None,
-    k_region: Int[Tensor, "groups keys"] | None,
-    bias: Float[Tensor, "#groups heads queries keys"] | None,
-    temperature: Float[Tensor, " heads"] | None,
-    fill: Float[Tensor, "3 heads head_dim"] | None,
-    scale: float,
-    mask_value: float,
-    unique_keys: bool,
     needs: Sequence[bool],
-) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
-    """Return the gradients of ``qkv``, ``pooled``, ``bias``, ``temperature`` and ``fill``.
-
-    Args:
-        grad_out: gradient of ``out``.
-        out: what ``forward`` returned.
-        lse: what ``forward`` returned.
-        qkv: as ``forward`` got it, and so are the next ten.
-        pooled: further keys and values.
-        q_index: token of each query.
-        k_index: token of each key.
-        q_region: label of each query.
-        k_region: label of each key.
-        bias: added to the scores.
-        temperature: of cosine attention.
-        fill: what a key place that holds no token reads as.
-        scale: multiplies ``q k^T``.
-        mask_value: added to scores across labels.
-        unique_keys: no key stands in two groups: gradients are written, not added.
-        needs: which of the five are wanted; None stands for the others.
-    """
+) -> Gradients:
+    """Return what ``plain.backward`` returns."""
     from vitrail.attention.triton.backward import keys_backward, queries_backward
 
-    call = Call(qkv, pooled, q_index, k_index, q_region, k_region, bias, temperature, fill,
-                scale, mask_value)  # fmt: skip
-    rows = RowGradients(call, unique_keys)
+    ready = Prepared(call)
+    rows = RowGradients(ready)
     told = {"grad_out": grad_out.contiguous(), "out": out.contiguous(), "lse": lse}
-    blocks = call.tiles.key_tiles
-    share = call.programs(blocks, per_processor=6)
-    sums = Sums(call, share, blocks, wants_bias=needs[2])
-    call.launch(
+    blocks = ready.tiles.key_tiles
+    share = ready.programs(blocks, per_processor=6)
+    sums = Sums(ready, share, blocks, wants_bias=needs[2])
+    ready.launch(
         keys_backward, blocks, share, **told, **rows.arguments(), **sums.arguments(),
-        QUERY_TILES=call.tiles.query_tiles,
+        QUERY_TILES=ready.tiles.query_tiles,
     )  # fmt: skip
     heat = sums.heat
     if blocks > 1:
-        blocks = call.tiles.query_tiles
-        share = call.programs(blocks, per_processor=6)
-        heat = call.parts(share, blocks) if temperature is not None else None
-        call.launch(
+        blocks = ready.tiles.query_tiles
+        share = ready.programs(blocks, per_processor=6)
+        heat = ready.parts(share, blocks) if call.temperature is not None else None
+        ready.launch(
             queries_backward, blocks, share, **told, d_qkv=rows.d_qkv, d_temperature=heat
         )  # fmt: skip
-    d_qkv, d_pooled = rows.whole(call)
     d_temperature = None if heat is None else heat.sum((0, 1))
-    found = (d_qkv, d_pooled, sums.bias_gradient(bias), d_temperature, sums.fill_gradient())
-    like = (qkv, pooled, bias, temperature, fill)
-    return tuple(  # type: ignore[return-value]  # five of them
-        gradient.to(x.dtype) if wanted and x is not None and gradient is not None else None
-        for gradient, x, wanted in zip(found, like, needs, strict=True)
-    )
+    found = (*rows.whole(), sums.bias_gradient(call.bias), d_temperature, sums.fill_gradient())
+    return call.gradients(found, needs)
