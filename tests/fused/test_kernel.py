@@ -88,14 +88,39 @@ def test_perceptron(rows: int, dim: int, hidden: int, residual: bool, dtype: tor
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("spatial", [(7,), (1,), (3, 5), (1, 4), (2, 3, 4), (2, 1, 3)], ids=str)
-@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize(
+    "spatial",
+    [(7,), (1,), (2,), (3, 5), (1, 4), (4, 1), (3, 2), (2, 3, 4), (2, 1, 3), (3, 2, 1), (1, 1, 1)],
+    ids=str,
+)
+@pytest.mark.parametrize(("hidden", "relu"), [(21, True), (21, False), (32, False), (48, True)])
 def test_perceptron_with_a_look_around(
-    spatial: tuple[int, ...], relu: bool, dtype: torch.dtype
+    spatial: tuple[int, ...], hidden: int, relu: bool, dtype: torch.dtype
 ) -> None:
-    mlp, norm = DepthwiseMlp(6, 21, len(spatial), relu=relu), drawn_norm(6, dtype)
+    looks_around(spatial, hidden, relu, dtype)
+
+
+# So wide that few lines fit into the cache: the ring goes round, across images and planes.
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(
+    ("spatial", "hidden"), [((50,), 3000), ((41, 3), 2050), ((5, 6, 4), 1500)], ids=str
+)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_look_around_a_few_lines_at_a_time(
+    spatial: tuple[int, ...], hidden: int, threads: int, dtype: torch.dtype
+) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        looks_around(spatial, hidden, True, dtype)
+    finally:
+        torch.set_num_threads(before)
+
+
+def looks_around(spatial: tuple[int, ...], hidden: int, relu: bool, dtype: torch.dtype) -> None:
+    mlp, norm = DepthwiseMlp(6, hidden, len(spatial), relu=relu), drawn_norm(6, dtype)
     drawn(mlp).to(dtype)
-    x = numbers(2, *spatial, 6, seed=5).to(dtype)
+    x = numbers(3, *spatial, 6, seed=5).to(dtype)
     with torch.no_grad():
         y = wide(mlp)(wide(norm)(x.double())) + x.double()
         found = PackedDepthwiseMlp(mlp, norm)(x)
@@ -140,6 +165,14 @@ def test_any_memory_layout_and_no_rows() -> None:
     assert looking(x[:0]).shape == (0, 3, 8)
 
 
+def test_what_is_no_number_stays_so_and_goes_no_further_than_its_neighbours() -> None:
+    for relu in (True, False):
+        looking = PackedDepthwiseMlp(DepthwiseMlp(4, 8, 1, relu=relu), nn.LayerNorm(4))
+        x = numbers(1, 5, 4)
+        x[0, 1] = torch.nan
+        assert looking(x)[0].isnan().any(-1).tolist() == [True] * 3 + [False] * 2
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 def test_threads_share_rows_or_panels(threads: int) -> None:
     linear, mlp = drawn_linear(40, 300, torch.float32), Mlp(40, 80)
@@ -157,11 +190,14 @@ def test_threads_share_rows_or_panels(threads: int) -> None:
 
 def test_what_the_numbers_do_not_fit_is_refused() -> None:
     packed, perceptron = PackedLinear(nn.Linear(4, 4)), PackedMlp(Mlp(4, 8), residual=True)
+    looking = PackedDepthwiseMlp(DepthwiseMlp(4, 8, 1), nn.LayerNorm(4))
     for module in (packed, perceptron):
         with refuses("torch.float64", "x.to(torch.float32)"):
             module(torch.zeros(2, 4, dtype=torch.float64))
         with refuses("5 channels", "the layer it was made from"):
             module(torch.zeros(2, 5))
+    with refuses("torch.float64", "x.to(torch.float32)"):
+        looking(torch.zeros(2, 3, 4, dtype=torch.float64))
     with refuses("torch.float64", "leave the layer as it is"):
         PackedLinear(nn.Linear(4, 4).double())
     with refuses("meta", "leave the layer as it is"):

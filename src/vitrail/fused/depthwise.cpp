@@ -1,5 +1,7 @@
-// The GELU of a convolution of each channel on its own.
-#include "numbers.h"
+// A perceptron that looks around: a linear layer, a convolution of each channel on its own, GELU,
+// a linear layer. It goes from line to line of the tokens, a few at a time, so that hidden channels
+// stay in the cache: a ring holds the lines that are still looked at.
+#include "linear.h"
 
 #include <omp.h>
 
@@ -7,59 +9,111 @@ using namespace vitrail;
 
 // Over three tokens along every axis that is not of one.
 struct Depthwise {
-    i64 batch, length[3], channels, threads;
-    const void* x;
-    const float *weight, *bias;  // weight: 27 taps of all channels
-    void* y;
-    int32_t kind, relu;  // relu: of x, before
+    i64 batch, length[3], threads, padded;
+    const float *weight, *bias;  // 27 taps of all channels; zeros pad these to whole vectors
+    int32_t relu;                // before
 };
 
 namespace {
 
-// One line of tokens: channels go by vectors, whose weights stay in registers along the line. The
-// line's neighbours, and the places where taps go beyond the grid, are known from `near`.
-template <class T>
-void line(const Depthwise& f, const void* const (&near)[9], void* y) {
-    i64 width = f.length[2], channels = f.channels;
-    for (i64 j = 0; j < channels; j += LANES) {
-        i64 n = channels - j;
-        vf sum_of_none = read<FLOAT32>(f.bias + j, n);
-        for (i64 w = 0; w < width; w++) {
-            vf sum = sum_of_none;
-            for (int k = 0; k < 9; k++) {
-                if (!near[k]) continue;
+constexpr i64 CACHE = 384 << 10;  // bytes of hidden channels, a good third of a core's own cache
+constexpr i64 FEWEST = 48;        // rows for a thread to multiply
+thread_local Scratch scratch;
+
+// The lines that a line of tokens looks at, itself among them.
+struct Near {
+    i64 count = 0;
+    const void* x[9];
+    const float* weight[9];  // three taps of all channels
+};
+
+// The convolution and GELU of a line: vectors `first` to `last` of its channels. A number is read
+// once. It belongs to three sums, of its token and of both beside it, which wait in registers.
+template <class T, int Lines, bool Relu>
+void line(const Depthwise& f, const Near& near, i64 first, i64 last, i64 step, void* y) {
+    for (i64 j = first * LANES; j < last * LANES; j += LANES) {
+        vf weight[Lines][3], bias = load(f.bias + j), before = bias, here = bias;
+#pragma GCC unroll 9
+        for (int k = 0; k < Lines; k++)
 #pragma GCC unroll 3
-                for (int t = 0; t < 3; t++) {
-                    i64 place = w + t - 1;
-                    if (place < 0 || place >= width) continue;
-                    vf x = read<T::kind>(at<T::kind>(near[k], place * channels + j), n);
-                    if (f.relu) x = greater(x, vf{});
-                    sum += x * read<FLOAT32>(f.weight + (k * 3 + t) * channels + j, n);
-                }
+            for (int t = 0; t < 3; t++) weight[k][t] = load(near.weight[k] + t * f.padded + j);
+        auto put = [&](i64 w, vf sum) { write<T::kind>(gelu(sum), at<T::kind>(y, w * step + j), LANES); };
+        for (i64 w = 0; w < f.length[2]; w++) {
+            vf after = bias;
+#pragma GCC unroll 9
+            for (int k = 0; k < Lines; k++) {
+                vf x = read<T::kind>(at<T::kind>(near.x[k], w * step + j), LANES);
+                if (Relu) x = greater(vf{}, x);  // in this order, what is no number stays so
+                before += x * weight[k][2];
+                here += x * weight[k][1];
+                after += x * weight[k][0];
             }
-            write<T::kind>(gelu(sum), at<T::kind>(y, w * channels + j), n);
+            if (w) put(w - 1, before);
+            before = here;
+            here = after;
         }
+        put(f.length[2] - 1, before);
     }
 }
 
 template <class T>
-void depthwise(const Depthwise& f) {
-    i64 depth = f.length[0], height = f.length[1], step = f.length[2] * f.channels;
-#pragma omp parallel for num_threads(f.threads) schedule(dynamic) if (f.batch * depth * height > 1)
-    for (i64 i = 0; i < f.batch * depth * height; i++) {
-        i64 d = i / height % depth, h = i % height;
-        const void* near[9];
-        for (int k = 0; k < 9; k++) {
-            i64 z = k / 3 - 1, v = k % 3 - 1;
-            bool there = d + z >= 0 && d + z < depth && h + v >= 0 && h + v < height;
-            near[k] = there ? at<T::kind>(f.x, (i + z * height + v) * step) : nullptr;
+void perceptron(const Depthwise& f, Linear first, Linear second, void (*linear)(const Linear*)) {
+    const i64 depth = f.length[0], height = f.length[1], width = f.length[2];
+    const i64 lines = f.batch * depth * height, reach = (depth > 1) * height + (height > 1);
+    const i64 channels = first.outputs, vectors = (channels + LANES - 1) / LANES;
+    const i64 step = round_up(channels, 32) + 32;  // no power of two, as rows of it would meet
+    const i64 numbers = width * step, fit = f.threads * CACHE / (numbers * bytes_of(T::kind));
+    const i64 fewest = (f.threads * FEWEST + width - 1) / width;
+    const i64 few = std::min(lines, std::max(fewest, (fit - 2 * reach) / 2));
+    const i64 slots = round_up(few + 2 * reach, few);
+    char* ring = (char*)scratch.words((slots + few) * numbers * bytes_of(T::kind) / 4);
+    char* mixed = at<T::kind>(ring, slots * numbers);
+    auto slot = [&](i64 i) { return at<T::kind>(ring, i % slots * numbers); };
+    auto look = [&](i64 i, i64 from, i64 to, void* y) {
+        Near near;
+        for (i64 k = 0; k < 9; k++) {
+            i64 z = k / 3 - 1, v = k % 3 - 1, d = i / height % depth + z, h = i % height + v;
+            if (d < 0 || d >= depth || h < 0 || h >= height) continue;
+            near.x[near.count] = slot(i + z * height + v);
+            near.weight[near.count++] = f.weight + k * 3 * f.padded;
         }
-        line<T>(f, near, at<T::kind>(f.y, i * step));
+        with_count<9>(near.count, [&](auto n) {
+            if (f.relu) line<T, n, true>(f, near, from, to, step, y);
+            else line<T, n, false>(f, near, from, to, step, y);
+        });
+    };
+    first.y_step = second.x_step = step;
+    second.x = mixed;
+    for (i64 known = 0, done = 0; done < lines;) {
+        if (known < lines) {
+            i64 n = std::min(few, lines - known);
+            first.rows = n * width;
+            first.y = slot(known);
+            linear(&first);
+            first.x = at<T::kind>(first.x, first.rows * first.x_step);
+            known += n;
+        }
+        i64 n = std::min(few, (known < lines ? known - reach : lines) - done);
+        if (n <= 0) continue;
+        i64 parts = std::clamp<i64>(f.threads / n, 1, vectors);  // few lines: share out channels too
+#pragma omp parallel for num_threads(f.threads) schedule(dynamic) if (f.threads > 1)
+        for (i64 i = 0; i < n * parts; i++) {
+            i64 part = i % parts, l = i / parts;
+            look(done + l, vectors * part / parts, vectors * (part + 1) / parts,
+                 at<T::kind>(mixed, l * numbers));
+        }
+        second.rows = n * width;
+        linear(&second);
+        second.add = at<T::kind>(second.add, second.rows * second.add_step);
+        second.y = at<T::kind>(second.y, second.rows * second.y_step);
+        done += n;
     }
 }
 
 }  // namespace
 
-extern "C" void vitrail_depthwise(const Depthwise* f) {
-    with_type(f->kind, [&](auto type) { depthwise<decltype(type)>(*f); });
+// `linear` computes such a layer.
+extern "C" void vitrail_depthwise(const Depthwise* f, const Linear* first, const Linear* second,
+                                  void (*linear)(const Linear*)) {
+    with_type(first->kind, [&](auto type) { perceptron<decltype(type)>(*f, *first, *second, linear); });
 }

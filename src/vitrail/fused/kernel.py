@@ -1,4 +1,4 @@
-"""The C++ kernels' operations: a linear layer, a perceptron of two, a depth-wise convolution."""
+"""The C++ kernels' operations: a linear layer, a perceptron of two, one that looks around."""
 
 import ctypes
 import functools
@@ -35,7 +35,7 @@ class Packed(NamedTuple):
 
 
 class _Linear(ctypes.Structure):
-    """``Linear`` of linear.cpp: the same fields in the same order."""
+    """``Linear`` of linear.h: the same fields in the same order."""
 
     _fields_ = (
         *((name, c_int64) for name in ("rows", "inputs", "outputs", "columns")),
@@ -52,9 +52,8 @@ class _Depthwise(ctypes.Structure):
     """``Depthwise`` of depthwise.cpp: the same fields in the same order."""
 
     _fields_ = (
-        ("batch", c_int64), ("length", c_int64 * 3), ("channels", c_int64), ("threads", c_int64),
-        ("x", c_void_p), ("weight", c_void_p), ("bias", c_void_p), ("y", c_void_p),
-        ("kind", c_int32), ("relu", c_int32),
+        ("batch", c_int64), ("length", c_int64 * 3), ("threads", c_int64), ("padded", c_int64),
+        ("weight", c_void_p), ("bias", c_void_p), ("relu", c_int32),
     )  # fmt: skip
 
 
@@ -167,29 +166,52 @@ def _(
     return x.new_empty(x.shape)
 
 
-@torch.library.custom_op("vitrail::depthwise_gelu", mutates_args=())
-def depthwise_gelu(x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
-    """Return the GELU of a convolution of each channel on its own, over ``relu?(x)``.
+@torch.library.custom_op("vitrail::packed_depthwise", mutates_args=())
+def packed_depthwise(
+    x: Tensor,
+    weight1: Tensor,
+    bias1: Tensor,
+    taps: Tensor,
+    bias: Tensor,
+    weight2: Tensor,
+    bias2: Tensor,
+    norm_weight: Tensor | None,
+    norm_bias: Tensor | None,
+    hidden: int,
+    eps: float,
+    relu: bool,
+) -> Tensor:
+    """Return ``linear2(gelu(convolution(relu?(linear1(norm?(x)))))) + x``.
 
-    ``x`` is channels-last, ``weight`` ``(27, channels)``: three taps along each of three axes, the
-    first of which ``x`` may lack; zeros lie beyond the border.
+    The convolution is of each hidden channel on its own. ``x`` is channels-last, ``taps``
+    ``(27, channels)``: three along each of three axes, the first of which ``x`` may lack; zeros
+    lie beyond the border. ``bias`` and ``taps`` are padded with zeros to a multiple of 16 channels.
     """
     x = x.contiguous()
     y = torch.empty_like(x)
     if y.numel():
-        length = (1, 1, *x.shape[1:-1])[-3:]
+        first = _describe(Packed(weight1, bias1, norm_weight, norm_bias), x, None, None, eps, False)
+        first.outputs = hidden
+        second = _describe(Packed(weight2, bias2, None, None), x, y, x, eps, False)
+        second.inputs = hidden
         call = _Depthwise(
-            batch=x.shape[0], length=(c_int64 * 3)(*length), channels=x.shape[-1],
-            threads=torch.get_num_threads(), x=x.data_ptr(), weight=weight.data_ptr(),
-            bias=bias.data_ptr(), y=y.data_ptr(), kind=KINDS[x.dtype], relu=relu,
+            batch=x.shape[0], length=(c_int64 * 3)(*(1, 1, *x.shape[1:-1])[-3:]),
+            threads=torch.get_num_threads(), padded=taps.shape[1], weight=taps.data_ptr(),
+            bias=bias.data_ptr(), relu=relu,
         )  # fmt: skip
-        build.library(DEPTHWISE).vitrail_depthwise(ctypes.byref(call))
+        build.library(DEPTHWISE).vitrail_depthwise(
+            *(ctypes.byref(part) for part in (call, first, second)), _functions()[0]
+        )
     return y
 
 
-@depthwise_gelu.register_fake
-def _(x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
-    del weight, bias, relu
+@packed_depthwise.register_fake
+def _(
+    x: Tensor, weight1: Tensor, bias1: Tensor, taps: Tensor, bias: Tensor, weight2: Tensor,
+    bias2: Tensor, norm_weight: Tensor | None, norm_bias: Tensor | None, hidden: int, eps: float,
+    relu: bool,
+) -> Tensor:  # fmt: skip
+    del weight1, bias1, taps, bias, weight2, bias2, norm_weight, norm_bias, hidden, eps, relu
     return x.new_empty(x.shape)
 
 

@@ -3,29 +3,11 @@
 //
 // Weights are packed beforehand: panels of `columns` outputs; in a panel, step by step along the
 // summed axis, one word of 32 bits for each output (a float, or two bfloats of consecutive steps).
-#include "numbers.h"
+#include "linear.h"
 
-#include <algorithm>
-#include <cstdlib>
 #include <omp.h>
 
 using namespace vitrail;
-
-struct Linear {
-    i64 rows, inputs, outputs, columns;  // columns: of a panel, a multiple of LANES
-    const void* x;
-    i64 x_step;                            // numbers between rows
-    const float *norm_weight, *norm_bias;  // null: no norm before
-    const void* weight;
-    const float* bias;  // padded to whole panels
-    const void* add;    // what the result is added to, or null
-    i64 add_step;
-    void* y;
-    i64 y_step;
-    i64 threads;
-    float eps;
-    int32_t kind, gelu;
-};
 
 namespace {
 
@@ -35,20 +17,6 @@ constexpr int rows_of(int cols) { return COLS == 4 && cols == 3 ? ROWS * 4 / 3 :
 constexpr i64 MOST_ROWS = 192, MORE = 8;  // of a block; and of its last tile, perhaps
 constexpr i64 CACHE = 512 << 10;          // bytes of a block, about half of a core's own cache
 
-// A thread's own memory, which only grows.
-struct Scratch {
-    char* memory = nullptr;
-    i64 size = 0;
-    ~Scratch() { free(memory); }
-    u32* words(i64 count) {
-        if (4 * count > size) {
-            free(memory);
-            size = round_up(4 * count, 4096);
-            memory = (char*)aligned_alloc(4096, size);
-        }
-        return (u32*)memory;
-    }
-};
 thread_local Scratch scratch;
 
 // One row to the form of a product's left side: normalised if there is a norm.

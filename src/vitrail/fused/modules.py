@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vitrail.errors import UsageError
-from vitrail.fused.kernel import depthwise_gelu, pack, packed_linear, packed_perceptron
+from vitrail.fused.kernel import pack, packed_depthwise, packed_linear, packed_perceptron
 from vitrail.layers import ConvMerging, DepthwiseMlp, Mlp, PatchEmbed
 from vitrail.ops.windows import at_least, pad, padded_lengths
 
@@ -101,6 +101,8 @@ class PackedMlp(nn.Module):
 class PackedDepthwiseMlp(nn.Module):
     """A perceptron that looks at the neighbours, between a norm and a sum.
 
+    Hidden channels stay in the cache, a few lines of tokens at a time.
+
     Args:
         mlp: the perceptron; its numbers are copied.
         norm: a layer norm of its input.
@@ -115,16 +117,23 @@ class PackedDepthwiseMlp(nn.Module):
         # Axes that are not there have taps too, all but the middle one zero.
         weight = weight[(slice(None),) + (None,) * (4 - weight.ndim)]
         missing = [(0, 0) if n == 3 else (1, 1) for n in reversed(weight.shape[1:])]
-        weight = F.pad(weight, [n for pair in missing for n in pair])
+        weight = F.pad(weight, [*(n for pair in missing for n in pair), 0, -len(weight) % 16])
         self.weight = weight.flatten(1).t().contiguous()
-        bias = mlp.dwconv.bias
-        self.bias = weight.new_zeros(len(weight)) if bias is None else bias.detach().float()
+        self.bias = weight.new_zeros(len(weight))
+        if mlp.dwconv.bias is not None:
+            self.bias[: self.fc1.out_features] = mlp.dwconv.bias.detach()
 
     def forward(
         self, x: Float[Tensor, "batch *spatial dim"]
     ) -> Float[Tensor, "batch *spatial dim"]:
         """Transform every token, knowing those next to it."""
-        return self.fc2(depthwise_gelu(self.fc1(x), self.weight, self.bias, self.relu), x)
+        first, second = self.fc1, self.fc2
+        first.check(x)
+        return packed_depthwise(
+            x, first.weight, first.padded_bias, self.weight, self.bias, second.weight,
+            second.padded_bias, first.norm_weight, first.norm_bias, first.out_features, first.eps,
+            self.relu,
+        )  # fmt: skip
 
 
 class PackedConvolution(nn.Module):
