@@ -19,31 +19,54 @@ constexpr i64 CACHE = 512 << 10;          // bytes of a block, about half of a c
 
 thread_local Scratch scratch;
 
-// One row to the form of a product's left side: normalised if there is a norm.
-template <class T>
-void prepare(const Linear& f, const void* from, u32* to) {
+// f(i, n) for each vector of a row, of which n numbers are there; n is a constant but for the last.
+template <class F>
+void each_vector(i64 length, F&& f) {
+    i64 i = 0;
+    for (; i + LANES <= length; i += LANES) f(i, Count<LANES>{});
+    if (i < length) f(i, length - i);
+}
+
+// R rows to the form of a product's left side: normalised if there is a norm. Rows go together,
+// for the sums of one wait on each other.
+template <class T, int R>
+void prepare(const Linear& f, i64 row, u32* to, i64 words) {
     i64 n = f.inputs;
-    if (n % T::per) to[n / T::per] = 0;
-    auto x = [&](i64 i) { return read<T::kind>(at<T::kind>(from, i), n - i); };
-    auto put = [&](vf y, i64 i) { write<T::kept>(y, at<T::kept>(to, i), n - i); };
+    auto x = [&](int r, i64 i, i64 count) {
+        return read<T::kind>(at<T::kind>(f.x, (row + r) * f.x_step + i), count);
+    };
+    auto put = [&](vf y, int r, i64 i, i64 count) {
+        write<T::kept>(y, at<T::kept>(to + r * words, i), count);
+    };
+    if (n % T::per)
+        for (int r = 0; r < R; r++) to[r * words + n / T::per] = 0;
     if (!f.norm_weight) {
-        for (i64 i = 0; i < n; i += LANES) put(x(i), i);
+        each_vector(n, [&](i64 i, auto count) {
+            for (int r = 0; r < R; r++) put(x(r, i, count), r, i, count);
+        });
         return;
     }
-    vf sum{}, squares{};
-    for (i64 i = 0; i < n; i += LANES) sum += x(i);
-    float mean = total(sum) / n;
-    for (i64 i = 0; i < n; i += LANES) {
-        vf d = x(i) - mean;
-        squares += d * d;
+    vf sum[R] = {}, squares[R] = {};
+    float mean[R], scale[R];
+    each_vector(n, [&](i64 i, auto count) {
+        for (int r = 0; r < R; r++) sum[r] += x(r, i, count);
+    });
+    for (int r = 0; r < R; r++) mean[r] = total(sum[r]) / n;
+    each_vector(n, [&](i64 i, auto count) {
+        for (int r = 0; r < R; r++) {
+            vf d = x(r, i, count) - mean[r];
+            squares[r] += d * d;
+        }
+    });
+    for (int r = 0; r < R; r++) {
+        // Places behind the last number were zeros.
+        float beyond = (round_up(n, LANES) - n) * (mean[r] * mean[r] / n);
+        scale[r] = 1 / std::sqrt(total(squares[r]) / n - beyond + f.eps);
     }
-    // Places behind the last number were zeros.
-    float variance = total(squares) / n - (round_up(n, LANES) - n) * (mean * mean / n);
-    float scale = 1 / std::sqrt(variance + f.eps);
-    for (i64 i = 0; i < n; i += LANES) {
-        vf weight = read<FLOAT32>(f.norm_weight + i, n - i);
-        put((x(i) - mean) * scale * weight + read<FLOAT32>(f.norm_bias + i, n - i), i);
-    }
+    each_vector(n, [&](i64 i, auto count) {
+        vf weight = read<FLOAT32>(f.norm_weight + i, count), bias = read<FLOAT32>(f.norm_bias + i, count);
+        for (int r = 0; r < R; r++) put((x(r, i, count) - mean[r]) * scale[r] * weight + bias, r, i, count);
+    });
 }
 
 // R rows by C vectors of outputs from `column` on, of which the first `count` rows are written to
@@ -53,9 +76,9 @@ void tile(const Linear& f, const u32* const* a, const u32* panel, const u32* ahe
           i64 count, i64 column, void* y, i64 y_step) {
     vf sum[R][C];
 #pragma GCC unroll 8
-    for (int r = 0; r < R; r++)
+    for (int c = 0; c < C; c++)
 #pragma GCC unroll 8
-        for (int c = 0; c < C; c++) sum[r][c] = vf{};
+        for (int r = 0; r < R; r++) sum[r][c] = load(f.bias + column + c * LANES);
     i64 steps = T::steps(f.inputs);
     for (i64 s = 0; s < steps; s++) {
         vf right[C];
@@ -69,23 +92,26 @@ void tile(const Linear& f, const u32* const* a, const u32* panel, const u32* ahe
             for (int c = 0; c < C; c++) sum[r][c] = T::multiply_add(sum[r][c], left, right[c]);
         }
     }
-    auto finish = [&](vf x, i64 r, int c, i64 n) {
-        i64 j = column + c * LANES;
-        x += load(f.bias + j);
-        if (Gelu) x = gelu(x);
-        if (f.add) x += read<T::kind>(at<T::kind>(f.add, (row + r) * f.add_step + j), n);
-        write<Out>(x, at<Out>(y, r * y_step + j), n);
+    const char* add = f.add ? at<T::kind>(f.add, row * f.add_step + column) : nullptr;
+    char* to = at<Out>(y, column);
+    // Every index below is a constant, so that the sums stay in registers.
+    auto finish = [&](auto whole, auto adds) {
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++) {
+            if (!whole && r >= count) return;
+#pragma GCC unroll 8
+            for (int c = 0; c < C; c++) {
+                i64 n = whole ? LANES : f.outputs - column - c * LANES;
+                if (n <= 0) break;
+                vf x = Gelu ? gelu(sum[r][c]) : sum[r][c];
+                if (adds) x += read<T::kind>(at<T::kind>(add, r * f.add_step + c * LANES), n);
+                write<Out>(x, at<Out>(to, r * y_step + c * LANES), n);
+            }
+        }
     };
-    if (count == R && f.outputs - column >= C * LANES) {
-#pragma GCC unroll 8
-        for (int r = 0; r < R; r++)
-#pragma GCC unroll 8
-            for (int c = 0; c < C; c++) finish(sum[r][c], r, c, LANES);
-        return;
-    }
-    for (i64 r = 0; r < count; r++)
-        for (int c = 0; c < C && f.outputs - column > c * LANES; c++)
-            finish(sum[r][c], r, c, f.outputs - column - c * LANES);
+    bool whole = count >= R && f.outputs - column >= C * LANES;
+    if (!whole) add ? finish(std::false_type{}, std::true_type{}) : finish(std::false_type{}, std::false_type{});
+    else add ? finish(std::true_type{}, std::true_type{}) : finish(std::true_type{}, std::false_type{});
 }
 
 // Panels `first` to `last` of `count` rows whose left sides are a[0 ...], which goes on with any
@@ -132,14 +158,16 @@ i64 words_of(i64 numbers) {
 // Let a[0 ...] point to the left sides of `count` rows: where they lie, or prepared in `buffer`.
 template <class T>
 void left_sides(const Linear& f, i64 row, i64 count, u32* buffer, const u32** a) {
+    constexpr int together = 4;
     bool ready = !f.norm_weight && T::kind == T::kept && f.inputs % T::per == 0;
-    for (i64 i = 0; i < count; i++) {
-        const void* from = at<T::kind>(f.x, (row + i) * f.x_step);
-        u32* to = buffer + i * words_of<T>(f.inputs);
-        if (!ready) prepare<T>(f, from, to);
-        a[i] = ready ? (const u32*)from : to;
-    }
+    i64 words = words_of<T>(f.inputs);
+    for (i64 i = 0; i < count; i++)
+        a[i] = ready ? (const u32*)at<T::kind>(f.x, (row + i) * f.x_step) : buffer + i * words;
     for (i64 i = count; i < count + MORE; i++) a[i] = a[0];
+    if (ready) return;
+    i64 i = 0;
+    for (; i + together <= count; i += together) prepare<T, together>(f, row + i, buffer + i * words, words);
+    for (; i < count; i++) prepare<T, 1>(f, row + i, buffer + i * words, words);
 }
 
 i64 block_rows(i64 rows, i64 threads, i64 words_of_row) {
