@@ -18,7 +18,8 @@ import triton.language as tl
 from vitrail.attention.triton.tiles import (
     LOG2E,
     bias_tile,
-    key_rows,
+    key_tile,
+    labels,
     offsets,
     one_over_norm,
     places,
@@ -26,6 +27,7 @@ from vitrail.attention.triton.tiles import (
     query_rows,
     scores,
     turn,
+    unit,
     unnormalised,
 )
 
@@ -69,13 +71,9 @@ def keys_backward(
         )
         if QUERY_TILES == 1:
             gathered = tl.zeros([BLOCK_Q, BLOCK_K], tl.float32)
-    head_fill_k = None
-    head_fill_v = None
     d_fill_k = None
     d_fill_v = None
     if fill is not None:
-        head_fill_k = fill + heads * HEAD_DIM + head * HEAD_DIM
-        head_fill_v = fill + 2 * heads * HEAD_DIM + head * HEAD_DIM
         d_fill_k = tl.zeros([D], tl.float32)
         d_fill_v = tl.zeros([D], tl.float32)
 
@@ -84,27 +82,14 @@ def keys_backward(
         image = (item // groups).to(tl.int64)
         base = qkv + image * qkv_batch + head * HEAD_STRIDE
         k_place = places(k_index, group, columns, keys)
-        pooled_k = None
-        pooled_v = None
-        if pooled is not None:
-            pooled_k = pooled + image * pooled_batch + head * POOLED_HEAD_STRIDE
-            pooled_v = pooled_k + pooled_part
-        k = key_rows(
-            base + qkv_part, pooled_k, head_fill_k, k_place, tokens, qkv_token, pooled_token,
-            channel, HEAD_DIM, WIDE,
+        k, v = key_tile(
+            base, pooled, fill, k_place, image, head, heads, tokens, channel,
+            qkv_token, qkv_part, pooled_batch, pooled_token, pooled_part,
+            POOLED_HEAD_STRIDE, HEAD_DIM, WIDE,
         )  # fmt: skip
-        v = key_rows(
-            base + 2 * qkv_part, pooled_v, head_fill_v, k_place, tokens, qkv_token, pooled_token,
-            channel, HEAD_DIM, WIDE,
-        )  # fmt: skip
-        unit_k = k
-        k_norm = None
-        if temperature is not None:
-            k_norm = one_over_norm(k)
-            unit_k = (k.to(tl.float32) * k_norm[:, None]).to(k.dtype)
-        k_label = None
-        if k_region is not None:
-            k_label = places(k_region, group, columns, keys)
+        k_norm = one_over_norm(k, temperature)
+        unit_k = unit(k, k_norm)
+        k_label = labels(k_region, group, columns, keys)
         seen = k_place >= (0 if fill is None else -1)
         line = ((image * groups + group) * heads + head) * queries
         d_k = tl.zeros([BLOCK_K, D], tl.float32)
@@ -115,14 +100,9 @@ def keys_backward(
             q = query_rows(base, q_place, qkv_token, channel, HEAD_DIM, WIDE)
             g_base = grad_out + image * tokens * width + head * HEAD_DIM
             g = query_rows(g_base, q_place, width, channel, HEAD_DIM, WIDE)
-            unit_q = q
-            q_norm = None
-            if temperature is not None:
-                q_norm = one_over_norm(q)
-                unit_q = (q.to(tl.float32) * q_norm[:, None]).to(q.dtype)
-            q_label = None
-            if q_region is not None:
-                q_label = places(q_region, group, rows, queries)
+            q_norm = one_over_norm(q, temperature)
+            unit_q = unit(q, q_norm)
+            q_label = labels(q_region, group, rows, queries)
             added = held
             if bias is not None and QUERY_TILES > 1:
                 added = bias_tile(head_bias, rows, columns, queries, keys)
@@ -235,11 +215,6 @@ def queries_backward(
     head_bias = None
     if bias is not None:
         head_bias = bias + (first % groups) * bias_group + head.to(tl.int64) * queries * keys
-    head_fill_k = None
-    head_fill_v = None
-    if fill is not None:
-        head_fill_k = fill + heads * HEAD_DIM + head * HEAD_DIM
-        head_fill_v = fill + 2 * heads * HEAD_DIM + head * HEAD_DIM
 
     for item in range(first, items, programs):
         group = item % groups
@@ -255,37 +230,20 @@ def queries_backward(
         along = tl.sum(o.to(tl.float32) * g.to(tl.float32), 1)
         line = ((image * groups + group) * heads + head) * queries
         logsum = tl.load(lse + line + rows, mask=there, other=float("inf")) * LOG2E
-        q_norm = None
-        if temperature is not None:
-            q_norm = one_over_norm(q)
-        q_label = None
-        if q_region is not None:
-            q_label = places(q_region, group, rows, queries)
-        pooled_k = None
-        pooled_v = None
-        if pooled is not None:
-            pooled_k = pooled + image * pooled_batch + head * POOLED_HEAD_STRIDE
-            pooled_v = pooled_k + pooled_part
+        q_norm = one_over_norm(q, temperature)
+        q_label = labels(q_region, group, rows, queries)
         d_q = tl.zeros([BLOCK_Q, D], tl.float32)
         for tile in range(0, KEY_TILES):
             columns = tile * BLOCK_K + tl.arange(0, BLOCK_K)
             k_place = places(k_index, group, columns, keys)
-            k = key_rows(
-                base + qkv_part, pooled_k, head_fill_k, k_place, tokens, qkv_token, pooled_token,
-                channel, HEAD_DIM, WIDE,
+            k, v = key_tile(
+                base, pooled, fill, k_place, image, head, heads, tokens, channel,
+                qkv_token, qkv_part, pooled_batch, pooled_token, pooled_part,
+                POOLED_HEAD_STRIDE, HEAD_DIM, WIDE,
             )  # fmt: skip
-            v = key_rows(
-                base + 2 * qkv_part, pooled_v, head_fill_v, k_place, tokens, qkv_token,
-                pooled_token, channel, HEAD_DIM, WIDE,
-            )  # fmt: skip
-            unit_k = k
-            k_norm = None
-            if temperature is not None:
-                k_norm = one_over_norm(k)
-                unit_k = (k.to(tl.float32) * k_norm[:, None]).to(k.dtype)
-            k_label = None
-            if k_region is not None:
-                k_label = places(k_region, group, columns, keys)
+            k_norm = one_over_norm(k, temperature)
+            unit_k = unit(k, k_norm)
+            k_label = labels(k_region, group, columns, keys)
             seen = k_place >= (0 if fill is None else -1)
             added = None
             if bias is not None:

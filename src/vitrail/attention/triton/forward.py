@@ -24,7 +24,8 @@ import triton.language as tl
 from vitrail.attention.triton.tiles import (
     LOG2E,
     bias_tile,
-    key_rows,
+    key_tile,
+    labels,
     offsets,
     one_over_norm,
     places,
@@ -58,49 +59,28 @@ def forward_kernel(
         head_bias = bias + (first % groups) * bias_group + head.to(tl.int64) * queries * keys
         if KEY_TILES == 1:
             held = bias_tile(head_bias, rows, tl.arange(0, BLOCK_K), queries, keys)
-    head_fill_k = None
-    head_fill_v = None
-    if fill is not None:
-        head_fill_k = fill + heads * HEAD_DIM + head * HEAD_DIM
-        head_fill_v = fill + 2 * heads * HEAD_DIM + head * HEAD_DIM
 
     for item in range(first, items, programs):
         group = item % groups
         image = (item // groups).to(tl.int64)
+        base = qkv + image * qkv_batch + head * HEAD_STRIDE
         q_place = places(q_index, group, rows, queries)
-        q_base = qkv + image * qkv_batch + head * HEAD_STRIDE
-        q = query_rows(q_base, q_place, qkv_token, channel, HEAD_DIM, WIDE)
-        q_norm = None
-        if temperature is not None:
-            q_norm = one_over_norm(q)
-        q_label = None
-        if q_region is not None:
-            q_label = places(q_region, group, rows, queries)
-        pooled_k = None
-        pooled_v = None
-        if pooled is not None:
-            pooled_k = pooled + image * pooled_batch + head * POOLED_HEAD_STRIDE
-            pooled_v = pooled_k + pooled_part
+        q = query_rows(base, q_place, qkv_token, channel, HEAD_DIM, WIDE)
+        q_norm = one_over_norm(q, temperature)
+        q_label = labels(q_region, group, rows, queries)
         top = tl.full([BLOCK_Q], -float("inf"), tl.float32)
         total = tl.zeros([BLOCK_Q], tl.float32)
         mean = tl.zeros([BLOCK_Q, D], tl.float32)
         for tile in range(0, KEY_TILES):
             columns = tile * BLOCK_K + tl.arange(0, BLOCK_K)
             k_place = places(k_index, group, columns, keys)
-            k = key_rows(
-                q_base + qkv_part, pooled_k, head_fill_k, k_place, tokens, qkv_token, pooled_token,
-                channel, HEAD_DIM, WIDE,
+            k, v = key_tile(
+                base, pooled, fill, k_place, image, head, heads, tokens, channel,
+                qkv_token, qkv_part, pooled_batch, pooled_token, pooled_part,
+                POOLED_HEAD_STRIDE, HEAD_DIM, WIDE,
             )  # fmt: skip
-            v = key_rows(
-                q_base + 2 * qkv_part, pooled_v, head_fill_v, k_place, tokens, qkv_token,
-                pooled_token, channel, HEAD_DIM, WIDE,
-            )  # fmt: skip
-            k_norm = None
-            if temperature is not None:
-                k_norm = one_over_norm(k)
-            k_label = None
-            if k_region is not None:
-                k_label = places(k_region, group, columns, keys)
+            k_norm = one_over_norm(k, temperature)
+            k_label = labels(k_region, group, columns, keys)
             seen = k_place >= (0 if fill is None else -1)
             added = held
             if bias is not None and KEY_TILES > 1:

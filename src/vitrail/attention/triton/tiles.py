@@ -30,6 +30,15 @@ def places(index, group, slots, count):
 
 
 @triton.jit
+def labels(region, group, slots, count):
+    """Return the region labels of some slots of a group; None where all of a group may meet."""
+    label = None
+    if region is not None:
+        label = places(region, group, slots, count)
+    return label
+
+
+@triton.jit
 def offsets(index, stride, WIDE: tl.constexpr):
     """Return how far into an image its rows lie; in 64 bits where 32 do not hold it."""
     if WIDE:
@@ -75,10 +84,49 @@ def key_rows(
 
 
 @triton.jit
-def one_over_norm(rows):
-    """Return the reciprocal lengths of rows, in float32."""
-    wide = rows.to(tl.float32)
-    return 1.0 / tl.maximum(tl.sqrt(tl.sum(wide * wide, 1)), LEAST_NORM)
+def key_tile(
+    base, pooled, fill, place, image, head, heads, tokens, channel,
+    stride, part, pooled_batch, pooled_stride, pooled_part,
+    POOLED_HEAD_STRIDE: tl.constexpr, HEAD_DIM: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
+    """Load a tile of one head's keys and values."""
+    pooled_k = None
+    pooled_v = None
+    if pooled is not None:
+        pooled_k = pooled + image * pooled_batch + head * POOLED_HEAD_STRIDE
+        pooled_v = pooled_k + pooled_part
+    fill_k = None
+    fill_v = None
+    if fill is not None:
+        fill_k = fill + heads * HEAD_DIM + head * HEAD_DIM
+        fill_v = fill_k + heads * HEAD_DIM
+    k = key_rows(
+        base + part, pooled_k, fill_k, place, tokens, stride, pooled_stride, channel,
+        HEAD_DIM, WIDE,
+    )  # fmt: skip
+    v = key_rows(
+        base + 2 * part, pooled_v, fill_v, place, tokens, stride, pooled_stride, channel,
+        HEAD_DIM, WIDE,
+    )  # fmt: skip
+    return k, v
+
+
+@triton.jit
+def one_over_norm(rows, temperature):
+    """Return the reciprocal lengths of rows, in float32; None unless attention is of cosines."""
+    norm = None
+    if temperature is not None:
+        wide = rows.to(tl.float32)
+        norm = 1.0 / tl.maximum(tl.sqrt(tl.sum(wide * wide, 1)), LEAST_NORM)
+    return norm
+
+
+@triton.jit
+def unit(rows, norm):
+    """Return rows at unit length, in their dtype; as they are without reciprocal lengths."""
+    if norm is not None:
+        rows = (rows.to(tl.float32) * norm[:, None]).to(rows.dtype)
+    return rows
 
 
 @triton.jit
