@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 
 from vitrail.analysis import cost, measured_peak
+from vitrail.files import whole_or_absent
 from vitrail.models import CATALOG
 
 End = Literal["time", "memory"]
@@ -77,9 +78,8 @@ def measure(
         facts.pop("estimate", None)
         result = Growth(**facts, **_run(model, size, limit))
     folder.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
-    part.replace(path)
+    with whole_or_absent(path) as part:
+        part.write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
     return result
 
 

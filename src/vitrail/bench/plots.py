@@ -1,10 +1,10 @@
 """The comparison's plots, with matplotlib, which the extra "plot" brings."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 from vitrail.bench.document import PLOTS
+from vitrail.files import whole_or_absent
 
 
 def draw(rows: list[dict[str, Any]], folder: Path) -> list[Path]:
@@ -36,9 +36,8 @@ def draw(rows: list[dict[str, Any]], folder: Path) -> list[Path]:
             axes.legend(fontsize="small")
             for kind, facts in (("png", {"Software": None}), ("svg", {"Date": None})):
                 path = folder / f"{name}.{kind}"
-                part = path.with_name(f".{name}.{os.getpid()}.{kind}")
-                figure.savefig(part, dpi=120, metadata=facts)
-                part.replace(path)
+                with whole_or_absent(path) as part:
+                    figure.savefig(part, dpi=120, metadata=facts)
                 paths.append(path)
             pyplot.close(figure)
     return paths

@@ -1,11 +1,11 @@
 """The picture that `vitrail cost --plot` draws, with matplotlib, which the extra "plot" brings."""
 
 import math
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitrail.errors import UsageError
+from vitrail.files import whole_or_absent
 
 if TYPE_CHECKING:
     from vitrail.analysis import Cost
@@ -42,12 +42,10 @@ def draw(costs: list["Cost"], path: Path) -> None:
     grows = len({cost.size for cost in costs}) > 1
     figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
     (_draw_growth if grows else _draw_shares)(costs, *axes)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        figure.savefig(temporary, dpi=150)
-        temporary.replace(path)
+        with whole_or_absent(path) as temporary:
+            figure.savefig(temporary, dpi=150)
     finally:
-        temporary.unlink(missing_ok=True)
         pyplot.close(figure)
 
 

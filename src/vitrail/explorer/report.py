@@ -1,7 +1,5 @@
 """The report: one HTML file with everything inside, which asks nothing of the network."""
 
-import os
-import tempfile
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +10,7 @@ from vitrail.explain import Trace
 from vitrail.explorer import display
 from vitrail.explorer.arrays import Arrays
 from vitrail.explorer.page import Side, report_page
+from vitrail.files import whole_or_absent
 
 if TYPE_CHECKING:
     from vitrail.explorer.widget import ExplorerWidget
@@ -65,7 +64,8 @@ class Report:
         """
         path = Path(path)
         try:
-            _write(path, self.html)
+            with whole_or_absent(path) as part:
+                part.write_text(self.html, encoding="utf-8", newline="\n")
         except OSError as error:
             raise UsageError(
                 f"{str(path)!r} as the report's file ({error.strerror or error})",
@@ -94,19 +94,3 @@ class Report:
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Offer a notebook the live page, and the framed one where no widgets are shown."""
         return display.bundle(self.sides, lambda: self.html, lambda: self.widget)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write beside the target, then rename: a reader sees the old file or the whole new one."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        # mkstemp makes files for the owner alone; a report may be read by whom the umask allows.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -7,7 +7,6 @@ was exported is compared on both sides of such switches, and on photos.
 
 from vitrail.export.agreement import ExportReport
 from vitrail.export.aot import export_aot
-from vitrail.export.files import whole_or_absent
 from vitrail.export.int8 import Int8Report, export_int8
 from vitrail.export.onnx import export_onnx
 from vitrail.export.openvino import export_openvino
@@ -28,5 +27,4 @@ __all__ = [
     "export_pt2",
     "open_export",
     "size_range",
-    "whole_or_absent",
 ]

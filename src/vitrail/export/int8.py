@@ -17,7 +17,6 @@ from torch import Tensor
 
 from vitrail.errors import UsageError
 from vitrail.export.agreement import ExportReport, Runner, outputs
-from vitrail.export.files import whole_or_absent
 from vitrail.export.onnx import ENDING as ONNX
 from vitrail.export.onnx import export_onnx, open_onnx
 from vitrail.export.openvino import ENDING as OPENVINO
@@ -25,6 +24,7 @@ from vitrail.export.openvino import WEIGHTS, export_openvino, open_openvino
 from vitrail.export.photos import Photos
 from vitrail.export.program import as_it_runs
 from vitrail.export.quantisers import quantise_onnx, quantise_openvino
+from vitrail.files import whole_or_absent
 from vitrail.models import Backbone
 from vitrail.shapes import Size
 from vitrail.weights.save import checked_target

@@ -19,9 +19,9 @@ from vitrail.export.agreement import (
     ordered,
     output_names,
 )
-from vitrail.export.files import whole_or_absent
 from vitrail.export.photos import Photos
 from vitrail.export.program import export_program
+from vitrail.files import whole_or_absent
 from vitrail.models import Backbone
 from vitrail.shapes import Size
 from vitrail.weights.save import checked_target

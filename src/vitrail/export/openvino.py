@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from vitrail.export.agreement import ExportReport, Order, Runner, compare, description, ordered
-from vitrail.export.files import whole_or_absent
 from vitrail.export.onnx import write_onnx
 from vitrail.export.photos import Photos
+from vitrail.files import whole_or_absent
 from vitrail.models import Backbone
 from vitrail.shapes import Size
 from vitrail.weights.save import checked_target

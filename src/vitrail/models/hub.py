@@ -1,7 +1,6 @@
 """A model's own file, and the hub: ``save_pretrained``, ``from_pretrained``, ``push_to_hub``."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from vitrail.files import whole_or_absent
 from vitrail.models.config import as_tuples
 from vitrail.models.preprocessing import Preprocessing
 
@@ -56,20 +56,9 @@ def _as_tuples_of(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 def write(path: Path, state: dict[str, Tensor], meta: dict[str, str]) -> None:
     """Write a safetensors file that is either whole or absent."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.touch()
-        mode = temporary.stat().st_mode
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    with whole_or_absent(Path(path)) as temporary:
         save_file(tensors, temporary, metadata=meta)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        # safetensors writes for the owner alone; this file may be read like any other.
-        temporary.chmod(mode)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

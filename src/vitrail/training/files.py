@@ -1,12 +1,12 @@
 """Write files whole or not at all."""
 
 import errno
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from vitrail.errors import UsageError
+from vitrail.files import whole_or_absent
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FULL_WORDS = (
@@ -20,7 +20,7 @@ _FULL_WORDS = (
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under a temporary name, force it to the disk, then rename it into place.
+    """Write a file, in a folder that is made where there is none.
 
     Args:
         path: the file; one that exists stays whole until the new one is.
@@ -29,18 +29,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         UsageError: if the disk is full; ``path`` is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The ending stays: writers look at it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
-        with disk_errors(path):
-            write(temporary)
-            with open(temporary, "rb") as file:
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            _sync_folder(path.parent)
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
+    with disk_errors(path), whole_or_absent(path) as temporary:
+        write(temporary)
 
 
 def remove_litter(folder: Path) -> None:
@@ -70,13 +60,3 @@ def disk_errors(path: Path) -> Iterator[None]:
             fix="free some space, then run the same command with --resume; "
             "what was written before is whole",
         ) from None
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename outlive a power cut, where folders can be opened."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

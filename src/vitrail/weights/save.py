@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from vitrail.errors import UsageError
+from vitrail.files import whole_or_absent
 from vitrail.models import Backbone, hub
 from vitrail.weights.rules import State
 
@@ -51,15 +52,9 @@ def save_state(
         hub.write(path, state, metadata or {})
         return
     tensors: dict[str, Tensor] = {k: v.detach().cpu().contiguous() for k, v in state.items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            torch.save({wrap: tensors} if wrap else tensors, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # Given a path, torch.save would write the temporary file's name into the file.
+    with whole_or_absent(path) as temporary, temporary.open("wb") as file:
+        torch.save({wrap: tensors} if wrap else tensors, file)
 
 
 def checked_target(path: str | Path, endings: tuple[str, ...]) -> Path:

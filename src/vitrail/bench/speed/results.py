@@ -13,6 +13,7 @@ from typing import Any
 from vitrail.bench.speed.cases import Case
 from vitrail.bench.speed.machine import describe, label
 from vitrail.bench.speed.timing import Effort
+from vitrail.files import whole_or_absent
 
 _LONGEST = 1800  # seconds of one case, compilers included
 
@@ -52,7 +53,7 @@ def measure_case(case: Case, folder: Path, options: Options) -> dict[str, Any] |
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{case.name}.json"
-    with tempfile.TemporaryDirectory(prefix=".", dir=folder) as place:
+    with tempfile.TemporaryDirectory() as place:
         out = Path(place) / path.name
         try:
             done = subprocess.run(
@@ -63,10 +64,11 @@ def measure_case(case: Case, folder: Path, options: Options) -> dict[str, Any] |
         if done.returncode != 0 or not out.is_file():
             lines = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
             return lines[-1]
-        result = json.loads(out.read_text(encoding="utf-8"))
-        if not options.prepare:
-            out.replace(path)
-    return result
+        text = out.read_text(encoding="utf-8")
+    if not options.prepare:
+        with whole_or_absent(path) as part:
+            part.write_text(text, encoding="utf-8")
+    return json.loads(text)
 
 
 def _command(case: Case, out: Path, options: Options) -> list[str]:

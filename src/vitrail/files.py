@@ -1,0 +1,56 @@
+"""Files that are whole or absent, whoever writes them."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def whole_or_absent(path: Path, beside: str | None = None) -> Iterator[Path]:
+    """Give the path of a temporary file to write; once written, it takes the place of ``path``.
+
+    A reader finds what was there before or the whole new file, even after a power cut. Who may
+    read it is what the umask says, whatever its writer thinks of that.
+
+    Args:
+        path: the file, in a folder that exists.
+        beside: ending of a second file that belongs to it, as an .xml's .bin. There is no moment at
+            which the first stands beside the second of another model.
+    Raises:
+        OSError: the folder or the disk does not take it. Nothing half-written is left.
+    """
+    # The ending stays, as writers look at it; of a long name only so much that there is room.
+    temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.part{path.suffix}")
+    parts = {temporary: path}
+    if beside is not None:
+        parts = {temporary.with_suffix(beside): path.with_suffix(beside), **parts}
+    try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        temporary.unlink()  # so that a writer which writes nothing is seen
+        yield temporary
+        for part in parts:
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            if part.stat().st_mode != mode:  # safetensors writes for the owner alone
+                part.chmod(mode)
+        if beside is not None:
+            path.unlink(missing_ok=True)
+        for part, whole in parts.items():
+            part.replace(whole)
+        _sync_folder(path.parent)
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename outlive a power cut, where folders can be opened."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
