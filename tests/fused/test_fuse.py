@@ -8,7 +8,7 @@ import torch
 from tests.mechanisms import MECHANISMS
 from tests.support import ODD_SIZES, odd_input, small
 from vitrail.fused import fuse, kernel
-from vitrail.fused.fuse import Memo
+from vitrail.fused.memo import Memo
 from vitrail.layers import Attend
 from vitrail.models import Backbone
 

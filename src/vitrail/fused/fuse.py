@@ -1,12 +1,10 @@
 """Put fused modules in the place of a model's own."""
 
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from vitrail.fused.memo import FixedBias, Memo
 from vitrail.fused.modules import (
     ChannelsFirst,
     FusedBlock,
@@ -15,6 +13,7 @@ from vitrail.fused.modules import (
     PackedLinear,
     PackedMlp,
     PackedPatchEmbed,
+    WindowBlock,
 )
 from vitrail.layers import (
     Attend,
@@ -34,45 +33,6 @@ from vitrail.layers import (
     WindowAttention,
 )
 from vitrail.patterns import Reduced
-
-
-class Memo:
-    """A function that depends on nothing but its arguments; its last answers are kept.
-
-    Args:
-        function: what is remembered.
-        told_by: how many of the first arguments tell the others; default all count.
-    """
-
-    most = 16
-
-    def __init__(self, function: Callable[..., Any], told_by: int | None = None) -> None:
-        self.function = function
-        self.told_by = told_by
-        self.known: dict[Any, Any] = {}
-
-    def __call__(self, *arguments: Any) -> Any:
-        """Return what the function returns for these arguments."""
-        if torch.compiler.is_compiling():
-            return self.function(*arguments)
-        key = arguments[: self.told_by]
-        if key not in self.known:
-            if len(self.known) == self.most:
-                self.known.clear()
-            self.known[key] = self.function(*arguments)
-        return self.known[key]
-
-
-class FixedBias(nn.Module):
-    """A bias that is looked up once for each window, since its table no longer changes."""
-
-    def __init__(self, bias: nn.Module) -> None:
-        super().__init__()
-        self.lookup = Memo(bias)
-
-    def forward(self, window: tuple[int, ...]) -> Tensor:
-        """Return the bias of every head for every pair of tokens."""
-        return self.lookup(window)
 
 
 def fuse(model: nn.Module) -> Counter[str]:
@@ -113,7 +73,10 @@ def _fused_block(block: PreNormBlock) -> FusedBlock:
         norm = nn.Identity()
     if isinstance(block.mlp, DepthwiseMlp):
         return FusedBlock(norm, attn, PackedDepthwiseMlp(block.mlp, block.norm2))
-    return FusedBlock(norm, attn, PackedMlp(block.mlp, block.norm2, residual=True))
+    mlp = PackedMlp(block.mlp, block.norm2, residual=True)
+    if type(attn) is WindowAttention:
+        return WindowBlock(block.norm1, attn, mlp, normed=norm is not block.norm1)
+    return FusedBlock(norm, attn, mlp)
 
 
 def _reads_only_qkv(attn: nn.Module) -> bool:

@@ -34,7 +34,7 @@ class Packed(NamedTuple):
     norm_bias: Float[Tensor, " inputs"] | None
 
 
-class _Linear(ctypes.Structure):
+class LinearRecord(ctypes.Structure):
     """``Linear`` of linear.h: the same fields in the same order."""
 
     _fields_ = (
@@ -117,7 +117,8 @@ def packed_linear(
         x = x.contiguous()
         packed = Packed(weight, bias, norm_weight, norm_bias)
         add = None if add is None else add.contiguous()
-        _functions()[0](ctypes.byref(_describe(packed, x, y, add, eps, gelu)))
+        layer = describe(packed, x.shape[-1], outputs, x.dtype, eps=eps, gelu=gelu)
+        linear_functions()[0](ctypes.byref(_between(layer, x, y, add)))
     return y
 
 
@@ -147,13 +148,12 @@ def packed_perceptron(
     x = x.contiguous()
     y = torch.empty_like(x)
     if y.numel():
-        first = _describe(Packed(weight1, bias1, norm_weight, norm_bias), x, None, None, eps, True)
-        first.outputs = hidden
-        second = _describe(
-            Packed(weight2, bias2, None, None), x, y, x if residual else None, eps, False
-        )
-        second.inputs = hidden
-        _functions()[1](ctypes.byref(first), ctypes.byref(second))
+        packed = Packed(weight1, bias1, norm_weight, norm_bias), Packed(weight2, bias2, None, None)
+        first = describe(packed[0], x.shape[-1], hidden, x.dtype, eps=eps, gelu=True)
+        second = describe(packed[1], hidden, x.shape[-1], x.dtype)
+        _between(first, x, y, None)
+        _between(second, x, y, x if residual else None)
+        linear_functions()[1](ctypes.byref(first), ctypes.byref(second))
     return y
 
 
@@ -190,17 +190,18 @@ def packed_depthwise(
     x = x.contiguous()
     y = torch.empty_like(x)
     if y.numel():
-        first = _describe(Packed(weight1, bias1, norm_weight, norm_bias), x, None, None, eps, False)
-        first.outputs = hidden
-        second = _describe(Packed(weight2, bias2, None, None), x, y, x, eps, False)
-        second.inputs = hidden
+        packed = Packed(weight1, bias1, norm_weight, norm_bias), Packed(weight2, bias2, None, None)
+        first = describe(packed[0], x.shape[-1], hidden, x.dtype, eps=eps)
+        second = describe(packed[1], hidden, x.shape[-1], x.dtype)
+        _between(first, x, y, None)
+        _between(second, x, y, x)
         call = _Depthwise(
             batch=x.shape[0], length=(c_int64 * 3)(*(1, 1, *x.shape[1:-1])[-3:]),
             threads=torch.get_num_threads(), padded=taps.shape[1], weight=taps.data_ptr(),
             bias=bias.data_ptr(), relu=relu,
         )  # fmt: skip
         build.library(DEPTHWISE).vitrail_depthwise(
-            *(ctypes.byref(part) for part in (call, first, second)), _functions()[0]
+            *(ctypes.byref(part) for part in (call, first, second)), linear_functions()[0]
         )
     return y
 
@@ -216,7 +217,7 @@ def _(
 
 
 @functools.cache
-def _functions() -> tuple:
+def linear_functions() -> tuple:
     """Return the functions of the linear layers' library."""
     library = build.library(LINEAR)
     library.vitrail_packing.restype = c_int64
@@ -226,22 +227,30 @@ def _functions() -> tuple:
 def _packing(kind: int, outputs: int) -> tuple[int, int]:
     """Return how many outputs a panel has, and how many numbers a word."""
     columns = c_int64()
-    per = _functions()[2](c_int32(kind), c_int64(outputs), ctypes.byref(columns))
+    per = linear_functions()[2](c_int32(kind), c_int64(outputs), ctypes.byref(columns))
     return columns.value, per
 
 
-def _describe(
-    packed: Packed, x: Tensor, y: Tensor | None, add: Tensor | None, eps: float, gelu: bool
-) -> _Linear:
-    """Return the call for the kernel; ``x``, ``y`` and ``add`` are contiguous."""
-    inputs, outputs = x.shape[-1], 0 if y is None else y.shape[-1]
-    return _Linear(
-        rows=x.numel() // inputs, inputs=inputs, outputs=outputs, columns=packed.weight.shape[2],
-        x=x.data_ptr(), x_step=inputs,
+def describe(
+    packed: Packed, inputs: int, outputs: int, dtype: torch.dtype, *, eps: float = 0.0, gelu: bool = False
+) -> LinearRecord:
+    """Return a linear layer as the kernel reads it, without the tensors that go through it.
+
+    Rows of those lie one behind the other.
+    """
+    return LinearRecord(
+        inputs=inputs, outputs=outputs, columns=packed.weight.shape[2],
+        x_step=inputs, y_step=outputs, add_step=outputs,
         norm_weight=None if packed.norm_weight is None else packed.norm_weight.data_ptr(),
         norm_bias=None if packed.norm_bias is None else packed.norm_bias.data_ptr(),
         weight=packed.weight.data_ptr(), bias=packed.bias.data_ptr(),
-        add=None if add is None else add.data_ptr(), add_step=outputs,
-        y=None if y is None else y.data_ptr(), y_step=outputs,
-        threads=torch.get_num_threads(), eps=eps, kind=KINDS[x.dtype], gelu=gelu,
+        threads=torch.get_num_threads(), eps=eps, kind=KINDS[dtype], gelu=gelu,
     )  # fmt: skip
+
+
+def _between(record: LinearRecord, x: Tensor, y: Tensor, add: Tensor | None) -> LinearRecord:
+    """Say what goes in and out, and what is added; all are contiguous."""
+    record.rows = x.numel() // x.shape[-1]
+    record.x, record.y = x.data_ptr(), y.data_ptr()
+    record.add = None if add is None else add.data_ptr()
+    return record

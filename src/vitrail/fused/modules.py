@@ -1,13 +1,17 @@
 """Modules of inference that take the place of linear layers, perceptrons and blocks."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vitrail.errors import UsageError
+from vitrail.fused.block import Strips, packed_block, strips
 from vitrail.fused.kernel import pack, packed_depthwise, packed_linear, packed_perceptron
-from vitrail.layers import ConvMerging, DepthwiseMlp, Mlp, PatchEmbed
+from vitrail.fused.memo import Memo
+from vitrail.layers import ConvMerging, DepthwiseMlp, Mlp, PatchEmbed, WindowAttention
 from vitrail.ops.windows import at_least, pad, padded_lengths
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -238,6 +242,65 @@ class FusedBlock(nn.Module):
     ) -> Float[Tensor, "batch *spatial dim"]:
         """Return tokens that have looked around."""
         return self.mlp(self.attn(self.norm1(x)).add_(x))
+
+
+class WindowBlock(FusedBlock):
+    """A block of windows, computed a few windows at a time, from the first norm to the last sum.
+
+    Where windows are fewer than threads, or somebody looks at queries and keys, it is a
+    ``FusedBlock``.
+
+    Args:
+        norm: of the first branch, whether or not the attention layer has it too.
+        attn: the attention layer.
+        mlp: the second branch, with its norm and its sum.
+        normed: the attention layer normalises.
+    """
+
+    attn: WindowAttention
+    mlp: PackedMlp
+
+    def __init__(
+        self, norm: nn.LayerNorm, attn: WindowAttention, mlp: PackedMlp, *, normed: bool
+    ) -> None:
+        super().__init__(nn.Identity() if normed else norm, attn, mlp)
+        self.norm_weight, self.norm_bias = _vector(norm, "weight", 1.0), _vector(norm, "bias", 0.0)
+        self.norm_eps = norm.eps
+        self.strips = Memo(self.cut)
+
+    def cut(
+        self, batch: int, spatial: tuple[int, ...], row_bytes: int, threads: int
+    ) -> Strips | None:
+        """Cut an input's windows into strips; None where they are too few."""
+        window, amount = self.attn.pattern.fit(spatial)
+        places = self.attn.places(spatial, window, amount, torch.device("cpu"))
+        return strips(places, batch, math.prod(spatial), row_bytes, threads)
+
+    def forward(
+        self, x: Float[Tensor, "batch *spatial dim"]
+    ) -> Float[Tensor, "batch *spatial dim"]:
+        """Return tokens that have looked around."""
+        attn, spatial = self.attn, tuple(x.shape[1:-1])
+        window, amount = attn.pattern.fit(spatial)
+        if torch.compiler.is_compiling() or attn.kernel(x, window, amount) != "cpp":
+            return super().forward(x)
+        row_bytes = x.shape[-1] * x.element_size()
+        found = self.strips(len(x), spatial, row_bytes, torch.get_num_threads())
+        if found is None:
+            return super().forward(x)
+        qkv, proj, fc1, fc2 = attn.qkv, attn.proj, self.mlp.fc1, self.mlp.fc2
+        qkv.check(x)
+        numbers = [
+            qkv.weight, qkv.padded_bias, self.norm_weight, self.norm_bias,
+            proj.weight, proj.padded_bias,
+            fc1.weight, fc1.padded_bias, fc1.norm_weight, fc1.norm_bias,
+            fc2.weight, fc2.padded_bias,
+        ]  # fmt: skip
+        return packed_block(
+            x, numbers, [part for part in found[:4] if part is not None], found.together,
+            attn.bias(window), attn.fill(x), fc1.out_features, attn.num_heads, attn.scale,
+            attn.attend.mask_value, [self.norm_eps, fc1.eps],
+        )  # fmt: skip
 
 
 def _vector(norm: nn.LayerNorm, name: str, otherwise: float) -> Tensor:

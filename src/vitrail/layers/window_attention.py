@@ -113,33 +113,37 @@ class WindowAttention(nn.Module):
     ) -> Float[Tensor, "batch *spatial dim"]:
         """Let every token attend to the tokens that the pattern allows it."""
         window, amount = self.pattern.fit(x.shape[1:-1])
-        tokens = math.prod(window)
-        backend = self.attend.kernel(
-            x, x.shape[-1] // self.num_heads, queries=tokens, keys=tokens,
-            region=not known_zero(*amount),
-        )  # fmt: skip
+        backend = self.kernel(x, window, amount)
         if backend is None:
             return self._composed(x, window, amount)
         return self._in_place(x, window, amount, backend)
+
+    def kernel(self, x: Tensor, window: tuple[int, ...], amount: tuple[int, ...]) -> str | None:
+        """Return who attends in place, or None where windows are to be cut."""
+        tokens, shifted = math.prod(window), not known_zero(*amount)
+        head_dim = x.shape[-1] // self.num_heads
+        return self.attend.kernel(x, head_dim, queries=tokens, keys=tokens, region=shifted)
+
+    def fill(self, x: Tensor) -> Float[Tensor, "3 heads head_dim"] | None:
+        """Return queries, keys and values of padding in the type of ``x``; None: it is not seen."""
+        if self.pattern.padding != "visible":
+            return None
+        fill = self.padding_vector()
+        fill = x.new_zeros(3 * x.shape[-1]) if fill is None else fill
+        return fill.view(3, self.num_heads, -1)
 
     def _in_place(
         self, x: Tensor, window: tuple[int, ...], amount: tuple[int, ...], backend: str
     ) -> Tensor:
         """Attend where the tokens are: padding is neither projected nor stored."""
         spatial, heads = x.shape[1:-1], self.num_heads
-        qkv = self.project(x)
-        fill = None
-        if self.pattern.padding == "visible":
-            fill = self.padding_vector()
-            fill = qkv.new_zeros(qkv.shape[-1]) if fill is None else fill
-            fill = fill.view(3, heads, -1)
         out = attend_groups(
-            qkv.flatten(1, -2).unflatten(-1, (3, heads, -1)),
+            self.project(x).flatten(1, -2).unflatten(-1, (3, heads, -1)),
             self.places(spatial, window, amount, x.device),
             scale=self.scale,
             bias=self.bias(window)[None],
             temperature=self.temperature(),
-            fill=fill,
+            fill=self.fill(x),
             mask_value=self.attend.mask_value,
             backend=backend,
         )

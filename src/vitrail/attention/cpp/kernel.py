@@ -15,21 +15,21 @@ from vitrail.attention.problem import Problem
 from vitrail.errors import UsageError
 
 KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
-_Steps = c_int64 * 4
+Steps = c_int64 * 4
 
 
-class _Call(ctypes.Structure):
-    """``Call`` of grouped.cpp: the same fields in the same order."""
+class CallRecord(ctypes.Structure):
+    """``Call`` of call.h: the same fields in the same order."""
 
     _fields_ = (
         *((name, c_int64) for name in (
             "batch", "tokens", "cells", "groups", "heads", "head_dim", "queries", "keys", "threads",
         )),
         ("kind", c_int32), ("bias_kind", c_int32), ("scale", c_float), ("mask_value", c_float),
-        ("qkv", c_void_p), ("qkv_step", _Steps), ("pooled", c_void_p), ("pooled_step", _Steps),
+        ("qkv", c_void_p), ("qkv_step", Steps), ("pooled", c_void_p), ("pooled_step", Steps),
         ("q_index", c_void_p), ("k_index", c_void_p),
         ("q_region", c_void_p), ("k_region", c_void_p),
-        ("bias", c_void_p), ("bias_step", _Steps), ("temperature", c_void_p), ("fill", c_void_p),
+        ("bias", c_void_p), ("bias_step", Steps), ("temperature", c_void_p), ("fill", c_void_p),
         ("out", c_void_p), ("lse", c_void_p),
         ("grad_out", c_void_p), ("d_qkv", c_void_p), ("d_pooled", c_void_p),
         ("d_bias", c_void_p), ("d_temperature", c_void_p), ("d_fill", c_void_p),
@@ -113,7 +113,7 @@ def _check(status: int, tokens: int) -> None:
         )
 
 
-def _describe(call: KernelCall) -> tuple[_Call, list[Tensor]]:
+def _describe(call: KernelCall) -> tuple[CallRecord, list[Tensor]]:
     """Return the call as the kernel reads it, and the tensors whose memory it names."""
     held: list[Tensor] = []
 
@@ -125,16 +125,16 @@ def _describe(call: KernelCall) -> tuple[_Call, list[Tensor]]:
         return x if x.stride(-1) == 1 or x.shape[-1] == 1 else x.contiguous()
 
     qkv, (groups, queries) = rows(call.qkv), call.q_index.shape
-    record = _Call(
+    record = CallRecord(
         batch=qkv.shape[0], tokens=qkv.shape[1], heads=qkv.shape[3], head_dim=qkv.shape[4],
         groups=groups, queries=queries, keys=call.k_index.shape[1],
         threads=torch.get_num_threads(), kind=KINDS[qkv.dtype], scale=call.scale,
-        mask_value=call.mask_value, qkv=keep(qkv), qkv_step=_Steps(*qkv.stride()[:4]),
+        mask_value=call.mask_value, qkv=keep(qkv), qkv_step=Steps(*qkv.stride()[:4]),
     )  # fmt: skip
     if call.pooled is not None:
         pooled = rows(call.pooled.to(qkv.dtype))
         record.cells, record.pooled = pooled.shape[1], keep(pooled)
-        record.pooled_step = _Steps(*pooled.stride()[:4])
+        record.pooled_step = Steps(*pooled.stride()[:4])
     for name in ("q_index", "k_index", "q_region", "k_region"):
         index = getattr(call, name)
         if index is not None:
@@ -143,7 +143,7 @@ def _describe(call: KernelCall) -> tuple[_Call, list[Tensor]]:
         bias = call.bias if call.bias.dtype in KINDS else call.bias.float()
         steps = [0 if bias.shape[0] == 1 else bias.stride(0), *bias.stride()[1:]]
         record.bias, record.bias_kind = keep(bias), KINDS[bias.dtype]
-        record.bias_step = _Steps(*steps)
+        record.bias_step = Steps(*steps)
     if call.temperature is not None:
         record.temperature = keep(call.temperature.float().contiguous())
     if call.fill is not None:

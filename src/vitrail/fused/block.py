@@ -1,0 +1,152 @@
+"""The C++ kernel of a whole block, a few groups at a time."""
+
+import ctypes
+import math
+from collections.abc import Sequence
+from ctypes import c_int64, c_void_p
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from vitrail.attention import Places
+from vitrail.attention.cpp import build
+from vitrail.attention.cpp.kernel import KINDS, CallRecord, Steps
+from vitrail.fused.kernel import Packed, describe, linear_functions
+
+SOURCE = Path(__file__).with_name("block.cpp")
+CACHE = 384 << 10  # bytes of a strip's tokens, a good third of a core's own cache
+FEWEST = 192  # rows that make good use of weights beyond that cache
+
+
+class Strips(NamedTuple):
+    """Groups of a batch, some at a time.
+
+    Args:
+        rows: tokens of each strip, counted through the batch.
+        count: how many there are.
+        index: row of its strip of each place of each group, -1 for a place without a token.
+        region: label of each place, or None.
+        together: groups of a strip.
+    """
+
+    rows: Int[Tensor, "strips most"]
+    count: Int[Tensor, " strips"]
+    index: Int[Tensor, "groups places"]
+    region: Int[Tensor, "groups places"] | None
+    together: int
+
+
+def strips(places: Places, batch: int, tokens: int, row_bytes: int, threads: int) -> Strips | None:
+    """Cut the groups of a batch into strips that fill a core's own cache.
+
+    Args:
+        places: who meets whom, in closed groups: queries are keys.
+        batch: members of the batch.
+        tokens: of each.
+        row_bytes: of a token's channels.
+        threads: among which strips are shared out.
+    Returns:
+        As many strips as threads, or more; None where there are fewer groups.
+    """
+    once, width = places.q_index.shape
+    groups = batch * once
+    if groups < threads:
+        return None
+    most = max(1, max(FEWEST, CACHE // (5 * row_bytes)) // width)
+    together = math.ceil(groups / max(threads, math.ceil(groups / most)))
+    count = math.ceil(groups / together)
+    index = places.q_index.long()
+    start = torch.arange(batch).view(-1, 1, 1) * tokens
+    token = torch.where(index < 0, -1, index + start).view(groups, width)
+    beyond = token.new_full((count * together - groups, width), -1)
+    by_strip = torch.cat([token, beyond]).view(count, together * width)
+    there = by_strip >= 0
+    local = torch.where(there, there.cumsum(1) - 1, -1).view(-1, width)[:groups]
+    found = there.sum(1)
+    rows = by_strip.new_zeros(count, int(found.max()))
+    rows[torch.arange(rows.shape[1]) < found[:, None]] = by_strip[there]
+    region = places.q_region
+    return Strips(
+        rows.int(), found.int(), local.int().contiguous(),
+        None if region is None else region.int().repeat(batch, 1), together,
+    )  # fmt: skip
+
+
+class _Block(ctypes.Structure):
+    """``Block`` of block.cpp: the same fields in the same order."""
+
+    _fields_ = (
+        *((name, c_int64) for name in ("strips", "groups", "together", "most", "threads")),
+        *((name, c_void_p) for name in ("rows", "count", "x", "y")),
+        ("attention", CallRecord),
+    )  # fmt: skip
+
+
+@torch.library.custom_op("vitrail::packed_block", mutates_args=())
+def packed_block(
+    x: Tensor,
+    numbers: Sequence[Tensor],
+    places: Sequence[Tensor],
+    together: int,
+    bias: Tensor | None,
+    fill: Tensor | None,
+    hidden: int,
+    heads: int,
+    scale: float,
+    mask_value: float,
+    eps: Sequence[float],
+) -> Tensor:
+    """Return what a pre-norm block returns whose groups are closed.
+
+    ``numbers`` are those of qkv with its norm, proj, fc1 with its norm and fc2, as ``Packed``
+    orders them; ``places`` and ``together`` those of ``Strips``; ``bias`` is ``(heads, queries,
+    keys)``, ``fill`` ``(3, heads, head_dim)``.
+    """
+    x = x.contiguous()
+    y = torch.empty_like(x)
+    dim = x.shape[-1]
+    qkv, proj = Packed(*numbers[:4]), Packed(*numbers[4:6], None, None)
+    fc1, fc2 = Packed(*numbers[6:10]), Packed(*numbers[10:], None, None)
+    rows, count, index, *region = places
+    attention = CallRecord(
+        batch=1, heads=heads, head_dim=dim // heads, queries=index.shape[1], keys=index.shape[1],
+        threads=1, kind=KINDS[x.dtype], scale=scale, mask_value=mask_value,
+        qkv_step=Steps(0, 3 * dim, dim, dim // heads), q_index=index.data_ptr(),
+    )  # fmt: skip
+    if region:
+        attention.q_region = region[0].data_ptr()
+    if bias is not None:
+        attention.bias, attention.bias_kind = bias.data_ptr(), KINDS[bias.dtype]
+        attention.bias_step = Steps(0, *bias.stride())
+    if fill is not None:
+        fill = fill.to(x.dtype).contiguous()
+        attention.fill = fill.data_ptr()
+    call = _Block(
+        strips=len(rows), groups=len(index), together=together, most=rows.shape[1],
+        threads=torch.get_num_threads(), rows=rows.data_ptr(), count=count.data_ptr(),
+        x=x.data_ptr(), y=y.data_ptr(), attention=attention,
+    )  # fmt: skip
+    layers = (
+        describe(qkv, dim, 3 * dim, x.dtype, eps=eps[0]),
+        describe(proj, dim, dim, x.dtype),
+        describe(fc1, dim, hidden, x.dtype, eps=eps[1], gelu=True),
+        describe(fc2, hidden, dim, x.dtype),
+    )
+    for layer in layers:
+        layer.threads = 1  # a strip each
+    if len(x):
+        linear, perceptron, _ = linear_functions()
+        build.library(SOURCE).vitrail_block(
+            *(ctypes.byref(part) for part in (call, *layers)),
+            linear, perceptron, build.library().vitrail_forward,
+        )  # fmt: skip
+    return y
+
+
+@packed_block.register_fake
+def _(x: Tensor, *rest: object) -> Tensor:
+    del rest
+    return x.new_empty(x.shape)
