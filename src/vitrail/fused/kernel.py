@@ -232,7 +232,13 @@ def _packing(kind: int, outputs: int) -> tuple[int, int]:
 
 
 def describe(
-    packed: Packed, inputs: int, outputs: int, dtype: torch.dtype, *, eps: float = 0.0, gelu: bool = False
+    packed: Packed,
+    inputs: int,
+    outputs: int,
+    dtype: torch.dtype,
+    *,
+    eps: float = 0.0,
+    gelu: bool = False,
 ) -> LinearRecord:
     """Return a linear layer as the kernel reads it, without the tensors that go through it.
 

@@ -114,7 +114,8 @@ def _build(command: list[str], source: Path, target: Path) -> None:
         line = [*command[:1], str(source), *command[1:], "-o", str(made)]
         done = subprocess.run(line, capture_output=True, text=True)
         if done.returncode != 0:
-            said = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[0]
+            lines = [line for line in done.stderr.splitlines() if "error" in line]
+            said = (lines or done.stderr.splitlines() or [f"exit status {done.returncode}"])[0]
             raise UsageError(
                 f"{shlex.join(line[:1])} does not build the kernel: {said}",
                 "g++ 12, which it is tested with, or a later compiler",

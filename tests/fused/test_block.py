@@ -1,0 +1,70 @@
+"""A block of windows, strip by strip: every token once, and the same as all at once."""
+
+import copy
+import itertools
+
+import pytest
+import torch
+
+from tests.support import odd_input, small
+from vitrail.attention import Places
+from vitrail.fused import fuse, kernel
+from vitrail.fused.block import strips
+from vitrail.fused.modules import WindowBlock
+from vitrail.ops.windows import places
+
+ROW_BYTES = 5000  # so that a strip of 192 rows is the longest
+
+needs_compiler = pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ compiler")
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("spatial", [(7, 7), (20, 23), (50, 9)])
+def test_every_token_is_in_one_strip(spatial: tuple[int, int], threads: int) -> None:
+    batch, tokens = 3, spatial[0] * spatial[1]
+    index, region = places(spatial, (7, 7), (3, 3))
+    found = strips(Places(index, index, region, region), batch, tokens, ROW_BYTES, threads)
+    assert found is not None
+    assert len(found.rows) >= threads
+    rows = [row[:count].tolist() for row, count in zip(found.rows, found.count, strict=True)]
+    assert sorted(itertools.chain(*rows)) == list(range(batch * tokens))
+    assert region is not None and found.region is not None
+    for group, local in enumerate(found.index):
+        member, once = divmod(group, len(index))
+        assert torch.equal(local < 0, index[once] < 0)
+        token = torch.tensor(rows[group // found.together])[local[local >= 0]]
+        assert torch.equal(token, index[once][index[once] >= 0] + member * tokens)
+        assert torch.equal(found.region[group], region[once])
+
+
+def test_fewer_groups_than_threads_are_not_cut() -> None:
+    index, _ = places((14, 14), (7, 7), (0, 0))
+    assert strips(Places(index, index), 2, 196, ROW_BYTES, threads=9) is None
+
+
+@needs_compiler
+@pytest.mark.parametrize("padding", ["masked", "visible"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_strips_change_nothing(
+    dtype: torch.dtype, padding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = copy.deepcopy(small("2-D", padding=padding)).to(dtype)
+    fuse(made)
+    x = odd_input("2-D").to(dtype)
+    with torch.no_grad():
+        found = made(x)
+        blocks = [block for block in made.modules() if isinstance(block, WindowBlock)]
+        assert any(block.strips.known for block in blocks)
+        for block in blocks:
+            monkeypatch.setattr(block, "strips", lambda *_: None)
+        wanted = made(x)
+    atol = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}[dtype]
+    torch.testing.assert_close(found, wanted, atol=atol, rtol=atol)
+
+
+@needs_compiler
+def test_an_input_without_members() -> None:
+    made = copy.deepcopy(small("2-D"))
+    fuse(made)
+    with torch.no_grad():
+        assert len(made(odd_input("2-D")[:0])) == 0
