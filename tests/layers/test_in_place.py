@@ -12,13 +12,16 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.laws import test_focal
+from tests.layers import test_reduction_attention
 from tests.layers.test_grouped_attention import Laid, laid, layer_of, tokens
 from tests.mechanisms import MECHANISMS
+from tests.pyramids import small_pyramid
 from tests.support import Case, attention_layer, cases, odd_input, small
 from vitrail.analysis import cost
 from vitrail.attention import attend_groups
 from vitrail.layers import Attend, GroupedAttention
-from vitrail.patterns import Focal, Window
+from vitrail.models import Backbone
+from vitrail.patterns import Focal, Global, Pooled, Reduced, Window
 
 
 def composed_and_in_place(layer: nn.Module, x: Tensor) -> list[tuple[Tensor, ...]]:
@@ -68,7 +71,26 @@ def test_focal_windows(name: str, bias: bool) -> None:
         assert_same(test_focal.layer_of(pattern, qkv_bias=bias), x)
 
 
-@pytest.mark.parametrize("name", [name for name in MECHANISMS if not name.startswith("pvt")])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    ("pattern", "axes"),
+    [
+        (Reduced((2,)), 1),
+        (Reduced((2, 3)), 2),
+        (Reduced((2, 1, 2)), 3),
+        (Pooled((2, 2)), 2),
+        (Global(), 2),
+        (Global(3), 1),
+    ],
+    ids=str,
+)
+def test_a_coarser_grid(pattern: Reduced | Pooled | Global, axes: int, bias: bool) -> None:
+    layer = test_reduction_attention.layer_of(pattern, qkv_bias=bias)
+    for spatial in ((4, 1, 1), (7, 5, 3), (31, 17, 2)):  # the tokens of one group, and of more
+        assert_same(layer, tokens(spatial[:axes]))
+
+
+@pytest.mark.parametrize("name", MECHANISMS)
 def test_whole_models(name: str) -> None:
     model = MECHANISMS[name]().double()
     x = odd_input("2-D", batch=1, dtype=torch.float64)
@@ -92,7 +114,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return call
 
-    for room in ("window_attention", "grouped_attention", "focal_attention"):
+    for room in ("window_attention", "grouped_attention", "focal_attention", "reduction_attention"):
         monkeypatch.setattr(f"vitrail.layers.{room}.attend_groups", told("placed", attend_groups))
     monkeypatch.setattr(Attend, "forward", told("composed", Attend.forward))
     return seen
@@ -104,6 +126,7 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "axial": lambda: layer_of(Laid("axial", 0, (5, 6)).pattern, 2, attn_drop=0.5),
     "fixed": lambda: layer_of(Laid("fixed", 0, (5, 6)).pattern, attn_drop=0.5),
     "focal": lambda: test_focal.layer_of(test_focal.PATTERNS["exact"], attn_drop=0.5),
+    "reduced": lambda: test_reduction_attention.layer_of(Reduced((2, 3)), attn_drop=0.5),
 }
 
 
@@ -168,9 +191,17 @@ def test_padding_is_not_projected() -> None:
 
 
 @pytest.mark.compile
-def test_one_graph_without_breaks_that_keeps_no_weights() -> None:
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: small("V2", depths=(2,), num_heads=(2,), drop_path=0.0),
+        lambda: small_pyramid("v2 2-D", reductions=((3, 2), (1, 1)), drop_path=0.0),
+    ],
+    ids=["Swin V2", "PVT v2"],
+)
+def test_one_graph_without_breaks_that_keeps_no_weights(make: Callable[[], Backbone]) -> None:
     torch._dynamo.reset()
-    model = small("V2", depths=(2,), num_heads=(2,), drop_path=0.0).train()
+    model = make().train()
     x = odd_input("V2")
     expected = composed_and_in_place(model, x)[1]
     model.set_grad_checkpointing()

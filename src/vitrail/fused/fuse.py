@@ -101,6 +101,7 @@ def _pack_linears(module: nn.Module) -> None:
             module.pair_bias = Memo(module.pair_bias)  # type: ignore[method-assign]
     elif isinstance(module, ReductionAttention):
         names = ("q", "kv", "proj")
+        module.who = Memo(module.who)  # type: ignore[method-assign]
         if module.sr is not None and isinstance(module.pattern, Reduced):
             module.sr = ChannelsFirst(PackedConvolution(module.sr))  # type: ignore[assignment]
     elif isinstance(module, FocalAttention | NearestAttention):

@@ -1,17 +1,18 @@
 """Spatial-reduction attention (PVT), in any rank: every token sees a coarser grid."""
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vitrail.attention import Places, attend_groups
 from vitrail.errors import UsageError
 from vitrail.layers.attend import Attend
 from vitrail.layers.embed import CONVOLUTIONS, channels_first, channels_last, pad_samples
 from vitrail.ops.reduce import adaptive_mean
 from vitrail.ops.windows import at_least, copy_as
 from vitrail.patterns import Global, Pooled, Reduced
+
+MOST_ASKING = 256  # tokens of a group that attends in place
 
 
 class ReductionAttention(nn.Module):
@@ -73,22 +74,54 @@ class ReductionAttention(nn.Module):
             x = pad_samples(x, at_least(x.shape[2:], self.sr.kernel_size))
         return self.act(self.norm(channels_last(self.sr(x))))
 
+    def who(self, tokens: int, cells: int, device: torch.device) -> Places:
+        """Return the tokens in groups of a few hundred, for threads to share; all see all cells."""
+        groups = -(-tokens // MOST_ASKING)
+        queries = -(-tokens // groups)
+        asks = torch.arange(groups * queries, dtype=torch.int32, device=device)
+        sees = torch.arange(tokens, tokens + cells, dtype=torch.int32, device=device)
+        asks = asks.masked_fill(asks >= tokens, -1).view(groups, queries)
+        return Places(asks, sees.expand(groups, cells))
+
     def forward(
         self, x: Float[Tensor, "batch *spatial dim"]
     ) -> Float[Tensor, "batch *spatial dim"]:
         """Let every token attend to every cell of the reduced grid."""
         q = self.q(x).flatten(1, -2).unflatten(-1, (self.num_heads, -1))
         kv = self.kv(self.reduce(x)).flatten(1, -2).unflatten(-1, (2, self.num_heads, -1))
+        tokens, cells = q.shape[1], kv.shape[1]
+        backend = None
+        if self.attend.backend is not None:  # unasked, one group without a bias is for SDPA
+            backend = self.attend.kernel(
+                x, q.shape[-1], queries=min(tokens, MOST_ASKING), keys=cells, bias=False
+            )
+        if backend is None:
+            out = self._composed(q, kv)
+        else:
+            out = attend_groups(
+                q[:, :, None].expand(-1, -1, 3, -1, -1),  # nobody sees tokens, but cells
+                self.who(tokens, cells, x.device),
+                scale=self.scale,
+                pooled=kv,
+                backend=backend,
+            )
+        out = self.proj_drop(self.proj(out))
+        return out.unflatten(1, x.shape[1:-1])
+
+    def _composed(
+        self,
+        q: Float[Tensor, "batch tokens heads head_dim"],
+        kv: Float[Tensor, "batch cells 2 heads head_dim"],
+    ) -> Float[Tensor, "batch tokens dim"]:
+        """Attend in one window, which is the whole grid."""
         k, v = kv.permute(2, 0, 3, 1, 4)[:, :, None]
-        # One window for the whole grid: batch, windows, heads, tokens, head_dim.
+        # Batch, windows, heads, tokens, head_dim.
         qkv = q.transpose(1, 2)[:, None], k, v
         if torch.compiler.is_exporting():
             # How a view's axes can be put together depends on whether there is one key or more.
             qkv = tuple(copy_as(part, part.shape) for part in qkv)
         out = self.attend(*qkv, scale=self.scale)
-        out = copy_as(out.transpose(2, 3), (x.shape[0], math.prod(x.shape[1:-1]), x.shape[-1]))
-        out = self.proj_drop(self.proj(out))
-        return out.unflatten(1, x.shape[1:-1])
+        return copy_as(out.transpose(2, 3), (q.shape[0], q.shape[1], q.shape[2] * q.shape[3]))
 
 
 def _kernel(pattern: Reduced | Pooled | Global) -> tuple[int, ...] | None:
