@@ -35,7 +35,7 @@ def test_list_models_takes_wildcards() -> None:
 
 @pytest.mark.parametrize(
     ("name", "fix"),
-    [("swin_tinny", "'swin_tiny'"), ("Swin-V2-Base", "'swin_v2_base'"), ("??", "vitrail list")],
+    [("swin_tinny", "'swin_tiny'"), ("Swin-V2-Base", "'swin_v2_base'"), ("??", "`vitrail list`")],
 )
 def test_an_unknown_name_suggests_the_nearest(name: str, fix: str) -> None:
     with refuses(name, fix):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vitrail.errors import UsageError
-from vitrail.models import CATALOG, Backbone, Entry
+from vitrail.models import CATALOG, Backbone, entry_of
 
 if TYPE_CHECKING:
     from torchvision.transforms.v2 import Transform
@@ -48,14 +48,15 @@ def create_model(
     Raises:
         UsageError: an unknown name or field, a value that cannot be, or weights that do not fit.
     """
-    entry = _entry(name)
+    entry = entry_of(name)
     known = [field.name for field in fields(entry.config)]
     for field in config_fields:
         if field not in known:
+            near = difflib.get_close_matches(field, known, n=1, cutoff=0.4)
             raise UsageError(
                 f"{field}={config_fields[field]!r} for {name}",
                 f"a field of {type(entry.config).__name__}: {', '.join(known)}",
-                _nearest(field, known, "leave it out"),
+                f"did you mean {near[0]!r}?" if near else "leave it out",
             )
     config = replace(entry.config, in_channels=in_channels, **config_fields)
     if num_classes is not None:
@@ -154,18 +155,3 @@ def cost(
     preprocessing = getattr(model, "preprocessing", None)
     own = getattr(preprocessing, "size", 224)
     return cost(model, own if size is None else size, batch=batch, dtype=dtype, training=training)
-
-
-def _entry(name: str) -> Entry:
-    if name not in CATALOG:
-        raise UsageError(
-            f"model {name!r}",
-            f"one of {', '.join(CATALOG)}",
-            _nearest(name, list(CATALOG), "run vitrail list"),
-        )
-    return CATALOG[name]
-
-
-def _nearest(given: str, known: list[str], otherwise: str) -> str:
-    matches = difflib.get_close_matches(given, known, n=1, cutoff=0.4)
-    return f"did you mean {matches[0]!r}?" if matches else otherwise

@@ -107,7 +107,7 @@ def test_the_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("more", "given", "fix"),
     [
-        (["swin_tinny"], "model 'swin_tinny'", "run `vitrail list`"),
+        (["swin_tinny"], "model 'swin_tinny'", "use 'swin_tiny', or run `vitrail list`"),
         (["swin_tiny", "--dtype", "int8"], "dtype 'int8'", "use 'fp32'"),
         (["--size", "17"], "filters that no case passes", "name a model too"),
         (["--focal", "nowhere"], "--focal nowhere", "git clone"),

@@ -74,7 +74,7 @@ def test_again_measures_again(
     [
         (["--size", "64"], "--size 64", "--size 128 256 512"),
         (["--size", "8", "64"], "--size 8 64", "--size 128 256 512"),
-        (["swin_nan"], "'swin_nan'", "use swin_nano"),
+        (["swin_nan"], "'swin_nan'", "use 'swin_nano'"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(

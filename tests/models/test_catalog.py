@@ -5,7 +5,8 @@ import torch
 
 import vitrail
 from tests.support import unchecked
-from vitrail.models import CATALOG
+from vitrail.errors import UsageError
+from vitrail.models import CATALOG, entry_of
 
 # torchvision's exact counts.
 _PARAMETERS = {"swin_tiny": 28_288_354, "swin_small": 49_606_258, "swin_base": 87_768_224}
@@ -86,3 +87,21 @@ def test_window_14_works() -> None:
 
 def test_swin_nano_is_small() -> None:
     assert _count("swin_nano") <= 2_500_000
+
+
+def test_an_unknown_name_shows_the_closest_and_not_all() -> None:
+    with pytest.raises(UsageError) as error:
+        entry_of("swin_tny")
+    assert error.value.given == "model 'swin_tny'"
+    start, _, near = error.value.allowed.partition(", the closest ")
+    assert start == f"one of {len(CATALOG)} names"
+    assert near.split(", ")[0] == "swin_tiny" and 2 <= len(near.split(", ")) <= 4
+    assert set(near.split(", ")) <= set(CATALOG)
+    assert error.value.fix.startswith("use 'swin_tiny'") and "`vitrail list`" in error.value.fix
+
+
+def test_a_name_that_is_close_to_none_is_told_how_to_see_all() -> None:
+    with pytest.raises(UsageError) as error:
+        entry_of("??")
+    assert error.value.allowed == f"one of {len(CATALOG)} names"
+    assert "vitrail.list_models()" in error.value.fix

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vitrail.cli._shared import complete_model, nearest, progress, several_values
+from vitrail.cli._shared import complete_model, progress, several_values
 from vitrail.errors import UsageError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def run(
     import matplotlib  # noqa: F401  # early: without it the hour before would be wasted
 
     from vitrail.bench.comparison import chosen
-    from vitrail.models import CATALOG
+    from vitrail.models import entry_of
 
     sizes = sorted(set(size or (_QUICK if quick else _SIZES)))
     if len(sizes) < 2 or sizes[0] < 32:
@@ -81,12 +81,7 @@ def run(
             "--size 128 256 512",
         )
     for model in models or ():
-        if model not in CATALOG:
-            near = nearest(model, CATALOG)
-            raise UsageError(
-                f"model {model!r}", "names out of `vitrail list`",
-                f"use {near}" if near else "run `vitrail list`",
-            )  # fmt: skip
+        entry_of(model)
     rows = _rows(chosen(models), sizes, out / "measured", limit, _bytes(memory), again)
     result = _result(rows, sizes, limit)
     told = _ablation(out / "ablation", data, epochs, option or [], run_them=ablate)

@@ -12,7 +12,6 @@ import typer
 from vitrail.cli._shared import (
     JsonOption,
     complete_model,
-    nearest,
     parse_size,
     print_json,
     progress,
@@ -116,14 +115,10 @@ def collect(
     models: list[str], sizes: list[str], windows: list[int], batch: int, dtype: str
 ) -> list["Cost"]:
     """Return the cost of every model with every window at every size, in this order."""
-    from vitrail import list_models
+    from vitrail.models import entry_of
 
-    known = list_models()
     for name in models:
-        if name not in known:
-            near = nearest(name, known)
-            fix = f"vitrail cost {near}" if near else "vitrail list"
-            raise UsageError(f"model {name!r}", f"one of {', '.join(known)}", fix)
+        entry_of(name)
     jobs = [(m, w, s) for m in models for w in (windows or [None]) for s in (sizes or [None])]
     rows = []
     with progress() as bar:

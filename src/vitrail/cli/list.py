@@ -22,14 +22,14 @@ def run(
 ) -> None:
     """List the models that can be created, with their parameters, window and input size."""
     from vitrail import list_models
+    from vitrail.models import names_near
 
     names = list_models(pattern)
     if not names:
-        known = list_models()
-        near = nearest(pattern, known)
+        near = nearest(pattern, list_models())
         raise UsageError(
             given=f"pattern {pattern!r}, which no model matches",
-            allowed=f"a name or a wildcard for some of: {', '.join(known)}",
+            allowed=f"{names_near(pattern)}, or a wildcard for some",
             fix=f"run `vitrail list {near}`" if near else "run `vitrail list` for all of them",
         )
     rows = [describe(name) for name in names]

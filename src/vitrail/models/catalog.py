@@ -1,7 +1,9 @@
 """Every model by name: one literal table, nothing registered by import."""
 
+import difflib
 from typing import NamedTuple
 
+from vitrail.errors import UsageError
 from vitrail.models import focal, pvt, pvt_v2, swin, swin_v2, tiny, vit
 from vitrail.models.backbone import Backbone
 from vitrail.models.config import BackboneConfig
@@ -87,3 +89,31 @@ CATALOG: dict[str, Entry] = {
     "sparse_tiny": Entry(tiny.SPARSE_TINY, Tiny, _224),
     "swin1d_tiny": Entry(swin.SWIN1D_TINY, Swin, _SEQUENCE),
 }
+
+
+def entry_of(name: str) -> Entry:
+    """Return what a name stands for.
+
+    Raises:
+        UsageError: no model has it; the closest names are in the message.
+    """
+    if name in CATALOG:
+        return CATALOG[name]
+    near = _closest(name)
+    everything = "run `vitrail list`, or call vitrail.list_models(), for all of them"
+    raise UsageError(
+        f"model {name!r}",
+        names_near(name),
+        f"use {near[0]!r}, or {everything}" if near else everything,
+    )
+
+
+def names_near(name: str) -> str:
+    """Say how many names there are and which are closest to ``name``; all would fill a page."""
+    near = _closest(name)
+    count = f"one of {len(CATALOG)} names"
+    return f"{count}, the closest {', '.join(near)}" if near else count
+
+
+def _closest(name: str) -> list[str]:
+    return difflib.get_close_matches(name, CATALOG, n=4, cutoff=0.4)

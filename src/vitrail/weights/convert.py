@@ -1,14 +1,12 @@
 """Convert weights from one format to another, by way of our names."""
 
-import difflib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vitrail.errors import UsageError
-from vitrail.models import CATALOG, Backbone, BackboneConfig, Entry, Preprocessing, hub
+from vitrail.models import CATALOG, Backbone, BackboneConfig, Entry, Preprocessing, entry_of, hub
 from vitrail.weights import formats, rules
 from vitrail.weights.families import Hints, family_of
 from vitrail.weights.fit import fit
@@ -82,7 +80,7 @@ def convert(
             that cannot be written, which is known before anything is read.
     """
     out = checked_target(out, ENDINGS)
-    entry = _named(model)
+    entry = None if model is None else entry_of(model)
     weights = open_weights(source, like=entry.config if entry else None, window=window)
     target = formats.get(to, weights.family.kind)
     config = _config(weights, entry, needed=_needs_config(target, weights.detected.stages))
@@ -135,19 +133,6 @@ def _config(weights: Weights, entry: Entry | None, *, needed: bool) -> BackboneC
     report = LoadReport(weights.detected.format.name, (), tuple(fitted.entries))
     report.raise_problems(f"a conversion as {model.name or type(model).__name__}")
     return config
-
-
-def _named(name: str | None) -> Entry | None:
-    if name is None:
-        return None
-    if name not in CATALOG:
-        near = difflib.get_close_matches(name, CATALOG, n=1, cutoff=0.4)
-        raise UsageError(
-            f"model {name!r}",
-            f"one of {', '.join(CATALOG)}",
-            f"did you mean {near[0]!r}?" if near else "run vitrail list",
-        )
-    return CATALOG[name]
 
 
 def _needs_config(target: Format, stages: int) -> bool:

@@ -63,7 +63,7 @@ def test_filters_pick_and_make_cases() -> None:
     ("words", "given", "fix"),
     [
         (("sleep", "swin_tiny", 224, 1, "fp32", "cpu"), "'sleep'", "use 'inference'"),
-        (("inference", "swin_tin", 224, 1, "fp32", "cpu"), "'swin_tin'", "vitrail list"),
+        (("inference", "swin_tin", 224, 1, "fp32", "cpu"), "'swin_tin'", "use 'swin_tiny'"),
         (("inference", "swin_tiny", 224, 1, "int8", "cpu"), "'int8'", "use 'fp32'"),
         (("inference", "swin_tiny", 224, 1, "fp32", "tpu"), "'tpu'", "use 'cpu'"),
     ],

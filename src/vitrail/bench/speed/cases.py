@@ -6,7 +6,7 @@ from typing import Any, Literal, cast, get_args
 import torch
 
 from vitrail.errors import UsageError
-from vitrail.models import CATALOG
+from vitrail.models import entry_of
 from vitrail.shapes import Size
 
 Task = Literal["inference", "training", "attention", "linear"]
@@ -81,16 +81,15 @@ def case(
         UsageError: an unknown task, model, type or device.
     """
     for what, value, known in (
-        ("task", task, TASKS), ("model", model, CATALOG), ("dtype", dtype, DTYPES),
-        ("device", device, ("cpu", "cuda")),
+        ("task", task, TASKS), ("dtype", dtype, DTYPES), ("device", device, ("cpu", "cuda"))
     ):  # fmt: skip
         if value not in known:
-            names = "run `vitrail list`" if what == "model" else f"use {next(iter(known))!r}"
-            raise UsageError(f"{what} {value!r}", ", ".join(known), names)
-    config = CATALOG[model].config
+            raise UsageError(f"{what} {value!r}", ", ".join(known), f"use {next(iter(known))!r}")
+    entry = entry_of(model)
+    config = entry.config
     if isinstance(size, int):
         # Of a video the size is that of a frame.
-        frames = CATALOG[model].preprocessing.size[:1] if config.axes == 3 else ()
+        frames = entry.preprocessing.size[:1] if config.axes == 3 else ()
         size = (*frames, *(size,) * (config.axes - len(frames)))
     return Case(
         task=cast(Task, task), model=model, size=size, batch=batch, dtype=dtype, device=device,
@@ -201,7 +200,7 @@ def choose(
         )
     made = []
     for model in models:
-        own = CATALOG[model].preprocessing.size[-1] if model in CATALOG else 224
+        own = entry_of(model).preprocessing.size[-1]
         for size in sizes or [own]:
             made += [
                 case(task, model, size, batch, dtype, device=device)
