@@ -133,7 +133,7 @@ class Backward : Unit<Form> {
                     for (int k = 0; k < C; k++) {
                         i64 j = (at + k) * LANES;
                         vf x = this->template finish<R>(s[r][k], asking, r, j);
-                        vf p = power_of_two(x - logs[first + r]);
+                        vf p = Form::weight(x - logs[first + r]);
                         store(score + r * key_width + j, p);
                         Form::put(p, weights + (first + r) * key_width, j);
                         if (c.temperature) {

@@ -76,7 +76,7 @@ class Forward : Unit<Form> {
             this->prefetch_some(seen);
 #pragma GCC unroll 8
             for (int k = 0; k < C; k++) {
-                vf p = power_of_two(s[r][k] - most);
+                vf p = Form::weight(s[r][k] - most);
                 sum += p;
                 Form::put(p, weight + r * key_width, k * LANES);
             }
@@ -127,7 +127,7 @@ class Forward : Unit<Form> {
     float weigh(const float* s, float top, u32* to) const {
         vf sum = vf{};
         for (i64 j = 0; j < key_width; j += LANES) {
-            vf p = power_of_two(load(s + j) - top);
+            vf p = Form::weight(load(s + j) - top);
             sum += p;
             Form::put(p, to, j);
         }

@@ -37,9 +37,10 @@ typedef float vf_loose __attribute__((vector_size(4 * LANES), may_alias, aligned
 typedef int32_t vi_loose __attribute__((vector_size(4 * LANES), may_alias, aligned(4)));
 
 constexpr float LOG2E = 1.44269504088896340736f, LN2 = 0.69314718055994530942f;
-// 2^t for t from 0 to 1, highest power first.
+// 2^t for t from 0 to 1, highest power first: to 1e-7 of its value, and to 8e-5.
 constexpr float POWER_TERMS[6] = {0.00187757666f, 0.00898934013f, 0.055826318f,
                                   0.240153617f,   0.693153073f,   0.999999925f};
+constexpr float FEW_POWER_TERMS[4] = {0.0780245140f, 0.226067171f, 0.695833564f, 0.999925197f};
 // log2(1 + t) / t for t from sqrt(1/2) - 1 to sqrt(2) - 1, highest power first.
 constexpr float LOG_TERMS[9] = {0.129264325f, -0.208933832f, 0.215212249f, -0.238675678f, 0.287939095f,
                                 -0.360716264f, 0.48091028f, -0.721347199f, 1.442695f};
@@ -81,8 +82,9 @@ inline float greatest(vf x) {
 #endif
 }
 
-// 2^x for x <= 127, to 1e-7 of its value; 0 for minus infinity.
-inline vf power_of_two(vf x) {
+// 2^x for x <= 127; 0 for minus infinity.
+template <int Terms>
+inline vf power_of_two(vf x, const float (&terms)[Terms]) {
 #ifdef VITRAIL_AVX512
     // What is left above the whole number below; 0 for an infinity. scalef takes the whole part.
     vf f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
@@ -93,9 +95,9 @@ inline vf power_of_two(vf x) {
     power += whole > x;  // true is -1
     vf f = x - __builtin_convertvector(power, vf);
 #endif
-    vf y = f * POWER_TERMS[0] + POWER_TERMS[1];
+    vf y = f * terms[0] + terms[1];
 #pragma GCC unroll 8
-    for (int i = 2; i < 6; i++) y = y * f + POWER_TERMS[i];
+    for (int i = 2; i < Terms; i++) y = y * f + terms[i];
 #ifdef VITRAIL_AVX512
     return _mm512_scalef_ps(y, x);
 #else
@@ -160,6 +162,14 @@ inline float widen_one(const void* from, int32_t kind, i64 i) {
 // Store the first n (<= LANES) numbers of x.
 inline void narrow(vf x, void* to, int32_t kind, i64 n) {
 #ifdef VITRAIL_AVX512
+    if (n >= 16) {
+        if (kind == FLOAT32) return _mm512_storeu_ps(to, x);
+        if (kind == FLOAT16)
+            return _mm256_storeu_si256((__m256i*)to, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+#ifdef __AVX512BF16__
+        return _mm256_storeu_si256((__m256i*)to, (__m256i)_mm512_cvtneps_pbh(x));
+#endif
+    }
     __mmask16 some = n >= 16 ? 0xffff : (1u << n) - 1;
     if (kind == FLOAT32) return _mm512_mask_storeu_ps(to, some, x);
     if (kind == FLOAT16)
@@ -239,6 +249,7 @@ struct Single {  // one float
         return spread(x);
     }
     static vf multiply_add(vf sum, vf a, vf b) { return a * b + sum; }
+    static vf weight(vf x) { return power_of_two(x, POWER_TERMS); }
     // Numbers j to j + LANES of a row.
     static void put(vf x, u32* row, i64 j) { store((float*)row + j, x); }
     // Rows to to[row][column], zeros to the next `stride`.
@@ -264,6 +275,7 @@ struct Pair {  // two bfloats, whose two products one instruction adds to a floa
     static vf multiply_add(vf sum, vf a, vf b) {
         return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
     }
+    static vf weight(vf x) { return power_of_two(x, FEW_POWER_TERMS); }  // rounded to 4e-3 anyway
     static void put(vf x, u32* row, i64 j) {
         _mm256_storeu_si256((__m256i*)((u16*)row + j), (__m256i)_mm512_cvtneps_pbh(x));
     }
