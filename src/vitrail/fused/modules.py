@@ -211,7 +211,8 @@ class PackedPatchEmbed(nn.Module):
     def forward(self, x: Float[Tensor, "batch *axes"]) -> Float[Tensor, "batch *spatial dim"]:
         """Embed an image, a sequence, a volume or tokens; tokens come out channels-last."""
         if not self.of_tokens:
-            x = x.movedim(1, -1)
+            # Copied twice, but each time in long pieces: cutting planes would take number by number.
+            x = x.movedim(1, -1).contiguous()
         spatial = x.shape[1:-1]
         if self.patch_fit == "pad":
             x = pad(x, padded_lengths(spatial, self.patch))
