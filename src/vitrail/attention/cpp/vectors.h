@@ -287,7 +287,8 @@ struct Pair {  // two bfloats, whose two products one instruction adds to a floa
         __m512i second = _mm512_add_epi16(first, _mm512_set1_epi16(16));
         for (i64 j = 0; j < n; j += 2, to += stride)
             for (i64 c = 0; c < stride; c += 32) {
-                __mmask32 some = width - c >= 32 ? ~0u : (1u << (width - c)) - 1;
+                i64 left = width - c;
+                __mmask32 some = left >= 32 ? ~0u : left > 0 ? (1u << left) - 1 : 0;
                 __m512i even = _mm512_maskz_loadu_epi16(some, (const u16*)rows[j] + c), odd = {};
                 if (j + 1 < n) odd = _mm512_maskz_loadu_epi16(some, (const u16*)rows[j + 1] + c);
                 _mm512_storeu_si512(to + c, _mm512_permutex2var_epi16(even, first, odd));
@@ -299,8 +300,9 @@ struct Pair {  // two bfloats, whose two products one instruction adds to a floa
 #endif
 
 // R x C vectors of sums over `steps`: a[r][s * a_step] times b[s * b_stride + c * LANES ...].
+// Inlined whatever it costs: sums behind a reference would be stored at every step.
 template <class Form, int R, int C>
-inline void product(vf (&sum)[R][C], const u32* const* a, i64 a_step, const u32* b, i64 b_stride,
+__attribute__((always_inline)) inline void product(vf (&sum)[R][C], const u32* const* a, i64 a_step, const u32* b, i64 b_stride,
                     i64 steps) {
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++)
