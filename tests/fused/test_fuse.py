@@ -27,6 +27,7 @@ def agree(model: Backbone, x: torch.Tensor, atol: float = 2e-5) -> Backbone:
 def test_every_mechanism(name: str) -> None:
     made = agree(MECHANISMS[name](), odd_input("2-D"))
     assert all(m.backend == "cpp" for m in made.modules() if isinstance(m, Attend))
+    assert not any(isinstance(m, torch.nn.LayerNorm) for m in made.modules())
 
 
 @pytest.mark.parametrize("kind", ["1-D", "3-D"])

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from tests.support import drawn, refuses
 from vitrail.fused import kernel
-from vitrail.fused.modules import PackedDepthwiseMlp, PackedLinear, PackedMlp
+from vitrail.fused.modules import PackedDepthwiseMlp, PackedLinear, PackedMlp, PackedNorm
 from vitrail.layers import DepthwiseMlp, Mlp
 
 pytestmark = pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ compiler")
@@ -139,6 +139,18 @@ def test_gelu_over_the_whole_line() -> None:
     assert PackedLinear(linear, gelu=True)(torch.tensor([[torch.nan]])).isnan().all()
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("rows", "width"), [(1, 1), (3, 5), (4, 16), (7, 33), (130, 64)])
+def test_a_norm_alone(rows: int, width: int, dtype: torch.dtype) -> None:
+    norm, x = drawn_norm(width, dtype), numbers(rows, width, seed=5).to(dtype)
+    with torch.no_grad():
+        y = wide(norm)(x.double())
+        found = PackedNorm(norm)(x)
+    assert found.dtype == dtype
+    bound = 2 * TOLERANCE[dtype] * max(1.0, y.abs().max().item())
+    assert (found.double() - y).abs().max() <= bound
+
+
 def test_a_norm_of_equal_numbers_is_its_bias() -> None:
     norm, linear = drawn_norm(20, torch.float32), nn.Linear(20, 20)
     with torch.no_grad():
@@ -163,6 +175,9 @@ def test_any_memory_layout_and_no_rows() -> None:
     assert PackedMlp(Mlp(8, 16), residual=True)(x[:0]).shape == (0, 3, 8)
     looking = PackedDepthwiseMlp(DepthwiseMlp(8, 16, 1), nn.LayerNorm(8))
     assert looking(x[:0]).shape == (0, 3, 8)
+    norm = nn.LayerNorm(8)
+    torch.testing.assert_close(PackedNorm(norm)(x), norm(x).detach())
+    assert PackedNorm(norm)(x[:0]).shape == (0, 3, 8)
 
 
 def test_what_is_no_number_stays_so_and_goes_no_further_than_its_neighbours() -> None:
@@ -191,7 +206,7 @@ def test_threads_share_rows_or_panels(threads: int) -> None:
 def test_what_the_numbers_do_not_fit_is_refused() -> None:
     packed, perceptron = PackedLinear(nn.Linear(4, 4)), PackedMlp(Mlp(4, 8), residual=True)
     looking = PackedDepthwiseMlp(DepthwiseMlp(4, 8, 1), nn.LayerNorm(4))
-    for module in (packed, perceptron):
+    for module in (packed, perceptron, PackedNorm(nn.LayerNorm(4))):
         with refuses("torch.float64", "x.to(torch.float32)"):
             module(torch.zeros(2, 4, dtype=torch.float64))
         with refuses("5 channels", "the layer it was made from"):
@@ -214,3 +229,4 @@ def test_an_operation_tells_its_shape_and_type() -> None:
         assert packed(x.bfloat16()).dtype == torch.bfloat16
         assert perceptron(x).shape == x.shape
         assert looking(x).shape == x.shape
+        assert PackedNorm(nn.LayerNorm(4))(x).shape == x.shape

@@ -12,6 +12,7 @@ from vitrail.fused.modules import (
     PackedDepthwiseMlp,
     PackedLinear,
     PackedMlp,
+    PackedNorm,
     PackedPatchEmbed,
     WindowBlock,
 )
@@ -59,6 +60,10 @@ def fuse(model: nn.Module) -> Counter[str]:
             parent.mlp = PackedMlp(parent.mlp, residual=False)  # type: ignore[assignment]
     for module in list(model.modules()):
         _pack_linears(module)
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) is nn.LayerNorm and child.weight is not None and child.weight.ndim == 1:
+                setattr(parent, name, PackedNorm(child))
     return Counter(type(m).__name__ for m in model.modules() if type(m).__module__ == _HOME)
 
 

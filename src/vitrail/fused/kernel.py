@@ -1,4 +1,4 @@
-"""The C++ kernels' operations: a linear layer, a perceptron of two, one that looks around."""
+"""The C++ kernels' operations: a linear layer, its norm, a perceptron, one that looks around."""
 
 import ctypes
 import functools
@@ -129,6 +129,28 @@ def _(
 ) -> Tensor:  # fmt: skip
     del weight, bias, norm_weight, norm_bias, add, eps, gelu
     return x.new_empty(*x.shape[:-1], outputs)
+
+
+@torch.library.custom_op("vitrail::packed_norm", mutates_args=())
+def packed_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """Return the layer norm of ``x`` over its last axis."""
+    x = x.contiguous()
+    y = torch.empty_like(x)
+    if y.numel():
+        channels = x.shape[-1]
+        record = LinearRecord(
+            inputs=channels, x_step=channels, y_step=channels, norm_weight=weight.data_ptr(),
+            norm_bias=bias.data_ptr(), threads=torch.get_num_threads(), eps=eps,
+            kind=KINDS[x.dtype],
+        )  # fmt: skip
+        build.library(LINEAR).vitrail_norm(ctypes.byref(_between(record, x, y, None)))
+    return y
+
+
+@packed_norm.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    del weight, bias, eps
+    return x.new_empty(x.shape)
 
 
 @torch.library.custom_op("vitrail::packed_perceptron", mutates_args=())

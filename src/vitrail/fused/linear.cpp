@@ -27,19 +27,15 @@ void each_vector(i64 length, F&& f) {
     if (i < length) f(i, length - i);
 }
 
-// R rows to the form of a product's left side: normalised if there is a norm. Rows go together,
-// for the sums of one wait on each other.
-template <class T, int R>
-void prepare(const Linear& f, i64 row, u32* to, i64 words) {
+// R rows, normalised if there is a norm, to rows of numbers of kind Out that begin `step` of them
+// apart. Rows go together, for the sums of one wait on each other.
+template <class T, int32_t Out, int R>
+void prepare(const Linear& f, i64 row, void* to, i64 step) {
     i64 n = f.inputs;
     auto x = [&](int r, i64 i, i64 count) {
         return read<T::kind>(at<T::kind>(f.x, (row + r) * f.x_step + i), count);
     };
-    auto put = [&](vf y, int r, i64 i, i64 count) {
-        write<T::kept>(y, at<T::kept>(to + r * words, i), count);
-    };
-    if (n % T::per)
-        for (int r = 0; r < R; r++) to[r * words + n / T::per] = 0;
+    auto put = [&](vf y, int r, i64 i, i64 count) { write<Out>(y, at<Out>(to, r * step + i), count); };
     if (!f.norm_weight) {
         each_vector(n, [&](i64 i, auto count) {
             for (int r = 0; r < R; r++) put(x(r, i, count), r, i, count);
@@ -67,6 +63,15 @@ void prepare(const Linear& f, i64 row, u32* to, i64 words) {
         vf weight = read<FLOAT32>(f.norm_weight + i, count), bias = read<FLOAT32>(f.norm_bias + i, count);
         for (int r = 0; r < R; r++) put((x(r, i, count) - mean[r]) * scale[r] * weight + bias, r, i, count);
     });
+}
+
+template <class T, int32_t Out>
+void prepare_all(const Linear& f, i64 row, i64 count, void* to, i64 step) {
+    constexpr int together = 4;
+    i64 i = 0;
+    for (; i + together <= count; i += together)
+        prepare<T, Out, together>(f, row + i, at<Out>(to, i * step), step);
+    for (; i < count; i++) prepare<T, Out, 1>(f, row + i, at<Out>(to, i * step), step);
 }
 
 // R rows by C vectors of outputs from `column` on, of which the first `count` rows are written to
@@ -158,16 +163,15 @@ i64 words_of(i64 numbers) {
 // Let a[0 ...] point to the left sides of `count` rows: where they lie, or prepared in `buffer`.
 template <class T>
 void left_sides(const Linear& f, i64 row, i64 count, u32* buffer, const u32** a) {
-    constexpr int together = 4;
     bool ready = !f.norm_weight && T::kind == T::kept && f.inputs % T::per == 0;
     i64 words = words_of<T>(f.inputs);
     for (i64 i = 0; i < count; i++)
         a[i] = ready ? (const u32*)at<T::kind>(f.x, (row + i) * f.x_step) : buffer + i * words;
     for (i64 i = count; i < count + MORE; i++) a[i] = a[0];
     if (ready) return;
-    i64 i = 0;
-    for (; i + together <= count; i += together) prepare<T, together>(f, row + i, buffer + i * words, words);
-    for (; i < count; i++) prepare<T, 1>(f, row + i, buffer + i * words, words);
+    if (f.inputs % T::per)
+        for (i64 i = 0; i < count; i++) buffer[i * words + f.inputs / T::per] = 0;
+    prepare_all<T, T::kept>(f, row, count, buffer, words * T::per);
 }
 
 i64 block_rows(i64 rows, i64 threads, i64 words_of_row) {
@@ -211,6 +215,14 @@ void perceptron(const Linear& f, const Linear& g) {
     }
 }
 
+template <class T>
+void norm(const Linear& f) {
+    constexpr i64 few = 64;
+#pragma omp parallel for num_threads(f.threads) if (f.rows > few)
+    for (i64 row = 0; row < f.rows; row += few)
+        prepare_all<T, T::kind>(f, row, std::min(few, f.rows - row), at<T::kind>(f.y, row * f.y_step), f.y_step);
+}
+
 }  // namespace
 
 // How weights are to be packed: numbers in a word, and outputs in a panel.
@@ -228,4 +240,9 @@ extern "C" void vitrail_linear(const Linear* f) {
 // `second` after `first`, whose y is not written.
 extern "C" void vitrail_perceptron(const Linear* first, const Linear* second) {
     with_type(first->kind, [&](auto type) { perceptron<decltype(type)>(*first, *second); });
+}
+
+// The norm of a layer alone.
+extern "C" void vitrail_norm(const Linear* f) {
+    with_type(f->kind, [&](auto type) { norm<decltype(type)>(*f); });
 }

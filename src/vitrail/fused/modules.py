@@ -9,7 +9,13 @@ from torch.nn import functional as F
 
 from vitrail.errors import UsageError
 from vitrail.fused.block import Strips, packed_block, strips
-from vitrail.fused.kernel import pack, packed_depthwise, packed_linear, packed_perceptron
+from vitrail.fused.kernel import (
+    pack,
+    packed_depthwise,
+    packed_linear,
+    packed_norm,
+    packed_perceptron,
+)
 from vitrail.fused.memo import Memo
 from vitrail.layers import ConvMerging, DepthwiseMlp, Mlp, PatchEmbed, WindowAttention
 from vitrail.ops.windows import at_least, pad, padded_lengths
@@ -53,18 +59,7 @@ class PackedLinear(nn.Module):
         Raises:
             UsageError: an input of another type, device or width.
         """
-        if x.dtype != self.dtype or x.device.type != "cpu":
-            raise UsageError(
-                f"an input of {x.dtype} on {x.device.type}",
-                f"{self.dtype} on cpu, for which the weights were packed",
-                f"use x.to({self.dtype}), or optimize the model again for {x.dtype}",
-            )
-        if x.shape[-1] != self.in_features:
-            raise UsageError(
-                f"an input of {x.shape[-1]} channels",
-                f"{self.in_features} channels",
-                "give it what the layer it was made from takes",
-            )
+        _check(x, self.dtype, self.in_features)
 
     def forward(
         self, x: Float[Tensor, "*batch inputs"], add: Float[Tensor, "*batch outputs"] | None = None
@@ -75,6 +70,24 @@ class PackedLinear(nn.Module):
             x, self.weight, self.padded_bias, self.norm_weight, self.norm_bias, add,
             self.out_features, self.eps, self.gelu,
         )  # fmt: skip
+
+
+class PackedNorm(nn.Module):
+    """A layer norm that no linear layer takes in.
+
+    Args:
+        norm: of a token's channels; its numbers are copied.
+    """
+
+    def __init__(self, norm: nn.LayerNorm) -> None:
+        super().__init__()
+        self.dtype, self.eps = norm.weight.dtype, norm.eps
+        self.weight, self.bias = _vector(norm, "weight", 1.0), _vector(norm, "bias", 0.0)
+
+    def forward(self, x: Float[Tensor, "*batch channels"]) -> Float[Tensor, "*batch channels"]:
+        """Normalise every token on its own; refuse what the packed numbers do not fit."""
+        _check(x, self.dtype, len(self.weight))
+        return packed_norm(x, self.weight, self.bias, self.eps)
 
 
 class PackedMlp(nn.Module):
@@ -302,6 +315,22 @@ class WindowBlock(FusedBlock):
             attn.bias(window), attn.fill(x), fc1.out_features, attn.num_heads, attn.scale,
             attn.attend.mask_value, [self.norm_eps, fc1.eps],
         )  # fmt: skip
+
+
+def _check(x: Tensor, dtype: torch.dtype, channels: int) -> None:
+    """Refuse an input of another type, device or width than numbers were packed for."""
+    if x.dtype != dtype or x.device.type != "cpu":
+        raise UsageError(
+            f"an input of {x.dtype} on {x.device.type}",
+            f"{dtype} on cpu, for which the weights were packed",
+            f"use x.to({dtype}), or optimize the model again for {dtype}",
+        )
+    if x.shape[-1] != channels:
+        raise UsageError(
+            f"an input of {x.shape[-1]} channels",
+            f"{channels} channels",
+            "give it what the layer it was made from takes",
+        )
 
 
 def _vector(norm: nn.LayerNorm, name: str, otherwise: float) -> Tensor:
