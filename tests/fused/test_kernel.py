@@ -103,7 +103,9 @@ def test_perceptron_with_a_look_around(
 # So wide that few lines fit into the cache: the ring goes round, across images and planes.
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize(
-    ("spatial", "hidden"), [((50,), 3000), ((41, 3), 2050), ((5, 6, 4), 1500)], ids=str
+    ("spatial", "hidden"),
+    [((50,), 3000), ((41, 3), 2050), ((7, 90), 1100), ((5, 6, 4), 1500), ((3, 3, 90), 700)],
+    ids=str,
 )
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_look_around_a_few_lines_at_a_time(

@@ -17,7 +17,7 @@ struct Depthwise {
 namespace {
 
 constexpr i64 CACHE = 384 << 10;  // bytes of hidden channels, a good third of a core's own cache
-constexpr i64 FEWEST = 48;        // rows for a thread to multiply
+constexpr i64 FEWEST = 84;      // rows for a thread, which make good use of weights beyond that cache
 thread_local Scratch scratch;
 
 // The lines that a line of tokens looks at, itself among them.
