@@ -108,3 +108,51 @@ def test_a_fused_model_compiles_in_one_graph() -> None:
     with torch.no_grad():
         compiled = torch.compile(made, fullgraph=True, backend="aot_eager")
         torch.testing.assert_close(compiled(x), made(x), atol=1e-6, rtol=1e-6)
+
+
+@needs_compiler
+def test_for_training_it_shares_the_parameters() -> None:
+    model = small("2-D").train()
+    made = vitrail.optimize(model, odd_input("2-D"), training=True)
+    found = told(made)
+    assert found.path == "fused"
+    assert 0 < found.difference <= found.allowed == optimization.TOLERANCE
+    assert all(module.training for module in made.modules())
+    assert all(p.grad is None for p in model.parameters())
+    made(odd_input("2-D")).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+    with torch.no_grad():
+        next(model.parameters()).add_(1)
+    torch.testing.assert_close(
+        made.eval()(odd_input("2-D")), model.eval()(odd_input("2-D")), atol=1e-4, rtol=1e-4
+    )
+
+
+@needs_compiler
+def test_training_in_a_narrow_type_and_with_frozen_stages() -> None:
+    model = small("2-D", frozen_stages=1).to(torch.bfloat16)
+    found = told(vitrail.optimize(model, training=True))
+    assert found.dtype == torch.bfloat16
+    assert found.difference <= found.allowed
+
+
+def test_training_of_another_library_stays_as_it_is() -> None:
+    model = nn.Linear(3, 2)
+    made = vitrail.optimize(model, torch.ones(1, 3), path="eager", training=True)
+    assert made.weight is model.weight
+    assert told(made).difference == 0
+
+
+def test_training_wants_no_type() -> None:
+    with refuses("torch.bfloat16", "torch.autocast"):
+        vitrail.optimize(small("2-D"), odd_input("2-D"), dtype=torch.bfloat16, training=True)
+
+
+@needs_compiler
+def test_wrong_gradients_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoil(model: nn.Module) -> None:
+        next(model.parameters()).register_hook(lambda gradient: 1.01 * gradient)
+
+    monkeypatch.setitem(optimization._TRAINING_PATHS, "fused", spoil)
+    with refuses("differs from the model", "path='eager'"):
+        vitrail.optimize(small("2-D"), odd_input("2-D"), training=True)

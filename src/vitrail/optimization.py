@@ -1,4 +1,4 @@
-"""The fast way to infer on the machine at hand, found equal to the model before it is returned."""
+"""The fast way to infer or to train on the machine at hand, found equal before it is returned."""
 
 import copy
 from collections.abc import Callable
@@ -28,8 +28,9 @@ class Optimization:
         path: ``"fused"``, ``"compiled"`` or ``"eager"``.
         dtype: of the weights, and of the inputs it takes.
         difference: largest difference of an output from the model's on the example, relative to
-            the largest output, or absolute where outputs are below one. A model of a narrow type
-            answers in float32 for this, so that its own roundings do not count as the truth.
+            the largest output, or absolute where outputs are below one; for training, of a
+            gradient too, each in units of its largest number. A model of a narrow type answers in
+            float32 for this, so that its own roundings do not count as the truth.
         allowed: the largest difference that would have been accepted.
         reasons: one line for each path: why it was taken or passed over.
     """
@@ -52,6 +53,7 @@ def optimize(
     *,
     dtype: torch.dtype | None = None,
     path: str | None = None,
+    training: bool = False,
 ) -> nn.Module:
     """Return a copy of a model for inference, as fast as this machine can, checked against it.
 
@@ -62,6 +64,9 @@ def optimize(
     The copy has a model's methods and the attribute ``optimization``, whose ``explain()`` says
     what was done. It takes no gradients; change, move or save the model that it was made from.
 
+    For training the copy shares the parameters of the model, as ``torch.compile``'s does: pass it
+    the batches, and everything else (optimiser, weights to save, evaluation) the model.
+
     Args:
         model: any module; it is not changed.
         example: an input, on the model's device; default random numbers of the size that the
@@ -69,13 +74,17 @@ def optimize(
         dtype: of weights and inputs; default the model's own. bfloat16 is twice as fast as
             float32 where the processor has instructions for it.
         path: ``"fused"``, ``"compiled"`` or ``"eager"``; default the first of them that can serve.
+        training: for training steps instead, in the mode of the model. Weights keep their type, so
+            ``dtype`` is not taken: autocast says what is computed in bfloat16.
     Returns:
         A module that takes inputs of any size that the model takes.
     Raises:
         UsageError: an unknown path or one that cannot serve, a module of another library without
-            an example, or results that differ from the model's.
+            an example, a type for training, or results that differ from the model's.
     """
     example = _checked_example(model, example)
+    if training:
+        return _for_training(model, example, dtype, path)
     made = copy.deepcopy(model).eval().requires_grad_(False)
     exact = copy.deepcopy(made).float() if example.dtype in NARROW else made
     with torch.no_grad():
@@ -92,18 +101,82 @@ def optimize(
             allowed = 2 * _difference(_flat(made(x)), wanted) + NARROW[dtype]
         _PATHS[chosen](made)
         found = _difference(_flat(made(x)), wanted)
-    if not found <= allowed:  # also where it is no number
+    return _checked(made, Optimization(chosen, dtype, found, allowed, reasons))
+
+
+def _for_training(
+    model: nn.Module, example: Tensor, dtype: torch.dtype | None, path: str | None
+) -> nn.Module:
+    """Return a copy with the same parameters, whose outputs and gradients were compared."""
+    if dtype is not None:
         raise UsageError(
-            f"path={chosen!r}, which differs from the model by {found:.1e}",
-            f"at most {allowed:.1e}",
+            f"dtype={dtype} for training",
+            "weights in the type that they have",
+            "leave it out, and call the result under torch.autocast",
+        )
+    made = fused.with_same_parameters(model)
+    chosen, reasons = _choose(made, example.dtype, path)
+    modes = [module.training for module in made.modules()]
+    made.eval()  # nothing is dropped
+    exact, allowed = made, TOLERANCE
+    if example.dtype in NARROW:
+        exact = copy.deepcopy(made).float()
+    wanted = _with_gradients(exact, example)
+    if example.dtype in NARROW:
+        eager = _furthest(_with_gradients(made, example), wanted)
+        allowed = 2 * eager + NARROW[example.dtype]
+    _TRAINING_PATHS[chosen](made)
+    found = _furthest(_with_gradients(made, example), wanted)
+    for module, mode in zip(made.modules(), modes, strict=True):
+        module.training = mode
+    return _checked(made, Optimization(chosen, example.dtype, found, allowed, reasons))
+
+
+def _with_gradients(model: nn.Module, example: Tensor) -> list[Tensor]:
+    """Return a model's outputs, and the gradients of their squares' sum by what is trained."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    out = _flat(model(example.to(next(model.parameters()))))
+    if not trained:
+        return [out.detach()]
+    found = torch.autograd.grad(out.square().sum(), trained, allow_unused=True)
+    return [out.detach(), *(g.flatten().double().cpu() for g in found if g is not None)]
+
+
+def _furthest(found: list[Tensor], wanted: list[Tensor]) -> float:
+    """Return the largest difference of outputs, or of a gradient in units of its largest number.
+
+    Gradients a thousand times smaller than the largest of all count in units of that thousandth.
+    """
+    least = 1e-3 * max((g.abs().max().item() for g in wanted[1:]), default=0.0)
+    differences = [_difference(found[0], wanted[0])]
+    for one, other in zip(found[1:], wanted[1:], strict=True):
+        scale = max(least, other.abs().max().item())
+        differences.append((one - other).abs().max().item() / scale if scale else 0.0)
+    return torch.tensor(differences).max().item()  # no number if one of them is none
+
+
+def _checked(made: nn.Module, told: Optimization) -> nn.Module:
+    """Return the module with what was done to it, unless it differs from the model.
+
+    Raises:
+        UsageError: it does.
+    """
+    if not told.difference <= told.allowed:  # also where it is no number
+        raise UsageError(
+            f"path={told.path!r}, which differs from the model by {told.difference:.1e}",
+            f"at most {told.allowed:.1e}",
             "use path='eager', and tell the authors of Vitrail",
         )
-    made.optimization = Optimization(chosen, dtype, found, allowed, reasons)  # type: ignore[assignment]
+    made.optimization = told  # type: ignore[assignment]
     return made
 
 
 def _fuse(model: nn.Module) -> None:
     fused.fuse(model)
+
+
+def _compile_training(model: nn.Module) -> None:
+    model.forward = torch.compile(model.forward)
 
 
 def _compile(model: nn.Module) -> None:
@@ -120,6 +193,12 @@ def _leave(model: nn.Module) -> None:
 _PATHS: dict[str, Callable[[nn.Module], None]] = {
     "fused": _fuse,
     "compiled": _compile,
+    "eager": _leave,
+}
+
+_TRAINING_PATHS: dict[str, Callable[[nn.Module], None]] = {
+    "fused": fused.train_fused,
+    "compiled": _compile_training,
     "eager": _leave,
 }
 

@@ -16,13 +16,18 @@ class DropPath(nn.Module):
         super().__init__()
         self.rate = rate
 
-    def forward(self, x: Float[Tensor, "batch *rest"]) -> Float[Tensor, "batch *rest"]:
-        """Return ``x`` with some samples zeroed, same mean."""
+    def factor(self, x: Float[Tensor, "batch *rest"]) -> Float[Tensor, "batch *ones"] | None:
+        """Draw what each sample of ``x`` is multiplied by; None where all are kept."""
         if not self.training or self.rate == 0.0:
-            return x
+            return None
         keep = 1.0 - self.rate
         kept = x.new_empty((x.shape[0],) + (1,) * (x.ndim - 1)).bernoulli_(keep)
-        return x * (kept / keep if keep > 0.0 else kept)
+        return kept / keep if keep > 0.0 else kept
+
+    def forward(self, x: Float[Tensor, "batch *rest"]) -> Float[Tensor, "batch *rest"]:
+        """Return ``x`` with some samples zeroed, same mean."""
+        factor = self.factor(x)
+        return x if factor is None else x * factor
 
     def extra_repr(self) -> str:
         """Show the rate."""

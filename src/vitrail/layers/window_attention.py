@@ -70,6 +70,12 @@ class WindowAttention(nn.Module):
         """Project to queries, keys and values, side by side, each head by head."""
         return self.qkv(x)
 
+    def project_tokens(
+        self, x: Float[Tensor, "batch *spatial dim"]
+    ) -> Float[Tensor, "batch *spatial triple"]:
+        """Project the tokens where they are, without padding."""
+        return self.project(x)
+
     def heads(
         self, windows: Float[Tensor, "batch windows tokens dim"]
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -138,7 +144,7 @@ class WindowAttention(nn.Module):
         """Attend where the tokens are: padding is neither projected nor stored."""
         spatial, heads = x.shape[1:-1], self.num_heads
         out = attend_groups(
-            self.project(x).flatten(1, -2).unflatten(-1, (3, heads, -1)),
+            self.project_tokens(x).flatten(1, -2).unflatten(-1, (3, heads, -1)),
             self.places(spatial, window, amount, x.device),
             scale=self.scale,
             bias=self.bias(window)[None],

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vitrail import fused
 from vitrail.data.dataset import Part, Pictures, Skipped
 from vitrail.data.draws import key
 from vitrail.errors import UsageError
@@ -120,6 +121,9 @@ class Run:
         forward: Any = self.model
         if self.settings.compile:
             forward = torch.compile(self.model, dynamic=False)
+        elif not fsdp and fused.why_not(device=self.accelerator.device.type) is None:
+            forward = fused.with_same_parameters(self.model)
+            fused.train_fused(forward)
         self.forward = forward if fsdp else self.accelerator.prepare_model(forward)
         self.criterion = nn.CrossEntropyLoss(label_smoothing=recipe.smoothing)
 

@@ -86,6 +86,9 @@ def _own(case: Case, model: Backbone, x: Tensor, run: Callable[..., Running]) ->
         found += [
             Contender("vitrail", f"{s}, C++ attention", partial(run, built, s)) for s in settings
         ]
+    if case.task == "training" and case.device == "cpu":
+        fast = _once(lambda: optimize(model, x, training=True), None)
+        found.append(Contender("vitrail", "optimize", partial(run, fast, "eager")))
     if case.task == "inference":
         if case.every_setting and case.device == "cpu":
             found.append(Contender("vitrail", "compile, freezing",

@@ -1,0 +1,172 @@
+"""A model's blocks as they are trained on a CPU: the same parameters, whole branches at a time."""
+
+import copy
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vitrail.fused.kernel import KINDS
+from vitrail.fused.training import branch
+from vitrail.layers import (
+    Attend,
+    GroupedAttention,
+    Mlp,
+    PatchMerging,
+    PostNormPatchMerging,
+    PreNormBlock,
+    ReductionAttention,
+    WindowAttention,
+)
+from vitrail.ops.merging import merge
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def with_same_parameters(model: Module) -> Module:
+    """Return a copy of a model's modules, with its very parameters and buffers."""
+    shared = {id(x): x for x in (*model.parameters(), *model.buffers())}
+    return copy.deepcopy(model, shared)
+
+
+def train_fused(model: nn.Module) -> None:
+    """Replace a model's blocks by ones whose training steps are faster, in place.
+
+    Names, state dict, autocast and modes stay those of the model. Layers that the kernel cannot
+    serve (another device or type, dropout within a perceptron) compute as they always do.
+    """
+    for parent in list(model.modules()):
+        if isinstance(parent, Attend):
+            parent.backend = "cpp"
+        for name, child in list(parent.named_children()):
+            if type(child) is PreNormBlock:
+                setattr(parent, name, _block(child))
+            elif type(child) is Mlp:
+                setattr(parent, name, _as(TrainedMlp, child))
+            elif type(child) is PatchMerging:
+                setattr(parent, name, _as(TrainedMerging, child))
+            elif type(child) is nn.Linear and isinstance(parent, _OWNERS):
+                setattr(parent, name, _as(TrainedLinear, child))
+
+
+# Layers whose linear layers see every token; others are small.
+_OWNERS = (WindowAttention, GroupedAttention, ReductionAttention, Mlp, PostNormPatchMerging)
+Kind = TypeVar("Kind", bound=nn.Module)
+
+
+def _as(kind: type[Kind], module: nn.Module) -> Kind:
+    """Return a module of another kind with the same parts."""
+    made = kind.__new__(kind)
+    made.__dict__.update(module.__dict__)
+    return made
+
+
+def _block(block: PreNormBlock) -> "TrainedBlock":
+    made = _as(TrainedBlock, block)
+    made.joined = False
+    if type(block.attn) is WindowAttention:
+        made.attn = _as(TrainedWindowAttention, block.attn)
+        made.attn.__dict__["norm"] = block.norm1  # not a second name in the state dict
+        made.joined = True
+    return made
+
+
+def _wide(x: Tensor) -> Tensor | None:
+    """Return an input in the type of its products, or None where the kernel does not serve it."""
+    if x.device.type != "cpu" or torch.compiler.is_exporting():
+        return None
+    if torch.is_autocast_enabled("cpu") and x.dtype != torch.float64:
+        x = x.to(torch.get_autocast_dtype("cpu"))
+    return x if x.dtype in KINDS else None
+
+
+def _told(norm: nn.LayerNorm) -> tuple[Tensor | None, Tensor | None, float]:
+    return norm.weight, norm.bias, norm.eps
+
+
+class TrainedLinear(nn.Linear):
+    """A linear layer, made of a ``nn.Linear``."""
+
+    def forward(self, input: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch outputs"]:
+        """Project, and give the gradients of all that took part."""
+        x = _wide(input)
+        return super().forward(input) if x is None else branch(x, self.weight, self.bias)
+
+
+class TrainedMlp(Mlp):
+    """A perceptron, made of a ``Mlp``."""
+
+    def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+        """Transform every token on its own."""
+        wide = self.served(x)
+        return super().forward(x) if wide is None else self.branch(wide)
+
+    def served(self, x: Tensor) -> Tensor | None:
+        """Return ``x`` as ``branch`` wants it, or None where the layers compute one by one."""
+        return None if self.training and self.drop.p > 0 else _wide(x)
+
+    def branch(
+        self,
+        x: Float[Tensor, "*batch dim"],
+        norm: nn.LayerNorm | None = None,
+        add: Float[Tensor, "*batch dim"] | None = None,
+        factor: Float[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, "*batch dim"]:
+        """Return ``add + factor * mlp(norm(x))``."""
+        return branch(
+            x, self.fc1.weight, self.fc1.bias, second=(self.fc2.weight, self.fc2.bias),
+            norm=None if norm is None else _told(norm), add=add, factor=factor,
+        )  # fmt: skip
+
+
+class TrainedMerging(PatchMerging):
+    """A patch merging, made of a ``PatchMerging``."""
+
+    def forward(
+        self, x: Float[Tensor, "batch *spatial dim"]
+    ) -> Float[Tensor, "batch *merged out_dim"]:
+        """Return a grid shorter by ``factor``."""
+        wide = _wide(x)
+        if wide is None:
+            return super().forward(x)
+        return branch(merge(wide, self.factor), self.reduction.weight, norm=_told(self.norm))
+
+
+class TrainedWindowAttention(WindowAttention):
+    """Window attention with the norm before it, made of a ``WindowAttention``."""
+
+    norm: nn.LayerNorm
+
+    def project_tokens(
+        self, x: Float[Tensor, "batch *spatial dim"]
+    ) -> Float[Tensor, "batch *spatial triple"]:
+        """Normalise tokens that are not padded yet, and project them."""
+        wide = _wide(x)
+        if wide is None:
+            return super().project_tokens(self.norm(x))
+        return branch(wide, self.qkv.weight, self.qkv.bias, norm=_told(self.norm))
+
+    def _composed(self, x: Tensor, window: tuple[int, ...], amount: tuple[int, ...]) -> Tensor:
+        return super()._composed(self.norm(x), window, amount)
+
+
+class TrainedBlock(PreNormBlock):
+    """A block, made of a ``PreNormBlock``."""
+
+    joined: bool  # the attention layer normalises
+
+    def forward(
+        self, x: Float[Tensor, "batch *spatial dim"]
+    ) -> Float[Tensor, "batch *spatial dim"]:
+        """Return tokens that have looked around."""
+        x = x + self.drop_path(self.attn(x if self.joined else self.norm1(x)))
+        mlp = self.mlp
+        if not isinstance(mlp, TrainedMlp) or (wide := mlp.served(x)) is None:
+            return x + self.drop_path(mlp(self.norm2(x)))
+        factor = self.drop_path.factor(wide)
+        if factor is not None:
+            factor = factor.flatten()
+        if wide.dtype == x.dtype:
+            return mlp.branch(wide, self.norm2, wide, factor)
+        return x + mlp.branch(wide, self.norm2, factor=factor)
