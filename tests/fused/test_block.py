@@ -63,6 +63,20 @@ def test_strips_change_nothing(
 
 
 @needs_compiler
+@pytest.mark.parametrize("part", ["attn", "attn.attend", "mlp"])
+def test_a_hook_on_a_part_is_called(part: str) -> None:
+    made = copy.deepcopy(small("2-D"))
+    fuse(made)
+    blocks = [block for block in made.modules() if isinstance(block, WindowBlock)]
+    seen = []
+    for block in blocks:
+        block.get_submodule(part).register_forward_hook(lambda *call: seen.append(call))
+    with torch.no_grad():
+        made(odd_input("2-D"))
+    assert len(seen) == len(blocks)
+
+
+@needs_compiler
 def test_an_input_without_members() -> None:
     made = copy.deepcopy(small("2-D"))
     fuse(made)

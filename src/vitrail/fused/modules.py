@@ -224,7 +224,7 @@ class PackedPatchEmbed(nn.Module):
     def forward(self, x: Float[Tensor, "batch *axes"]) -> Float[Tensor, "batch *spatial dim"]:
         """Embed an image, a sequence, a volume or tokens; tokens come out channels-last."""
         if not self.of_tokens:
-            # Copied twice, but each time in long pieces: cutting planes would take number by number.
+            # Copied twice, but in long pieces: cutting planes would take number by number.
             x = x.movedim(1, -1).contiguous()
         spatial = x.shape[1:-1]
         if self.patch_fit == "pad":
@@ -261,7 +261,7 @@ class FusedBlock(nn.Module):
 class WindowBlock(FusedBlock):
     """A block of windows, computed a few windows at a time, from the first norm to the last sum.
 
-    Where windows are fewer than threads, or somebody looks at queries and keys, it is a
+    Where windows are fewer than threads, or a hook waits for what is inside, it is a
     ``FusedBlock``.
 
     Args:
@@ -296,7 +296,9 @@ class WindowBlock(FusedBlock):
         """Return tokens that have looked around."""
         attn, spatial = self.attn, tuple(x.shape[1:-1])
         window, amount = attn.pattern.fit(spatial)
-        if torch.compiler.is_compiling() or attn.kernel(x, window, amount) != "cpp":
+        if torch.compiler.is_compiling() or self._observed():
+            return super().forward(x)
+        if attn.kernel(x, window, amount) != "cpp":
             return super().forward(x)
         row_bytes = x.shape[-1] * x.element_size()
         found = self.strips(len(x), spatial, row_bytes, torch.get_num_threads())
@@ -315,6 +317,11 @@ class WindowBlock(FusedBlock):
             attn.bias(window), attn.fill(x), fc1.out_features, attn.num_heads, attn.scale,
             attn.attend.mask_value, [self.norm_eps, fc1.eps],
         )  # fmt: skip
+
+    def _observed(self) -> bool:
+        """Tell whether a part of it is waited for by a hook."""
+        parts = (part for part in self.modules() if part is not self)
+        return any(part._forward_hooks or part._forward_pre_hooks for part in parts)
 
 
 def _check(x: Tensor, dtype: torch.dtype, channels: int) -> None:
