@@ -74,6 +74,20 @@ void prepare_all(const Linear& f, i64 row, i64 count, void* to, i64 step) {
     for (; i < count; i++) prepare<T, Out, 1>(f, row + i, at<Out>(to, i * step), step);
 }
 
+// Write `count` rows of a tile, `width` numbers of each.
+template <class T, int32_t Out, bool Gelu>
+__attribute__((noinline)) void finish_some(const Linear& f, const vf* sum, i64 count, i64 vectors,
+                                           i64 width, const char* add, char* to, i64 y_step) {
+    for (i64 r = 0; r < count; r++)
+        for (i64 c = 0; c < vectors && c * LANES < width; c++) {
+            i64 n = width - c * LANES;
+            vf x = sum[r * vectors + c];
+            if (Gelu) x = gelu(x);
+            if (add) x += read<T::kind>(at<T::kind>(add, r * f.add_step + c * LANES), n);
+            write<Out>(x, at<Out>(to, r * y_step + c * LANES), n);
+        }
+}
+
 // R rows by C vectors of outputs from `column` on, of which the first `count` rows are written to
 // `y`. Meanwhile one line in each step is fetched from `ahead` to the core's own cache.
 template <class T, int32_t Out, int R, int C, bool Gelu>
@@ -99,24 +113,27 @@ void tile(const Linear& f, const u32* const* a, const u32* panel, const u32* ahe
     }
     const char* add = f.add ? at<T::kind>(f.add, row * f.add_step + column) : nullptr;
     char* to = at<Out>(y, column);
-    // Every index below is a constant, so that the sums stay in registers.
-    auto finish = [&](auto whole, auto adds) {
+    i64 width = f.outputs - column;
+    if (count < R || width < C * LANES) {
+        vf some[R * C];
 #pragma GCC unroll 8
-        for (int r = 0; r < R; r++) {
-            if (!whole && r >= count) return;
+        for (int r = 0; r < R; r++)
+#pragma GCC unroll 8
+            for (int c = 0; c < C; c++) some[r * C + c] = sum[r][c];
+        return finish_some<T, Out, Gelu>(f, some, std::min<i64>(count, R), C, width, add, to, y_step);
+    }
+    // Every index below is a constant, so that the sums stay in registers.
+    auto finish = [&](auto adds) {
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++)
 #pragma GCC unroll 8
             for (int c = 0; c < C; c++) {
-                i64 n = whole ? LANES : f.outputs - column - c * LANES;
-                if (n <= 0) break;
                 vf x = Gelu ? gelu(sum[r][c]) : sum[r][c];
-                if (adds) x += read<T::kind>(at<T::kind>(add, r * f.add_step + c * LANES), n);
-                write<Out>(x, at<Out>(to, r * y_step + c * LANES), n);
+                if (adds) x += read<T::kind>(at<T::kind>(add, r * f.add_step + c * LANES), LANES);
+                write<Out>(x, at<Out>(to, r * y_step + c * LANES), LANES);
             }
-        }
     };
-    bool whole = count >= R && f.outputs - column >= C * LANES;
-    if (!whole) add ? finish(std::false_type{}, std::true_type{}) : finish(std::false_type{}, std::false_type{});
-    else add ? finish(std::true_type{}, std::true_type{}) : finish(std::true_type{}, std::false_type{});
+    add ? finish(std::true_type{}) : finish(std::false_type{});
 }
 
 // Panels `first` to `last` of `count` rows whose left sides are a[0 ...], which goes on with any

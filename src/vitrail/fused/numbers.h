@@ -17,38 +17,26 @@ inline char* at(const void* base, i64 numbers) {
     return (char*)base + numbers * bytes_of(Kind);
 }
 
+__attribute__((noinline)) inline vf read_one_by_one(const void* from, int32_t kind, i64 n) {
+    vf x{};
+    for (i64 i = 0; i < n && i < LANES; i++) x[i] = widen_one(from, kind, i);
+    return x;
+}
+
 // n numbers, at most a vector of them.
 template <int32_t Kind>
 inline vf read(const void* from, i64 n) {
+    if (n < LANES) return read_one_by_one(from, Kind, n);
+    if (Kind == FLOAT32) return load((const float*)from);
+    if (Kind == BFLOAT16) return from_bfloats(*(const vh*)from);
 #ifdef VITRAIL_AVX512
-    if (n >= LANES) {
-        if (Kind == FLOAT32) return _mm512_loadu_ps(from);
-        __m256i half = _mm256_loadu_si256((const __m256i*)from);
-        if (Kind == BFLOAT16) return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16);
-        return _mm512_cvtph_ps(half);
-    }
-#else
-    if (Kind == FLOAT32 && n >= LANES) return load((const float*)from);
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)from));
 #endif
-    vf x{};
-    for (i64 i = 0; i < n && i < LANES; i++) x[i] = widen_one(from, Kind, i);
-    return x;
+    return read_one_by_one(from, Kind, n);
 }
 
 template <int32_t Kind>
 inline void write(vf x, void* to, i64 n) {
-#ifdef VITRAIL_AVX512
-    if (n >= LANES) {
-        if (Kind == FLOAT32) return _mm512_storeu_ps(to, x);
-        if (Kind == FLOAT16)
-            return _mm256_storeu_si256((__m256i*)to, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
-#ifdef __AVX512BF16__
-        return _mm256_storeu_si256((__m256i*)to, (__m256i)_mm512_cvtneps_pbh(x));
-#endif
-    }
-#else
-    if (Kind == FLOAT32 && n >= LANES) return store((float*)to, x);
-#endif
     narrow(x, to, Kind, n);
 }
 

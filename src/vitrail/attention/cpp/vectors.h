@@ -33,6 +33,7 @@ constexpr int LANES = 4, ROWS = 2, COLS = 4;
 
 typedef float vf __attribute__((vector_size(4 * LANES), may_alias));
 typedef int32_t vi __attribute__((vector_size(4 * LANES), may_alias));
+typedef uint16_t vh __attribute__((vector_size(2 * LANES), may_alias, aligned(2)));
 typedef float vf_loose __attribute__((vector_size(4 * LANES), may_alias, aligned(4)));
 typedef int32_t vi_loose __attribute__((vector_size(4 * LANES), may_alias, aligned(4)));
 
@@ -159,17 +160,37 @@ inline float widen_one(const void* from, int32_t kind, i64 i) {
     return (float)((const _Float16*)from)[i];
 }
 
+// Where the machine has no instruction for it: out of line, for it is long.
+__attribute__((noinline)) inline void narrow_one_by_one(vf x, void* to, int32_t kind, i64 n) {
+    for (i64 i = 0; i < n && i < LANES; i++) {
+        if (kind == FLOAT32) ((float*)to)[i] = x[i];
+        else if (kind == BFLOAT16) ((u16*)to)[i] = to_bfloat(x[i]);
+        else ((_Float16*)to)[i] = (_Float16)x[i];
+    }
+}
+
+// A vector of bfloats and floats, as to_bfloat and from_bfloat have it.
+inline vh to_bfloats(vf x) {
+    vi bits = (vi)x, nearest = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    return __builtin_convertvector((bits & 0x7fffffff) > 0x7f800000 ? spread(0x7fc0) : nearest, vh);
+}
+inline vf from_bfloats(vh x) { return (vf)(__builtin_convertvector(x, vi) << 16); }
+
 // Store the first n (<= LANES) numbers of x.
 inline void narrow(vf x, void* to, int32_t kind, i64 n) {
+    if (n >= LANES) {
+        if (kind == FLOAT32) return store((float*)to, x);
 #ifdef VITRAIL_AVX512
-    if (n >= 16) {
-        if (kind == FLOAT32) return _mm512_storeu_ps(to, x);
         if (kind == FLOAT16)
             return _mm256_storeu_si256((__m256i*)to, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+#endif
 #ifdef __AVX512BF16__
         return _mm256_storeu_si256((__m256i*)to, (__m256i)_mm512_cvtneps_pbh(x));
+#else
+        if (kind == BFLOAT16) return (void)(*(vh*)to = to_bfloats(x));
 #endif
     }
+#ifdef VITRAIL_AVX512
     __mmask16 some = n >= 16 ? 0xffff : (1u << n) - 1;
     if (kind == FLOAT32) return _mm512_mask_storeu_ps(to, some, x);
     if (kind == FLOAT16)
@@ -178,11 +199,7 @@ inline void narrow(vf x, void* to, int32_t kind, i64 n) {
     return _mm256_mask_storeu_epi16(to, some, (__m256i)_mm512_cvtneps_pbh(x));
 #endif
 #endif
-    for (i64 i = 0; i < n && i < LANES; i++) {
-        if (kind == FLOAT32) ((float*)to)[i] = x[i];
-        else if (kind == BFLOAT16) ((u16*)to)[i] = to_bfloat(x[i]);
-        else ((_Float16*)to)[i] = (_Float16)x[i];
-    }
+    narrow_one_by_one(x, to, kind, n);
 }
 
 // ---- products ---------------------------------------------------------------------------------
