@@ -25,7 +25,6 @@ def test_every_token_is_in_one_strip(spatial: tuple[int, int], threads: int) -> 
     index, region = places(spatial, (7, 7), (3, 3))
     found = strips(Places(index, index, region, region), batch, tokens, ROW_BYTES, threads)
     assert found is not None
-    assert len(found.rows) >= threads
     rows = [row[:count].tolist() for row, count in zip(found.rows, found.count, strict=True)]
     assert sorted(itertools.chain(*rows)) == list(range(batch * tokens))
     assert region is not None and found.region is not None

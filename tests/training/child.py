@@ -76,7 +76,7 @@ def pause_at(moment: str) -> None:
                 wait_here()
             replace(a, b)
 
-        files.os.replace = before
+        os.replace = before
     elif kind == "epoch":
         end = loop.Run._end_epoch
 

@@ -4,8 +4,8 @@ import ctypes
 import math
 from collections.abc import Sequence
 from ctypes import c_int64, c_void_p
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Int
@@ -21,7 +21,8 @@ CACHE = 384 << 10  # bytes of a strip's tokens, a good third of a core's own cac
 FEWEST = 192  # rows that make good use of weights beyond that cache
 
 
-class Strips(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Strips:
     """Groups of a batch, some at a time.
 
     Args:
@@ -38,6 +39,11 @@ class Strips(NamedTuple):
     region: Int[Tensor, "groups places"] | None
     together: int
 
+    def tensors(self) -> list[Tensor]:
+        """Return what ``packed_block`` takes as its places."""
+        found = [self.rows, self.count, self.index]
+        return found if self.region is None else [*found, self.region]
+
 
 def strips(places: Places, batch: int, tokens: int, row_bytes: int, threads: int) -> Strips | None:
     """Cut the groups of a batch into strips that fill a core's own cache.
@@ -49,7 +55,7 @@ def strips(places: Places, batch: int, tokens: int, row_bytes: int, threads: int
         row_bytes: of a token's channels.
         threads: among which strips are shared out.
     Returns:
-        As many strips as threads, or more; None where there are fewer groups.
+        The strips; None where there are fewer groups than threads.
     """
     once, width = places.q_index.shape
     groups = batch * once
@@ -108,8 +114,12 @@ def packed_block(
     x = x.contiguous()
     y = torch.empty_like(x)
     dim = x.shape[-1]
-    qkv, proj = Packed(*numbers[:4]), Packed(*numbers[4:6], None, None)
-    fc1, fc2 = Packed(*numbers[6:10]), Packed(*numbers[10:], None, None)
+    weight, linear_bias, norm_weight, norm_bias = numbers[:4]
+    qkv = Packed(weight, linear_bias, norm_weight, norm_bias)
+    proj = Packed(numbers[4], numbers[5], None, None)
+    weight, linear_bias, norm_weight, norm_bias = numbers[6:10]
+    fc1 = Packed(weight, linear_bias, norm_weight, norm_bias)
+    fc2 = Packed(numbers[10], numbers[11], None, None)
     rows, count, index, *region = places
     attention = CallRecord(
         batch=1, heads=heads, head_dim=dim // heads, queries=index.shape[1], keys=index.shape[1],

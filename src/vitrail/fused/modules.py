@@ -305,7 +305,7 @@ class WindowBlock(FusedBlock):
         if found is None:
             return super().forward(x)
         qkv, proj, fc1, fc2 = attn.qkv, attn.proj, self.mlp.fc1, self.mlp.fc2
-        qkv.check(x)
+        self.mlp.fc1.check(x)
         numbers = [
             qkv.weight, qkv.padded_bias, self.norm_weight, self.norm_bias,
             proj.weight, proj.padded_bias,
@@ -313,7 +313,7 @@ class WindowBlock(FusedBlock):
             fc2.weight, fc2.padded_bias,
         ]  # fmt: skip
         return packed_block(
-            x, numbers, [part for part in found[:4] if part is not None], found.together,
+            x, numbers, found.tensors(), found.together,
             attn.bias(window), attn.fill(x), fc1.out_features, attn.num_heads, attn.scale,
             attn.attend.mask_value, [self.norm_eps, fc1.eps],
         )  # fmt: skip
