@@ -18,7 +18,7 @@ import torch  # noqa: E402
 from vitrail import create_model  # noqa: E402
 from vitrail.data.dataset import split  # noqa: E402
 from vitrail.data.sources import open_source  # noqa: E402
-from vitrail.training import checkpoint, files, loop  # noqa: E402
+from vitrail.training import checkpoint, loop  # noqa: E402
 from vitrail.training.machine import Settings  # noqa: E402
 from vitrail.training.recipe import Recipe  # noqa: E402
 
