@@ -142,8 +142,14 @@ void multiply(const u32* const* a, i64 count, const u32* panel, i64 steps, i64 v
 #pragma GCC unroll 8
                 for (int c = 0; c < C; c++) finish(first + r, c, sum[r][c]);
         } else {
+            // A copy, for sums that are looked up by a variable would not stay in registers.
+            vf some[R * C];
+#pragma GCC unroll 8
+            for (int r = 0; r < R; r++)
+#pragma GCC unroll 8
+                for (int c = 0; c < C; c++) some[r * C + c] = sum[r][c];
             for (i64 r = 0; r < R && first + r < count; r++)
-                for (i64 c = 0; c < C && c < vectors; c++) finish(first + r, c, sum[r][c]);
+                for (i64 c = 0; c < C && c < vectors; c++) finish(first + r, c, some[r * C + c]);
         }
     }
 }
@@ -429,19 +435,24 @@ struct Backward {
             vf sum[R][C];
             product<T, R, C>(sum, a, SIDE, right, SIDE, steps);
             float* y = g.sum + (q * SIDE + o) * g.inputs + p * SIDE;
-            auto put = [&](i64 r, i64 c, i64 n) {
+            auto put = [&](i64 r, i64 c, i64 n, vf x) {
                 float* place = y + r * g.inputs + c * LANES;
-                vf x = sum[r][c];
                 write<FLOAT32>(fresh ? x : x + read<FLOAT32>(place, n), place, n);
             };
             if (height - o >= R && width >= SIDE) {
 #pragma GCC unroll 8
                 for (int r = 0; r < R; r++)
 #pragma GCC unroll 8
-                    for (int c = 0; c < C; c++) put(r, c, LANES);
+                    for (int c = 0; c < C; c++) put(r, c, LANES, sum[r][c]);
             } else {
+                vf some[R * C];
+#pragma GCC unroll 8
+                for (int r = 0; r < R; r++)
+#pragma GCC unroll 8
+                    for (int c = 0; c < C; c++) some[r * C + c] = sum[r][c];
                 for (i64 r = 0; r < R && o + r < height; r++)
-                    for (i64 c = 0; c < C && c * LANES < width; c++) put(r, c, width - c * LANES);
+                    for (i64 c = 0; c < C && c * LANES < width; c++)
+                        put(r, c, width - c * LANES, some[r * C + c]);
             }
         }
     }
