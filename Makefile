@@ -10,7 +10,8 @@ BROWSER ?= yes
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal \
+	--durations=12 --durations-min=8
 CHECKED := --jaxtyping-packages=vitrail,beartype.beartype
 ifneq ($(BROWSER),yes)
 NOT_BROWSER := and not browser

@@ -1,5 +1,7 @@
 """vitrail.optimize: the fast path for the machine, checked against the model."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -9,6 +11,7 @@ from tests.support import odd_input, refuses, small
 from vitrail import optimization
 from vitrail.fused import kernel
 from vitrail.fused.modules import FusedBlock
+from vitrail.layers import PreNormBlock
 
 
 def told(made: nn.Module) -> optimization.Optimization:
@@ -58,6 +61,46 @@ def test_a_model_of_a_narrow_type_is_not_its_own_yardstick(dtype: torch.dtype) -
 
 
 @needs_compiler
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("second", [False, True])
+def test_what_optimize_made_is_not_optimized_again(first: bool, second: bool) -> None:
+    made = vitrail.optimize(small("2-D"), training=first)
+    with refuses("optimize made", "the model that it was made from"):
+        vitrail.optimize(made, training=second)
+
+
+class Adapted(nn.Linear):
+    """A linear layer with something of the user's own."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return 3 * super().forward(input)
+
+
+@needs_compiler
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("part", ["mlp.fc1", "attn.qkv", "mlp.act"])
+def test_parts_of_the_users_own_compute_what_they_do(part: str, training: bool) -> None:
+    model = copy.deepcopy(small("2-D")).eval()
+    for block in [m for m in model.modules() if isinstance(m, PreNormBlock)]:
+        old = block.get_submodule(part)
+        new: nn.Module = nn.ReLU()
+        if isinstance(old, nn.Linear):
+            new = Adapted(old.in_features, old.out_features)
+            new.load_state_dict(old.state_dict())
+        owner, name = part.split(".")
+        setattr(block.get_submodule(owner), name, new)
+    x = odd_input("2-D")
+    made = vitrail.optimize(model, x, training=training)
+    torch.testing.assert_close(made.eval()(x), model(x), atol=1e-5, rtol=1e-5)
+
+
+@needs_compiler
+def test_training_is_compared_where_gradients_are_off() -> None:
+    with torch.no_grad():
+        assert told(vitrail.optimize(small("2-D"), training=True)).path == "fused"
+
+
+@needs_compiler
 def test_a_result_that_differs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def spoil(model: nn.Module) -> None:
         with torch.no_grad():
@@ -70,9 +113,11 @@ def test_a_result_that_differs_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_without_a_compiler_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "/nowhere/g++")
-    assert optimization._choose(small("2-D"), torch.float32, None)[0] == "compiled"
-    made = vitrail.optimize(small("2-D"), path="eager")
-    assert "no C++ compiler" in told(made).explain()
+    made = vitrail.optimize(small("2-D"))
+    assert told(made).path == "eager"
+    assert told(made).explain().count("no C++ compiler") == 2
+    with refuses("path='compiled'", "no C++ compiler", "leave path out"):
+        vitrail.optimize(small("2-D"), path="compiled")
     with refuses("no C++ compiler", "leave path out"):
         vitrail.optimize(small("2-D"), path="fused")
 

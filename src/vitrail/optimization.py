@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from vitrail import fused
+from vitrail.attention.cpp import build
 from vitrail.errors import UsageError
 from vitrail.models import Backbone
 
@@ -82,6 +83,12 @@ def optimize(
         UsageError: an unknown path or one that cannot serve, a module of another library without
             an example, a type for training, or results that differ from the model's.
     """
+    if isinstance(getattr(model, "optimization", None), Optimization):
+        raise UsageError(
+            "a model that optimize made",
+            "the model that it was made from",
+            "keep that one, and optimize it for each purpose",
+        )
     example = _checked_example(model, example)
     if training:
         return _for_training(model, example, dtype, path)
@@ -135,11 +142,14 @@ def _for_training(
 def _with_gradients(model: nn.Module, example: Tensor) -> list[Tensor]:
     """Return a model's outputs, and the gradients of their squares' sum by what is trained."""
     trained = [p for p in model.parameters() if p.requires_grad]
-    out = _flat(model(example.to(next(model.parameters()))))
-    if not trained:
-        return [out.detach()]
-    found = torch.autograd.grad(out.square().sum(), trained, allow_unused=True)
-    return [out.detach(), *(g.flatten().double().cpu() for g in found if g is not None)]
+    with torch.enable_grad():
+        out = _flat(model(example.to(next(model.parameters()))))
+        if not trained:
+            return [out.detach()]
+        found = torch.autograd.grad(
+            out.square().sum(), trained, allow_unused=True, materialize_grads=True
+        )
+    return [out.detach(), *(g.flatten().double().cpu() for g in found)]
 
 
 def _furthest(found: list[Tensor], wanted: list[Tensor]) -> float:
@@ -209,20 +219,20 @@ def _choose(model: nn.Module, dtype: torch.dtype, path: str | None) -> tuple[str
         raise UsageError(
             f"path={path!r}", f"one of {', '.join(_PATHS)}", "leave it out to let it choose"
         )
-    obstacle = _why_not_fused(model, dtype)
-    if path == "fused" and obstacle is not None:
+    obstacles = {"fused": _why_not_fused(model, dtype), "compiled": _why_not_compiled(model)}
+    if path is not None and obstacles.get(path) is not None:
         raise UsageError(
-            f"path='fused' for {type(model).__name__}: {obstacle}",
-            "a Vitrail model on the CPU, and a C++ compiler",
+            f"path={path!r} for {type(model).__name__}: {obstacles[path]}",
+            "a Vitrail model on the CPU, and a C++ compiler; 'eager' always",
             "leave path out to let it choose",
         )
-    chosen = path or ("fused" if obstacle is None else "compiled")
+    chosen = path or next(name for name in _PATHS if obstacles.get(name) is None)
     lines = []
     for name in _PATHS:
         if name == chosen:
             lines.append(f"{name}: {'asked for' if path else 'chosen'}")
-        elif name == "fused" and obstacle is not None:
-            lines.append(f"{name}: passed over: {obstacle}")
+        elif obstacles.get(name) is not None:
+            lines.append(f"{name}: passed over: {obstacles[name]}")
         else:
             why = "another was asked for" if path else "another came first"
             lines.append(f"{name}: passed over: {why}")
@@ -234,6 +244,13 @@ def _why_not_fused(model: nn.Module, dtype: torch.dtype) -> str | None:
     if not isinstance(model, Backbone):
         return "only the layers of Vitrail's own models are known"
     return fused.why_not(dtype, _device(model).type)
+
+
+def _why_not_compiled(model: nn.Module) -> str | None:
+    """Return why torch.compile cannot serve, or None if it can."""
+    if _device(model).type == "cpu" and build.compiler() is None:
+        return "no C++ compiler, which torch.compile needs on a CPU"
+    return None
 
 
 def _checked_example(model: nn.Module, example: Tensor | None) -> Tensor:

@@ -5,6 +5,7 @@ import itertools
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tests.support import odd_input, small
 from vitrail.attention import Places
@@ -36,6 +37,15 @@ def test_every_token_is_in_one_strip(spatial: tuple[int, int], threads: int) -> 
         assert torch.equal(found.region[group], region[once])
 
 
+@pytest.mark.parametrize(("groups", "threads"), [(8, 2), (32, 2), (32, 3), (7, 5), (100, 1)])
+def test_threads_get_about_as_much(groups: int, threads: int) -> None:
+    index, _ = places((7, 7 * groups), (7, 7), (0, 0))
+    found = strips(Places(index, index), 1, 49 * groups, ROW_BYTES, threads)
+    assert found is not None
+    turns = -(-len(found.rows) // threads)
+    assert turns * found.together * threads <= 1.35 * groups + threads
+
+
 def test_fewer_groups_than_threads_are_not_cut() -> None:
     index, _ = places((14, 14), (7, 7), (0, 0))
     assert strips(Places(index, index), 2, 196, ROW_BYTES, threads=9) is None
@@ -53,7 +63,7 @@ def test_strips_change_nothing(
     with torch.no_grad():
         found = made(x)
         blocks = [block for block in made.modules() if isinstance(block, WindowBlock)]
-        assert any(block.strips.known for block in blocks)
+        assert any(cut for block in blocks for cut in block.strips.known.values())
         for block in blocks:
             monkeypatch.setattr(block, "strips", lambda *_: None)
         wanted = made(x)
@@ -73,6 +83,17 @@ def test_a_hook_on_a_part_is_called(part: str) -> None:
     with torch.no_grad():
         made(odd_input("2-D"))
     assert len(seen) == len(blocks)
+
+
+@needs_compiler
+def test_tensors_without_numbers_leave_nothing_behind() -> None:
+    made = copy.deepcopy(small("2-D"))
+    fuse(made)
+    x = odd_input("2-D")
+    with torch.no_grad():
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+            assert made(mode.from_tensor(x)).shape == small("2-D")(x).shape
+        torch.testing.assert_close(made(x), small("2-D")(x), atol=2e-5, rtol=2e-5)
 
 
 @needs_compiler

@@ -1,6 +1,10 @@
 """Packed linear layers and perceptrons against torch's, with whatever they do beside."""
 
 import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -232,3 +236,29 @@ def test_an_operation_tells_its_shape_and_type() -> None:
         assert perceptron(x).shape == x.shape
         assert looking(x).shape == x.shape
         assert PackedNorm(nn.LayerNorm(4))(x).shape == x.shape
+
+
+@pytest.mark.parametrize(("channels", "mean", "deviation"), [(20, 300.0, 0.05), (100, 1234.6, 0.1)])
+def test_a_norm_of_numbers_far_from_zero(channels: int, mean: float, deviation: float) -> None:
+    x = mean + deviation * numbers(9, channels, seed=3)
+    norm = nn.LayerNorm(channels)
+    wanted = wide(norm)(x.double()).float()
+    found = PackedNorm(norm)(x)
+    # The mean is rounded: to so much of the deviation.
+    atol = 4 * mean * 2**-23 / deviation
+    torch.testing.assert_close(found, wanted, atol=atol, rtol=1e-5)
+
+
+@pytest.mark.skipif("avx512f" not in Path("/proc/cpuinfo").read_text(), reason="no AVX-512")
+def test_gelu_needs_no_fused_products(tmp_path: Path) -> None:
+    """Where a product and a sum are rounded one by one, the last piece is still the last."""
+    code = (
+        "import torch; from vitrail.fused.modules import PackedLinear; from torch import nn;"
+        "f = nn.Linear(1, 1, bias=False); f.weight.data.fill_(1.0);"
+        "x = torch.linspace(-9, 9, 4001)[:, None];"
+        "y = PackedLinear(f, gelu=True)(x);"
+        "w = torch.nn.functional.gelu(x.double());"
+        "torch.testing.assert_close(y.double(), w, atol=3e-6, rtol=1e-6)"
+    )
+    flags = {"CXX": "g++ -O1 -ffp-contract=off", "VITRAIL_CACHE": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, **flags})

@@ -267,6 +267,51 @@ def test_other_types_and_layers_compute_as_they_do() -> None:
     assert steps(model, made, torch.randn(2, 3, 40, 33), enabled=False) < 1e-5
 
 
+def test_under_autocast_a_norm_reads_the_stream_as_it_is() -> None:
+    _, made = model_and_copy()
+    block = next(m for m in made.modules() if type(m) is TrainedBlock).eval()
+    dim = block.norm1.normalized_shape[0]
+    x = 50 + torch.randn(2, 8, 8, dim, generator=torch.Generator().manual_seed(3))
+    exact = block(x) - x
+    with torch.autocast("cpu", torch.bfloat16):
+        found = block(x).float() - x
+    assert (found - exact).norm() < 0.03 * exact.norm()
+
+
+def test_numbers_do_not_depend_on_the_default_type() -> None:
+    model, made = model_and_copy()
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert steps(model, made, odd_input("2-D").float(), enabled=False) < 1e-5
+    finally:
+        torch.set_default_dtype(before)
+
+
+def test_a_weight_behind_values_far_below_zero_learns_nothing() -> None:
+    x = torch.full((4, 3), -1e4)
+    first = torch.eye(3)
+    second = torch.ones(2, 3, requires_grad=True)
+    branch(x, first, second=(second, None)).sum().backward()
+    assert second.grad is not None
+    assert second.grad.abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"x": torch.zeros(2, 4)}, "an input of 4 channels"),
+        ({"second": (torch.zeros(2, 6), None)}, "6 inputs behind 5 outputs"),
+        ({"add": torch.zeros(2, 3)}, "a sum with"),
+        ({"factor": torch.zeros(3)}, "factors"),
+    ],
+)
+def test_what_does_not_fit_is_refused(change: dict, told: str) -> None:
+    given = {"x": torch.zeros(2, 7), "weight": torch.zeros(5, 7), **change}
+    with refuses(told):
+        branch(given.pop("x"), given.pop("weight"), **given)
+
+
 @pytest.mark.compile
 def test_it_compiles_in_one_graph() -> None:
     _, made = model_and_copy()

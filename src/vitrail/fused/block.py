@@ -19,6 +19,7 @@ from vitrail.fused.kernel import Packed, describe, linear_functions
 SOURCE = Path(__file__).with_name("block.cpp")
 CACHE = 384 << 10  # bytes of a strip's tokens, a good third of a core's own cache
 FEWEST = 192  # rows that make good use of weights beyond that cache
+PER_STRIP = 0.25  # what a strip costs besides its groups, in groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,12 @@ def strips(places: Places, batch: int, tokens: int, row_bytes: int, threads: int
     groups = batch * once
     if groups < threads:
         return None
-    most = max(1, max(FEWEST, CACHE // (5 * row_bytes)) // width)
-    together = math.ceil(groups / max(threads, math.ceil(groups / most)))
+    most = max(1, round(max(FEWEST, CACHE / (5 * row_bytes)) / width))
+
+    def time(length: int) -> float:  # of the thread that has most strips of this length
+        return math.ceil(math.ceil(groups / length) / threads) * (length + PER_STRIP)
+
+    together = min(range(most, 0, -1), key=time)
     count = math.ceil(groups / together)
     index = places.q_index.long()
     start = torch.arange(batch).view(-1, 1, 1) * tokens

@@ -16,6 +16,7 @@ from vitrail.fused.modules import (
     PackedPatchEmbed,
     WindowBlock,
 )
+from vitrail.fused.parts import known_parts
 from vitrail.layers import (
     Attend,
     ConvMerging,
@@ -52,11 +53,12 @@ def fuse(model: nn.Module) -> Counter[str]:
         if isinstance(parent, Attend):
             parent.backend = "cpp"
         for name, child in list(parent.named_children()):
-            if type(child) is PreNormBlock and type(child.mlp) in (Mlp, DepthwiseMlp):
-                setattr(parent, name, _fused_block(child))
+            served = type(child) is PreNormBlock and type(child.mlp) in (Mlp, DepthwiseMlp)
+            if served and known_parts(child):
+                setattr(parent, name, _fused_block(child))  # type: ignore[arg-type]
             elif type(child) in (PatchEmbed, ConvMerging):
                 setattr(parent, name, PackedPatchEmbed(child))  # type: ignore[arg-type]
-        if isinstance(parent, PostNormBlock) and type(parent.mlp) is Mlp:
+        if isinstance(parent, PostNormBlock) and type(parent.mlp) is Mlp and known_parts(parent):
             parent.mlp = PackedMlp(parent.mlp, residual=False)  # type: ignore[assignment]
     for module in list(model.modules()):
         _pack_linears(module)

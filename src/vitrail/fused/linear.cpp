@@ -11,10 +11,6 @@ using namespace vitrail;
 
 namespace {
 
-// Outputs of a panel: as many as fill the registers, or fewer where those divide a layer better.
-constexpr int WIDE = COLS * LANES, NARROW = (COLS == 4 ? 3 : 1) * LANES;
-constexpr int rows_of(int cols) { return COLS == 4 && cols == 3 ? ROWS * 4 / 3 : ROWS; }
-constexpr i64 MOST_ROWS = 192, MORE = 8;  // of a block; and of its last tile, perhaps
 constexpr i64 CACHE = 512 << 10;          // bytes of a block, about half of a core's own cache
 
 thread_local Scratch scratch;
@@ -50,15 +46,11 @@ void prepare(const Linear& f, i64 row, void* to, i64 step) {
     for (int r = 0; r < R; r++) mean[r] = total(sum[r]) / n;
     each_vector(n, [&](i64 i, auto count) {
         for (int r = 0; r < R; r++) {
-            vf d = x(r, i, count) - mean[r];
+            vf d = first_of(x(r, i, count) - mean[r], count);
             squares[r] += d * d;
         }
     });
-    for (int r = 0; r < R; r++) {
-        // Places behind the last number were zeros.
-        float beyond = (round_up(n, LANES) - n) * (mean[r] * mean[r] / n);
-        scale[r] = 1 / std::sqrt(total(squares[r]) / n - beyond + f.eps);
-    }
+    for (int r = 0; r < R; r++) scale[r] = 1 / std::sqrt(total(squares[r]) / n + f.eps);
     each_vector(n, [&](i64 i, auto count) {
         vf weight = read<FLOAT32>(f.norm_weight + i, count), bias = read<FLOAT32>(f.norm_bias + i, count);
         for (int r = 0; r < R; r++) put((x(r, i, count) - mean[r]) * scale[r] * weight + bias, r, i, count);
@@ -170,13 +162,6 @@ void block(const Linear& f, const u32* const* a, i64 row, i64 count, i64 first, 
     else f.gelu ? go(narrow, std::true_type{}) : go(narrow, std::false_type{});
 }
 
-// Words between rows of a buffer: room for all numbers, and no power of two, whose rows would
-// meet in the same few places of the cache.
-template <class T>
-i64 words_of(i64 numbers) {
-    return round_up(T::steps(numbers), 16) + 16;
-}
-
 // Let a[0 ...] point to the left sides of `count` rows: where they lie, or prepared in `buffer`.
 template <class T>
 void left_sides(const Linear& f, i64 row, i64 count, u32* buffer, const u32** a) {
@@ -196,11 +181,10 @@ i64 block_rows(i64 rows, i64 threads, i64 words_of_row) {
     return std::min(most, std::max<i64>(1, (rows + threads - 1) / threads));
 }
 
-i64 panels_of(const Linear& f) { return (f.outputs + f.columns - 1) / f.columns; }
 
 template <class T>
 void linear(const Linear& f) {
-    i64 words = words_of<T>(f.inputs), count = panels_of(f);
+    i64 words = words_of<T>(f.inputs), count = panels_of(f.outputs, f.columns);
     i64 rows = block_rows(f.rows, f.threads, words), blocks = (f.rows + rows - 1) / rows;
     i64 parts = std::clamp<i64>(f.threads / blocks, 1, count);  // few rows: share out panels too
 #pragma omp parallel for num_threads(f.threads) schedule(dynamic) if (blocks * parts > 1)
@@ -226,9 +210,9 @@ void perceptron(const Linear& f, const Linear& g) {
         left_sides<T>(f, row, n, buffer, a);
         if (f.outputs % T::per)
             for (i64 i = 0; i < n; i++) middle[i * hidden + f.outputs / T::per] = 0;
-        block<T, T::kept>(f, a, row, n, 0, panels_of(f), middle, hidden * T::per);
+        block<T, T::kept>(f, a, row, n, 0, panels_of(f.outputs, f.columns), middle, hidden * T::per);
         for (i64 i = 0; i < n + MORE; i++) a[i] = middle + (i < n ? i : 0) * hidden;
-        block<T, T::kind>(g, a, row, n, 0, panels_of(g), at<T::kind>(g.y, row * g.y_step), g.y_step);
+        block<T, T::kind>(g, a, row, n, 0, panels_of(g.outputs, g.columns), at<T::kind>(g.y, row * g.y_step), g.y_step);
     }
 }
 

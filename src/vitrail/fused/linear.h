@@ -24,6 +24,21 @@ struct Linear {
 
 namespace vitrail {
 
+// Outputs of a panel: as many as fill the registers, or fewer where those divide a layer better.
+constexpr int WIDE = COLS * LANES, NARROW = (COLS == 4 ? 3 : 1) * LANES;
+constexpr int rows_of(int cols) { return COLS == 4 && cols == 3 ? ROWS * 4 / 3 : ROWS; }
+constexpr i64 MOST_ROWS = 192, MORE = 8;  // of a block; and of its last tile, perhaps
+
+// Words between rows of a buffer: room for all numbers, and no power of two, whose rows would
+// meet in the same few places of the cache.
+template <class T>
+inline i64 words_of(i64 numbers) {
+    return round_up(T::steps(numbers), 16) + 16;
+}
+
+// Panels of a layer.
+inline i64 panels_of(i64 outputs, i64 columns) { return (outputs + columns - 1) / columns; }
+
 // A thread's own memory, which only grows.
 struct Scratch {
     char* memory = nullptr;

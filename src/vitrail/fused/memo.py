@@ -5,6 +5,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+
+def traced() -> bool:
+    """Tell whether operations are watched, and tensors may be without numbers."""
+    return torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None
 
 
 class Memo:
@@ -24,14 +30,15 @@ class Memo:
 
     def __call__(self, *arguments: Any) -> Any:
         """Return what the function returns for these arguments."""
-        if torch.compiler.is_compiling():
+        if traced():
             return self.function(*arguments)
         key = arguments[: self.told_by]
-        if key not in self.known:
-            if len(self.known) == self.most:
-                self.known.clear()
-            self.known[key] = self.function(*arguments)
-        return self.known[key]
+        known = self.known  # another thread may put an empty one in its place
+        if key not in known:
+            if len(known) == self.most:
+                self.known = known = {}
+            known[key] = self.function(*arguments)
+        return known[key]
 
 
 class FixedBias(nn.Module):

@@ -16,7 +16,7 @@ from vitrail.fused.kernel import (
     packed_norm,
     packed_perceptron,
 )
-from vitrail.fused.memo import Memo
+from vitrail.fused.memo import Memo, traced
 from vitrail.layers import ConvMerging, DepthwiseMlp, Mlp, PatchEmbed, WindowAttention
 from vitrail.ops.windows import at_least, pad, padded_lengths
 
@@ -296,7 +296,7 @@ class WindowBlock(FusedBlock):
         """Return tokens that have looked around."""
         attn, spatial = self.attn, tuple(x.shape[1:-1])
         window, amount = attn.pattern.fit(spatial)
-        if torch.compiler.is_compiling() or self._observed():
+        if traced() or self._observed():
             return super().forward(x)
         if attn.kernel(x, window, amount) != "cpp":
             return super().forward(x)
@@ -344,5 +344,5 @@ def _vector(norm: nn.LayerNorm, name: str, otherwise: float) -> Tensor:
     """Return a norm's weight or bias in float32."""
     given = getattr(norm, name)
     if given is None:
-        return torch.full(norm.normalized_shape, otherwise)
+        return torch.full(norm.normalized_shape, otherwise, dtype=torch.float32, device="cpu")
     return given.detach().float().clone()

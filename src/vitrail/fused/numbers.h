@@ -35,6 +35,12 @@ inline vf read(const void* from, i64 n) {
     return read_one_by_one(from, Kind, n);
 }
 
+// The first n numbers of a vector, zeros behind.
+inline vf first_of(vf x, i64 n) {
+    for (i64 i = n; i < LANES; i++) x[i] = 0;
+    return x;
+}
+
 template <int32_t Kind>
 inline void write(vf x, void* to, i64 n) {
     narrow(x, to, Kind, n);
@@ -43,7 +49,7 @@ inline void write(vf x, void* to, i64 n) {
 #ifdef VITRAIL_AVX512
 // The normal distribution's share above |x|, in 16 pieces with their middles at multiples of 1 / 3.1:
 // cubic polynomials, highest power first, by least squares reweighted until the errors were level.
-constexpr float TAIL_PIECES = 3.1f, TAIL_END = 5.0f;
+constexpr float TAIL_PIECES = 3.1f, TAIL_END = 4.99f;  // its piece is the last, however one rounds
 alignas(64) constexpr float TAIL[4][16] = {
     {0.0657480285f, 0.0562585443f, 0.031450782f, 0.00278299674f, -0.0189939905f, -0.0287931059f,
      -0.0279472303f, -0.0212756563f, -0.0135054383f, -0.00734614721f, -0.00347483507f,
@@ -60,17 +66,29 @@ alignas(64) constexpr float TAIL[4][16] = {
 };
 #endif
 
-// x times the normal distribution's share below x, to 2e-6.
-inline vf gelu(vf x) {
 #ifdef VITRAIL_AVX512
+// |x| up to the end of the pieces, and the normal distribution's share above.
+struct Tail {
+    vf c, share;
+};
+
+inline Tail tail_of(vf x) {
     // Minima take the second operand where one is no number.
     vf c = _mm512_min_ps(spread(TAIL_END), _mm512_abs_ps(x));
     // The last bits of a sum with 2^23 are the nearest whole number: the piece.
     __m512i piece = (__m512i)(c * TAIL_PIECES + 8388608.0f);
-    vf tail = _mm512_permutexvar_ps(piece, load(TAIL[0]));
+    vf share = _mm512_permutexvar_ps(piece, load(TAIL[0]));
 #pragma GCC unroll 3
-    for (int i = 1; i < 4; i++) tail = tail * c + (vf)_mm512_permutexvar_ps(piece, load(TAIL[i]));
-    return greater(x, vf{}) - c * tail;
+    for (int i = 1; i < 4; i++) share = share * c + (vf)_mm512_permutexvar_ps(piece, load(TAIL[i]));
+    return {c, share};
+}
+#endif
+
+// x times the normal distribution's share below x, to 2e-6.
+inline vf gelu(vf x) {
+#ifdef VITRAIL_AVX512
+    Tail tail = tail_of(x);
+    return greater(x, vf{}) - tail.c * tail.share;
 #else
     // The share is half of 1 + erf(x / sqrt 2): an odd rational function, by a least-squares fit
     // on [0, 5.3] reweighted until its errors were level.

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vitrail.fused.kernel import KINDS
+from vitrail.fused.parts import known_parts
 from vitrail.fused.training import branch
 from vitrail.layers import (
     Attend,
@@ -40,9 +41,9 @@ def train_fused(model: nn.Module) -> None:
         if isinstance(parent, Attend):
             parent.backend = "cpp"
         for name, child in list(parent.named_children()):
-            if type(child) is PreNormBlock:
+            if type(child) is PreNormBlock and known_parts(child):
                 setattr(parent, name, _block(child))
-            elif type(child) is Mlp:
+            elif type(child) is Mlp and known_parts(child):
                 setattr(parent, name, _as(TrainedMlp, child))
             elif type(child) is PatchMerging:
                 setattr(parent, name, _as(TrainedMerging, child))
@@ -83,6 +84,16 @@ def _wide(x: Tensor) -> Tensor | None:
 
 def _told(norm: nn.LayerNorm) -> tuple[Tensor | None, Tensor | None, float]:
     return norm.weight, norm.bias, norm.eps
+
+
+def _normed_branch(x: Tensor, wide: Tensor, linear: nn.Linear, norm: nn.LayerNorm) -> Tensor:
+    """Return ``linear(norm(x))``; ``wide`` is ``x`` in the type of the products.
+
+    A norm reads ``x`` as it is: rounded before, it could be left with little but the rounding.
+    """
+    if wide.dtype == x.dtype:
+        return branch(wide, linear.weight, linear.bias, norm=_told(norm))
+    return branch(norm(x).to(wide.dtype), linear.weight, linear.bias)
 
 
 class TrainedLinear(nn.Linear):
@@ -130,7 +141,8 @@ class TrainedMerging(PatchMerging):
         wide = _wide(x)
         if wide is None:
             return super().forward(x)
-        return branch(merge(wide, self.factor), self.reduction.weight, norm=_told(self.norm))
+        merged = merge(x, self.factor)
+        return _normed_branch(merged, merged.to(wide.dtype), self.reduction, self.norm)
 
 
 class TrainedWindowAttention(WindowAttention):
@@ -145,7 +157,7 @@ class TrainedWindowAttention(WindowAttention):
         wide = _wide(x)
         if wide is None:
             return super().project_tokens(self.norm(x))
-        return branch(wide, self.qkv.weight, self.qkv.bias, norm=_told(self.norm))
+        return _normed_branch(x, wide, self.qkv, self.norm)
 
     def _composed(self, x: Tensor, window: tuple[int, ...], amount: tuple[int, ...]) -> Tensor:
         return super()._composed(self.norm(x), window, amount)
@@ -169,4 +181,4 @@ class TrainedBlock(PreNormBlock):
             factor = factor.flatten()
         if wide.dtype == x.dtype:
             return mlp.branch(wide, self.norm2, wide, factor)
-        return x + mlp.branch(wide, self.norm2, factor=factor)
+        return x + mlp.branch(self.norm2(x).to(wide.dtype), factor=factor)

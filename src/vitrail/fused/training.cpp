@@ -41,22 +41,12 @@ struct Packing {
 
 namespace {
 
-constexpr int WIDE = COLS * LANES, NARROW = (COLS == 4 ? 3 : 1) * LANES;
-constexpr int rows_of(int cols) { return COLS == 4 && cols == 3 ? ROWS * 4 / 3 : ROWS; }
-constexpr i64 MOST_ROWS = 192, MORE = 8;  // of a block; and of its last tile, perhaps
 // Sides of weights' gradients: columns of a panel, and the rows and vectors of a tile.
 constexpr int SIDE_ROWS = LANES == 16 ? 8 : ROWS < 4 ? ROWS : 4, SIDE_COLS = LANES == 16 ? 3 : COLS;
 constexpr i64 SIDE = SIDE_COLS * LANES;
 constexpr i64 DEEP = 256;                 // steps of a product that is added up piece by piece
 
 thread_local Scratch scratch, sides;
-
-template <class T>
-i64 words_of(i64 numbers) {  // between rows of a buffer: no power of two, as rows of it would meet
-    return round_up(T::steps(numbers), 16) + 16;
-}
-
-i64 panels_of(i64 outputs, i64 columns) { return (outputs + columns - 1) / columns; }
 
 // Numbers of one type to the form in which they are multiplied; `factor` times each.
 template <class T>
@@ -82,12 +72,10 @@ Moments moments(const void* x, i64 n, float eps) {
     for (i64 i = 0; i < n; i += LANES) sum += read<T::kind>(at<T::kind>(x, i), n - i);
     float mean = total(sum) / n;
     for (i64 i = 0; i < n; i += LANES) {
-        vf d = read<T::kind>(at<T::kind>(x, i), n - i) - mean;
+        vf d = first_of(read<T::kind>(at<T::kind>(x, i), n - i) - mean, n - i);
         squares += d * d;
     }
-    // Places behind the last number were zeros.
-    float variance = total(squares) / n - (round_up(n, LANES) - n) * (mean * mean / n);
-    return {mean, 1 / std::sqrt(variance + eps)};
+    return {mean, 1 / std::sqrt(total(squares) / n + eps)};
 }
 
 // A normalised row, as a product's left side.
@@ -102,20 +90,18 @@ void normalise(const Branch& f, const void* x, Moments m, u32* to) {
     }
 }
 
-// The normal distribution's share below x, and its density there.
-struct Normal {
-    vf share, density;
+// The GELU of x, and its slope there.
+struct Gelu {
+    vf value, slope;
 };
 
 template <class T>
-__attribute__((always_inline)) inline Normal normal(vf x) {
-    vf bell = T::weight(x * x * (-0.5f * LOG2E));
+__attribute__((always_inline)) inline Gelu gelu_of(vf x) {
+    vf density = T::weight(x * x * (-0.5f * LOG2E)) * 0.39894228f;
 #ifdef VITRAIL_AVX512
-    vf c = _mm512_min_ps(spread(TAIL_END), _mm512_abs_ps(x));  // the share above c, as gelu has it
-    __m512i piece = (__m512i)(c * TAIL_PIECES + 8388608.0f);
-    vf above = _mm512_permutexvar_ps(piece, load(TAIL[0]));
-#pragma GCC unroll 3
-    for (int i = 1; i < 4; i++) above = above * c + (vf)_mm512_permutexvar_ps(piece, load(TAIL[i]));
+    Tail tail = tail_of(x);
+    vf share = x > 0 ? 1.0f - tail.share : tail.share;
+    return {greater(x, vf{}) - tail.c * tail.share, share + x * density};
 #else
     // Abramowitz and Stegun 7.1.26, to 1e-7; its exponential is the density's.
     vf t = 1.0f / (greater(x, -x) * (0.3275911f * 0.70710678f) + 1.0f);
@@ -123,9 +109,9 @@ __attribute__((always_inline)) inline Normal normal(vf x) {
     p = p * t + 0.7107068705f;
     p = p * t - 0.142248368f;
     p = p * t + 0.127414796f;
-    vf above = p * t * bell;
+    vf above = p * t * (density * 2.50662827f), share = x > 0 ? 1.0f - above : above;
+    return {x * share, share + x * density};
 #endif
-    return {x > 0 ? 1.0f - above : above, bell * 0.39894228f};
 }
 
 // Products of `count` rows a[0 ...], which goes on with any valid rows for as long as a tile is, and
@@ -377,9 +363,9 @@ struct Backward {
                 const char* kept = at<T::kind>(f.middle, (row + r) * f.hidden + j);
                 __builtin_prefetch(kept + SIDE * bytes_of(T::kind), 0, 2);  // of the next panel
                 vf x = read<T::kind>(kept, left);
-                Normal there = normal<T>(x);
-                write<T::kept>(g * (there.share + x * there.density), at<T::kept>(slopes + r * mid, j), left);
-                write<T::kept>(x * there.share, at<T::kept>(values + r * panel, j - column), left);
+                Gelu there = gelu_of<T>(x);
+                write<T::kept>(g * there.slope, at<T::kept>(slopes + r * mid, j), left);
+                write<T::kept>(there.value, at<T::kept>(values + r * panel, j - column), left);
             },
             [&](i64 j, i64 columns) {
                 for (i64 i = 0; i < n; i++) slope[i] = (const u32*)at<T::kept>(slopes + i * mid, j);

@@ -118,6 +118,7 @@ def training_branch(
     x = x.contiguous()
     last = weight if weight2 is None else weight2
     y = x.new_empty(*x.shape[:-1], last.shape[0])
+    _check(x, weight, weight2, add, factor, y)
     middle = x.new_empty(0 if weight2 is None else (*x.shape[:-1], weight.shape[0]))
     if y.numel() == 0:
         return y, middle
@@ -174,7 +175,7 @@ def training_branch_backward(
         )
     call.block = _block(call.rows, x.dtype, 3 * call.inputs + call.hidden + call.outputs)
     blocks = math.ceil(call.rows / call.block)
-    sums = torch.empty(blocks, call.outputs + call.hidden + 2 * call.inputs)
+    sums = torch.empty(blocks, call.outputs + call.hidden + 2 * call.inputs, dtype=torch.float32)
     call.sums, call.y = sums.data_ptr(), grad_y.data_ptr()
     call.d_x = found[0].data_ptr() if needs[0] else None
     call.wants_norm = needs[5] or needs[6]
@@ -235,6 +236,37 @@ def _gradients(ctx: Any, grad_y: Tensor | None, grad_middle: Any) -> tuple[Tenso
 training_branch.register_autograd(_gradients, setup_context=_keep)
 
 
+def _check(
+    x: Tensor, weight: Tensor, weight2: Tensor | None, add: Tensor | None, factor: Tensor | None,
+    y: Tensor,
+) -> None:  # fmt: skip
+    """Refuse tensors that do not fit one another."""
+    if x.shape[-1] != weight.shape[1]:
+        raise UsageError(
+            f"an input of {x.shape[-1]} channels",
+            f"{weight.shape[1]} channels",
+            "give the layer what it was made for",
+        )
+    if weight2 is not None and weight2.shape[1] != weight.shape[0]:
+        raise UsageError(
+            f"a second layer of {weight2.shape[1]} inputs behind {weight.shape[0]} outputs",
+            "as many",
+            "make both layers of the same hidden width",
+        )
+    if add is not None and (add.shape, add.dtype) != (y.shape, y.dtype):
+        raise UsageError(
+            f"a sum with {tuple(add.shape)} of {add.dtype}",
+            f"{tuple(y.shape)} of {y.dtype}",
+            "add it outside",
+        )
+    if factor is not None and factor.shape != x.shape[:1]:
+        raise UsageError(
+            f"factors {tuple(factor.shape)}",
+            f"one for each of {x.shape[0]} members of the batch",
+            "leave them out",
+        )
+
+
 class _Held(list):
     """Tensors whose memory a call names."""
 
@@ -287,7 +319,7 @@ def _packed(
 
 def _padded(bias: Tensor | None, outputs: int, columns: int) -> Tensor:
     """Return a bias in float32, zeros up to whole panels."""
-    padded = torch.zeros(math.ceil(outputs / columns) * columns)
+    padded = torch.zeros(math.ceil(outputs / columns) * columns, dtype=torch.float32)
     if bias is not None:
         padded[:outputs] = bias.detach()
     return padded
@@ -308,6 +340,16 @@ def _packing(kind: int, outputs: int, side: bool) -> tuple[int, int]:
     function.restype = c_int64
     per = function(c_int32(kind), c_int64(outputs), c_int32(side), ctypes.byref(columns))
     return per, columns.value
+
+
+def build_for_training() -> None:
+    """Build the kernels of a training step, unless they are.
+
+    Raises:
+        UsageError: the compiler or the cache's folder does not take it.
+    """
+    build.library()
+    _library()
 
 
 def _library() -> ctypes.CDLL:

@@ -8,6 +8,7 @@ so that a killed run goes on bit for bit.
 import copy
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -122,8 +123,15 @@ class Run:
         if self.settings.compile:
             forward = torch.compile(self.model, dynamic=False)
         elif not fsdp and fused.why_not(device=self.accelerator.device.type) is None:
-            forward = fused.with_same_parameters(self.model)
-            fused.train_fused(forward)
+            try:
+                fused.build_for_training()
+            except UsageError as error:  # a compiler that does not work takes nothing but time
+                warnings.warn(
+                    f"training without the kernels of our own: {error.given}", stacklevel=2
+                )
+            else:
+                forward = fused.with_same_parameters(self.model)
+                fused.train_fused(forward)
         self.forward = forward if fsdp else self.accelerator.prepare_model(forward)
         self.criterion = nn.CrossEntropyLoss(label_smoothing=recipe.smoothing)
 

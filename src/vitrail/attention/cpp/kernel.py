@@ -60,6 +60,8 @@ def forward(
     groups, queries = call.q_index.shape
     out = call.qkv.new_empty(batch, tokens, heads * head_dim)
     lse = call.qkv.new_zeros(batch, groups, heads, queries, dtype=torch.float32)
+    if out.numel() == 0:
+        return out, lse
     record, held = _describe(call)
     record.out, record.lse = out.data_ptr(), lse.data_ptr()
     _check(_functions()[0](ctypes.byref(record)), tokens)
@@ -82,10 +84,13 @@ def backward(
     qkv, pooled, bias = call.qkv, call.pooled, call.bias
     d_qkv = torch.empty(qkv.shape, dtype=qkv.dtype)
     d_pooled = None if pooled is None else torch.zeros(pooled.shape, dtype=pooled.dtype)
-    d_bias = None if bias is None else torch.zeros(bias.shape)
+    d_bias = None if bias is None else torch.zeros(bias.shape, dtype=torch.float32)
     # These are added up whether or not they are there.
-    d_temperature, d_fill = torch.zeros(qkv.shape[3]), torch.zeros(qkv.shape[2:])
+    d_temperature = torch.zeros(qkv.shape[3], dtype=torch.float32)
+    d_fill = torch.zeros(qkv.shape[2:], dtype=torch.float32)
     found = (d_qkv, d_pooled, d_bias, d_temperature, d_fill)
+    if grad_out.numel() == 0:
+        return call.gradients(found, needs)
     record.d_qkv, record.d_pooled, record.d_bias, record.d_temperature, record.d_fill = (
         None if x is None else x.data_ptr() for x in found
     )
