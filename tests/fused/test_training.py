@@ -298,17 +298,17 @@ def test_a_weight_behind_values_far_below_zero_learns_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "told", "fix"),
     [
-        ({"x": torch.zeros(2, 4)}, "an input of 4 channels"),
-        ({"second": (torch.zeros(2, 6), None)}, "6 inputs behind 5 outputs"),
-        ({"add": torch.zeros(2, 3)}, "a sum with"),
-        ({"factor": torch.zeros(3)}, "factors"),
+        ({"x": torch.zeros(2, 4)}, "an input of 4 channels", "what it was made for"),
+        ({"second": (torch.zeros(2, 6), None)}, "6 inputs behind 5 outputs", "hidden width"),
+        ({"add": torch.zeros(2, 3)}, "a sum with", "outside"),
+        ({"factor": torch.zeros(3)}, "factors", "leave them out"),
     ],
 )
-def test_what_does_not_fit_is_refused(change: dict, told: str) -> None:
+def test_what_does_not_fit_is_refused(change: dict, told: str, fix: str) -> None:
     given = {"x": torch.zeros(2, 7), "weight": torch.zeros(5, 7), **change}
-    with refuses(told):
+    with refuses(told, fix):
         branch(given.pop("x"), given.pop("weight"), **given)
 
 
