@@ -108,10 +108,12 @@ def test_perceptron_with_a_look_around(
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize(
     ("spatial", "hidden"),
-    [((50,), 3000), ((41, 3), 2050), ((7, 90), 1100), ((5, 6, 4), 1500), ((3, 3, 90), 700)],
+    [((50,), 3000), ((41, 3), 2050), ((7, 90), 1100), ((5, 6, 4), 1500), ((3, 3, 90), 700),
+     ((20, 3, 5), 300)],
     ids=str,
-)
-@pytest.mark.parametrize("threads", [1, 3])
+)  # fmt: skip
+# Two share the lines, or begin amid an image; three have one each.
+@pytest.mark.parametrize("threads", [1, 2, 3])
 def test_a_look_around_a_few_lines_at_a_time(
     spatial: tuple[int, ...], hidden: int, threads: int, dtype: torch.dtype
 ) -> None:

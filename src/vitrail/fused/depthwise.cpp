@@ -17,6 +17,7 @@ struct Depthwise {
 namespace {
 
 constexpr i64 CACHE = 384 << 10;  // bytes of hidden channels, a good third of a core's own cache
+constexpr i64 OWN = 16;         // lines of a thread for each that it projects beside its own
 constexpr i64 FEWEST = 84;      // rows for a thread, which make good use of weights beyond that cache
 thread_local Scratch scratch;
 
@@ -56,20 +57,22 @@ void line(const Depthwise& f, const Near& near, i64 first, i64 last, i64 step, v
     }
 }
 
+// Lines `from` to `to` of all, with f.threads threads that share a ring.
 template <class T>
-void perceptron(const Depthwise& f, Linear first, Linear second, void (*linear)(const Linear*)) {
+void some_lines(const Depthwise& f, Linear first, Linear second, i64 from, i64 to,
+                void (*linear)(const Linear*)) {
     const i64 depth = f.length[0], height = f.length[1], width = f.length[2];
-    const i64 lines = f.batch * depth * height, reach = (depth > 1) * height + (height > 1);
+    const i64 image = depth * height, reach = (depth > 1) * height + (height > 1);
     const i64 channels = first.outputs, vectors = (channels + LANES - 1) / LANES;
     const i64 step = round_up(channels, 32) + 32;  // no power of two, as rows of it would meet
     const i64 numbers = width * step, fit = f.threads * CACHE / (numbers * bytes_of(T::kind));
     const i64 fewest = (f.threads * FEWEST + width - 1) / width;
-    const i64 few = std::min(lines, std::max(fewest, (fit - 2 * reach) / 2));
+    const i64 few = std::min(to - from, std::max(fewest, (fit - 2 * reach) / 2));
     const i64 slots = round_up(few + 2 * reach, few);
     char* ring = (char*)scratch.words((slots + few) * numbers * bytes_of(T::kind) / 4);
     char* mixed = at<T::kind>(ring, slots * numbers);
     auto slot = [&](i64 i) { return at<T::kind>(ring, i % slots * numbers); };
-    auto look = [&](i64 i, i64 from, i64 to, void* y) {
+    auto look = [&](i64 i, i64 start, i64 end, void* y) {
         Near near;
         for (i64 k = 0; k < 9; k++) {
             i64 z = k / 3 - 1, v = k % 3 - 1, d = i / height % depth + z, h = i % height + v;
@@ -78,22 +81,31 @@ void perceptron(const Depthwise& f, Linear first, Linear second, void (*linear)(
             near.weight[near.count++] = f.weight + k * 3 * f.padded;
         }
         with_count<9>(near.count, [&](auto n) {
-            if (f.relu) line<T, n, true>(f, near, from, to, step, y);
-            else line<T, n, false>(f, near, from, to, step, y);
+            if (f.relu) line<T, n, true>(f, near, start, end, step, y);
+            else line<T, n, false>(f, near, start, end, step, y);
         });
     };
+    auto on = [&](const void* x, i64 lines, i64 row) { return at<T::kind>(x, lines * width * row); };
+    // Hidden lines that are looked at; those next to an image belong to another one.
+    i64 known = std::max(from / image * image, from - reach);
+    const i64 last = std::min((to + image - 1) / image * image, to + reach);
+    first.threads = second.threads = f.threads;
+    first.x = on(first.x, known, first.x_step);
+    second.add = on(second.add, from, second.add_step);
+    second.y = on(second.y, from, second.y_step);
     first.y_step = second.x_step = step;
     second.x = mixed;
-    for (i64 known = 0, done = 0; done < lines;) {
-        if (known < lines) {
-            i64 n = std::min(few, lines - known);
+    for (i64 done = from; done < to;) {
+        if (known < last) {
+            // A run of slots does not go beyond the ring's end.
+            i64 n = std::min({few, last - known, slots - known % slots});
             first.rows = n * width;
             first.y = slot(known);
             linear(&first);
-            first.x = at<T::kind>(first.x, first.rows * first.x_step);
+            first.x = on(first.x, n, first.x_step);
             known += n;
         }
-        i64 n = std::min(few, (known < lines ? known - reach : lines) - done);
+        i64 n = std::min(few, std::min(known < last ? known - reach : to, to) - done);
         if (n <= 0) continue;
         i64 parts = std::clamp<i64>(f.threads / n, 1, vectors);  // few lines: share out channels too
 #pragma omp parallel for num_threads(f.threads) schedule(dynamic) if (f.threads > 1)
@@ -104,10 +116,25 @@ void perceptron(const Depthwise& f, Linear first, Linear second, void (*linear)(
         }
         second.rows = n * width;
         linear(&second);
-        second.add = at<T::kind>(second.add, second.rows * second.add_step);
-        second.y = at<T::kind>(second.y, second.rows * second.y_step);
+        second.add = on(second.add, n, second.add_step);
+        second.y = on(second.y, n, second.y_step);
         done += n;
     }
+}
+
+// Threads take lines of their own, so that hidden channels stay in each one's cache; the lines
+// between two threads are projected by both. Where that were many, all threads share all lines.
+template <class T>
+void perceptron(Depthwise f, const Linear& first, const Linear& second,
+                void (*linear)(const Linear*)) {
+    const i64 image = f.length[0] * f.length[1], lines = f.batch * image;
+    const i64 reach = (f.length[0] > 1) * f.length[1] + (f.length[1] > 1);
+    const bool apart = f.batch % f.threads == 0 || lines >= f.threads * OWN * std::max<i64>(1, reach);
+    const i64 parts = apart ? f.threads : 1;
+    if (apart) f.threads = 1;
+#pragma omp parallel for num_threads(parts) schedule(static) if (parts > 1)
+    for (i64 i = 0; i < parts; i++)
+        some_lines<T>(f, first, second, lines * i / parts, lines * (i + 1) / parts, linear);
 }
 
 }  // namespace
