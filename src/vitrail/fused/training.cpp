@@ -294,8 +294,9 @@ struct Backward {
 
     // All rows, a part of them at a time, so that the sides of the weights' gradients stay small.
     void run() {
-        i64 part = f.block * std::max(f.threads, (DEEP * T::per + f.block - 1) / f.block);
-        part = std::min(part, f.rows);
+        // As many blocks for every thread, and no fewer than a product needs to be worth its sums.
+        i64 each = std::max<i64>(1, (DEEP * T::per + f.block * f.threads - 1) / (f.block * f.threads));
+        i64 part = std::min(f.block * f.threads * each, f.rows);
         i64 own = f.hidden ? f.hidden : f.outputs, steps = T::steps(part), total = 0;
         auto gradient = [&](i64 outputs, i64 inputs, float* sum) {
             Gradient made{outputs, inputs, {nullptr, steps}, {nullptr, steps}, sum};
