@@ -80,7 +80,7 @@ def contenders(case: Case, model: Backbone, x: Tensor, focal: Path | None) -> li
 def _own(case: Case, model: Backbone, x: Tensor, run: Callable[..., Running]) -> list[Contender]:
     # For inference on a CPU torch.compile is none of our settings: wherever both were timed, what
     # `optimize` makes was 1.3 times faster and more.
-    compiles = case.task == "training" or case.every_setting and case.device != "cpu"
+    compiles = case.task == "training" or (case.every_setting and case.device != "cpu")
     settings = ["eager", "compile"] if compiles else ["eager"]
     found = [Contender("vitrail", s, partial(run, _given(model), s)) for s in settings]
     if case.device == "cpu":
