@@ -1,12 +1,14 @@
 """Turns, medians and ratios."""
 
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from vitrail.bench.speed import timing
-from vitrail.bench.speed.timing import Effort, interleave, quartiles, ratio, summary
+from vitrail.bench.speed.timing import Effort, interleave, quartiles, ratio, settle, summary
 
 
 @pytest.fixture
@@ -56,6 +58,30 @@ def test_short_calls_are_timed_together() -> None:
 
     seconds = interleave({"a": call}, {"a": "A"}, "cpu", Effort(1, 1, 0.0))
     assert count > 100 and 0 < seconds["a"][0] < 1e-3
+
+
+def test_the_next_waits_until_threads_of_the_last_are_asleep(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def looking_out(seconds: float) -> threading.Thread:
+        end = time.perf_counter() + seconds
+
+        def look() -> None:
+            while time.perf_counter() < end:
+                pass
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        return thread
+
+    thread = looking_out(0.3)
+    settle()
+    assert not thread.is_alive()
+    monkeypatch.setattr(timing, "_PATIENCE", 0.05)  # it does not wait for ever
+    thread = looking_out(0.5)
+    settle()
+    assert thread.is_alive()
+    thread.join()
 
 
 def test_summaries() -> None:

@@ -28,7 +28,8 @@ _INTRO = """# Performance
 Every figure below comes out of `vitrail bench` (or `make bench`). One case runs in one process.
 All libraries get the same weights and the same input; one whose answer is further from ours, in
 float32 and eager mode, than rounding explains is not timed. Those that remain are timed in turns,
-A B C A B C ..., so that what slows the machine slows all. Each library is tried at every setting
+A B C A B C ..., so that what slows the machine slows all; each begins when the threads of the last
+are asleep. Each library is tried at every setting
 that might be its best, and its best counts. A time is the median of the rounds; a ratio is the
 median of the rounds' ratios, with its quartiles in brackets, and tells **how many times faster
 Vitrail is**. Starting, compiling and warming up are not part of a time; the first call stands
