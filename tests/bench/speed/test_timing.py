@@ -1,7 +1,5 @@
 """Turns, medians and ratios."""
 
-import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -60,28 +58,31 @@ def test_short_calls_are_timed_together() -> None:
     assert count > 100 and 0 < seconds["a"][0] < 1e-3
 
 
-def test_the_next_waits_until_threads_of_the_last_are_asleep(
-    monkeypatch: pytest.MonkeyPatch,
+class Machine:
+    """A clock, and threads that keep one core busy until ``until``."""
+
+    def __init__(self, until: float) -> None:
+        self.until, self.now, self.used = until, 0.0, 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.used += max(0.0, min(seconds, self.until - self.now))
+        self.now += seconds
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def process_time(self) -> float:
+        return self.used
+
+
+@pytest.mark.parametrize(("until", "waits"), [(0.0, 0.01), (0.055, 0.065), (1e3, 2.0)])
+def test_the_next_waits_for_threads_of_the_last_but_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch, until: float, waits: float
 ) -> None:
-    def looking_out(seconds: float) -> threading.Thread:
-        end = time.perf_counter() + seconds
-
-        def look() -> None:
-            while time.perf_counter() < end:
-                pass
-
-        thread = threading.Thread(target=look)
-        thread.start()
-        return thread
-
-    thread = looking_out(0.3)
+    machine = Machine(until)
+    monkeypatch.setattr(timing, "time", machine)
     settle()
-    assert not thread.is_alive()
-    monkeypatch.setattr(timing, "_PATIENCE", 0.05)  # it does not wait for ever
-    thread = looking_out(0.5)
-    settle()
-    assert thread.is_alive()
-    thread.join()
+    assert machine.now == pytest.approx(waits, abs=0.006)
 
 
 def test_summaries() -> None:

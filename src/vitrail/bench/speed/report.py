@@ -29,11 +29,10 @@ Every figure below comes out of `vitrail bench` (or `make bench`). One case runs
 All libraries get the same weights and the same input; one whose answer is further from ours, in
 float32 and eager mode, than rounding explains is not timed. Those that remain are timed in turns,
 A B C A B C ..., so that what slows the machine slows all; each begins when the threads of the last
-are asleep. Each library is tried at every setting
-that might be its best, and its best counts. A time is the median of the rounds; a ratio is the
-median of the rounds' ratios, with its quartiles in brackets, and tells **how many times faster
-Vitrail is**. Starting, compiling and warming up are not part of a time; the first call stands
-apart under *every setting*.
+are asleep. Each library is tried at every setting that might be its best, and its best counts. A
+time is the median of the rounds; a ratio is the median of the rounds' ratios, with its quartiles in
+brackets, and tells **how many times faster Vitrail is**. Starting, compiling and warming up are not
+part of a time; the first call stands apart under *every setting*.
 
 The **floor** is the time under which the machine cannot do a case: its products at the measured
 rate of large matrix multiplications, or its fewest bytes at the measured bandwidth of a copy,
