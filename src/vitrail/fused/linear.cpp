@@ -15,14 +15,6 @@ constexpr i64 CACHE = 512 << 10;          // bytes of a block, about half of a c
 
 thread_local Scratch scratch;
 
-// f(i, n) for each vector of a row, of which n numbers are there; n is a constant but for the last.
-template <class F>
-void each_vector(i64 length, F&& f) {
-    i64 i = 0;
-    for (; i + LANES <= length; i += LANES) f(i, Count<LANES>{});
-    if (i < length) f(i, length - i);
-}
-
 // R rows, normalised if there is a norm, to rows of numbers of kind Out that begin `step` of them
 // apart. Rows go together, for the sums of one wait on each other.
 template <class T, int32_t Out, int R>
@@ -38,32 +30,19 @@ void prepare(const Linear& f, i64 row, void* to, i64 step) {
         });
         return;
     }
-    vf sum[R] = {}, squares[R] = {};
-    float mean[R], scale[R];
-    each_vector(n, [&](i64 i, auto count) {
-        for (int r = 0; r < R; r++) sum[r] += x(r, i, count);
-    });
-    for (int r = 0; r < R; r++) mean[r] = total(sum[r]) / n;
-    each_vector(n, [&](i64 i, auto count) {
-        for (int r = 0; r < R; r++) {
-            vf d = first_of(x(r, i, count) - mean[r], count);
-            squares[r] += d * d;
-        }
-    });
-    for (int r = 0; r < R; r++) scale[r] = 1 / std::sqrt(total(squares[r]) / n + f.eps);
+    Moments m[R];
+    moments<R>(n, f.eps, x, m);
     each_vector(n, [&](i64 i, auto count) {
         vf weight = read<FLOAT32>(f.norm_weight + i, count), bias = read<FLOAT32>(f.norm_bias + i, count);
-        for (int r = 0; r < R; r++) put((x(r, i, count) - mean[r]) * scale[r] * weight + bias, r, i, count);
+        for (int r = 0; r < R; r++) put((x(r, i, count) - m[r].mean) * m[r].scale * weight + bias, r, i, count);
     });
 }
 
 template <class T, int32_t Out>
 void prepare_all(const Linear& f, i64 row, i64 count, void* to, i64 step) {
-    constexpr int together = 4;
-    i64 i = 0;
-    for (; i + together <= count; i += together)
-        prepare<T, Out, together>(f, row + i, at<Out>(to, i * step), step);
-    for (; i < count; i++) prepare<T, Out, 1>(f, row + i, at<Out>(to, i * step), step);
+    few_rows(count, [&](i64 i, auto rows) {
+        prepare<T, Out, decltype(rows)::value>(f, row + i, at<Out>(to, i * step), step);
+    });
 }
 
 // Write `count` rows of a tile, `width` numbers of each.
@@ -81,7 +60,7 @@ __attribute__((noinline)) void finish_some(const Linear& f, const vf* sum, i64 c
 }
 
 // R rows by C vectors of outputs from `column` on, of which the first `count` rows are written to
-// `y`. Meanwhile one line in each step is fetched from `ahead` to the core's own cache.
+// `y`; `ahead` is what to fetch meanwhile.
 template <class T, int32_t Out, int R, int C, bool Gelu>
 void tile(const Linear& f, const u32* const* a, const u32* panel, const u32* ahead, i64 row,
           i64 count, i64 column, void* y, i64 y_step) {
@@ -90,19 +69,7 @@ void tile(const Linear& f, const u32* const* a, const u32* panel, const u32* ahe
     for (int c = 0; c < C; c++)
 #pragma GCC unroll 8
         for (int r = 0; r < R; r++) sum[r][c] = load(f.bias + column + c * LANES);
-    i64 steps = T::steps(f.inputs);
-    for (i64 s = 0; s < steps; s++) {
-        vf right[C];
-        __builtin_prefetch(ahead + s * C * LANES, 0, 2);
-#pragma GCC unroll 8
-        for (int c = 0; c < C; c++) right[c] = load((const float*)(panel + (s * C + c) * LANES));
-#pragma GCC unroll 8
-        for (int r = 0; r < R; r++) {
-            vf left = T::broadcast(a[r] + s);
-#pragma GCC unroll 8
-            for (int c = 0; c < C; c++) sum[r][c] = T::multiply_add(sum[r][c], left, right[c]);
-        }
-    }
+    add_products<T>(sum, a, panel, ahead, T::steps(f.inputs));
     const char* add = f.add ? at<T::kind>(f.add, row * f.add_step + column) : nullptr;
     char* to = at<Out>(y, column);
     i64 width = f.outputs - column;
@@ -138,8 +105,7 @@ void panels(const Linear& f, const u32* const* a, i64 row, i64 count, i64 first,
     for (i64 p = first; p < last; p++) {
         const u32* panel = (const u32*)f.weight + p * words;
         for (i64 r = 0; r < count; r += R) {
-            // The first C tiles fetch the next panel.
-            const u32* ahead = panel + (r < C * R && p + 1 < last ? words + r / R * LANES : 0);
+            const u32* ahead = ahead_of<C>(panel, words, r, R, p + 1 == last);
             void* to = at<Out>(y, r * y_step);
             i64 left = count - r, j = p * C * LANES;
             if (left > R / 2)

@@ -62,20 +62,15 @@ void convert(const void* from, int32_t kind, i64 n, float factor, u32* to) {
     else go(Count<FLOAT16>{});
 }
 
-struct Moments {
-    float mean, scale;
-};
-
+// Of the rows of a block; nothing without a norm.
 template <class T>
-Moments moments(const void* x, i64 n, float eps) {
-    vf sum{}, squares{};
-    for (i64 i = 0; i < n; i += LANES) sum += read<T::kind>(at<T::kind>(x, i), n - i);
-    float mean = total(sum) / n;
-    for (i64 i = 0; i < n; i += LANES) {
-        vf d = first_of(read<T::kind>(at<T::kind>(x, i), n - i) - mean, n - i);
-        squares += d * d;
-    }
-    return {mean, 1 / std::sqrt(total(squares) / n + eps)};
+void all_moments(const Branch& f, i64 row, i64 count, Moments* found) {
+    if (!f.norm_weight) return;
+    few_rows(count, [&](i64 i, auto rows) {
+        moments<decltype(rows)::value>(f.inputs, f.eps, [&](i64 r, i64 j, i64 n) {
+            return read<T::kind>(at<T::kind>(f.x, (row + i + r) * f.inputs + j), n);
+        }, found + i);
+    });
 }
 
 // A normalised row, as a product's left side.
@@ -114,29 +109,36 @@ __attribute__((always_inline)) inline Gelu gelu_of(vf x) {
 #endif
 }
 
+// f(row, vector, x) for the sums of `count` rows and of `vectors` vectors.
+template <int R, int C, class F>
+__attribute__((always_inline)) inline void each_sum(const vf (&sum)[R][C], i64 count, i64 vectors, F&& f) {
+    if (count >= R && vectors >= C) {
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++)
+#pragma GCC unroll 8
+            for (int c = 0; c < C; c++) f(r, c, sum[r][c]);
+        return;
+    }
+    // A copy, for sums that are looked up by a variable would not stay in registers.
+    vf some[R * C];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 8
+        for (int c = 0; c < C; c++) some[r * C + c] = sum[r][c];
+    for (i64 r = 0; r < R && r < count; r++)
+        for (i64 c = 0; c < C && c < vectors; c++) f(r, c, some[r * C + c]);
+}
+
 // Products of `count` rows a[0 ...], which goes on with any valid rows for as long as a tile is, and
-// a packed panel: finish(row, vector, x).
+// a packed panel, the last of its weight or not: finish(row, vector, x).
 template <class T, int C, class Finish>
-void multiply(const u32* const* a, i64 count, const u32* panel, i64 steps, i64 vectors, Finish&& finish) {
+void multiply(const u32* const* a, i64 count, const u32* panel, bool last, i64 steps, i64 vectors,
+              Finish&& finish) {
     constexpr int R = rows_of(C);
     for (i64 first = 0; first < count; first += R) {
-        vf sum[R][C];
-        product<T, R, C>(sum, a + first, 1, panel, C * LANES, steps);
-        if (count - first >= R && vectors >= C) {
-#pragma GCC unroll 8
-            for (int r = 0; r < R; r++)
-#pragma GCC unroll 8
-                for (int c = 0; c < C; c++) finish(first + r, c, sum[r][c]);
-        } else {
-            // A copy, for sums that are looked up by a variable would not stay in registers.
-            vf some[R * C];
-#pragma GCC unroll 8
-            for (int r = 0; r < R; r++)
-#pragma GCC unroll 8
-                for (int c = 0; c < C; c++) some[r * C + c] = sum[r][c];
-            for (i64 r = 0; r < R && first + r < count; r++)
-                for (i64 c = 0; c < C && c < vectors; c++) finish(first + r, c, some[r * C + c]);
-        }
+        vf sum[R][C] = {};
+        add_products<T>(sum, a + first, panel, ahead_of<C>(panel, steps * C * LANES, first, R, last), steps);
+        each_sum(sum, count - first, vectors, [&](i64 r, i64 c, vf x) { finish(first + r, c, x); });
     }
 }
 
@@ -150,11 +152,12 @@ void layer(const u32* const* a, i64 count, const u32* weight, i64 inputs, i64 ou
         constexpr int cols = decltype(C)::value;
         for (i64 j = 0; j < outputs; j += columns, weight += steps * columns) {
             i64 left = outputs - j, vectors = (left + LANES - 1) / LANES;
+            bool last = left <= columns;
             if (left >= columns)
-                multiply<T, cols>(a, count, weight, steps, cols,
+                multiply<T, cols>(a, count, weight, last, steps, cols,
                                   [&](i64 r, i64 c, vf x) { finish(r, j + c * LANES, (i64)LANES, x); });
             else
-                multiply<T, cols>(a, count, weight, steps, vectors, [&](i64 r, i64 c, vf x) {
+                multiply<T, cols>(a, count, weight, last, steps, vectors, [&](i64 r, i64 c, vf x) {
                     finish(r, j + c * LANES, left - c * LANES, x);
                 });
             after(j, std::min(columns, left));
@@ -191,8 +194,10 @@ void forward(const Branch& f) {
         u32* buffer = scratch.words((words + hidden) * n);
         u32* after = buffer + words * n;
         const u32* a[MOST_ROWS + MORE];
-        left_sides<T>(f.x, f.inputs, row, n, ready, buffer, a, [&](i64, const void* from, u32* to) {
-            if (f.norm_weight) normalise<T>(f, from, moments<T>(from, f.inputs, f.eps), to);
+        Moments m[MOST_ROWS];
+        all_moments<T>(f, row, n, m);
+        left_sides<T>(f.x, f.inputs, row, n, ready, buffer, a, [&](i64 i, const void* from, u32* to) {
+            if (f.norm_weight) normalise<T>(f, from, m[i - row], to);
             else convert<T>(from, T::kind, f.inputs, 1, to);
         });
         auto write_out = [&](i64 r, i64 j, i64 left, vf x, const float* bias) {
@@ -339,11 +344,13 @@ struct Backward {
             own += f.hidden;
             for (i64 i = 0; i < n + MORE; i++) a[i] = slopes + (i < n ? i : 0) * mid;
         }
-        before_first(a, row, n, line, own);
+        Moments m[MOST_ROWS];
+        all_moments<T>(f, row, n, m);
+        before_first(a, row, n, m, line, own);
         if (!first.sum) return;
         bool plain = !f.norm_weight && T::kind == T::kept && f.inputs % T::per == 0;
-        left_sides<T>(f.x, f.inputs, row, n, plain, side, a, [&](i64, const void* x, u32* to) {
-            if (f.norm_weight) normalise<T>(f, x, moments<T>(x, f.inputs, f.eps), to);
+        left_sides<T>(f.x, f.inputs, row, n, plain, side, a, [&](i64 i, const void* x, u32* to) {
+            if (f.norm_weight) normalise<T>(f, x, m[i - row], to);
             else convert<T>(x, T::kind, f.inputs, 1, to);
         });
         lay_out<T>(a, n, 0, f.inputs, row - start, first.right);
@@ -378,7 +385,7 @@ struct Backward {
     }
 
     // The gradient of x.
-    void before_first(const u32* const* a, i64 row, i64 n, float* line, float* sums) {
+    void before_first(const u32* const* a, i64 row, i64 n, const Moments* m, float* line, float* sums) {
         i64 from = f.hidden ? f.hidden : f.outputs;
         if (!f.d_x && !f.wants_norm) return;
         if (!f.norm_weight) {
@@ -393,7 +400,7 @@ struct Backward {
         for (i64 i = 0; i < n; i++) {
             const void* x = at<T::kind>(f.x, (row + i) * f.inputs);
             void* to = f.d_x ? at<T::kind>(f.d_x, (row + i) * f.inputs) : nullptr;
-            before_norm<T>(f, x, moments<T>(x, f.inputs, f.eps), line + i * wide, sums, sums + f.inputs, to);
+            before_norm<T>(f, x, m[i], line + i * wide, sums, sums + f.inputs, to);
         }
     }
 
@@ -422,25 +429,11 @@ struct Backward {
             vf sum[R][C];
             product<T, R, C>(sum, a, SIDE, right, SIDE, steps);
             float* y = g.sum + (q * SIDE + o) * g.inputs + p * SIDE;
-            auto put = [&](i64 r, i64 c, i64 n, vf x) {
+            each_sum(sum, height - o, (width + LANES - 1) / LANES, [&](i64 r, i64 c, vf x) {
                 float* place = y + r * g.inputs + c * LANES;
-                write<FLOAT32>(fresh ? x : x + read<FLOAT32>(place, n), place, n);
-            };
-            if (height - o >= R && width >= SIDE) {
-#pragma GCC unroll 8
-                for (int r = 0; r < R; r++)
-#pragma GCC unroll 8
-                    for (int c = 0; c < C; c++) put(r, c, LANES, sum[r][c]);
-            } else {
-                vf some[R * C];
-#pragma GCC unroll 8
-                for (int r = 0; r < R; r++)
-#pragma GCC unroll 8
-                    for (int c = 0; c < C; c++) some[r * C + c] = sum[r][c];
-                for (i64 r = 0; r < R && o + r < height; r++)
-                    for (i64 c = 0; c < C && c * LANES < width; c++)
-                        put(r, c, width - c * LANES, some[r * C + c]);
-            }
+                i64 left = width - c * LANES;
+                write<FLOAT32>(fresh ? x : x + read<FLOAT32>(place, left), place, left);
+            });
         }
     }
 };
