@@ -12,10 +12,10 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from vitrail.attention.cpp import build
+from vitrail.attention.cpp.kernel import KINDS
 from vitrail.errors import UsageError
 
 LINEAR, DEPTHWISE = (Path(__file__).with_name(f"{name}.cpp") for name in ("linear", "depthwise"))
-KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 
 
 class Packed(NamedTuple):

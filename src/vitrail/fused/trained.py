@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vitrail.fused.kernel import KINDS
+from vitrail.attention.cpp.kernel import KINDS
 from vitrail.fused.parts import known_parts
 from vitrail.fused.training import branch
 from vitrail.layers import (

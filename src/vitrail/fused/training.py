@@ -20,8 +20,9 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from vitrail.attention.cpp import build
+from vitrail.attention.cpp.kernel import KINDS
 from vitrail.errors import UsageError
-from vitrail.fused.kernel import KINDS, why_not
+from vitrail.fused.kernel import why_not
 
 SOURCE = Path(__file__).with_name("training.cpp")
 _CACHE = 640 << 10  # bytes of a block of rows, most of a core's own cache
