@@ -155,6 +155,7 @@ def test_a_page_that_is_opened_during_a_run_is_completed_too(
         page.reload()
         page.locator("[data-bead]").first.wait_for()
         assert page.evaluate(PENDING) == "cost,checks,faithfulness"
+        page.locator("[data-run] progress").wait_for()
         held.set()
         until(page, f"{PENDING} === ''")
         # The last figures may come a moment before the job is over.

@@ -20,8 +20,12 @@ pytestmark = pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ com
 
 # Of each tensor's norm. In bfloat16 what is multiplied is rounded, and so is what comes out.
 TOLERANCE = {torch.float32: 5e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
-# Rows of a sample, inputs, hidden, outputs: whole tiles and panels, and none; several blocks.
-SHAPES = [(48, 96, 192, 96), (37, 33, 77, 19), (1, 7, 5, 3), (700, 50, 60, 17), (5, 130, 49, 97)]
+# Samples, rows of each, inputs, hidden, outputs: whole tiles and panels, and none; several parts,
+# the last with an odd number of rows.
+SHAPES = [
+    (2, 48, 96, 192, 96), (2, 37, 33, 77, 19), (2, 1, 7, 5, 3), (3, 333, 50, 60, 17),
+    (2, 5, 130, 49, 97),
+]  # fmt: skip
 NAMES = ("x", "weight", "bias", "weight2", "bias2", "norm_weight", "norm_bias", "add")
 
 
@@ -37,7 +41,7 @@ def poison():
 def tensors(
     shape: tuple[int, ...], two: bool, dtype: torch.dtype, stored: torch.dtype
 ) -> dict[str, Tensor]:
-    rows, inputs, hidden, outputs = shape
+    samples, rows, inputs, hidden, outputs = shape
     generator = torch.Generator().manual_seed(0)
 
     def numbers(*lengths: int) -> Tensor:
@@ -45,14 +49,14 @@ def tensors(
 
     first = hidden if two else outputs
     made = {
-        "x": (1.5 * numbers(2, rows, inputs) + 0.3).to(dtype),
+        "x": (1.5 * numbers(samples, rows, inputs) + 0.3).to(dtype),
         "weight": (numbers(first, inputs) / inputs**0.5).to(stored),
         "bias": (0.3 * numbers(first)).to(stored),
         "weight2": (numbers(outputs, hidden) / hidden**0.5).to(stored),
         "bias2": (0.3 * numbers(outputs)).to(stored),
         "norm_weight": (1 + 0.1 * numbers(inputs)).to(stored),
         "norm_bias": (0.3 * numbers(inputs)).to(stored),
-        "add": numbers(2, rows, outputs).to(dtype),
+        "add": numbers(samples, rows, outputs).to(dtype),
     }
     return {name: x.requires_grad_() for name, x in made.items()}
 
@@ -92,7 +96,7 @@ def test_values_and_gradients(shape: tuple[int, ...], dtype: torch.dtype) -> Non
         stored = dtype if extra else torch.float32
         t = tensors(shape, two, dtype, stored)
         exact = {name: x.detach().double().requires_grad_() for name, x in t.items()}
-        factor = torch.tensor([0.0, 1.25]) if extra else None
+        factor = torch.tensor([0.0, 1.25, 0.8])[: shape[0]] if extra else None
         y, z = ours(t, two, norm, extra, factor), plain(exact, two, norm, extra, factor)
         assert y.dtype == dtype
         same(y, z, TOLERANCE[dtype])
@@ -108,7 +112,7 @@ def test_values_and_gradients(shape: tuple[int, ...], dtype: torch.dtype) -> Non
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_threads_give_the_same_bits_each_time(threads: int) -> None:
-    t = tensors((500, 48, 96, 48), True, torch.bfloat16, torch.float32)
+    t = tensors((2, 500, 48, 96, 48), True, torch.bfloat16, torch.float32)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -128,7 +132,7 @@ def test_threads_give_the_same_bits_each_time(threads: int) -> None:
 
 @pytest.mark.parametrize("frozen", NAMES)
 def test_what_is_frozen_gets_nothing_and_the_rest_what_it_got(frozen: str) -> None:
-    t = tensors((30, 20, 40, 24), True, torch.float32, torch.float32)
+    t = tensors((2, 30, 20, 40, 24), True, torch.float32, torch.float32)
     found = torch.autograd.grad(ours(t, True, True, True, None).sum(), [*t.values()])
     all_of_them = dict(zip(t, found, strict=True))
     t[frozen].requires_grad_(False)
@@ -152,14 +156,14 @@ def test_large_hidden_values_and_what_is_no_number() -> None:
 
 
 def test_no_rows() -> None:
-    t = tensors((0, 8, 16, 4), True, torch.float32, torch.float32)
+    t = tensors((2, 0, 8, 16, 4), True, torch.float32, torch.float32)
     ours(t, True, True, True, None).sum().backward()
     assert all(x.grad is not None and not x.grad.any() for x in t.values())
 
 
 def test_fake_tensors_have_the_shapes_of_real_ones() -> None:
     for two in (True, False):
-        t = tensors((6, 8, 16, 4), two, torch.float32, torch.float32)
+        t = tensors((2, 6, 8, 16, 4), two, torch.float32, torch.float32)
         with FakeTensorMode(allow_non_fake_inputs=True) as mode:
             fake: dict[str, Tensor] = {name: mode.from_tensor(x) for name, x in t.items()}
             y = ours(fake, two, True, True, None)
@@ -168,7 +172,7 @@ def test_fake_tensors_have_the_shapes_of_real_ones() -> None:
 
 
 def test_a_second_backward_pass_is_refused() -> None:
-    t = tensors((6, 8, 16, 4), True, torch.float32, torch.float32)
+    t = tensors((2, 6, 8, 16, 4), True, torch.float32, torch.float32)
     y = ours(t, True, True, False, None)
     (gradient,) = torch.autograd.grad(y.square().sum(), t["x"], create_graph=True)
     with pytest.raises(RuntimeError, match=r"training_branch_backward"):

@@ -16,7 +16,7 @@ constexpr i64 CACHE = 512 << 10;          // bytes of a block, about half of a c
 thread_local Scratch scratch;
 
 // R rows, normalised if there is a norm, to rows of numbers of kind Out that begin `step` of them
-// apart. Rows go together, for the sums of one wait on each other.
+// apart.
 template <class T, int32_t Out, int R>
 void prepare(const Linear& f, i64 row, void* to, i64 step) {
     i64 n = f.inputs;

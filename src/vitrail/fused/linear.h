@@ -1,4 +1,5 @@
-// A linear layer as linear.cpp computes it, and the memory that computing takes.
+// What the kernels of linear layers share: the description of one, tiles of products, the moments of
+// a norm, and memory.
 #pragma once
 
 #include "numbers.h"
@@ -96,7 +97,7 @@ inline void moments(i64 length, float eps, Read&& x, Moments* found) {
     for (int r = 0; r < R; r++) found[r] = {mean[r], 1 / std::sqrt(total(squares[r]) / length + eps)};
 }
 
-// f(i, how many rows from i on), at most FEW at a time.
+// f(i, how many rows from i on): FEW at a time, then one by one.
 constexpr i64 FEW = 4;
 
 template <class F>

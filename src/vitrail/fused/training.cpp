@@ -62,7 +62,7 @@ void convert(const void* from, int32_t kind, i64 n, float factor, u32* to) {
     else go(Count<FLOAT16>{});
 }
 
-// Of the rows of a block; nothing without a norm.
+// The moments of a block's rows, for their norm; none without one.
 template <class T>
 void all_moments(const Branch& f, i64 row, i64 count, Moments* found) {
     if (!f.norm_weight) return;
@@ -177,7 +177,7 @@ void left_sides(const void* x, i64 numbers, i64 row, i64 count, bool ready, u32*
     for (i64 i = 0; i < count; i++) {
         const void* from = at<T::kind>(x, (row + i) * numbers);
         u32* to = buffer + i * words_of<T>(numbers);
-        if (!ready) make(row + i, from, to);
+        if (!ready) make(i, from, to);
         a[i] = ready ? (const u32*)from : to;
     }
     for (i64 i = count; i < count + MORE; i++) a[i] = a[0];
@@ -197,7 +197,7 @@ void forward(const Branch& f) {
         Moments m[MOST_ROWS];
         all_moments<T>(f, row, n, m);
         left_sides<T>(f.x, f.inputs, row, n, ready, buffer, a, [&](i64 i, const void* from, u32* to) {
-            if (f.norm_weight) normalise<T>(f, from, m[i - row], to);
+            if (f.norm_weight) normalise<T>(f, from, m[i], to);
             else convert<T>(from, T::kind, f.inputs, 1, to);
         });
         auto write_out = [&](i64 r, i64 j, i64 left, vf x, const float* bias) {
@@ -299,8 +299,8 @@ struct Backward {
 
     // All rows, a part of them at a time, so that the sides of the weights' gradients stay small.
     void run() {
-        // As many blocks for every thread, and no fewer than a product needs to be worth its sums.
-        i64 each = std::max<i64>(1, (DEEP * T::per + f.block * f.threads - 1) / (f.block * f.threads));
+        // Equally many blocks for every thread, and as many as make a product worth its sums.
+        i64 each = (DEEP * T::per + f.block * f.threads - 1) / (f.block * f.threads);
         i64 part = std::min(f.block * f.threads * each, f.rows);
         i64 own = f.hidden ? f.hidden : f.outputs, steps = T::steps(part), total = 0;
         auto gradient = [&](i64 outputs, i64 inputs, float* sum) {
@@ -335,7 +335,7 @@ struct Backward {
         const u32* a[MOST_ROWS + MORE];
         bool ready = !f.factor && T::kind == T::kept && f.outputs % T::per == 0;
         left_sides<T>(f.y, f.outputs, row, n, ready, from, a, [&](i64 i, const void* y, u32* to) {
-            convert<T>(y, T::kind, f.outputs, f.factor ? f.factor[i / f.sample] : 1, to);
+            convert<T>(y, T::kind, f.outputs, f.factor ? f.factor[(row + i) / f.sample] : 1, to);
         });
         lay_out<T>(a, n, 0, f.outputs, row - start, f.hidden ? second.left : first.left);
         add_up<T>(a, n, 0, f.outputs, sums);
@@ -350,7 +350,7 @@ struct Backward {
         if (!first.sum) return;
         bool plain = !f.norm_weight && T::kind == T::kept && f.inputs % T::per == 0;
         left_sides<T>(f.x, f.inputs, row, n, plain, side, a, [&](i64 i, const void* x, u32* to) {
-            if (f.norm_weight) normalise<T>(f, x, m[i - row], to);
+            if (f.norm_weight) normalise<T>(f, x, m[i], to);
             else convert<T>(x, T::kind, f.inputs, 1, to);
         });
         lay_out<T>(a, n, 0, f.inputs, row - start, first.right);
@@ -429,11 +429,15 @@ struct Backward {
             vf sum[R][C];
             product<T, R, C>(sum, a, SIDE, right, SIDE, steps);
             float* y = g.sum + (q * SIDE + o) * g.inputs + p * SIDE;
-            each_sum(sum, height - o, (width + LANES - 1) / LANES, [&](i64 r, i64 c, vf x) {
+            auto put = [&](i64 r, i64 c, i64 n, vf x) {
                 float* place = y + r * g.inputs + c * LANES;
-                i64 left = width - c * LANES;
-                write<FLOAT32>(fresh ? x : x + read<FLOAT32>(place, left), place, left);
-            });
+                write<FLOAT32>(fresh ? x : x + read<FLOAT32>(place, n), place, n);
+            };
+            if (width >= SIDE)
+                each_sum(sum, height - o, C, [&](i64 r, i64 c, vf x) { put(r, c, LANES, x); });
+            else
+                each_sum(sum, height - o, (width + LANES - 1) / LANES,
+                         [&](i64 r, i64 c, vf x) { put(r, c, width - c * LANES, x); });
         }
     }
 };

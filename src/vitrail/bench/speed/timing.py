@@ -57,13 +57,14 @@ def interleave(
         if number == _TRIALS:
             racing = [name for name in racing if not _far_behind(name, seconds, library)]
         for name in racing:
-            settle()
+            if device == "cpu":
+                settle()
             seconds[name].append(_of_one(calls[name], repeats[name], device))
     return seconds
 
 
 def settle() -> None:
-    """Wait until the threads of whoever ran last are asleep.
+    """Wait until the threads of whoever ran last are asleep, two seconds at most.
 
     Some libraries' threads look out for more work for tens of milliseconds, on the cores that the
     next contender needs: behind ONNX Runtime others took up to 1.7 times as long.

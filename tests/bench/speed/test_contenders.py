@@ -1,0 +1,34 @@
+"""Who takes part in which case, at which settings."""
+
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from vitrail.bench.speed.cases import case
+from vitrail.bench.speed.contenders import contenders
+
+
+def names(task: str, library: str, *, device: str = "cpu", priority: int = 1) -> set[str]:
+    one = case(task, "swin_tiny", 64, 1, "bf16", device=device, priority=priority)
+    nothing = cast("Any", nn.Identity())  # models are made when they are asked for
+    found = contenders(one, nothing, torch.zeros(1), None)
+    return {contender.setting for contender in found if contender.library == library}
+
+
+def test_training_is_compiled_on_both_sides() -> None:
+    assert {"eager, optimize", "compile, optimize"} < names("training", "vitrail")
+    assert {"compile", "compile, plain products"} < names("training", "timm")
+
+
+def test_inference_on_a_cpu_is_what_optimize_makes() -> None:
+    assert names("inference", "vitrail") == {"eager", "eager, C++ attention", "optimize"}
+    assert "compile, freezing" in names("inference", "torchvision")
+    assert names("inference", "vitrail", device="cuda") == {"eager", "compile", "optimize"}
+
+
+def test_where_timm_answers_otherwise_a_runtime_has_another_graph() -> None:
+    graphs = {"timm's graph", "torchvision's graph"}
+    assert names("inference", "OpenVINO", priority=3) == graphs
+    assert names("inference", "OpenVINO") == {*graphs, "timm's graph, plain products"}
+    assert names("inference", "OpenVINO", device="cuda") == set()
