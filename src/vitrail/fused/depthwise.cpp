@@ -131,8 +131,10 @@ void perceptron(Depthwise f, const Linear& first, const Linear& second,
     const i64 reach = (f.length[0] > 1) * f.length[1] + (f.length[1] > 1);
     const bool apart = f.batch % f.threads == 0 || lines >= f.threads * OWN * std::max<i64>(1, reach);
     const i64 parts = apart ? f.threads : 1;
-    if (apart) f.threads = 1;
-#pragma omp parallel for num_threads(parts) schedule(static) if (parts > 1)
+    // Not within a region of one thread: regions inside would start their threads anew each time.
+    if (parts == 1) return some_lines<T>(f, first, second, 0, lines, linear);
+    f.threads = 1;
+#pragma omp parallel for num_threads(parts) schedule(static)
     for (i64 i = 0; i < parts; i++)
         some_lines<T>(f, first, second, lines * i / parts, lines * (i + 1) / parts, linear);
 }

@@ -34,10 +34,11 @@ time is the median of the rounds; a ratio is the median of the rounds' ratios, w
 brackets, and tells **how many times faster Vitrail is**. Starting, compiling and warming up are not
 part of a time; the first call stands apart under *every setting*.
 
-The **floor** is the time under which the machine cannot do a case: its products at the measured
-rate of large matrix multiplications, or its fewest bytes at the measured bandwidth of a copy,
-whichever is longer. Fewest bytes: weights, input and output once, tokens once into and once out of
-each block; for attention alone queries, keys, values and outputs once.
+The **floor** is what a case takes at least: its products at the measured rate of torch's large
+matrix multiplications, or its fewest bytes at the measured bandwidth of a copy, whichever is
+longer; products better than torch's come a little below it. Fewest bytes: weights, input and output
+once, tokens once into and once out of each block; for attention alone queries, keys, values and
+outputs once.
 
 ![Times beside those of the peers, and time per pixel](performance.svg)
 """
