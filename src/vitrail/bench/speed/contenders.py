@@ -20,7 +20,7 @@ from vitrail.layers import Attend
 from vitrail.models import Backbone
 from vitrail.optimization import optimize
 
-FREEZING = {"freezing": True}
+FREEZING: dict[str, Any] = {"freezing": True}
 
 
 @dataclass(slots=True)
