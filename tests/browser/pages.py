@@ -82,12 +82,17 @@ def everywhere(block: BlockTrace) -> list[Position]:
     return [*range(block.pattern.prefix), *np.ndindex(*block.spatial)]
 
 
-def table(page: Any, figure: str) -> list[dict[str, str]]:
-    """Open a figure's data table and return its rows' data."""
+def open_table(page: Any, figure: str) -> None:
+    """Open a figure's data table; it is made a moment after the click."""
     tool = page.locator(f'[data-figure="{figure}"] [data-tool="table"]')
     if tool.get_attribute("aria-expanded") != "true":
         tool.click()
     page.locator(f'[data-figure="{figure}"] table.numbers tbody tr').first.wait_for()
+
+
+def table(page: Any, figure: str) -> list[dict[str, str]]:
+    """Open a figure's data table and return its rows' data."""
+    open_table(page, figure)
     return page.locator(f'[data-figure="{figure}"] table.numbers tbody tr').evaluate_all(
         "rows => rows.map(row => ({...row.dataset}))"
     )

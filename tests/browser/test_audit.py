@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.browser.pages import put, until
+from tests.browser.pages import open_table, put, until
 from vitrail.explain import attention_stats
 
 
@@ -16,7 +16,7 @@ def auditing(open_page, path, **options):
 
 
 def leak_table(page) -> np.ndarray:
-    page.locator("[data-figure=leaks] [data-tool=table]").click()
+    open_table(page, "leaks")
     cells = page.locator("[data-figure=leaks] tbody tr[data-leak]").evaluate_all(
         "r => r.map(e => [Number(e.cells[2].textContent), Number(e.cells[3].textContent)])"
     )

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from tests.browser.models import mechanism
-from tests.browser.pages import until
+from tests.browser.pages import open_table, until
 from vitrail.analysis import cost
 
 METRICS = {
@@ -60,7 +60,7 @@ def test_every_line_carries_its_name_and_the_table_every_number(saved, open_page
     told = report.manifest["cost"]
     assert page.locator(".curves [data-line]").count() == len(told["mechanisms"])
     assert page.locator(".curves svg .name").count() == len(told["mechanisms"])
-    page.locator("[data-figure=cost] [data-tool=table]").click()
+    open_table(page, "cost")
     rows = page.locator("[data-figure=cost] tr[data-mechanism]").evaluate_all(
         "r => r.map(e => [e.dataset.mechanism, Number(e.dataset.size), Number(e.dataset.value)])"
     )
@@ -100,7 +100,7 @@ def test_windows_and_stages_are_the_manifests(saved, open_page, small_model) -> 
     assert own["flops"] == here.flops.total
     assert own["padding"] == pytest.approx(here.waste)
     assert page.locator(".windows tr.chosen").get_attribute("data-window") == "4"
-    page.locator("[data-figure=stages] [data-tool=table]").click()
+    open_table(page, "stages")
     cells = page.locator("[data-figure=stages] tr[data-stage]").evaluate_all(
         "r => r.map(e => [...e.cells].map(c => Number(c.textContent)))"
     )
