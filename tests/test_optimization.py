@@ -10,7 +10,7 @@ import vitrail
 from tests.support import odd_input, refuses, small
 from vitrail import optimization
 from vitrail.fused import kernel
-from vitrail.fused.modules import FusedBlock
+from vitrail.fused.blocks import FusedBlock
 from vitrail.layers import PreNormBlock
 
 

@@ -11,7 +11,7 @@ from tests.support import odd_input, small
 from vitrail.attention import Places
 from vitrail.fused import fuse, kernel
 from vitrail.fused.block import strips
-from vitrail.fused.modules import WindowBlock
+from vitrail.fused.blocks import WindowBlock
 from vitrail.ops.windows import places
 
 ROW_BYTES = 5000  # so that a strip of 192 rows is the longest

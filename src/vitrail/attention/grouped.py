@@ -20,6 +20,7 @@ from torch.utils.flop_counter import register_flop_formula
 
 from vitrail.attention.call import KernelCall
 from vitrail.attention.kernels import KERNELS, choose_kernel, kernel
+from vitrail.attention.operation import operation
 from vitrail.attention.problem import Problem
 from vitrail.errors import UsageError
 
@@ -94,7 +95,7 @@ def attend_groups(
     return out
 
 
-@torch.library.custom_op("vitrail::grouped_attention", mutates_args=())
+@operation("vitrail::grouped_attention")
 def grouped_attention(
     qkv: Tensor,
     pooled: Tensor | None,
@@ -141,7 +142,7 @@ def _(qkv: Tensor, pooled: Any, q_index: Tensor, *rest: Any) -> tuple[Tensor, Te
     )
 
 
-@torch.library.custom_op("vitrail::grouped_attention_backward", mutates_args=())
+@operation("vitrail::grouped_attention_backward")
 def grouped_attention_backward(
     grad_out: Tensor,
     out: Tensor,

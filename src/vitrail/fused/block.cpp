@@ -1,5 +1,5 @@
-// A block whose groups are closed, nobody seeing a token of another group: norm, queries, keys and
-// values, attention, projection, sum, norm, perceptron, sum. It goes through a few groups at a time,
+// A block whose groups are closed, nobody seeing a token of another group: queries, keys and values,
+// attention, projection, sum, perceptron, sum; with a norm before or after each branch. It goes through a few groups at a time,
 // whose numbers stay in the core's own cache from the first norm to the last sum.
 #include "../attention/cpp/call.h"
 #include "linear.h"
@@ -20,8 +20,30 @@ namespace {
 
 thread_local Scratch scratch;
 
+using Function = void (*)(const Linear*);
+
+// A norm of what a branch returns stands with its last layer; it is done by itself, and the sum.
+struct Branch {
+    Linear last, after;
+    explicit Branch(Linear layer) : last(layer), after(layer) {
+        last.norm_weight = nullptr;
+        after.inputs = after.x_step = layer.outputs;
+    }
+    // Call run(last), which is to write what is added to `x`; `free` is as large.
+    template <class Run>
+    void add_to(char* x, char* free, i64 rows, Function norm, Run&& run) {
+        last.rows = after.rows = rows;
+        last.y = after.norm_weight ? free : x;
+        last.add = after.norm_weight ? nullptr : x;  // a tile reads that before it writes there
+        run(last);
+        if (!after.norm_weight) return;
+        after.x = free, after.add = after.y = x;
+        norm(&after);
+    }
+};
+
 void strip(const Block& f, Linear qkv, Linear proj, Linear first, Linear second, i64 s,
-           void (*linear)(const Linear*), void (*perceptron)(const Linear*, const Linear*),
+           Function linear, void (*perceptron)(const Linear*, const Linear*), Function norm,
            int (*attend)(const Call*)) {
     const i64 n = f.count[s], row = qkv.inputs * bytes_of(qkv.kind);
     const int32_t* rows = f.rows + s * f.most;
@@ -33,7 +55,7 @@ void strip(const Block& f, Linear qkv, Linear proj, Linear first, Linear second,
     char *wide = x + f.most * row, *mixed = wide + f.most * 3 * row;
     for (i64 i = 0; i < n; i++) memcpy(x + i * row, (const char*)f.x + rows[i] * row, row);
 
-    qkv.rows = proj.rows = first.rows = second.rows = n;
+    qkv.rows = first.rows = n;
     qkv.x = x, qkv.y = wide;
     linear(&qkv);
     call.q_index = call.k_index = call.q_index + at;
@@ -41,11 +63,9 @@ void strip(const Block& f, Linear qkv, Linear proj, Linear first, Linear second,
     call.qkv = wide, call.out = mixed;
     call.lse = (float*)(mixed + f.most * row);
     attend(&call);
-    // A tile reads what it adds to before it writes there.
-    proj.x = mixed, proj.add = proj.y = x;
-    linear(&proj);
-    first.x = second.add = second.y = x;
-    perceptron(&first, &second);
+    proj.x = mixed, first.x = x;
+    Branch(proj).add_to(x, wide, n, norm, [&](const Linear& last) { linear(&last); });
+    Branch(second).add_to(x, wide, n, norm, [&](const Linear& last) { perceptron(&first, &last); });
 
     for (i64 i = 0; i < n; i++) memcpy((char*)f.y + rows[i] * row, x + i * row, row);
 }
@@ -55,10 +75,9 @@ void strip(const Block& f, Linear qkv, Linear proj, Linear first, Linear second,
 // Indices are those of `Strips` and need no check.
 extern "C" void vitrail_block(const Block* f, const Linear* qkv, const Linear* proj,
                               const Linear* first, const Linear* second,
-                              void (*linear)(const Linear*),
-                              void (*perceptron)(const Linear*, const Linear*),
-                              int (*attend)(const Call*)) {
+                              Function linear, void (*perceptron)(const Linear*, const Linear*),
+                              Function norm, int (*attend)(const Call*)) {
 #pragma omp parallel for num_threads(f->threads) schedule(dynamic) if (f->strips > 1)
     for (i64 s = 0; s < f->strips; s++)
-        strip(*f, *qkv, *proj, *first, *second, s, linear, perceptron, attend);
+        strip(*f, *qkv, *proj, *first, *second, s, linear, perceptron, norm, attend);
 }

@@ -14,6 +14,7 @@ from torch import Tensor
 from vitrail.attention import Places
 from vitrail.attention.cpp import build
 from vitrail.attention.cpp.kernel import KINDS, CallRecord, Steps
+from vitrail.attention.operation import operation
 from vitrail.fused.kernel import Packed, describe, linear_functions
 
 SOURCE = Path(__file__).with_name("block.cpp")
@@ -96,35 +97,32 @@ class _Block(ctypes.Structure):
     )  # fmt: skip
 
 
-@torch.library.custom_op("vitrail::packed_block", mutates_args=())
+@operation("vitrail::packed_block")
 def packed_block(
     x: Tensor,
-    numbers: Sequence[Tensor],
+    numbers: Sequence[Tensor | None],
+    eps: Sequence[float],
     places: Sequence[Tensor],
     together: int,
     bias: Tensor | None,
+    temperature: Tensor | None,
     fill: Tensor | None,
     hidden: int,
     heads: int,
     scale: float,
     mask_value: float,
-    eps: Sequence[float],
 ) -> Tensor:
-    """Return what a pre-norm block returns whose groups are closed.
+    """Return what a block returns whose groups are closed.
 
-    ``numbers`` are those of qkv with its norm, proj, fc1 with its norm and fc2, as ``Packed``
-    orders them; ``places`` and ``together`` those of ``Strips``; ``bias`` is ``(heads, queries,
-    keys)``, ``fill`` ``(3, heads, head_dim)``.
+    ``numbers`` are those of qkv, proj, fc1 and fc2, as ``Packed`` orders them, and ``eps`` those of
+    their norms: before qkv and fc1 of what goes in, after proj and fc2 of what comes out.
+    ``places`` and ``together`` are those of ``Strips``; ``bias`` is ``(heads, queries, keys)``,
+    ``temperature`` ``(heads)``, ``fill`` ``(3, heads, head_dim)``.
     """
     x = x.contiguous()
     y = torch.empty_like(x)
     dim = x.shape[-1]
-    weight, linear_bias, norm_weight, norm_bias = numbers[:4]
-    qkv = Packed(weight, linear_bias, norm_weight, norm_bias)
-    proj = Packed(numbers[4], numbers[5], None, None)
-    weight, linear_bias, norm_weight, norm_bias = numbers[6:10]
-    fc1 = Packed(weight, linear_bias, norm_weight, norm_bias)
-    fc2 = Packed(numbers[10], numbers[11], None, None)
+    qkv, proj, fc1, fc2 = (Packed(*numbers[i : i + 4]) for i in range(0, 16, 4))  # type: ignore[arg-type]
     rows, count, index, *region = places
     attention = CallRecord(
         batch=1, heads=heads, head_dim=dim // heads, queries=index.shape[1], keys=index.shape[1],
@@ -136,6 +134,9 @@ def packed_block(
     if bias is not None:
         attention.bias, attention.bias_kind = bias.data_ptr(), KINDS[bias.dtype]
         attention.bias_step = Steps(0, *bias.stride())
+    if temperature is not None:
+        temperature = temperature.float().contiguous()
+        attention.temperature = temperature.data_ptr()
     if fill is not None:
         fill = fill.to(x.dtype).contiguous()
         attention.fill = fill.data_ptr()
@@ -146,17 +147,17 @@ def packed_block(
     )  # fmt: skip
     layers = (
         describe(qkv, dim, 3 * dim, x.dtype, eps=eps[0]),
-        describe(proj, dim, dim, x.dtype),
-        describe(fc1, dim, hidden, x.dtype, eps=eps[1], gelu=True),
-        describe(fc2, hidden, dim, x.dtype),
+        describe(proj, dim, dim, x.dtype, eps=eps[1]),
+        describe(fc1, dim, hidden, x.dtype, eps=eps[2], gelu=True),
+        describe(fc2, hidden, dim, x.dtype, eps=eps[3]),
     )
     for layer in layers:
         layer.threads = 1  # a strip each
     if len(x):
-        linear, perceptron, _ = linear_functions()
+        linear, perceptron, norm, _ = linear_functions()
         build.library(SOURCE).vitrail_block(
             *(ctypes.byref(part) for part in (call, *layers)),
-            linear, perceptron, build.library().vitrail_forward,
+            linear, perceptron, norm, build.library().vitrail_forward,
         )  # fmt: skip
     return y
 

@@ -4,17 +4,22 @@ from collections import Counter
 
 from torch import nn
 
+from vitrail.fused.blocks import (
+    FusedBlock,
+    FusedPostNormBlock,
+    PostNormWindowBlock,
+    WindowBlock,
+)
 from vitrail.fused.memo import FixedBias, Memo
 from vitrail.fused.modules import (
     ChannelsFirst,
-    FusedBlock,
     PackedConvolution,
     PackedDepthwiseMlp,
     PackedLinear,
     PackedMlp,
     PackedNorm,
     PackedPatchEmbed,
-    WindowBlock,
+    linear_of,
 )
 from vitrail.fused.parts import known_parts
 from vitrail.layers import (
@@ -56,20 +61,23 @@ def fuse(model: nn.Module) -> Counter[str]:
             served = type(child) is PreNormBlock and type(child.mlp) in (Mlp, DepthwiseMlp)
             if served and known_parts(child):
                 setattr(parent, name, _fused_block(child))  # type: ignore[arg-type]
+            elif type(child) is PostNormBlock and type(child.mlp) is Mlp and known_parts(child):
+                windows = isinstance(child.attn, WindowAttention)
+                setattr(
+                    parent, name, (PostNormWindowBlock if windows else FusedPostNormBlock)(child)
+                )
             elif type(child) in (PatchEmbed, ConvMerging):
                 setattr(parent, name, PackedPatchEmbed(child))  # type: ignore[arg-type]
-        if isinstance(parent, PostNormBlock) and type(parent.mlp) is Mlp and known_parts(parent):
-            parent.mlp = PackedMlp(parent.mlp, residual=False)  # type: ignore[assignment]
     for module in list(model.modules()):
         _pack_linears(module)
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if type(child) is nn.LayerNorm and child.weight is not None and child.weight.ndim == 1:
                 setattr(parent, name, PackedNorm(child))
-    return Counter(type(m).__name__ for m in model.modules() if type(m).__module__ == _HOME)
+    return Counter(type(m).__name__ for m in model.modules() if type(m).__module__ in _HOMES)
 
 
-_HOME = PackedLinear.__module__
+_HOMES = (PackedLinear.__module__, FusedBlock.__module__)
 
 
 def _fused_block(block: PreNormBlock) -> FusedBlock:
@@ -99,7 +107,13 @@ def _reads_only_qkv(attn: nn.Module) -> bool:
 def _pack_linears(module: nn.Module) -> None:
     """Pack the linear layers of an attention or merging layer, and remember what is constant."""
     if isinstance(module, WindowAttention | GroupedAttention):
-        names = ("proj",) if isinstance(module, CosineWindowAttention) else ("qkv", "proj")
+        names = ("qkv", "proj")
+        if isinstance(module, CosineWindowAttention):
+            if type(module.qkv) is nn.Linear:  # its bias stands beside it
+                qkv = PackedLinear(linear_of(module.qkv.weight, module.padding_vector()))
+                module.qkv = qkv  # type: ignore[assignment]
+                module.project = qkv.__call__  # type: ignore[method-assign]
+            module.temperature = Memo(module.temperature)  # type: ignore[method-assign]
         if isinstance(module, WindowAttention):
             module.places = Memo(module.places)  # type: ignore[method-assign]
             module.bias = FixedBias(module.bias)  # type: ignore[assignment]
@@ -112,7 +126,12 @@ def _pack_linears(module: nn.Module) -> None:
         if module.sr is not None and isinstance(module.pattern, Reduced):
             module.sr = ChannelsFirst(PackedConvolution(module.sr))  # type: ignore[assignment]
     elif isinstance(module, FocalAttention | NearestAttention):
-        names = ("proj",)  # pooled tokens read the weight of qkv
+        names = ("qkv", "proj")
+        if type(module.qkv) is nn.Linear:
+            dim, bias = module.qkv.in_features, module.qkv.bias
+            bias = None if bias is None else bias[dim:]
+            module.kv = PackedLinear(linear_of(module.qkv.weight[dim:], bias))
+            module.project_cells = module.kv.__call__  # type: ignore[method-assign]
         module.keys = Memo(module.keys)  # type: ignore[method-assign]
         module.position_bias = Memo(module.position_bias, 1)  # type: ignore[method-assign]
         module.who = Memo(module.who, 1)  # type: ignore[method-assign]

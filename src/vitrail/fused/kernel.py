@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vitrail.attention.cpp import build
 from vitrail.attention.cpp.kernel import KINDS
+from vitrail.attention.operation import operation
 from vitrail.errors import UsageError
 
 LINEAR, DEPTHWISE = (Path(__file__).with_name(f"{name}.cpp") for name in ("linear", "depthwise"))
@@ -99,7 +100,7 @@ def pack(
     return panels, padding
 
 
-@torch.library.custom_op("vitrail::packed_linear", mutates_args=())
+@operation("vitrail::packed_linear")
 def packed_linear(
     x: Tensor,
     weight: Tensor,
@@ -131,29 +132,30 @@ def _(
     return x.new_empty(*x.shape[:-1], outputs)
 
 
-@torch.library.custom_op("vitrail::packed_norm", mutates_args=())
-def packed_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """Return the layer norm of ``x`` over its last axis."""
+@operation("vitrail::packed_norm")
+def packed_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float, add: Tensor | None) -> Tensor:
+    """Return the layer norm of ``x`` over its last axis, plus ``add``."""
     x = x.contiguous()
     y = torch.empty_like(x)
     if y.numel():
         channels = x.shape[-1]
         record = LinearRecord(
-            inputs=channels, x_step=channels, y_step=channels, norm_weight=weight.data_ptr(),
-            norm_bias=bias.data_ptr(), threads=torch.get_num_threads(), eps=eps,
-            kind=KINDS[x.dtype],
+            inputs=channels, x_step=channels, y_step=channels, add_step=channels,
+            norm_weight=weight.data_ptr(), norm_bias=bias.data_ptr(),
+            threads=torch.get_num_threads(), eps=eps, kind=KINDS[x.dtype],
         )  # fmt: skip
-        build.library(LINEAR).vitrail_norm(ctypes.byref(_between(record, x, y, None)))
+        add = None if add is None else add.contiguous()
+        linear_functions()[2](ctypes.byref(_between(record, x, y, add)))
     return y
 
 
 @packed_norm.register_fake
-def _(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    del weight, bias, eps
+def _(x: Tensor, weight: Tensor, bias: Tensor, eps: float, add: Tensor | None) -> Tensor:
+    del weight, bias, eps, add
     return x.new_empty(x.shape)
 
 
-@torch.library.custom_op("vitrail::packed_perceptron", mutates_args=())
+@operation("vitrail::packed_perceptron")
 def packed_perceptron(
     x: Tensor,
     weight1: Tensor,
@@ -188,7 +190,7 @@ def _(
     return x.new_empty(x.shape)
 
 
-@torch.library.custom_op("vitrail::packed_depthwise", mutates_args=())
+@operation("vitrail::packed_depthwise")
 def packed_depthwise(
     x: Tensor,
     weight1: Tensor,
@@ -243,13 +245,16 @@ def linear_functions() -> tuple:
     """Return the functions of the linear layers' library."""
     library = build.library(LINEAR)
     library.vitrail_packing.restype = c_int64
-    return library.vitrail_linear, library.vitrail_perceptron, library.vitrail_packing
+    return (
+        library.vitrail_linear, library.vitrail_perceptron, library.vitrail_norm,
+        library.vitrail_packing,
+    )  # fmt: skip
 
 
 def _packing(kind: int, outputs: int) -> tuple[int, int]:
     """Return how many outputs a panel has, and how many numbers a word."""
     columns = c_int64()
-    per = linear_functions()[2](c_int32(kind), c_int64(outputs), ctypes.byref(columns))
+    per = linear_functions()[3](c_int32(kind), c_int64(outputs), ctypes.byref(columns))
     return columns.value, per
 
 

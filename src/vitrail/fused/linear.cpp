@@ -16,8 +16,8 @@ constexpr i64 CACHE = 512 << 10;          // bytes of a block, about half of a c
 thread_local Scratch scratch;
 
 // R rows, normalised if there is a norm, to rows of numbers of kind Out that begin `step` of them
-// apart.
-template <class T, int32_t Out, int R>
+// apart; with what is to be added, if that is to be done here.
+template <class T, int32_t Out, int R, bool Adds>
 void prepare(const Linear& f, i64 row, void* to, i64 step) {
     i64 n = f.inputs;
     auto x = [&](int r, i64 i, i64 count) {
@@ -34,14 +34,18 @@ void prepare(const Linear& f, i64 row, void* to, i64 step) {
     moments<R>(n, f.eps, x, m);
     each_vector(n, [&](i64 i, auto count) {
         vf weight = read<FLOAT32>(f.norm_weight + i, count), bias = read<FLOAT32>(f.norm_bias + i, count);
-        for (int r = 0; r < R; r++) put((x(r, i, count) - m[r].mean) * m[r].scale * weight + bias, r, i, count);
+        for (int r = 0; r < R; r++) {
+            vf y = (x(r, i, count) - m[r].mean) * m[r].scale * weight + bias;
+            if (Adds) y += read<T::kind>(at<T::kind>(f.add, (row + r) * f.add_step + i), count);
+            put(y, r, i, count);
+        }
     });
 }
 
-template <class T, int32_t Out>
+template <class T, int32_t Out, bool Adds = false>
 void prepare_all(const Linear& f, i64 row, i64 count, void* to, i64 step) {
     few_rows(count, [&](i64 i, auto rows) {
-        prepare<T, Out, decltype(rows)::value>(f, row + i, at<Out>(to, i * step), step);
+        prepare<T, Out, decltype(rows)::value, Adds>(f, row + i, at<Out>(to, i * step), step);
     });
 }
 
@@ -186,8 +190,10 @@ template <class T>
 void norm(const Linear& f) {
     constexpr i64 few = 64;
 #pragma omp parallel for num_threads(f.threads) if (f.rows > few)
-    for (i64 row = 0; row < f.rows; row += few)
-        prepare_all<T, T::kind>(f, row, std::min(few, f.rows - row), at<T::kind>(f.y, row * f.y_step), f.y_step);
+    for (i64 row = 0; row < f.rows; row += few) {
+        auto go = f.add ? prepare_all<T, T::kind, true> : prepare_all<T, T::kind, false>;
+        go(f, row, std::min(few, f.rows - row), at<T::kind>(f.y, row * f.y_step), f.y_step);
+    }
 }
 
 }  // namespace
@@ -209,7 +215,7 @@ extern "C" void vitrail_perceptron(const Linear* first, const Linear* second) {
     with_type(first->kind, [&](auto type) { perceptron<decltype(type)>(*first, *second); });
 }
 
-// The norm of a layer alone.
+// The norm of a layer alone, and what is added to it.
 extern "C" void vitrail_norm(const Linear* f) {
     with_type(f->kind, [&](auto type) { norm<decltype(type)>(*f); });
 }

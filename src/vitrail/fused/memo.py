@@ -3,14 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-
-def traced() -> bool:
-    """Tell whether operations are watched, and tensors may be without numbers."""
-    return torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None
+from vitrail.attention.operation import traced
 
 
 class Memo:

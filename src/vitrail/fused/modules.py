@@ -1,6 +1,4 @@
-"""Modules of inference that take the place of linear layers, perceptrons and blocks."""
-
-import math
+"""Modules of inference that take the place of linear layers, perceptrons and embeddings."""
 
 import torch
 from jaxtyping import Float
@@ -8,7 +6,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vitrail.errors import UsageError
-from vitrail.fused.block import Strips, packed_block, strips
 from vitrail.fused.kernel import (
     pack,
     packed_depthwise,
@@ -16,8 +13,7 @@ from vitrail.fused.kernel import (
     packed_norm,
     packed_perceptron,
 )
-from vitrail.fused.memo import Memo, traced
-from vitrail.layers import ConvMerging, DepthwiseMlp, Mlp, PatchEmbed, WindowAttention
+from vitrail.layers import ConvMerging, DepthwiseMlp, Mlp, PatchEmbed
 from vitrail.ops.windows import at_least, pad, padded_lengths
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -72,6 +68,15 @@ class PackedLinear(nn.Module):
         )  # fmt: skip
 
 
+def linear_of(weight: Float[Tensor, "outputs inputs"], bias: Tensor | None) -> nn.Linear:
+    """Return a linear layer with these numbers."""
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    linear.weight = nn.Parameter(weight.detach())
+    if bias is not None:
+        linear.bias = nn.Parameter(bias.detach())
+    return linear
+
+
 class PackedNorm(nn.Module):
     """A layer norm that no linear layer takes in.
 
@@ -84,10 +89,18 @@ class PackedNorm(nn.Module):
         self.dtype, self.eps = norm.weight.dtype, norm.eps
         self.weight, self.bias = _vector(norm, "weight", 1.0), _vector(norm, "bias", 0.0)
 
-    def forward(self, x: Float[Tensor, "*batch channels"]) -> Float[Tensor, "*batch channels"]:
-        """Normalise every token on its own; refuse what the packed numbers do not fit."""
+    def forward(
+        self,
+        x: Float[Tensor, "*batch channels"],
+        add: Float[Tensor, "*batch channels"] | None = None,
+    ) -> Float[Tensor, "*batch channels"]:
+        """Normalise every token on its own, and add ``add``.
+
+        Raises:
+            UsageError: what the packed numbers do not fit.
+        """
         _check(x, self.dtype, len(self.weight))
-        return packed_norm(x, self.weight, self.bias, self.eps)
+        return packed_norm(x, self.weight, self.bias, self.eps, add)
 
 
 class PackedMlp(nn.Module):
@@ -167,13 +180,9 @@ class PackedConvolution(nn.Module):
         self.kernel = tuple(convolution.kernel_size)
         self.stride = tuple(convolution.stride)
         self.padding = tuple(int(p) for p in convolution.padding)
-        weight = convolution.weight.detach()
-        linear = nn.Linear(weight[0].numel(), len(weight), bias=convolution.bias is not None)
-        linear = linear.to(weight)
         # Channels last, as the tokens have them: what is cut out is copied in long pieces.
-        linear.weight = nn.Parameter(weight.movedim(1, -1).flatten(1))
-        linear.bias = convolution.bias  # type: ignore[assignment]
-        self.linear = PackedLinear(linear)
+        weight = convolution.weight.movedim(1, -1).flatten(1)
+        self.linear = PackedLinear(linear_of(weight, convolution.bias))
 
     def forward(
         self, x: Float[Tensor, "batch *spatial channels"]
@@ -232,96 +241,6 @@ class PackedPatchEmbed(nn.Module):
         elif self.of_tokens:
             x = pad(x, at_least(spatial, self.patch))
         return self.norm(self.proj(x))
-
-
-class FusedBlock(nn.Module):
-    """A block of inference: two branches, each with its norm and its sum inside where it can.
-
-    Args:
-        norm: of the first branch; the identity where the attention layer normalises.
-        attn: the attention layer.
-        mlp: the second branch, with its norm and its sum.
-    """
-
-    def __init__(
-        self, norm: nn.Module, attn: nn.Module, mlp: PackedMlp | PackedDepthwiseMlp
-    ) -> None:
-        super().__init__()
-        self.norm1 = norm
-        self.attn = attn
-        self.mlp = mlp
-
-    def forward(
-        self, x: Float[Tensor, "batch *spatial dim"]
-    ) -> Float[Tensor, "batch *spatial dim"]:
-        """Return tokens that have looked around."""
-        return self.mlp(self.attn(self.norm1(x)).add_(x))
-
-
-class WindowBlock(FusedBlock):
-    """A block of windows, computed a few windows at a time, from the first norm to the last sum.
-
-    Where windows are fewer than threads, or a hook waits for what is inside, it is a
-    ``FusedBlock``.
-
-    Args:
-        norm: of the first branch, whether or not the attention layer has it too.
-        attn: the attention layer.
-        mlp: the second branch, with its norm and its sum.
-        normed: the attention layer normalises.
-    """
-
-    attn: WindowAttention
-    mlp: PackedMlp
-
-    def __init__(
-        self, norm: nn.LayerNorm, attn: WindowAttention, mlp: PackedMlp, *, normed: bool
-    ) -> None:
-        super().__init__(nn.Identity() if normed else norm, attn, mlp)
-        self.norm_weight, self.norm_bias = _vector(norm, "weight", 1.0), _vector(norm, "bias", 0.0)
-        self.norm_eps = norm.eps
-        self.strips = Memo(self.cut)
-
-    def cut(
-        self, batch: int, spatial: tuple[int, ...], row_bytes: int, threads: int
-    ) -> Strips | None:
-        """Cut an input's windows into strips; None where they are too few."""
-        window, amount = self.attn.pattern.fit(spatial)
-        places = self.attn.places(spatial, window, amount, torch.device("cpu"))
-        return strips(places, batch, math.prod(spatial), row_bytes, threads)
-
-    def forward(
-        self, x: Float[Tensor, "batch *spatial dim"]
-    ) -> Float[Tensor, "batch *spatial dim"]:
-        """Return tokens that have looked around."""
-        attn, spatial = self.attn, tuple(x.shape[1:-1])
-        window, amount = attn.pattern.fit(spatial)
-        if traced() or self._observed():
-            return super().forward(x)
-        if attn.kernel(x, window, amount) != "cpp":
-            return super().forward(x)
-        row_bytes = x.shape[-1] * x.element_size()
-        found = self.strips(len(x), spatial, row_bytes, torch.get_num_threads())
-        if found is None:
-            return super().forward(x)
-        qkv, proj, fc1, fc2 = attn.qkv, attn.proj, self.mlp.fc1, self.mlp.fc2
-        self.mlp.fc1.check(x)
-        numbers = [
-            qkv.weight, qkv.padded_bias, self.norm_weight, self.norm_bias,
-            proj.weight, proj.padded_bias,
-            fc1.weight, fc1.padded_bias, fc1.norm_weight, fc1.norm_bias,
-            fc2.weight, fc2.padded_bias,
-        ]  # fmt: skip
-        return packed_block(
-            x, numbers, found.tensors(), found.together,
-            attn.bias(window), attn.fill(x), fc1.out_features, attn.num_heads, attn.scale,
-            attn.attend.mask_value, [self.norm_eps, fc1.eps],
-        )  # fmt: skip
-
-    def _observed(self) -> bool:
-        """Tell whether a part of it is waited for by a hook."""
-        parts = (part for part in self.modules() if part is not self)
-        return any(part._forward_hooks or part._forward_pre_hooks for part in parts)
 
 
 def _check(x: Tensor, dtype: torch.dtype, channels: int) -> None:

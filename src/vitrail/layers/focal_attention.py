@@ -95,6 +95,14 @@ class _GatheringAttention(nn.Module):
             levels.append((weight @ parts).squeeze(-2) + bias)
         return levels
 
+    def project_cells(
+        self, cells: Float[Tensor, "batch cells dim"]
+    ) -> Float[Tensor, "batch cells double"]:
+        """Project to keys and values, as ``qkv`` does: cells ask nothing."""
+        dim = cells.shape[-1]
+        bias = None if self.qkv.bias is None else self.qkv.bias[dim:]
+        return F.linear(cells, self.qkv.weight[dim:], bias)
+
     def forward(
         self, x: Float[Tensor, "batch *spatial dim"]
     ) -> Float[Tensor, "batch *spatial dim"]:
@@ -102,9 +110,7 @@ class _GatheringAttention(nn.Module):
         spatial = x.shape[1:-1]
         lengths = padded_lengths(spatial, self.window)
         padded = pad(x, lengths)
-        bias = None if self.qkv.bias is None else self.qkv.bias[x.shape[-1] :]
-        weight = self.qkv.weight[x.shape[-1] :]
-        coarse = [F.linear(level, weight, bias) for level in self.pooled(padded)]
+        coarse = [self.project_cells(level) for level in self.pooled(padded)]
         found, region = self.keys(spatial, lengths, x.device)
         backend = self.attend.kernel(
             x, x.shape[-1] // self.num_heads, queries=math.prod(self.window),

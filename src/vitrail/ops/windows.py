@@ -35,12 +35,12 @@ def pad(
         x: tokens on a grid.
         lengths: lengths after padding, in tokens; never less than those of ``x``.
     Returns:
-        The padded grid; the tokens keep their places.
+        The padded grid, which is ``x`` where it is long enough; the tokens keep their places.
     """
     amounts = [0, 0]
     for n, length in zip(reversed(x.shape[1:-1]), reversed(lengths), strict=True):
         amounts += [0, length - n]
-    return F.pad(x, amounts)
+    return x if known_zero(*amounts) else F.pad(x, amounts)  # which would copy it
 
 
 def crop(
