@@ -11,10 +11,12 @@ from tests.support import odd_input, small
 from vitrail.attention import Places
 from vitrail.fused import fuse, kernel
 from vitrail.fused.block import strips
-from vitrail.fused.blocks import WindowBlock
+from vitrail.fused.blocks import InStrips
 from vitrail.ops.windows import places
 
 ROW_BYTES = 5000  # so that a strip of 192 rows is the longest
+
+KINDS = ("2-D", "V2")  # norms before and after
 
 needs_compiler = pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ compiler")
 
@@ -52,17 +54,18 @@ def test_fewer_groups_than_threads_are_not_cut() -> None:
 
 
 @needs_compiler
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("padding", ["masked", "visible"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_strips_change_nothing(
-    dtype: torch.dtype, padding: str, monkeypatch: pytest.MonkeyPatch
+    dtype: torch.dtype, padding: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = copy.deepcopy(small("2-D", padding=padding)).to(dtype)
+    made = copy.deepcopy(small(kind, padding=padding)).to(dtype)
     fuse(made)
-    x = odd_input("2-D").to(dtype)
+    x = odd_input(kind).to(dtype)
     with torch.no_grad():
         found = made(x)
-        blocks = [block for block in made.modules() if isinstance(block, WindowBlock)]
+        blocks = [block for block in made.modules() if isinstance(block, InStrips)]
         assert any(cut for block in blocks for cut in block.strips.known.values())
         for block in blocks:
             monkeypatch.setattr(block, "strips", lambda *_: None)
@@ -72,17 +75,23 @@ def test_strips_change_nothing(
 
 
 @needs_compiler
-@pytest.mark.parametrize("part", ["attn", "attn.attend", "mlp"])
-def test_a_hook_on_a_part_is_called(part: str) -> None:
-    made = copy.deepcopy(small("2-D"))
+@pytest.mark.parametrize(
+    ("kind", "part"),
+    [
+        *((kind, part) for kind in KINDS for part in ("attn", "attn.attend", "mlp")),
+        ("V2", "attn.qkv"),
+    ],
+)
+def test_a_hook_on_a_part_is_called(kind: str, part: str) -> None:
+    made = copy.deepcopy(small(kind))
     fuse(made)
-    blocks = [block for block in made.modules() if isinstance(block, WindowBlock)]
+    blocks = [block for block in made.modules() if isinstance(block, InStrips)]
     seen = []
     for block in blocks:
         block.get_submodule(part).register_forward_hook(lambda *call: seen.append(call))
     with torch.no_grad():
-        made(odd_input("2-D"))
-    assert len(seen) == len(blocks)
+        made(odd_input(kind))
+    assert len(seen) == len(blocks) > 0
 
 
 @needs_compiler

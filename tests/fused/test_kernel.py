@@ -149,11 +149,14 @@ def test_gelu_over_the_whole_line() -> None:
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize(("rows", "width"), [(1, 1), (3, 5), (4, 16), (7, 33), (130, 64)])
-def test_a_norm_alone(rows: int, width: int, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("adds", [False, True])
+def test_a_norm_alone_and_with_a_sum(rows: int, width: int, adds: bool, dtype: torch.dtype) -> None:
     norm, x = drawn_norm(width, dtype), numbers(rows, width, seed=5).to(dtype)
+    # Of a wider tensor, so that its rows do not lie one behind the other.
+    add = numbers(rows, width + 3, seed=6).to(dtype)[:, :width] if adds else None
     with torch.no_grad():
-        y = wide(norm)(x.double())
-        found = PackedNorm(norm)(x)
+        y = wide(norm)(x.double()) + (0 if add is None else add.double())
+        found = PackedNorm(norm)(x, add=add)
     assert found.dtype == dtype
     bound = 2 * TOLERANCE[dtype] * max(1.0, y.abs().max().item())
     assert (found.double() - y).abs().max() <= bound

@@ -73,6 +73,7 @@ def test_crop_undoes_pad(case: Case) -> None:
     assert padded.shape[1:-1] == lengths
     assert torch.equal(crop(padded, case.spatial), x)
     assert padded.sum() == x.sum()  # the rest is zeros
+    assert pad(padded, lengths) is padded
 
 
 @given(cases())

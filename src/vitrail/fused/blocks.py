@@ -67,7 +67,7 @@ class FusedPostNormBlock(nn.Module):
         return self.norm2(self.mlp(x), add=x)
 
 
-class _InStrips(nn.Module):
+class InStrips(nn.Module):
     """Computes a block of windows a few windows at a time, from its first layer to its last sum.
 
     Where windows are fewer than threads, or a hook waits for what is inside, the class beside it
@@ -118,7 +118,7 @@ class _InStrips(nn.Module):
         return any(part._forward_hooks or part._forward_pre_hooks for part in parts)
 
 
-class WindowBlock(_InStrips, FusedBlock):
+class WindowBlock(InStrips, FusedBlock):
     """A block of windows that normalises before each branch.
 
     Args:
@@ -146,7 +146,7 @@ class WindowBlock(_InStrips, FusedBlock):
         ]  # fmt: skip
 
 
-class PostNormWindowBlock(_InStrips, FusedPostNormBlock):
+class PostNormWindowBlock(InStrips, FusedPostNormBlock):
     """A block of windows that normalises what each branch returns.
 
     Args:
