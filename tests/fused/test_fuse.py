@@ -9,7 +9,7 @@ from tests.mechanisms import MECHANISMS
 from tests.support import ODD_SIZES, odd_input, small
 from vitrail.fused import fuse, kernel
 from vitrail.fused.memo import Memo
-from vitrail.layers import Attend
+from vitrail.layers import Attend, WindowAttention
 from vitrail.models import Backbone
 
 pytestmark = pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ compiler")
@@ -64,6 +64,28 @@ def test_a_hook_on_attend_still_sees_what_it_saw(padding: str) -> None:
             again, small("2-D", padding=padding)(odd_input("2-D")), atol=2e-5, rtol=2e-5
         )
     assert len(seen) == 4
+
+
+class Adapted(torch.nn.Module):
+    """A linear layer with an adapter beside it, as peft wraps it."""
+
+    def __init__(self, base: torch.nn.Linear) -> None:
+        super().__init__()
+        self.base_layer = base
+        self.adapter = torch.nn.Linear(base.in_features, base.out_features, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.base_layer(x) + self.adapter(x)
+
+
+@pytest.mark.parametrize("kind", ["2-D", "V2"])
+def test_an_adapter_on_the_projection_is_kept(kind: str) -> None:
+    model = small(kind)
+    for module in list(model.modules()):
+        if isinstance(module, WindowAttention):
+            module.proj = Adapted(module.proj)  # type: ignore[assignment]
+    made = agree(model, odd_input(kind))
+    assert sum(isinstance(module, Adapted) for module in made.modules()) == 4
 
 
 def test_a_memo_computes_each_answer_once_and_forgets() -> None:

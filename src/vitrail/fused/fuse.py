@@ -1,6 +1,7 @@
 """Put fused modules in the place of a model's own."""
 
 from collections import Counter
+from typing import TypeGuard
 
 from torch import nn
 
@@ -62,10 +63,8 @@ def fuse(model: nn.Module) -> Counter[str]:
             if served and known_parts(child):
                 setattr(parent, name, _fused_block(child))  # type: ignore[arg-type]
             elif type(child) is PostNormBlock and type(child.mlp) is Mlp and known_parts(child):
-                windows = isinstance(child.attn, WindowAttention)
-                setattr(
-                    parent, name, (PostNormWindowBlock if windows else FusedPostNormBlock)(child)
-                )
+                kind = PostNormWindowBlock if _in_windows(child.attn) else FusedPostNormBlock
+                setattr(parent, name, kind(child))
             elif type(child) in (PatchEmbed, ConvMerging):
                 setattr(parent, name, PackedPatchEmbed(child))  # type: ignore[arg-type]
     for module in list(model.modules()):
@@ -89,9 +88,15 @@ def _fused_block(block: PreNormBlock) -> FusedBlock:
     if isinstance(block.mlp, DepthwiseMlp):
         return FusedBlock(norm, attn, PackedDepthwiseMlp(block.mlp, block.norm2))
     mlp = PackedMlp(block.mlp, block.norm2, residual=True)
-    if type(attn) is WindowAttention:
+    if _in_windows(attn):
         return WindowBlock(block.norm1, attn, mlp, normed=norm is not block.norm1)
     return FusedBlock(norm, attn, mlp)
+
+
+def _in_windows(attn: nn.Module) -> TypeGuard[WindowAttention]:
+    """Tell whether a layer is attention in windows, so that a block of it can go in strips."""
+    known = type(attn) in (WindowAttention, CosineWindowAttention)
+    return known and type(attn.proj) is nn.Linear
 
 
 def _reads_only_qkv(attn: nn.Module) -> bool:
