@@ -216,3 +216,16 @@ def test_focal_s_official_code_is_asked_for() -> None:
         peers.official_focal(model, one, None)
     with pytest.raises(peers.Absent, match="no such model"):
         peers.timm(model, one)
+
+
+def test_the_machine_s_limits_are_the_best_of_before_and_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = iter([{"flops": 1e9, "bytes": 8e9}, {"flops": 2e9, "bytes": 4e9}])
+    monkeypatch.setattr(measure, "limits", lambda *_, **__: next(found))
+    result = measured("inference", only=frozenset({"timm"}))
+    assert result["limits"] == {"flops": 2e9, "bytes": 8e9}
+    (row,) = result["rows"]
+    least, mine = row["floor"], entries(row)["vitrail"]["seconds"]["median"]
+    assert least["seconds"] == max(least["flops"] / 2e9, least["bytes"] / 8e9)
+    assert row["over_floor"] == mine / least["seconds"]
