@@ -249,7 +249,7 @@ def test_it_is_an_operation_as_torch_wants_it() -> None:
         leaves[0], leaves[1], places.q_index, places.k_index, places.q_region, places.k_region,
         leaves[2], None, None, 0.7, -math.inf, False, "plain",
     )  # fmt: skip
-    torch.library.opcheck(grouped_attention, arguments)
+    torch.library.opcheck(grouped_attention.registered, arguments)
 
 
 def test_its_operations_are_counted() -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.overrides import BaseTorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from vitrail.attention.operation import Operation, operation
@@ -16,7 +17,7 @@ from vitrail.attention.operation import Operation, operation
 @operation("vitrail_tests::doubled")
 def doubled(x: Tensor, times: int) -> Tensor:
     """Return ``x`` doubled so many times."""
-    return x.clone() * 2**times
+    return x.detach() * 2**times
 
 
 @doubled.register_fake
@@ -59,7 +60,9 @@ def test_where_nobody_watches_it_is_called_directly(
 
 
 @pytest.mark.parametrize(
-    "context", [nullcontext, FlopCounterMode, torch.profiler.profile], ids=lambda c: c.__name__
+    "context",
+    [nullcontext, FlopCounterMode, torch.profiler.profile, BaseTorchFunctionMode],
+    ids=lambda c: c.__name__,
 )
 def test_where_somebody_watches_it_is_dispatched(
     context: Callable[[], AbstractContextManager], monkeypatch: pytest.MonkeyPatch
@@ -85,7 +88,9 @@ def test_tensors_without_numbers_batched_and_of_another_class(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with FakeTensorMode():
-        assert doubled(torch.empty(2, 3), 1).shape == (2, 3)
+        fake = torch.empty(2, 3)
+        assert ways(monkeypatch, lambda: doubled(fake, 1)) == ["registered"]
+        assert doubled(fake, 1).shape == (2, 3)
     x = torch.arange(6.0).view(2, 3)
     assert ways(monkeypatch, lambda: torch.vmap(lambda row: doubled(row, 1))(x)) == ["registered"]
     assert torch.equal(torch.vmap(lambda row: doubled(row, 1))(x), 2 * x)

@@ -9,7 +9,8 @@ from tests.mechanisms import MECHANISMS
 from tests.support import ODD_SIZES, odd_input, small
 from vitrail.fused import fuse, kernel
 from vitrail.fused.memo import Memo
-from vitrail.layers import Attend, WindowAttention
+from vitrail.fused.modules import PackedLinear
+from vitrail.layers import Attend, PreNormBlock, WindowAttention
 from vitrail.models import Backbone
 
 pytestmark = pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ compiler")
@@ -66,6 +67,26 @@ def test_a_hook_on_attend_still_sees_what_it_saw(padding: str) -> None:
     assert len(seen) == 4
 
 
+@pytest.mark.parametrize("kind", ["2-D", "V2"])
+def test_norms_without_numbers(kind: str) -> None:
+    model = small(kind)
+    for module in list(model.modules()):
+        if isinstance(module, PreNormBlock):
+            for name in ("norm1", "norm2"):
+                wide = getattr(module, name).normalized_shape
+                setattr(module, name, torch.nn.LayerNorm(wide, elementwise_affine=False))
+    agree(model, odd_input(kind))
+
+
+@pytest.mark.parametrize("name", ["swin", "swin_v2", "focal"])
+def test_every_projection_is_packed(name: str) -> None:
+    made = MECHANISMS[name]()
+    fuse(made)
+    layers = [module for module in made.modules() if hasattr(module, "qkv")]
+    assert layers
+    assert all(isinstance(layer.qkv, PackedLinear) for layer in layers)
+
+
 class Adapted(torch.nn.Module):
     """A linear layer with an adapter beside it, as peft wraps it."""
 
@@ -98,8 +119,9 @@ def test_a_memo_computes_each_answer_once_and_forgets() -> None:
     assert len(memo.known) <= Memo.most
 
 
-def test_features_and_a_copy() -> None:
-    model, x = small("2-D"), odd_input("2-D")
+@pytest.mark.parametrize("name", ["swin", "swin_v2", "focal"])
+def test_features_and_a_copy(name: str) -> None:
+    model, x = MECHANISMS[name](), odd_input("2-D")
     made = copy.deepcopy(agree(model, x))
     with torch.no_grad():
         for ours, theirs in zip(made.features(x), model.features(x), strict=True):

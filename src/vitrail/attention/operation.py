@@ -7,7 +7,10 @@ import torch
 from torch._C import _get_tracing_state
 from torch._C._autograd import _profiler_enabled
 from torch._C._functorch import maybe_current_level
+from torch.overrides import _get_current_function_mode
 from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 
 def traced() -> bool:
@@ -18,6 +21,10 @@ def traced() -> bool:
         or maybe_current_level() is not None
         or _get_tracing_state() is not None
     )
+
+
+def _plain(argument: Any) -> bool:
+    return not isinstance(argument, torch.Tensor) or type(argument) in _PLAIN
 
 
 class Operation:
@@ -41,8 +48,9 @@ class Operation:
 
     def __call__(self, *arguments: Any) -> Any:
         """Compute it."""
-        watched = traced() or torch.is_grad_enabled() or _profiler_enabled()
-        if watched or type(arguments[0]) is not torch.Tensor:
+        watched = torch.is_grad_enabled() or _profiler_enabled() or traced()
+        watched = watched or _get_current_function_mode() is not None
+        if watched or not all(map(_plain, arguments)):
             return self.registered(*arguments)
         return self.function(*arguments)
 

@@ -1,6 +1,6 @@
 // A block whose groups are closed, nobody seeing a token of another group: queries, keys and values,
-// attention, projection, sum, perceptron, sum; with a norm before or after each branch. It goes through a few groups at a time,
-// whose numbers stay in the core's own cache from the first norm to the last sum.
+// attention, projection, sum, perceptron, sum; with a norm before or after each branch. It goes
+// through a few groups at a time, whose numbers stay in the core's own cache from first to last.
 #include "../attention/cpp/call.h"
 #include "linear.h"
 

@@ -154,10 +154,10 @@ def packed_block(
     for layer in layers:
         layer.threads = 1  # a strip each
     if len(x):
-        linear, perceptron, norm, _ = linear_functions()
+        functions = linear_functions()
         build.library(SOURCE).vitrail_block(
             *(ctypes.byref(part) for part in (call, *layers)),
-            linear, perceptron, norm, build.library().vitrail_forward,
+            functions.linear, functions.perceptron, functions.norm, build.library().vitrail_forward,
         )  # fmt: skip
     return y
 

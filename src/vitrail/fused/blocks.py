@@ -15,12 +15,12 @@ from vitrail.fused.modules import PackedDepthwiseMlp, PackedLinear, PackedMlp, P
 from vitrail.layers import PostNormBlock, WindowAttention
 
 
-def _numbers(linear: nn.Module, norm: PackedNorm | None = None) -> tuple[Packed, float]:
+def _numbers(
+    linear: nn.Module, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 0.0
+) -> tuple[Packed, float]:
     """Return a packed layer's numbers with those of a norm, and that one's epsilon."""
     linear = cast(PackedLinear, linear)
-    if norm is None:
-        return Packed(linear.weight, linear.padded_bias, None, None), 0.0
-    return Packed(linear.weight, linear.padded_bias, norm.weight, norm.bias), norm.eps
+    return Packed(linear.weight, linear.padded_bias, weight, bias), eps
 
 
 class FusedBlock(nn.Module):
@@ -56,8 +56,9 @@ class FusedPostNormBlock(nn.Module):
 
     def __init__(self, block: PostNormBlock) -> None:
         super().__init__()
-        self.attn, self.norm1 = block.attn, PackedNorm(block.norm1)
-        self.mlp, self.norm2 = PackedMlp(block.mlp, residual=False), PackedNorm(block.norm2)
+        self.attn, self.mlp = block.attn, PackedMlp(block.mlp, residual=False)
+        dtype = self.mlp.fc1.dtype
+        self.norm1, self.norm2 = PackedNorm(block.norm1, dtype), PackedNorm(block.norm2, dtype)
 
     def forward(
         self, x: Float[Tensor, "batch *spatial dim"]
@@ -131,18 +132,18 @@ class WindowBlock(InStrips, FusedBlock):
     def __init__(
         self, norm: nn.LayerNorm, attn: WindowAttention, mlp: PackedMlp, *, normed: bool
     ) -> None:
-        packed = PackedNorm(norm)
+        packed = PackedNorm(norm, mlp.fc1.dtype)
         super().__init__(nn.Identity() if normed else packed, attn, mlp)
-        self.norm = packed
+        self.first = packed.weight, packed.bias, packed.eps  # not a module: nobody calls it
         self.strips = Memo(self.cut)
 
     def layers(self) -> list[tuple[Packed, float]]:
         """Return the four layers, and the norms of what goes into two of them."""
-        attn, fc1 = self.attn, self.mlp.fc1
-        first = Packed(fc1.weight, fc1.padded_bias, fc1.norm_weight, fc1.norm_bias)
+        attn, mlp = self.attn, self.mlp
+        second = mlp.fc1.norm_weight, mlp.fc1.norm_bias, mlp.fc1.eps
         return [
-            _numbers(attn.qkv, self.norm), _numbers(attn.proj),
-            (first, fc1.eps), _numbers(self.mlp.fc2),
+            _numbers(attn.qkv, *self.first), _numbers(attn.proj),
+            _numbers(mlp.fc1, *second), _numbers(mlp.fc2),
         ]  # fmt: skip
 
 
@@ -159,7 +160,8 @@ class PostNormWindowBlock(InStrips, FusedPostNormBlock):
 
     def layers(self) -> list[tuple[Packed, float]]:
         """Return the four layers, and the norms of what comes out of two of them."""
+        attn, mlp, first, second = self.attn, self.mlp, self.norm1, self.norm2
         return [
-            _numbers(self.attn.qkv), _numbers(self.attn.proj, self.norm1),
-            _numbers(self.mlp.fc1), _numbers(self.mlp.fc2, self.norm2),
+            _numbers(attn.qkv), _numbers(attn.proj, first.weight, first.bias, first.eps),
+            _numbers(mlp.fc1), _numbers(mlp.fc2, second.weight, second.bias, second.eps),
         ]  # fmt: skip

@@ -63,7 +63,7 @@ def fuse(model: nn.Module) -> Counter[str]:
             if served and known_parts(child):
                 setattr(parent, name, _fused_block(child))  # type: ignore[arg-type]
             elif type(child) is PostNormBlock and type(child.mlp) is Mlp and known_parts(child):
-                kind = PostNormWindowBlock if _in_windows(child.attn) else FusedPostNormBlock
+                kind = PostNormWindowBlock if _goes_in_strips(child.attn) else FusedPostNormBlock
                 setattr(parent, name, kind(child))
             elif type(child) in (PatchEmbed, ConvMerging):
                 setattr(parent, name, PackedPatchEmbed(child))  # type: ignore[arg-type]
@@ -88,13 +88,13 @@ def _fused_block(block: PreNormBlock) -> FusedBlock:
     if isinstance(block.mlp, DepthwiseMlp):
         return FusedBlock(norm, attn, PackedDepthwiseMlp(block.mlp, block.norm2))
     mlp = PackedMlp(block.mlp, block.norm2, residual=True)
-    if _in_windows(attn):
+    if _goes_in_strips(attn):
         return WindowBlock(block.norm1, attn, mlp, normed=norm is not block.norm1)
     return FusedBlock(norm, attn, mlp)
 
 
-def _in_windows(attn: nn.Module) -> TypeGuard[WindowAttention]:
-    """Tell whether a layer is attention in windows, so that a block of it can go in strips."""
+def _goes_in_strips(attn: nn.Module) -> TypeGuard[WindowAttention]:
+    """Tell whether a block of this attention can: windows, and a projection that is packed."""
     known = type(attn) in (WindowAttention, CosineWindowAttention)
     return known and type(attn.proj) is nn.Linear
 

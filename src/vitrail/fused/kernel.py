@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import math
+from collections.abc import Callable
 from ctypes import c_float, c_int32, c_int64, c_void_p
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +26,7 @@ class Packed(NamedTuple):
     Args:
         weight: panels of outputs; in each, step by step along the inputs, a word for each output.
         bias: of every output, zeros up to whole panels.
-        norm_weight: of the layer norm before, or None where there is none.
+        norm_weight: of the layer norm that goes with it, or None where there is none.
         norm_bias: likewise.
     """
 
@@ -119,7 +120,7 @@ def packed_linear(
         packed = Packed(weight, bias, norm_weight, norm_bias)
         add = None if add is None else add.contiguous()
         layer = describe(packed, x.shape[-1], outputs, x.dtype, eps=eps, gelu=gelu)
-        linear_functions()[0](ctypes.byref(_between(layer, x, y, add)))
+        linear_functions().linear(ctypes.byref(_between(layer, x, y, add)))
     return y
 
 
@@ -145,7 +146,7 @@ def packed_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float, add: Tensor
             threads=torch.get_num_threads(), eps=eps, kind=KINDS[x.dtype],
         )  # fmt: skip
         add = None if add is None else add.contiguous()
-        linear_functions()[2](ctypes.byref(_between(record, x, y, add)))
+        linear_functions().norm(ctypes.byref(_between(record, x, y, add)))
     return y
 
 
@@ -177,7 +178,7 @@ def packed_perceptron(
         second = describe(packed[1], hidden, x.shape[-1], x.dtype)
         _between(first, x, y, None)
         _between(second, x, y, x if residual else None)
-        linear_functions()[1](ctypes.byref(first), ctypes.byref(second))
+        linear_functions().perceptron(ctypes.byref(first), ctypes.byref(second))
     return y
 
 
@@ -225,7 +226,7 @@ def packed_depthwise(
             bias=bias.data_ptr(), relu=relu,
         )  # fmt: skip
         build.library(DEPTHWISE).vitrail_depthwise(
-            *(ctypes.byref(part) for part in (call, first, second)), linear_functions()[0]
+            *(ctypes.byref(part) for part in (call, first, second)), linear_functions().linear
         )
     return y
 
@@ -240,12 +241,21 @@ def _(
     return x.new_empty(x.shape)
 
 
+class Functions(NamedTuple):
+    """What the linear layers' library does."""
+
+    linear: Callable[..., None]
+    perceptron: Callable[..., None]
+    norm: Callable[..., None]
+    packing: Callable[..., int]
+
+
 @functools.cache
-def linear_functions() -> tuple:
+def linear_functions() -> Functions:
     """Return the functions of the linear layers' library."""
     library = build.library(LINEAR)
     library.vitrail_packing.restype = c_int64
-    return (
+    return Functions(
         library.vitrail_linear, library.vitrail_perceptron, library.vitrail_norm,
         library.vitrail_packing,
     )  # fmt: skip
@@ -254,7 +264,7 @@ def linear_functions() -> tuple:
 def _packing(kind: int, outputs: int) -> tuple[int, int]:
     """Return how many outputs a panel has, and how many numbers a word."""
     columns = c_int64()
-    per = linear_functions()[3](c_int32(kind), c_int64(outputs), ctypes.byref(columns))
+    per = linear_functions().packing(c_int32(kind), c_int64(outputs), ctypes.byref(columns))
     return columns.value, per
 
 

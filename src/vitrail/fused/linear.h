@@ -11,7 +11,7 @@ struct Linear {
     vitrail::i64 rows, inputs, outputs, columns;  // columns: of a panel, a multiple of LANES
     const void* x;
     vitrail::i64 x_step;                   // numbers between rows
-    const float *norm_weight, *norm_bias;  // null: no norm before
+    const float *norm_weight, *norm_bias;  // null: no norm
     const void* weight;
     const float* bias;  // padded to whole panels
     const void* add;    // what the result is added to, or null

@@ -82,11 +82,12 @@ class PackedNorm(nn.Module):
 
     Args:
         norm: of a token's channels; its numbers are copied.
+        dtype: of the tokens; default that of the norm's weight.
     """
 
-    def __init__(self, norm: nn.LayerNorm) -> None:
+    def __init__(self, norm: nn.LayerNorm, dtype: torch.dtype | None = None) -> None:
         super().__init__()
-        self.dtype, self.eps = norm.weight.dtype, norm.eps
+        self.dtype, self.eps = dtype or norm.weight.dtype, norm.eps
         self.weight, self.bias = _vector(norm, "weight", 1.0), _vector(norm, "bias", 0.0)
 
     def forward(

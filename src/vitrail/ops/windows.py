@@ -40,7 +40,10 @@ def pad(
     amounts = [0, 0]
     for n, length in zip(reversed(x.shape[1:-1]), reversed(lengths), strict=True):
         amounts += [0, length - n]
-    return x if known_zero(*amounts) else F.pad(x, amounts)  # which would copy it
+    # Padding by nothing would copy. While compiling, asking would tie the graph to a length.
+    if not torch.compiler.is_compiling() and known_zero(*amounts):
+        return x
+    return F.pad(x, amounts)
 
 
 def crop(

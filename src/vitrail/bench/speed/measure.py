@@ -64,7 +64,7 @@ def measure(
             _race(row_case, row, ready, effort)
         rows.append(row)
     # What disturbs the machine for a moment must not pass for its limit.
-    after = limits(case.torch_dtype, case.device, quick=quick)
+    after = before if prepare else limits(case.torch_dtype, case.device, quick=quick)
     most = {name: max(value, after[name]) for name, value in before.items()}
     for row, least in zip(rows, floors, strict=True):
         _lay_floor(row, least.as_dict(most))
