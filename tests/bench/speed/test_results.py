@@ -8,6 +8,7 @@ import pytest
 
 from vitrail.bench.speed import results
 from vitrail.bench.speed.cases import case
+from vitrail.bench.speed.floor import Least
 from vitrail.bench.speed.machine import describe, label, limits
 from vitrail.bench.speed.results import Options, folder_for, in_words, known, load, measure_case
 from vitrail.bench.speed.timing import Effort
@@ -89,6 +90,28 @@ def test_what_stands_beside_results_is_no_result(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "facts.json").write_text('{"machine": 1}')
     assert load(tmp_path) == {}
+
+
+def test_floors_are_those_of_the_best_limits_of_a_machine(tmp_path: Path) -> None:
+    def keep(name: str, dtype: str, flops: float, rate: float) -> None:
+        limits = {"flops": flops, "bytes": rate}
+        row = {"floor": Least(6_000, 10).as_dict(limits), "contenders": []}
+        row["over_floor"] = 12.0 / row["floor"]["seconds"]
+        told = {"case": {"dtype": dtype}, "limits": limits, "rows": [row]}
+        (tmp_path / "machine").mkdir(exist_ok=True)
+        (tmp_path / "machine" / f"{name}.json").write_text(json.dumps(told))
+
+    keep("disturbed", "fp32", 1_000, 90)
+    keep("quiet", "fp32", 3_000, 50)
+    keep("narrow", "bf16", 2_000, 50)
+    narrow, *wide = sorted(load(tmp_path)["machine"], key=lambda r: r["case"]["dtype"])
+    assert narrow["limits"] == {"flops": 2_000, "bytes": 90}
+    assert narrow["rows"][0]["floor"]["seconds"] == 3
+    assert narrow["rows"][0]["over_floor"] == pytest.approx(4)
+    for result in wide:
+        assert result["limits"] == {"flops": 3_000, "bytes": 90}
+        assert result["rows"][0]["floor"]["seconds"] == 2
+        assert result["rows"][0]["over_floor"] == pytest.approx(6)
 
 
 def test_the_machine_s_limits_are_measured() -> None:

@@ -36,7 +36,8 @@ part of a time; the first call stands apart under *every setting*.
 
 The **floor** is what a case takes at least: its products at the measured rate of torch's large
 matrix multiplications, or its fewest bytes at the measured bandwidth of a copy, whichever is
-longer; products better than torch's come a little below it. Fewest bytes: weights, input and output
+longer, at the best rates that any case of a machine measured; products better than torch's come a
+little below it. Fewest bytes: weights, input and output
 once, tokens once into and once out of each block; for attention alone queries, keys, values and
 outputs once.
 

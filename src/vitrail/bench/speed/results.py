@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vitrail.bench.speed.cases import Case
+from vitrail.bench.speed.floor import Least
 from vitrail.bench.speed.machine import describe, label
 from vitrail.bench.speed.timing import Effort
 from vitrail.files import whole_or_absent
@@ -92,13 +93,34 @@ def known(folder: Path, case: Case) -> dict[str, Any] | None:
 
 
 def load(root: Path) -> dict[str, list[dict[str, Any]]]:
-    """Return every result by the machine it was measured on, as the folders are called."""
+    """Return every result by the machine it was measured on, as the folders are called.
+
+    Floors are those of the best limits that any of a machine's cases measured: what disturbed one
+    of them for a moment is no limit.
+    """
     found: dict[str, list[dict[str, Any]]] = {}
     for path in sorted(root.glob("*/*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
         if "rows" in result and "case" in result:
             found.setdefault(path.parent.name, []).append(result)
+    for results in found.values():
+        _level(results)
     return found
+
+
+def _level(results: list[dict[str, Any]]) -> None:
+    """Give all cases of a machine its best limits: of copies, and of products in their type."""
+    copies = max(result["limits"]["bytes"] for result in results)
+    for dtype in {result["case"]["dtype"] for result in results}:
+        alike = [result for result in results if result["case"]["dtype"] == dtype]
+        best = {"flops": max(r["limits"]["flops"] for r in alike), "bytes": copies}
+        for result in alike:
+            result["limits"] = best
+            for row in result["rows"]:
+                before, least = row["floor"], Least(row["floor"]["flops"], row["floor"]["bytes"])
+                row["floor"] = least.as_dict(best)
+                if "over_floor" in row:
+                    row["over_floor"] *= before["seconds"] / row["floor"]["seconds"]
 
 
 def in_words(result: dict[str, Any]) -> list[str]:
