@@ -101,9 +101,9 @@ def test_floors_are_those_of_the_best_limits_of_a_machine(tmp_path: Path) -> Non
         (tmp_path / "machine").mkdir(exist_ok=True)
         (tmp_path / "machine" / f"{name}.json").write_text(json.dumps(told))
 
-    keep("disturbed", "fp32", 1_000, 90)
-    keep("quiet", "fp32", 3_000, 50)
-    keep("narrow", "bf16", 2_000, 50)
+    keep("disturbed", "fp32", 1_000.0, 90.0)
+    keep("quiet", "fp32", 3_000.0, 50.0)
+    keep("narrow", "bf16", 2_000.0, 50.0)
     narrow, *wide = sorted(load(tmp_path)["machine"], key=lambda r: r["case"]["dtype"])
     assert narrow["limits"] == {"flops": 2_000, "bytes": 90}
     assert narrow["rows"][0]["floor"]["seconds"] == 3
