@@ -48,7 +48,8 @@ class Operation:
 
     def __call__(self, *arguments: Any) -> Any:
         """Compute it."""
-        watched = torch.is_grad_enabled() or _profiler_enabled() or traced()
+        # What is asked first ends a compiler's reading: the others it cannot follow.
+        watched = traced() or torch.is_grad_enabled() or _profiler_enabled()
         watched = watched or _get_current_function_mode() is not None
         if watched or not all(map(_plain, arguments)):
             return self.registered(*arguments)
