@@ -11,8 +11,15 @@ from vitrail.attention.operation import traced
 from vitrail.fused.block import Strips, packed_block, strips
 from vitrail.fused.kernel import Packed
 from vitrail.fused.memo import Memo
-from vitrail.fused.modules import PackedDepthwiseMlp, PackedLinear, PackedMlp, PackedNorm
-from vitrail.layers import PostNormBlock, WindowAttention
+from vitrail.fused.modules import (
+    ChannelsFirst,
+    PackedDepthwiseMlp,
+    PackedLinear,
+    PackedMlp,
+    PackedNorm,
+)
+from vitrail.fused.reduction import packed_reduction
+from vitrail.layers import PostNormBlock, ReductionAttention, WindowAttention
 
 
 def _numbers(
@@ -21,6 +28,12 @@ def _numbers(
     """Return a packed layer's numbers with those of a norm, and that one's epsilon."""
     linear = cast(PackedLinear, linear)
     return Packed(linear.weight, linear.padded_bias, weight, bias), eps
+
+
+def _observed(block: nn.Module) -> bool:
+    """Tell whether a part of a block is waited for by a hook."""
+    parts = (part for part in block.modules() if part is not block)
+    return any(part._forward_hooks or part._forward_pre_hooks for part in parts)
 
 
 class FusedBlock(nn.Module):
@@ -97,7 +110,7 @@ class InStrips(nn.Module):
         """Return tokens that have looked around."""
         attn, spatial = self.attn, tuple(x.shape[1:-1])
         window, amount = attn.pattern.fit(spatial)
-        if traced() or self._observed():
+        if traced() or _observed(self):
             return super().forward(x)
         if attn.kernel(x, window, amount) != "cpp":
             return super().forward(x)
@@ -112,11 +125,6 @@ class InStrips(nn.Module):
             found.tensors(), found.together, attn.bias(window), attn.temperature(), attn.fill(x),
             self.mlp.fc1.out_features, attn.num_heads, attn.scale, attn.attend.mask_value,
         )  # fmt: skip
-
-    def _observed(self) -> bool:
-        """Tell whether a part of it is waited for by a hook."""
-        parts = (part for part in self.modules() if part is not self)
-        return any(part._forward_hooks or part._forward_pre_hooks for part in parts)
 
 
 class WindowBlock(InStrips, FusedBlock):
@@ -165,3 +173,51 @@ class PostNormWindowBlock(InStrips, FusedPostNormBlock):
             _numbers(attn.qkv), _numbers(attn.proj, first.weight, first.bias, first.eps),
             _numbers(mlp.fc1), _numbers(mlp.fc2, second.weight, second.bias, second.eps),
         ]  # fmt: skip
+
+
+class ReductionBlock(FusedBlock):
+    """A block whose tokens attend to a coarser grid: its first branch in one operation.
+
+    Where a hook waits for what is inside, or an axis is shorter than a cell of the grid, the class
+    above computes the branch layer by layer.
+
+    Args:
+        norm: of the first branch.
+        attn: the attention layer, which reduces by a convolution or not at all.
+        mlp: the second branch, with its norm and its sum.
+    """
+
+    attn: ReductionAttention
+
+    def __init__(
+        self, norm: nn.LayerNorm, attn: ReductionAttention, mlp: PackedMlp | PackedDepthwiseMlp
+    ) -> None:
+        first = PackedNorm(norm, mlp.fc1.dtype)
+        super().__init__(first, attn, mlp)
+        grid = first if attn.norm is None else PackedNorm(attn.norm, mlp.fc1.dtype)
+        # Of what goes into queries and into keys; not modules: nobody calls them.
+        self.norms = [(norm.weight, norm.bias, norm.eps) for norm in (first, grid)]
+        self.kernel = () if attn.sr is None else tuple(attn.sr.kernel_size)
+
+    def forward(
+        self, x: Float[Tensor, "batch *spatial dim"]
+    ) -> Float[Tensor, "batch *spatial dim"]:
+        """Return tokens that have looked around."""
+        spatial, attn = x.shape[1:-1], self.attn
+        if traced() or _observed(self):
+            return super().forward(x)
+        cell = self.kernel or (1,) * len(spatial)
+        cells = math.prod(n // k for n, k in zip(spatial, cell, strict=True))
+        if not cells or attn.kernel(x, math.prod(spatial), cells) != "cpp":
+            return super().forward(x)
+        self.mlp.fc1.check(x)
+        layers = [
+            _numbers(attn.q, *self.norms[0]), _numbers(attn.kv, *self.norms[1]),
+            _numbers(attn.proj),
+        ]  # fmt: skip
+        if attn.sr is not None:
+            layers.append(_numbers(cast(ChannelsFirst, attn.sr).convolution.linear))
+        packed, eps = zip(*layers, strict=True)
+        numbers = [number for layer in packed for number in layer]
+        x = packed_reduction(x, numbers, eps, self.kernel, attn.num_heads, attn.scale)
+        return self.mlp(x)

@@ -9,6 +9,7 @@ from vitrail.fused.blocks import (
     FusedBlock,
     FusedPostNormBlock,
     PostNormWindowBlock,
+    ReductionBlock,
     WindowBlock,
 )
 from vitrail.fused.memo import FixedBias, Memo
@@ -40,7 +41,8 @@ from vitrail.layers import (
     ReductionAttention,
     WindowAttention,
 )
-from vitrail.patterns import Reduced
+from vitrail.layers.embed import CONVOLUTIONS
+from vitrail.patterns import Pooled, Reduced
 
 
 def fuse(model: nn.Module) -> Counter[str]:
@@ -85,10 +87,14 @@ def _fused_block(block: PreNormBlock) -> FusedBlock:
     if _reads_only_qkv(attn):
         attn.qkv = PackedLinear(attn.qkv, norm)  # type: ignore[arg-type]
         norm = nn.Identity()
+    mlp: PackedMlp | PackedDepthwiseMlp
     if isinstance(block.mlp, DepthwiseMlp):
-        return FusedBlock(norm, attn, PackedDepthwiseMlp(block.mlp, block.norm2))
-    mlp = PackedMlp(block.mlp, block.norm2, residual=True)
-    if _goes_in_strips(attn):
+        mlp = PackedDepthwiseMlp(block.mlp, block.norm2)
+    else:
+        mlp = PackedMlp(block.mlp, block.norm2, residual=True)
+    if _goes_to_a_grid(attn):
+        return ReductionBlock(block.norm1, attn, mlp)
+    if _goes_in_strips(attn) and isinstance(mlp, PackedMlp):
         return WindowBlock(block.norm1, attn, mlp, normed=norm is not block.norm1)
     return FusedBlock(norm, attn, mlp)
 
@@ -97,6 +103,16 @@ def _goes_in_strips(attn: nn.Module) -> TypeGuard[WindowAttention]:
     """Tell whether a block of this attention can: windows, and a projection that is packed."""
     known = type(attn) in (WindowAttention, CosineWindowAttention)
     return known and type(attn.proj) is nn.Linear
+
+
+def _goes_to_a_grid(attn: nn.Module) -> TypeGuard[ReductionAttention]:
+    """Tell whether tokens attend to what a convolution makes of them, or to themselves, plainly."""
+    if type(attn) is not ReductionAttention or isinstance(attn.pattern, Pooled):
+        return False
+    linears = all(type(layer) is nn.Linear for layer in (attn.q, attn.kv, attn.proj))
+    norm, sr = type(attn.norm), type(attn.sr)
+    reduces = norm is nn.LayerNorm and sr in CONVOLUTIONS.values()
+    return linears and (reduces or attn.sr is None)
 
 
 def _reads_only_qkv(attn: nn.Module) -> bool:

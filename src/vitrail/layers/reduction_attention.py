@@ -74,6 +74,13 @@ class ReductionAttention(nn.Module):
             x = pad_samples(x, at_least(x.shape[2:], self.sr.kernel_size))
         return self.act(self.norm(channels_last(self.sr(x))))
 
+    def kernel(self, x: Float[Tensor, "batch *spatial dim"], tokens: int, cells: int) -> str | None:
+        """Return which kernel attends in place, or None: unasked, SDPA serves without a bias."""
+        if self.attend.backend is None:
+            return None
+        queries, head_dim = min(tokens, MOST_ASKING), x.shape[-1] // self.num_heads
+        return self.attend.kernel(x, head_dim, queries=queries, keys=cells, bias=False)
+
     def who(self, tokens: int, cells: int, device: torch.device) -> Places:
         """Return the tokens in groups of a few hundred, for threads to share; all see all cells."""
         groups = -(-tokens // MOST_ASKING)
@@ -90,11 +97,7 @@ class ReductionAttention(nn.Module):
         q = self.q(x).flatten(1, -2).unflatten(-1, (self.num_heads, -1))
         kv = self.kv(self.reduce(x)).flatten(1, -2).unflatten(-1, (2, self.num_heads, -1))
         tokens, cells = q.shape[1], kv.shape[1]
-        backend = None
-        if self.attend.backend is not None:  # unasked, one group without a bias is for SDPA
-            backend = self.attend.kernel(
-                x, q.shape[-1], queries=min(tokens, MOST_ASKING), keys=cells, bias=False
-            )
+        backend = self.kernel(x, tokens, cells)
         if backend is None:
             out = self._composed(q, kv)
         else:
