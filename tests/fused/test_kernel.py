@@ -199,19 +199,26 @@ def test_what_is_no_number_stays_so_and_goes_no_further_than_its_neighbours() ->
         assert looking(x)[0].isnan().any(-1).tolist() == [True] * 3 + [False] * 2
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_threads_share_rows_or_panels(threads: int) -> None:
-    linear, mlp = drawn_linear(40, 300, torch.float32), Mlp(40, 80)
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("threads", [1, 3, 8])
+@pytest.mark.parametrize("rows", [1, 2, 50, 73, 200, 500])
+def test_threads_share_rows_or_panels(rows: int, threads: int, dtype: torch.dtype) -> None:
+    linear, mlp = drawn_linear(40, 300, dtype), Mlp(40, 80)
+    mlp.fc1, mlp.fc2 = drawn_linear(40, 80, dtype), drawn_linear(80, 40, dtype)
+    x = numbers(rows, 40).to(dtype)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        for rows in (1, 2, 500):
-            x = numbers(rows, 40)
-            torch.testing.assert_close(PackedLinear(linear)(x), linear(x).detach())
-            found = PackedMlp(mlp, residual=False)(x)
-            torch.testing.assert_close(found, mlp(x).detach(), atol=1e-5, rtol=1e-5)
+        with torch.no_grad():
+            found = PackedLinear(linear)(x), PackedMlp(mlp, drawn_norm(40, dtype), residual=True)(x)
     finally:
         torch.set_num_threads(before)
+    with torch.no_grad():
+        wide_x = x.double()
+        wanted = wide(linear)(wide_x), wide(mlp)(wide(drawn_norm(40, dtype))(wide_x)) + wide_x
+    for ours, right in zip(found, wanted, strict=True):
+        bound = 4 * TOLERANCE[dtype] * max(1.0, right.abs().max().item())
+        assert (ours.double() - right).abs().max() <= bound
 
 
 def test_what_the_numbers_do_not_fit_is_refused() -> None:

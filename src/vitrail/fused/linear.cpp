@@ -11,9 +11,10 @@ using namespace vitrail;
 
 namespace {
 
-constexpr i64 CACHE = 512 << 10;          // bytes of a block, about half of a core's own cache
+constexpr i64 CACHE = 512 << 10;  // bytes of a block, about half of a core's own cache
+constexpr i64 FEW_ROWS = 24;      // of a block: with fewer, reading weights takes longer than products
 
-thread_local Scratch scratch;
+thread_local Scratch scratch, hidden_rows;
 
 // R rows, normalised if there is a norm, to rows of numbers of kind Out that begin `step` of them
 // apart; with what is to be added, if that is to be done here.
@@ -148,9 +149,9 @@ void left_sides(const Linear& f, i64 row, i64 count, u32* buffer, const u32** a)
 
 i64 block_rows(i64 rows, i64 threads, i64 words_of_row) {
     i64 most = std::clamp<i64>(CACHE / (4 * words_of_row) / 24 * 24, 24, MOST_ROWS);
-    return std::min(most, std::max<i64>(1, (rows + threads - 1) / threads));
+    i64 blocks = std::clamp<i64>(rows / FEW_ROWS, 1, threads);
+    return std::min(most, std::max<i64>(1, (rows + blocks - 1) / blocks));
 }
-
 
 template <class T>
 void linear(const Linear& f) {
@@ -167,8 +168,19 @@ void linear(const Linear& f) {
     }
 }
 
+// Few rows: one layer after the other, so that threads share out weights.
+template <class T>
+void layer_by_layer(Linear f, Linear g) {
+    f.y = hidden_rows.words((f.rows * f.outputs * bytes_of(T::kind) + 3) / 4);
+    f.y_step = g.x_step = f.outputs;
+    linear<T>(f);
+    g.x = f.y;
+    linear<T>(g);
+}
+
 template <class T>
 void perceptron(const Linear& f, const Linear& g) {
+    if (f.rows < FEW_ROWS * f.threads && f.threads > 1) return layer_by_layer<T>(f, g);
     i64 words = words_of<T>(f.inputs), hidden = words_of<T>(f.outputs);
     i64 rows = block_rows(f.rows, f.threads, words + hidden), blocks = (f.rows + rows - 1) / rows;
 #pragma omp parallel for num_threads(f.threads) schedule(dynamic) if (blocks > 1)

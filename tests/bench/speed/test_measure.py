@@ -229,3 +229,10 @@ def test_the_machine_s_limits_are_the_best_of_before_and_after(
     least, mine = row["floor"], entries(row)["vitrail"]["seconds"]["median"]
     assert least["seconds"] == max(least["flops"] / 2e9, least["bytes"] / 8e9)
     assert row["over_floor"] == mine / least["seconds"]
+
+
+@pytest.mark.parametrize(("size", "alone"), [(224, 1), (256, 0), (112, 2), (512, 0)])
+def test_focal_s_halos_are_where_the_official_code_has_them(size: int, alone: int) -> None:
+    config = peers.ours(case("inference", "focal_tiny", size, 1, "fp32")).config
+    assert config.margins == ((3, 3),) * (4 - alone) + ((0, 0),) * alone
+    assert (config.halo, config.padding) == ("rolled", "visible")

@@ -15,7 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vitrail.bench.speed.cases import Case
-from vitrail.models import CATALOG, Backbone, PVTV2Config, SwinConfig, SwinV2Config
+from vitrail.models import (
+    CATALOG,
+    Backbone,
+    FocalConfig,
+    PVTV2Config,
+    SwinConfig,
+    SwinV2Config,
+)
+from vitrail.shapes import Size
 from vitrail.weights import to_format
 
 
@@ -26,15 +34,26 @@ class Absent(Exception):
 def ours(case: Case) -> Backbone:
     """Return our model for a case, with drawn weights and nothing dropped.
 
-    Padding is visible to other tokens, as it is in every peer, else answers would differ.
+    It is as the peers have it, else answers would differ: padding is visible to other tokens, and
+    Focal's halo comes from rolling, in every stage whose map is larger than a window.
     """
     entry = CATALOG[case.model]
     config = replace(entry.config, drop_path=0.0)
-    if isinstance(config, SwinConfig):
+    if isinstance(config, SwinConfig | FocalConfig):
         config = replace(config, padding="visible")
-    if case.model == "focal_tiny":
-        config = replace(config, halo="rolled")
+    if isinstance(config, FocalConfig):
+        config = replace(config, halo="rolled", margins=_official_margins(config, case.size))
     return drawn(entry.model(config, preprocessing=entry.preprocessing, name=case.model))
+
+
+def _official_margins(config: FocalConfig, size: Size) -> tuple[Size, ...]:
+    grid, margins = size, []
+    for stage, window in enumerate(config.windows):
+        step = config.merge if stage else config.patch
+        grid = tuple(-(-n // s) for n, s in zip(grid, step, strict=True))
+        around = all(n > w for n, w in zip(grid, window, strict=True))
+        margins.append(config.margins[0] if around else (0,) * config.axes)
+    return tuple(margins)
 
 
 def drawn(model: Any, seed: int = 0) -> Any:
