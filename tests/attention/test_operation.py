@@ -97,7 +97,7 @@ def test_tensors_without_numbers_batched_and_of_another_class(
     assert ways(monkeypatch, lambda: doubled(x.as_subclass(Named), 1)) == ["registered"]
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.trace` is deprecated:FutureWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace` is deprecated")  # its kind changed
 @torch.no_grad()
 def test_a_trace_holds_it() -> None:
     x = torch.arange(3.0)
