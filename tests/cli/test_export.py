@@ -109,6 +109,8 @@ def test_int8_tells_accuracy_before_and_after(
     said = json.loads(capsys.readouterr().out)
     assert said["int8"]["calibrated_on"] == 10
     assert said["int8"]["bytes_after"] == out.stat().st_size
+    assert said["int8"]["batch"] == 1
+    assert min(said["int8"][f"seconds_{when}"] for when in ("before", "after")) > 0
     before, after = said["accuracy"]["before"], said["accuracy"]["after"]
     assert said["accuracy"]["images"] == before["images"] == after["images"] == 15
     # The files' own answers, not the model's twice: close, and not the same.

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from tests.export.conftest import Written
 from tests.support import refuses
-from vitrail.export import export_int8, open_export
+from vitrail.export import export_int8, int8, open_export
+from vitrail.export.agreement import Runner
 
 pytestmark = [pytest.mark.compile, pytest.mark.usefixtures("at_once")]
 
@@ -29,6 +30,8 @@ def test_layers_with_weights_are_integers_in_onnx(written: Written, tmp_path: Pa
     assert 0 < report.error < 0.1
     assert report.same is not None and report.same > 0.8
     assert report.whole.difference <= 1e-4
+    assert report.batch == 10
+    assert min(report.seconds) > 0
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
     model = onnx.load(path)
     made_by = {name: node for node in model.graph.node for name in node.output}
@@ -79,3 +82,23 @@ def test_what_cannot_be_calibrated_is_refused(
         export_int8(written.model, path, images(), (16, 24))
     assert path.read_text() == "the last good one"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_both_files_are_timed_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, calls = [0.0], []
+
+    def runner(name: str, seconds: float) -> Runner:
+        def run(x: Tensor) -> list[Tensor]:
+            calls.append(name)
+            clock[0] += seconds
+            return [x]
+
+        return run
+
+    monkeypatch.setattr(int8.time, "perf_counter", lambda: clock[0])
+    found = int8._seconds(runner("float", 0.75), runner("int8", 0.5), torch.zeros(1))
+    assert found == (0.75, 0.5)
+    assert calls == ["float", "int8"] * (1 + 4)  # one to warm up; the fifth second ends it
+    calls.clear()
+    assert int8._seconds(runner("float", 9.0), runner("int8", 9.0), torch.zeros(1)) == (9, 9)
+    assert calls == ["float", "int8"] * 2

@@ -124,7 +124,7 @@ def _measured(
 
 
 def _told(report: Int8Report) -> tuple[dict[str, Any], list[str]]:
-    before, after = report.file_bytes
+    (before, after), (slow, fast) = report.file_bytes, report.seconds
     answer = {
         "int8": {
             "calibrated_on": report.inputs,
@@ -132,11 +132,16 @@ def _told(report: Int8Report) -> tuple[dict[str, Any], list[str]]:
             "bytes_after": after,
             "error": report.error,
             "same_first_guess": report.same,
+            "batch": report.batch,
+            "seconds_before": slow,
+            "seconds_after": fast,
         }
     }
     guesses = "" if report.same is None else f", first guess the same on {report.same:.1%}"
     lines = [
         f"int8: {before / 1e6:.1f} -> {after / 1e6:.1f} MB, calibrated on {report.inputs} images; "
-        f"there the outputs change by {report.error:.1%}{guesses}"
+        f"there the outputs change by {report.error:.1%}{guesses}",
+        f"time for {report.batch} at once, in turns: {1e3 * slow:.1f} ms in float32, "
+        f"{1e3 * fast:.1f} ms in int8 ({slow / fast:.2f} times the speed)",
     ]
     return answer, lines

@@ -6,7 +6,9 @@ quantises the products of attention.
 """
 
 import os
+import statistics
 import tempfile
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,7 @@ from vitrail.weights.save import checked_target
 
 LARGEST_ERROR = 0.5  # of the outputs' norm; beyond it a file is of no use to anybody
 _BATCH = 10  # calibration inputs in one call, where the graph takes several
+_ROUNDS, _TIMING = 30, 5.0  # turns at most, and seconds after which no other begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,9 @@ class Int8Report:
         file_bytes: sizes of the float32 file and of the 8-bit one.
         error: norm of the outputs' change over the norm of the outputs, on those inputs.
         same: share of those inputs whose first guess is the model's; None without a head.
+        batch: how many inputs were timed together.
+        seconds: of such a batch, with the float32 file and with the 8-bit one: medians of runs in
+            turns, with as many threads as the runtime takes.
     """
 
     whole: ExportReport
@@ -52,6 +58,8 @@ class Int8Report:
     file_bytes: tuple[int, int]
     error: float
     same: float | None
+    batch: int
+    seconds: tuple[float, float]
 
 
 def export_int8(
@@ -89,10 +97,13 @@ def export_int8(
         with whole_or_absent(target, beside) as temporary:
             quantise = quantise_onnx if target.suffix == ONNX else quantise_openvino
             quantise(plain, temporary, [batch.cpu().numpy() for batch in batches])
-            run = open_onnx(temporary) if target.suffix == ONNX else open_openvino(temporary)
+            open_file = open_onnx if target.suffix == ONNX else open_openvino
+            run = open_file(temporary)
             error, same = _change(model, run, batches)
             sizes = _bytes(plain, beside), _bytes(temporary, beside)
-    return Int8Report(whole, target, sum(map(len, batches)), sizes, error, same)
+            seconds = _seconds(open_file(plain), run, batches[0])
+    count = sum(map(len, batches))
+    return Int8Report(whole, target, count, sizes, error, same, len(batches[0]), seconds)
 
 
 def _batches(images: list[Tensor], most: int) -> list[Tensor]:
@@ -132,6 +143,20 @@ def _change(model: Backbone, run: Runner, batches: list[Tensor]) -> tuple[float,
             "calibrate with more images, such as the model will see, or export without int8",
         )
     return error, None if model.bare else same / count
+
+
+def _seconds(before: Runner, after: Runner, batch: Tensor) -> tuple[float, float]:
+    """Return how long both take, in turns, so that what slows the machine slows both."""
+    found: tuple[list[float], list[float]] = [], []
+    for run in (before, after):
+        run(batch)  # allocates
+    end = time.perf_counter() + _TIMING
+    while not found[0] or (len(found[0]) < _ROUNDS and time.perf_counter() < end):
+        for run, seconds in zip((before, after), found, strict=True):
+            start = time.perf_counter()
+            run(batch)
+            seconds.append(time.perf_counter() - start)
+    return statistics.median(found[0]), statistics.median(found[1])
 
 
 def _bytes(path: Path, beside: str | None) -> int:
