@@ -119,7 +119,7 @@ def test_a_memo_computes_each_answer_once_and_forgets() -> None:
     assert len(memo.known) <= Memo.most
 
 
-@pytest.mark.parametrize("name", ["swin", "swin_v2", "focal"])
+@pytest.mark.parametrize("name", ["swin", "swin_v2", "focal", "pvt", "pvt_v2"])
 def test_features_and_a_copy(name: str) -> None:
     model, x = MECHANISMS[name](), odd_input("2-D")
     made = copy.deepcopy(agree(model, x))

@@ -203,8 +203,8 @@ def test_what_is_no_number_stays_so_and_goes_no_further_than_its_neighbours() ->
 @pytest.mark.parametrize("threads", [1, 3, 8])
 @pytest.mark.parametrize("rows", [1, 2, 50, 73, 200, 500])
 def test_threads_share_rows_or_panels(rows: int, threads: int, dtype: torch.dtype) -> None:
-    linear, mlp = drawn_linear(40, 300, dtype), Mlp(40, 80)
-    mlp.fc1, mlp.fc2 = drawn_linear(40, 80, dtype), drawn_linear(80, 40, dtype)
+    linear, mlp = drawn_linear(40, 300, dtype), Mlp(40, 77)
+    mlp.fc1, mlp.fc2 = drawn_linear(40, 77, dtype), drawn_linear(77, 40, dtype)
     x = numbers(rows, 40).to(dtype)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

@@ -1,7 +1,8 @@
 """A block that attends to a coarser grid: one operation, and the same as layer by layer."""
 
 import copy
-from collections.abc import Iterator
+import pickle
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -9,7 +10,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tests.pyramids import PYRAMIDS, pyramid_input, small_pyramid
-from tests.support import drawn
+from tests.support import drawn, unchecked
+from vitrail.errors import UsageError
 from vitrail.fused import blocks, fuse, kernel, reduction
 from vitrail.fused.blocks import ReductionBlock
 from vitrail.layers import Mlp, PreNormBlock, ReductionAttention
@@ -19,6 +21,15 @@ from vitrail.shapes import Size
 pytestmark = pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ compiler")
 
 KINDS = [kind for kind in PYRAMIDS if "linear" not in kind]
+
+
+@pytest.fixture(autouse=True)
+def poison():
+    """Fill new memory with numbers that are none, so that a gap shows."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(before)
 
 
 @pytest.fixture
@@ -60,7 +71,7 @@ def block(pattern: Reduced | Global, dim: int = 48, heads: int = 3) -> nn.Sequen
 
 SHAPES = [
     (Global(), (1, 1)),  # one token
-    (Global(), (2, 300)),  # more than a strip
+    (Global(), (2, 1100)),  # several strips
     (Reduced((4,)), (3, 41)),
     (Reduced((3, 2)), (1, 3, 2)),  # one cell
     (Reduced((3, 2)), (2, 23, 31)),  # tokens left over on both sides
@@ -92,11 +103,12 @@ def test_any_shape_and_number_of_threads(
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("dim", "heads"), [(40, 5), (45, 3)])  # the last in no whole pairs
 def test_narrow_numbers_are_rounded_as_often_as_by_the_layers(
-    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    dim: int, heads: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = block(Reduced((3, 2)), dim=40, heads=5)
-    x = torch.randn(2, 23, 31, 40, generator=torch.Generator().manual_seed(3)).to(dtype)
+    model = block(Reduced((3, 2)), dim, heads)
+    x = torch.randn(2, 23, 31, dim, generator=torch.Generator().manual_seed(3)).to(dtype)
     made = copy.deepcopy(model).to(dtype)
     fuse(made)
     with torch.no_grad():
@@ -107,14 +119,24 @@ def test_narrow_numbers_are_rounded_as_often_as_by_the_layers(
     assert 0 < ours < 1.2 * theirs
 
 
-def test_memory_that_was_used_before_is_not_read() -> None:
+def test_any_layout_of_memory(asked: list[Size]) -> None:
     made = block(Reduced((3, 2)))
     fuse(made)
     x = torch.randn(2, 23, 31, 48)
+    turned = x.transpose(1, 3).contiguous().transpose(1, 3)
+    assert not turned.is_contiguous()
     with torch.no_grad():
-        wanted = made(x)
-        made(torch.full_like(x, torch.nan))
-        torch.testing.assert_close(made(x), wanted, rtol=0, atol=0)
+        assert torch.equal(made(turned), made(x))
+    assert len(asked) == 2
+
+
+def test_copies_and_pickles_compute_the_same() -> None:
+    made = block(Reduced((3, 2)))
+    fuse(made)
+    x = torch.randn(2, 9, 8, 48)
+    with torch.no_grad():
+        for again in (copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
+            assert torch.equal(again(x), made(x))
 
 
 def test_a_member_that_is_no_number_stays_alone() -> None:
@@ -162,16 +184,45 @@ def test_norms_without_numbers_and_layers_without_bias() -> None:
         torch.testing.assert_close(made(x), model(x), atol=2e-5, rtol=2e-5)
 
 
-@pytest.mark.parametrize("name", ["q", "kv", "proj"])
-def test_an_adapter_is_kept(name: str) -> None:
+OTHERS: dict[str, Callable[[ReductionAttention], nn.Module]] = {
+    "q": lambda attn: nn.Sequential(attn.q, nn.Tanh()),
+    "kv": lambda attn: nn.Sequential(attn.kv, nn.Tanh()),
+    "proj": lambda attn: nn.Sequential(attn.proj, nn.Tanh()),
+    "sr": lambda attn: drawn(nn.Conv2d(48, 48, 3, stride=2, padding=1)),
+    "act": lambda attn: nn.GELU(),
+    "norm": lambda attn: nn.Identity(),
+    "proj_drop": lambda attn: nn.Tanh(),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_a_user_put_there_is_kept(name: str) -> None:
     model = block(Reduced((3, 2)))
-    attn = model[0].attn
-    setattr(attn, name, nn.Sequential(getattr(attn, name), nn.Tanh()))
+    setattr(model[0].attn, name, OTHERS[name](model[0].attn))  # type: ignore[arg-type]
     made = copy.deepcopy(model)
     fuse(made)
     x = torch.randn(2, 9, 8, 48)
     with torch.no_grad():
         torch.testing.assert_close(made(x), model(x), atol=2e-5, rtol=2e-5)
+    assert not any(isinstance(module, ReductionBlock) for module in made.modules())
+
+
+def test_what_the_numbers_do_not_fit_is_refused() -> None:
+    made = block(Reduced((3, 2)))
+    fuse(made)
+    x = torch.randn(2, 9, 8, 48)
+    with torch.no_grad():
+        for one in (x.bfloat16(), x.half(), x.double(), x.to("meta"), x[..., :47]):
+            with unchecked(), pytest.raises(UsageError):
+                made(one)
+
+
+def test_layers_of_two_types_are_not_put_together() -> None:
+    made = block(Reduced((3, 2)))
+    made[0].attn.half()
+    fuse(made)
+    with torch.no_grad(), pytest.raises(UsageError):
+        made(torch.randn(2, 9, 8, 48))
     assert not any(isinstance(module, ReductionBlock) for module in made.modules())
 
 

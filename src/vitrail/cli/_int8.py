@@ -1,5 +1,6 @@
 """`vitrail export --int8`: images to calibrate with, and accuracy before and after."""
 
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,7 +73,7 @@ def export_and_measure(
     options: dict[str, Any] = {"root": "~/.cache/vitrail/data"}
     tested = _test_part(model, open_source(test, train=False, **options)) if test else None
     images = _drawn(open_source(calibrate, train=True, **options), count, transform)
-    report = export_int8(model, out, images, size, **about)
+    report = export_int8(model, out, images, size, timed=True, **about)
     answer, lines = _told(report)
     if tested is not None:
         batch = _BATCH if about["dynamic"] else 1
@@ -124,7 +125,8 @@ def _measured(
 
 
 def _told(report: Int8Report) -> tuple[dict[str, Any], list[str]]:
-    (before, after), (slow, fast) = report.file_bytes, report.seconds
+    before, after = report.file_bytes
+    slow, fast = report.seconds or (math.nan, math.nan)
     answer = {
         "int8": {
             "calibrated_on": report.inputs,

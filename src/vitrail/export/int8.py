@@ -29,6 +29,7 @@ from vitrail.export.quantisers import quantise_onnx, quantise_openvino
 from vitrail.files import whole_or_absent
 from vitrail.models import Backbone
 from vitrail.shapes import Size
+from vitrail.threads import settle
 from vitrail.weights.save import checked_target
 
 LARGEST_ERROR = 0.5  # of the outputs' norm; beyond it a file is of no use to anybody
@@ -47,9 +48,9 @@ class Int8Report:
         file_bytes: sizes of the float32 file and of the 8-bit one.
         error: norm of the outputs' change over the norm of the outputs, on those inputs.
         same: share of those inputs whose first guess is the model's; None without a head.
-        batch: how many inputs were timed together.
+        batch: how many inputs were put in at once.
         seconds: of such a batch, with the float32 file and with the 8-bit one: medians of runs in
-            turns, with as many threads as the runtime takes.
+            turns, with as many threads as the runtime takes; None unless asked for.
     """
 
     whole: ExportReport
@@ -59,7 +60,7 @@ class Int8Report:
     error: float
     same: float | None
     batch: int
-    seconds: tuple[float, float]
+    seconds: tuple[float, float] | None
 
 
 def export_int8(
@@ -70,6 +71,7 @@ def export_int8(
     *,
     dynamic: bool = True,
     photos: Photos = None,
+    timed: bool = False,
 ) -> Int8Report:
     """Write a model in 8-bit integers, for ONNX Runtime or OpenVINO.
 
@@ -83,6 +85,7 @@ def export_int8(
         size: lengths of the input, in samples; default those that the weights want.
         dynamic: serve batches and sizes of the whole ``size_range``, not one input of ``size``.
         photos: files of photos to compare the float32 file on.
+        timed: also run both files in turns, for a few seconds.
     Raises:
         UsageError: a path or a size that cannot be, no images or images of another size, or a
             graph that is no longer the model.
@@ -101,7 +104,7 @@ def export_int8(
             run = open_file(temporary)
             error, same = _change(model, run, batches)
             sizes = _bytes(plain, beside), _bytes(temporary, beside)
-            seconds = _seconds(open_file(plain), run, batches[0])
+            seconds = _seconds(open_file(plain), run, batches[0]) if timed else None
     count = sum(map(len, batches))
     return Int8Report(whole, target, count, sizes, error, same, len(batches[0]), seconds)
 
@@ -153,6 +156,7 @@ def _seconds(before: Runner, after: Runner, batch: Tensor) -> tuple[float, float
     end = time.perf_counter() + _TIMING
     while not found[0] or (len(found[0]) < _ROUNDS and time.perf_counter() < end):
         for run, seconds in zip((before, after), found, strict=True):
+            settle()
             start = time.perf_counter()
             run(batch)
             seconds.append(time.perf_counter() - start)

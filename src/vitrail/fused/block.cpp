@@ -20,8 +20,6 @@ namespace {
 
 thread_local Scratch scratch;
 
-using Function = void (*)(const Linear*);
-
 // A norm of what a branch returns stands with its last layer; it is done by itself, and the sum.
 struct Branch {
     Linear last, after;
@@ -31,7 +29,7 @@ struct Branch {
     }
     // Call run(last), which is to write what is added to `x`; `free` is as large.
     template <class Run>
-    void add_to(char* x, char* free, i64 rows, Function norm, Run&& run) {
+    void add_to(char* x, char* free, i64 rows, LinearFunction norm, Run&& run) {
         last.rows = after.rows = rows;
         last.y = after.norm_weight ? free : x;
         last.add = after.norm_weight ? nullptr : x;  // a tile reads that before it writes there
@@ -43,7 +41,7 @@ struct Branch {
 };
 
 void strip(const Block& f, Linear qkv, Linear proj, Linear first, Linear second, i64 s,
-           Function linear, void (*perceptron)(const Linear*, const Linear*), Function norm,
+           LinearFunction linear, void (*perceptron)(const Linear*, const Linear*), LinearFunction norm,
            int (*attend)(const Call*)) {
     const i64 n = f.count[s], row = qkv.inputs * bytes_of(qkv.kind);
     const int32_t* rows = f.rows + s * f.most;
@@ -75,8 +73,8 @@ void strip(const Block& f, Linear qkv, Linear proj, Linear first, Linear second,
 // Indices are those of `Strips` and need no check.
 extern "C" void vitrail_block(const Block* f, const Linear* qkv, const Linear* proj,
                               const Linear* first, const Linear* second,
-                              Function linear, void (*perceptron)(const Linear*, const Linear*),
-                              Function norm, int (*attend)(const Call*)) {
+                              LinearFunction linear, void (*perceptron)(const Linear*, const Linear*),
+                              LinearFunction norm, int (*attend)(const Call*)) {
 #pragma omp parallel for num_threads(f->threads) schedule(dynamic) if (f->strips > 1)
     for (i64 s = 0; s < f->strips; s++)
         strip(*f, *qkv, *proj, *first, *second, s, linear, perceptron, norm, attend);

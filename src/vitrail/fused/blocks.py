@@ -197,7 +197,7 @@ class ReductionBlock(FusedBlock):
         grid = first if attn.norm is None else PackedNorm(attn.norm, mlp.fc1.dtype)
         # Of what goes into queries and into keys; not modules: nobody calls them.
         self.norms = [(norm.weight, norm.bias, norm.eps) for norm in (first, grid)]
-        self.kernel = () if attn.sr is None else tuple(attn.sr.kernel_size)
+        self.reduction = () if attn.sr is None else tuple(attn.sr.kernel_size)
 
     def forward(
         self, x: Float[Tensor, "batch *spatial dim"]
@@ -206,7 +206,7 @@ class ReductionBlock(FusedBlock):
         spatial, attn = x.shape[1:-1], self.attn
         if traced() or _observed(self):
             return super().forward(x)
-        cell = self.kernel or (1,) * len(spatial)
+        cell = self.reduction or (1,) * len(spatial)
         cells = math.prod(n // k for n, k in zip(spatial, cell, strict=True))
         if not cells or attn.kernel(x, math.prod(spatial), cells) != "cpp":
             return super().forward(x)
@@ -219,5 +219,5 @@ class ReductionBlock(FusedBlock):
             layers.append(_numbers(cast(ChannelsFirst, attn.sr).convolution.linear))
         packed, eps = zip(*layers, strict=True)
         numbers = [number for layer in packed for number in layer]
-        x = packed_reduction(x, numbers, eps, self.kernel, attn.num_heads, attn.scale)
+        x = packed_reduction(x, numbers, eps, self.reduction, attn.num_heads, attn.scale)
         return self.mlp(x)

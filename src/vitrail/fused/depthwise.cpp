@@ -1,6 +1,7 @@
 // A perceptron that looks around: a linear layer, a convolution of each channel on its own, GELU,
 // a linear layer. It goes from line to line of the tokens, a few at a time, so that hidden channels
 // stay in the cache: a ring holds the lines that are still looked at.
+#include "depthwise.h"
 #include "linear.h"
 
 #include <omp.h>
@@ -21,40 +22,14 @@ constexpr i64 OWN = 16;         // lines of a thread for each that it projects b
 constexpr i64 FEWEST = 84;      // rows for a thread, which make good use of weights beyond that cache
 thread_local Scratch scratch;
 
-// The lines that a line of tokens looks at, itself among them.
-struct Near {
-    i64 count = 0;
-    const void* x[9];
-    const float* weight[9];  // three taps of all channels
-};
-
-// The convolution and GELU of a line: vectors `first` to `last` of its channels. A number is read
-// once. It belongs to three sums, of its token and of both beside it, which wait in registers.
-template <class T, int Lines, bool Relu>
+// The convolution and GELU of a line: vectors `first` to `last` of its channels.
+template <class T>
 void line(const Depthwise& f, const Near& near, i64 first, i64 last, i64 step, void* y) {
-    for (i64 j = first * LANES; j < last * LANES; j += LANES) {
-        vf weight[Lines][3], bias = load(f.bias + j), before = bias, here = bias;
-#pragma GCC unroll 9
-        for (int k = 0; k < Lines; k++)
-#pragma GCC unroll 3
-            for (int t = 0; t < 3; t++) weight[k][t] = load(near.weight[k] + t * f.padded + j);
-        auto put = [&](i64 w, vf sum) { write<T::kind>(gelu(sum), at<T::kind>(y, w * step + j), LANES); };
-        for (i64 w = 0; w < f.length[2]; w++) {
-            vf after = bias;
-#pragma GCC unroll 9
-            for (int k = 0; k < Lines; k++) {
-                vf x = read<T::kind>(at<T::kind>(near.x[k], w * step + j), LANES);
-                if (Relu) x = greater(vf{}, x);  // in this order, what is no number stays so
-                before += x * weight[k][2];
-                here += x * weight[k][1];
-                after += x * weight[k][0];
-            }
-            if (w) put(w - 1, before);
-            before = here;
-            here = after;
-        }
-        put(f.length[2] - 1, before);
-    }
+    with_near(near, f.relu, [&](auto lines, auto relu) {
+        for (i64 j = first * LANES; j < last * LANES; j += LANES)
+            along_line<T, lines, relu>(near, f.padded, f.length[2], step, j, Count<LANES>{}, load(f.bias + j),
+                                       [&](i64 w, vf sum) { write<T::kind>(gelu(sum), at<T::kind>(y, w * step + j), LANES); });
+    });
 }
 
 // Lines `from` to `to` of all, with f.threads threads that share a ring.
@@ -73,17 +48,7 @@ void some_lines(const Depthwise& f, Linear first, Linear second, i64 from, i64 t
     char* mixed = at<T::kind>(ring, slots * numbers);
     auto slot = [&](i64 i) { return at<T::kind>(ring, i % slots * numbers); };
     auto look = [&](i64 i, i64 start, i64 end, void* y) {
-        Near near;
-        for (i64 k = 0; k < 9; k++) {
-            i64 z = k / 3 - 1, v = k % 3 - 1, d = i / height % depth + z, h = i % height + v;
-            if (d < 0 || d >= depth || h < 0 || h >= height) continue;
-            near.x[near.count] = slot(i + z * height + v);
-            near.weight[near.count++] = f.weight + k * 3 * f.padded;
-        }
-        with_count<9>(near.count, [&](auto n) {
-            if (f.relu) line<T, n, true>(f, near, start, end, step, y);
-            else line<T, n, false>(f, near, start, end, step, y);
-        });
+        line<T>(f, Near(i, depth, height, f.weight, f.padded, slot), start, end, step, y);
     };
     auto on = [&](const void* x, i64 lines, i64 row) { return at<T::kind>(x, lines * width * row); };
     // Hidden lines that are looked at; those next to an image belong to another one.

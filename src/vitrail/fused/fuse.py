@@ -23,7 +23,7 @@ from vitrail.fused.modules import (
     PackedPatchEmbed,
     linear_of,
 )
-from vitrail.fused.parts import known_parts
+from vitrail.fused.parts import known_parts, of_one_type, plain_convolution
 from vitrail.layers import (
     Attend,
     ConvMerging,
@@ -41,7 +41,6 @@ from vitrail.layers import (
     ReductionAttention,
     WindowAttention,
 )
-from vitrail.layers.embed import CONVOLUTIONS
 from vitrail.patterns import Pooled, Reduced
 
 
@@ -65,7 +64,8 @@ def fuse(model: nn.Module) -> Counter[str]:
             if served and known_parts(child):
                 setattr(parent, name, _fused_block(child))  # type: ignore[arg-type]
             elif type(child) is PostNormBlock and type(child.mlp) is Mlp and known_parts(child):
-                kind = PostNormWindowBlock if _goes_in_strips(child.attn) else FusedPostNormBlock
+                strips = of_one_type(child) and _goes_in_strips(child.attn)
+                kind = PostNormWindowBlock if strips else FusedPostNormBlock
                 setattr(parent, name, kind(child))
             elif type(child) in (PatchEmbed, ConvMerging):
                 setattr(parent, name, PackedPatchEmbed(child))  # type: ignore[arg-type]
@@ -83,7 +83,7 @@ _HOMES = (PackedLinear.__module__, FusedBlock.__module__)
 
 def _fused_block(block: PreNormBlock) -> FusedBlock:
     """Return a block that computes the same, with its second branch in one piece."""
-    attn, norm = block.attn, block.norm1
+    attn, norm, whole = block.attn, block.norm1, of_one_type(block)
     if _reads_only_qkv(attn):
         attn.qkv = PackedLinear(attn.qkv, norm)  # type: ignore[arg-type]
         norm = nn.Identity()
@@ -92,9 +92,9 @@ def _fused_block(block: PreNormBlock) -> FusedBlock:
         mlp = PackedDepthwiseMlp(block.mlp, block.norm2)
     else:
         mlp = PackedMlp(block.mlp, block.norm2, residual=True)
-    if _goes_to_a_grid(attn):
+    if whole and _goes_to_a_grid(attn):
         return ReductionBlock(block.norm1, attn, mlp)
-    if _goes_in_strips(attn) and isinstance(mlp, PackedMlp):
+    if whole and _goes_in_strips(attn) and isinstance(mlp, PackedMlp):
         return WindowBlock(block.norm1, attn, mlp, normed=norm is not block.norm1)
     return FusedBlock(norm, attn, mlp)
 
@@ -110,9 +110,19 @@ def _goes_to_a_grid(attn: nn.Module) -> TypeGuard[ReductionAttention]:
     if type(attn) is not ReductionAttention or isinstance(attn.pattern, Pooled):
         return False
     linears = all(type(layer) is nn.Linear for layer in (attn.q, attn.kv, attn.proj))
-    norm, sr = type(attn.norm), type(attn.sr)
-    reduces = norm is nn.LayerNorm and sr in CONVOLUTIONS.values()
-    return linears and (reduces or attn.sr is None)
+    plain = type(attn.act) is nn.Identity and type(attn.proj_drop) is nn.Dropout
+    return linears and plain and (attn.sr is None or _makes_cells(attn.sr, attn.norm))
+
+
+def _makes_cells(convolution: nn.Module, norm: nn.Module | None) -> bool:
+    """Tell whether a convolution goes from cell to cell, with a norm behind it."""
+    return (
+        plain_convolution(convolution)
+        and tuple(convolution.stride) == tuple(convolution.kernel_size)  # type: ignore[arg-type]
+        and not any(convolution.padding)  # type: ignore[arg-type]
+        and convolution.groups == 1
+        and type(norm) is nn.LayerNorm
+    )
 
 
 def _reads_only_qkv(attn: nn.Module) -> bool:

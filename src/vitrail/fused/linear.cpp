@@ -1,5 +1,5 @@
 // Linear layers of inference: the norm before and the GELU or the sum after are done while the
-// rows are in the cache, and a perceptron's hidden channels never leave it.
+// rows are in the cache, and a perceptron's hidden channels never leave it unless rows are few.
 //
 // Weights are packed beforehand: panels of `columns` outputs; in a panel, step by step along the
 // summed axis, one word of 32 bits for each output (a float, or two bfloats of consecutive steps).
@@ -12,7 +12,7 @@ using namespace vitrail;
 namespace {
 
 constexpr i64 CACHE = 512 << 10;  // bytes of a block, about half of a core's own cache
-constexpr i64 FEW_ROWS = 24;      // of a block: with fewer, reading weights takes longer than products
+constexpr i64 FEW_ROWS = 24;      // of a block; with fewer, reading weights takes longest
 
 thread_local Scratch scratch, hidden_rows;
 
@@ -168,11 +168,10 @@ void linear(const Linear& f) {
     }
 }
 
-// Few rows: one layer after the other, so that threads share out weights.
+// One layer after the other, so that threads share out weights.
 template <class T>
 void layer_by_layer(Linear f, Linear g) {
     f.y = hidden_rows.words((f.rows * f.outputs * bytes_of(T::kind) + 3) / 4);
-    f.y_step = g.x_step = f.outputs;
     linear<T>(f);
     g.x = f.y;
     linear<T>(g);
@@ -180,7 +179,9 @@ void layer_by_layer(Linear f, Linear g) {
 
 template <class T>
 void perceptron(const Linear& f, const Linear& g) {
-    if (f.rows < FEW_ROWS * f.threads && f.threads > 1) return layer_by_layer<T>(f, g);
+    // Not where hidden channels are kept in a wider type than the rows': they would be rounded.
+    const bool few = f.rows < FEW_ROWS * f.threads && f.threads > 1;
+    if (few && T::kept == T::kind) return layer_by_layer<T>(f, g);
     i64 words = words_of<T>(f.inputs), hidden = words_of<T>(f.outputs);
     i64 rows = block_rows(f.rows, f.threads, words + hidden), blocks = (f.rows + rows - 1) / rows;
 #pragma omp parallel for num_threads(f.threads) schedule(dynamic) if (blocks > 1)

@@ -25,6 +25,11 @@ struct Linear {
 
 namespace vitrail {
 
+using LinearFunction = void (*)(const Linear*);
+
+// How many times b fits into a, the last time in part.
+inline i64 ceil_div(i64 a, i64 b) { return (a + b - 1) / b; }
+
 // Outputs of a panel: as many as fill the registers, or fewer where those divide a layer better.
 constexpr int WIDE = COLS * LANES, NARROW = (COLS == 4 ? 3 : 1) * LANES;
 constexpr int rows_of(int cols) { return COLS == 4 && cols == 3 ? ROWS * 4 / 3 : ROWS; }

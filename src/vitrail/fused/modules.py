@@ -13,6 +13,7 @@ from vitrail.fused.kernel import (
     packed_norm,
     packed_perceptron,
 )
+from vitrail.fused.look import taps_of
 from vitrail.layers import ConvMerging, DepthwiseMlp, Mlp, PatchEmbed
 from vitrail.ops.windows import at_least, pad, padded_lengths
 
@@ -144,15 +145,7 @@ class PackedDepthwiseMlp(nn.Module):
         self.fc1 = PackedLinear(mlp.fc1, norm)
         self.fc2 = PackedLinear(mlp.fc2)
         self.relu = isinstance(mlp.relu, nn.ReLU)
-        weight = mlp.dwconv.weight.detach().float()[:, 0]
-        # Axes that are not there have taps too, all but the middle one zero.
-        weight = weight[(slice(None),) + (None,) * (4 - weight.ndim)]
-        missing = [(0, 0) if n == 3 else (1, 1) for n in reversed(weight.shape[1:])]
-        weight = F.pad(weight, [*(n for pair in missing for n in pair), 0, -len(weight) % 16])
-        self.weight = weight.flatten(1).t().contiguous()
-        self.bias = weight.new_zeros(len(weight))
-        if mlp.dwconv.bias is not None:
-            self.bias[: self.fc1.out_features] = mlp.dwconv.bias.detach()
+        self.weight, self.bias = taps_of(mlp.dwconv.weight, mlp.dwconv.bias)
 
     def forward(
         self, x: Float[Tensor, "batch *spatial dim"]

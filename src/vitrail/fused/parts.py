@@ -2,7 +2,8 @@
 
 from torch import nn
 
-from vitrail.layers import Mlp
+from vitrail.layers import DepthwiseMlp, Mlp
+from vitrail.layers.embed import CONVOLUTIONS
 
 
 def known_parts(module: nn.Module) -> bool:
@@ -22,4 +23,35 @@ def known_parts(module: nn.Module) -> bool:
         and (qkv is None or type(qkv) is nn.Linear)
         and type(mlp.act) is nn.GELU
         and mlp.act.approximate == "none"
+        and (not isinstance(mlp, DepthwiseMlp) or _looks_at_the_next(mlp))
     )
+
+
+def _looks_at_the_next(mlp: DepthwiseMlp) -> bool:
+    """Tell whether each channel's convolution is over three tokens along each axis."""
+    convolution = mlp.dwconv
+    return (
+        plain_convolution(convolution)
+        and set(convolution.kernel_size) == {3}
+        and set(convolution.stride) == {1}
+        and set(convolution.padding) == {1}
+        and convolution.groups == convolution.in_channels == convolution.out_channels
+        and type(mlp.relu) in (nn.ReLU, nn.Identity)
+    )
+
+
+def plain_convolution(module: nn.Module | None) -> bool:
+    """Tell whether a module is a convolution of torch's, not dilated, with zeros beyond borders."""
+    return (
+        isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)
+        and type(module) in CONVOLUTIONS.values()
+        and set(module.dilation) == {1}
+        and module.padding_mode == "zeros"
+        and not isinstance(module.padding, str)
+    )
+
+
+def of_one_type(block: nn.Module) -> bool:
+    """Tell whether all weights that rows of a block are multiplied with are of one type."""
+    kinds = (nn.Linear, *CONVOLUTIONS.values())
+    return len({m.weight.dtype for m in block.modules() if isinstance(m, kinds)}) == 1

@@ -8,11 +8,11 @@ using namespace vitrail;
 
 // What is told of attention is for one strip of tokens, but for its tensors and numbers of rows.
 struct Reduction {
-    i64 batch, length[3], kernel[3], threads;  // tokens along each axis, of the map and of a cell
+    i64 batch, length[3], cell[3], threads;  // tokens along each axis, of the map and of a cell
     const void* x;
     void* y;
-    void *cut, *grid;  // (batch, cells, tokens of a cell, dim), (batch, cells, dim); or null: the map is the grid
-    void* kv;          // (batch, cells, 2, dim)
+    void *cut, *grid;  // (batch, cells, tokens of one, dim), (batch, cells, dim); null: no cells
+    void* kv;          // (batch, cells or tokens, 2, dim)
     Call attention;
 };
 
@@ -24,13 +24,9 @@ constexpr i64 PER_STRIP = 12;     // what a strip costs besides its rows, in row
 
 thread_local Scratch scratch;
 
-using Function = void (*)(const Linear*);
-
-i64 divided(i64 a, i64 b) { return (a + b - 1) / b; }
-
 // Normalise every token that a cell takes in, and write it where its cell has it.
-void cut(const Reduction& f, Linear part, i64 row, Function norm) {
-    const i64 *n = f.length, *k = f.kernel;
+void cut(const Reduction& f, Linear part, i64 row, LinearFunction norm) {
+    const i64 *n = f.length, *k = f.cell;
     const i64 across[3] = {n[0] / k[0], n[1] / k[1], n[2] / k[2]};
     const i64 runs = f.batch * across[0] * across[1] * across[2] * k[0] * k[1];
     part.x_step = part.y_step = part.inputs;
@@ -52,9 +48,9 @@ void cut(const Reduction& f, Linear part, i64 row, Function norm) {
 
 // Rows `from` on of all tokens, `n` of them and of one member of the batch: from norm to sum.
 void strip(const Reduction& f, Linear q, Linear proj, i64 member, i64 from, i64 n, i64 row,
-           Function linear, int (*attend)(const Call*)) {
+           LinearFunction linear, int (*attend)(const Call*)) {
     Call call = f.attention;
-    char* wide = (char*)scratch.words(divided(2 * n * row, 4) + call.heads * n + n + call.keys);
+    char* wide = (char*)scratch.words(ceil_div(2 * n * row, 4) + call.heads * n + n + call.keys);
     char* mixed = wide + n * row;
     call.lse = (float*)(mixed + n * row);
     int32_t* index = (int32_t*)(call.lse + call.heads * n);
@@ -75,9 +71,9 @@ void strip(const Reduction& f, Linear q, Linear proj, i64 member, i64 from, i64 
 
 // Strips of each member of the batch: rows fit the cache, and threads get about as much.
 i64 strips_of(const Reduction& f, i64 tokens, i64 row) {
-    const i64 fewest = divided(tokens, std::max(FEWEST, CACHE / (4 * row)));
+    const i64 fewest = ceil_div(tokens, std::max(FEWEST, CACHE / (4 * row)));
     auto time = [&](i64 count) {
-        return divided(f.batch * count, f.threads) * (divided(tokens, count) + PER_STRIP);
+        return ceil_div(f.batch * count, f.threads) * (ceil_div(tokens, count) + PER_STRIP);
     };
     i64 best = fewest;
     for (i64 count = fewest; count < fewest + f.threads; count++)
@@ -87,17 +83,19 @@ i64 strips_of(const Reduction& f, i64 tokens, i64 row) {
 
 }  // namespace
 
-// `sr` is the convolution that reduces; its rows are what was cut out.
+// `sr` is the convolution that reduces, or null; its rows are what was cut out.
 extern "C" void vitrail_reduction(const Reduction* f, const Linear* q, const Linear* sr,
-                                  const Linear* kv, const Linear* proj, Function linear,
-                                  Function norm, int (*attend)(const Call*)) {
+                                  const Linear* kv, const Linear* proj, LinearFunction linear,
+                                  LinearFunction norm, int (*attend)(const Call*)) {
     const i64 tokens = f->length[0] * f->length[1] * f->length[2];
     const i64 row = q->inputs * bytes_of(q->kind);
-    Linear cells = *sr, seen = *kv, ask = *q, answer = *proj;
-    cells.rows = seen.rows = f->batch * f->attention.cells;
+    Linear seen = *kv, ask = *q, answer = *proj;
+    seen.rows = f->batch * f->attention.cells;
     seen.x = f->x;
-    if (f->cut) {
+    if (sr) {
+        Linear cells = *sr;
         cut(*f, *q, row, norm);
+        cells.rows = seen.rows;
         cells.x = f->cut, cells.y = f->grid;
         linear(&cells);
         seen.x = f->grid;
@@ -105,10 +103,11 @@ extern "C" void vitrail_reduction(const Reduction* f, const Linear* q, const Lin
     seen.y = f->kv;
     linear(&seen);
     ask.threads = answer.threads = 1;  // a strip each
-    const i64 count = strips_of(*f, tokens, row), length = divided(tokens, count);
+    const i64 count = strips_of(*f, tokens, row), length = ceil_div(tokens, count);
 #pragma omp parallel for num_threads(f->threads) schedule(dynamic) if (f->batch * count > 1)
     for (i64 i = 0; i < f->batch * count; i++) {
-        const i64 member = i / count, first = i % count * length, n = std::min(length, tokens - first);
+        const i64 member = i / count, first = i % count * length;
+        const i64 n = std::min(length, tokens - first);
         if (n > 0) strip(*f, ask, answer, member, member * tokens + first, n, row, linear, attend);
     }
 }

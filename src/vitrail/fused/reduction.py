@@ -21,7 +21,7 @@ class _Reduction(ctypes.Structure):
     """``Reduction`` of reduction.cpp: the same fields in the same order."""
 
     _fields_ = (
-        ("batch", c_int64), ("length", c_int64 * 3), ("kernel", c_int64 * 3), ("threads", c_int64),
+        ("batch", c_int64), ("length", c_int64 * 3), ("cell", c_int64 * 3), ("threads", c_int64),
         *((name, c_void_p) for name in ("x", "y", "cut", "grid", "kv")),
         ("attention", CallRecord),
     )  # fmt: skip
@@ -32,14 +32,15 @@ def packed_reduction(
     x: Tensor,
     numbers: Sequence[Tensor | None],
     eps: Sequence[float],
-    kernel: Sequence[int],
+    reduction: Sequence[int],
     heads: int,
     scale: float,
 ) -> Tensor:
     """Return ``x + proj(attention(q(norm(x)), kv(grid)))``, where every token sees the whole grid.
 
-    The grid is ``norm(x)``, or what a convolution makes of it whose stride is its kernel, of at
-    most three axes, none of them longer than the map's; tokens that fill no cell are not seen.
+    The grid is ``norm(x)``, or what a convolution makes of it whose kernel and stride are
+    ``reduction``: at most three axes, none of them longer than the map's; tokens that fill no cell
+    are not seen.
     ``x`` is channels-last.
 
     ``numbers`` are those of q, kv and proj, as ``Packed`` orders them, and of the convolution if
@@ -54,14 +55,12 @@ def packed_reduction(
         Packed(*numbers[i : i + 4])  # type: ignore[arg-type]
         for i in range(0, len(numbers), 4)
     )
-    cells, cut, grid = math.prod(spatial), None, None
+    cells, cut, grid, sr = math.prod(spatial), None, None, None
     if convolution:
-        size = math.prod(kernel)
-        cells = math.prod(n // k for n, k in zip(spatial, kernel, strict=True))
+        size = math.prod(reduction)
+        cells = math.prod(n // k for n, k in zip(spatial, reduction, strict=True))
         cut, grid = x.new_empty(batch, cells, size, dim), x.new_empty(batch, cells, dim)
         sr = describe(convolution[0], size * dim, dim, x.dtype)
-    else:
-        sr = describe(q, dim, dim, x.dtype)  # is not asked for
     seen = x.new_empty(batch, cells, 2 * dim)
     head_dim = dim // heads
     attention = CallRecord(
@@ -73,17 +72,17 @@ def packed_reduction(
     call = _Reduction(
         batch=batch, threads=torch.get_num_threads(), x=x.data_ptr(), y=y.data_ptr(),
         length=whole(*(1, 1, *spatial)[-3:]) if convolution else whole(1, 1, cells),
-        kernel=whole(*(1, 1, *kernel)[-3:]), kv=seen.data_ptr(), attention=attention,
+        cell=whole(*(1, 1, *reduction)[-3:]), kv=seen.data_ptr(), attention=attention,
     )  # fmt: skip
     if cut is not None and grid is not None:
         call.cut, call.grid = cut.data_ptr(), grid.data_ptr()
     functions = linear_functions()
-    layers = (
-        describe(q, dim, dim, x.dtype, eps=eps[0]), sr,
+    parts = (
+        call, describe(q, dim, dim, x.dtype, eps=eps[0]), sr,
         describe(kv, dim, 2 * dim, x.dtype, eps=eps[1]), describe(proj, dim, dim, x.dtype),
     )  # fmt: skip
     build.library(SOURCE).vitrail_reduction(
-        *(ctypes.byref(part) for part in (call, *layers)),
+        *(None if part is None else ctypes.byref(part) for part in parts),
         functions.linear, functions.norm, build.library().vitrail_forward,
     )  # fmt: skip
     return y

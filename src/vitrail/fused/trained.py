@@ -8,10 +8,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vitrail.attention.cpp.kernel import KINDS
+from vitrail.fused.look import look_around
 from vitrail.fused.parts import known_parts
 from vitrail.fused.training import branch
 from vitrail.layers import (
     Attend,
+    DepthwiseMlp,
     GroupedAttention,
     Mlp,
     PatchMerging,
@@ -45,6 +47,8 @@ def train_fused(model: nn.Module) -> None:
                 setattr(parent, name, _block(child))
             elif type(child) is Mlp and known_parts(child):
                 setattr(parent, name, _as(TrainedMlp, child))
+            elif type(child) is DepthwiseMlp and known_parts(child):
+                setattr(parent, name, _as(TrainedDepthwiseMlp, child))
             elif type(child) is PatchMerging:
                 setattr(parent, name, _as(TrainedMerging, child))
             elif type(child) is nn.Linear and isinstance(parent, _OWNERS):
@@ -129,6 +133,17 @@ class TrainedMlp(Mlp):
             x, self.fc1.weight, self.fc1.bias, second=(self.fc2.weight, self.fc2.bias),
             norm=None if norm is None else _told(norm), add=add, factor=factor,
         )  # fmt: skip
+
+
+class TrainedDepthwiseMlp(DepthwiseMlp):
+    """A perceptron that looks at the neighbours, made of a ``DepthwiseMlp``."""
+
+    def look(self, x: Float[Tensor, "batch *spatial dim"]) -> Float[Tensor, "batch *spatial dim"]:
+        """Mix each channel with its neighbours', and rectify, in one operation."""
+        wide = _wide(x)
+        if wide is None:
+            return super().look(x)
+        return look_around(wide, self.dwconv.weight, self.dwconv.bias, type(self.relu) is nn.ReLU)
 
 
 class TrainedMerging(PatchMerging):

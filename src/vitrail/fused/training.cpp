@@ -85,30 +85,6 @@ void normalise(const Branch& f, const void* x, Moments m, u32* to) {
     }
 }
 
-// The GELU of x, and its slope there.
-struct Gelu {
-    vf value, slope;
-};
-
-template <class T>
-__attribute__((always_inline)) inline Gelu gelu_of(vf x) {
-    vf density = T::weight(x * x * (-0.5f * LOG2E)) * 0.39894228f;
-#ifdef VITRAIL_AVX512
-    Tail tail = tail_of(x);
-    vf share = x > 0 ? 1.0f - tail.share : tail.share;
-    return {greater(x, vf{}) - tail.c * tail.share, share + x * density};
-#else
-    // Abramowitz and Stegun 7.1.26, to 1e-7; its exponential is the density's.
-    vf t = 1.0f / (greater(x, -x) * (0.3275911f * 0.70710678f) + 1.0f);
-    vf p = t * 0.5307027145f - 0.7265760135f;
-    p = p * t + 0.7107068705f;
-    p = p * t - 0.142248368f;
-    p = p * t + 0.127414796f;
-    vf above = p * t * (density * 2.50662827f), share = x > 0 ? 1.0f - above : above;
-    return {x * share, share + x * density};
-#endif
-}
-
 // f(row, vector, x) for the sums of `count` rows and of `vectors` vectors.
 template <int R, int C, class F>
 __attribute__((always_inline)) inline void each_sum(const vf (&sum)[R][C], i64 count, i64 vectors, F&& f) {

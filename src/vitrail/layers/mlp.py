@@ -53,6 +53,11 @@ class DepthwiseMlp(Mlp):
         self, x: Float[Tensor, "batch *spatial dim"]
     ) -> Float[Tensor, "batch *spatial dim"]:
         """Transform every token, knowing those next to it."""
-        x = self.relu(self.fc1(x))
-        x = channels_last(self.dwconv(channels_first(x)))
-        return self.drop(self.fc2(self.drop(self.act(x))))
+        return self.drop(self.fc2(self.drop(self.look(self.fc1(x)))))
+
+    def look(
+        self, x: Float[Tensor, "batch *spatial hidden"]
+    ) -> Float[Tensor, "batch *spatial hidden"]:
+        """Mix each channel with those of its neighbours, and rectify."""
+        x = channels_first(self.relu(x))
+        return self.act(channels_last(self.dwconv(x)))

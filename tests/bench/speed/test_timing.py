@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from vitrail.bench.speed import timing
-from vitrail.bench.speed.timing import Effort, interleave, quartiles, ratio, settle, summary
+from vitrail.bench.speed.timing import Effort, interleave, quartiles, ratio, summary
 
 
 @pytest.fixture
@@ -58,33 +58,6 @@ def test_short_calls_are_timed_together() -> None:
 
     seconds = interleave({"a": call}, {"a": "A"}, "cpu", Effort(1, 1, 0.0))
     assert count > 100 and 0 < seconds["a"][0] < 1e-3
-
-
-class Machine:
-    """A clock, and threads that keep one core busy until ``until``."""
-
-    def __init__(self, until: float) -> None:
-        self.until, self.now, self.used = until, 0.0, 0.0
-
-    def sleep(self, seconds: float) -> None:
-        self.used += max(0.0, min(seconds, self.until - self.now))
-        self.now += seconds
-
-    def perf_counter(self) -> float:
-        return self.now
-
-    def process_time(self) -> float:
-        return self.used
-
-
-@pytest.mark.parametrize(("until", "waits"), [(0.0, 0.01), (0.055, 0.07), (1e3, 2.0)])
-def test_the_next_waits_for_threads_of_the_last_but_not_for_ever(
-    monkeypatch: pytest.MonkeyPatch, until: float, waits: float
-) -> None:
-    machine = Machine(until)
-    monkeypatch.setattr(timing, "time", machine)
-    settle()
-    assert machine.now == pytest.approx(waits, abs=1e-6)
 
 
 def test_summaries() -> None:

@@ -42,15 +42,21 @@ def ours(case: Case) -> Backbone:
     if isinstance(config, SwinConfig | FocalConfig):
         config = replace(config, padding="visible")
     if isinstance(config, FocalConfig):
-        config = replace(config, halo="rolled", margins=_official_margins(config, case.size))
+        config = replace(config, halo="rolled", margins=official_margins(config, case.size))
     return drawn(entry.model(config, preprocessing=entry.preprocessing, name=case.model))
 
 
-def _official_margins(config: FocalConfig, size: Size) -> tuple[Size, ...]:
+def official_margins(config: FocalConfig, size: Size) -> tuple[Size, ...]:
+    """Return each stage's halo in the official code: none where a map is no larger than a window.
+
+    Args:
+        config: of our model.
+        size: of the input, which patches and merges divide.
+    """
     grid, margins = size, []
     for stage, window in enumerate(config.windows):
         step = config.merge if stage else config.patch
-        grid = tuple(-(-n // s) for n, s in zip(grid, step, strict=True))
+        grid = tuple(n // s for n, s in zip(grid, step, strict=True))
         around = all(n > w for n, w in zip(grid, window, strict=True))
         margins.append(config.margins[0] if around else (0,) * config.axes)
     return tuple(margins)
@@ -185,6 +191,8 @@ def official_focal(model: Backbone, case: Case, checkout: Path | None) -> nn.Mod
         raise Absent("has no such model")
     if checkout is None:
         raise Absent("not here: --focal names a checkout of the official code")
+    if any(n % 32 or n < 224 for n in case.size):
+        raise Absent("cuts other sizes than multiples of 32 from 224 on in its own way")
     sys.path.insert(0, str(checkout / "classification"))
     # It imports a name that timm no longer has, and does not use it.
     _package("timm.data.transforms")._pil_interp = None

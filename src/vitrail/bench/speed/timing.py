@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from vitrail.bench.speed.machine import timed
+from vitrail.threads import settle
 
 _SHORTEST = 0.02  # seconds; of a shorter call several are timed at once
 _LEAVES = 1.3  # times the best setting of its library: such a setting need not run on
 _TRIALS = 3  # rounds before a setting may leave
-_LOOK, _QUIET, _PATIENCE = 0.01, 0.2, 2.0  # seconds; share of a core; seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +61,6 @@ def interleave(
                 settle()
             seconds[name].append(_of_one(calls[name], repeats[name], device))
     return seconds
-
-
-def settle() -> None:
-    """Wait until the threads of whoever ran last are asleep, two seconds at most.
-
-    Some libraries' threads look out for more work for tens of milliseconds, on the cores that the
-    next contender needs: behind ONNX Runtime others took up to 1.7 times as long.
-    """
-    end = time.perf_counter() + _PATIENCE
-    while time.perf_counter() < end:
-        start, used = time.perf_counter(), time.process_time()
-        time.sleep(_LOOK)
-        if time.process_time() - used < _QUIET * (time.perf_counter() - start):
-            return
 
 
 def _repeats(call: Callable[[], Any], device: str) -> int:

@@ -1,0 +1,166 @@
+// What a perceptron that looks around does between its linear layers, in a training step: a
+// convolution of each channel on its own and the GELU, forward and backward.
+//
+// Channels know nothing of one another. The backward pass takes a member of the batch and as many
+// channels at a time as fit into the core's own cache: the gradients before the GELU, which several
+// lines look at, are not written anywhere else.
+#include "depthwise.h"
+#include "linear.h"
+
+#include <omp.h>
+
+using namespace vitrail;
+
+struct Look {
+    i64 batch, length[3], channels, padded, threads;  // padded: of taps, to whole vectors
+    const void* x;
+    const float *taps, *bias;  // (27, padded), (padded)
+    void* y;
+    // In the backward pass: what is told of the result, and what is to be found.
+    const float* turned;  // the taps from the last to the first
+    const void* d_y;
+    void* d_x;
+    float* sums;  // (batch, 28, padded): gradients of taps and bias by each member
+    int32_t kind, relu;
+};
+
+namespace {
+
+constexpr i64 CACHE = 384 << 10;  // bytes of gradients before the GELU, a good third of a core's own cache
+constexpr i64 FEWEST = 64;        // channels at once: whole lines of the cache
+
+thread_local Scratch scratch;
+
+// f(first channel of a vector, how many).
+template <class F>
+void each_channel(i64 first, i64 last, F&& f) {
+    i64 j = first;
+    for (; j + LANES <= last; j += LANES) f(j, Count<LANES>{});
+    if (j < last) f(j, last - j);
+}
+
+template <class T>
+void forward(const Look& f) {
+    const i64 depth = f.length[0], height = f.length[1], width = f.length[2], c = f.channels;
+    const i64 lines = f.batch * depth * height;
+    auto line = [&](const void* x, i64 i) { return at<T::kind>(x, i * width * c); };
+#pragma omp parallel for num_threads(f.threads) schedule(static) if (f.threads > 1)
+    for (i64 i = 0; i < lines; i++) {
+        const Near near(i, depth, height, f.taps, f.padded, [&](i64 l) { return line(f.x, l); });
+        char* y = line(f.y, i);
+        with_near(near, f.relu, [&](auto count, auto relu) {
+            each_channel(0, c, [&](i64 j, auto n) {
+                along_line<T, count, relu>(near, f.padded, width, c, j, n, load(f.bias + j), [&](i64 w, vf sum) {
+                    write<T::kind>(gelu(sum), at<T::kind>(y, w * c + j), n);
+                });
+            });
+        });
+    }
+}
+
+// Channels `first` to `last` of a member of the batch.
+template <class T>
+struct Part {
+    const Look& f;
+    const i64 member, first, last;
+    char* slopes;  // gradients before the GELU
+    const i64 height = f.length[1], width = f.length[2], lines = f.length[0] * height, c = f.channels;
+    const i64 own = last - first;  // channels of a row of `slopes`
+
+    char* line(const void* x, i64 i) const { return at<T::kind>(x, (member * lines + i) * width * c); }
+    char* slopes_of(i64 i) const { return at<T::kind>(slopes, i * width * own) - first * bytes_of(T::kind); }
+    float* sum(i64 tap) const { return f.sums + (member * 28 + tap) * f.padded; }
+    template <class Of>
+    Near near(i64 i, const float* taps, Of&& of) const {
+        return Near(i, f.length[0], height, taps, f.padded, of);
+    }
+
+    void run() {
+        for (i64 tap = 0; tap < 28; tap++) memset(sum(tap) + first, 0, own * sizeof(float));
+        for (i64 i = 0; i < lines; i++) {
+            const Near around = near(i, f.taps, [&](i64 l) { return line(f.x, l); });
+            with_near(around, f.relu, [&](auto count, auto relu) {
+                this->template before_gelu<count, relu>(around, line(f.d_y, i), slopes_of(i));
+                each_channel(first, last, [&](i64 j, auto n) {
+                    for (i64 k = 0; k < around.count; k++)
+                        this->template taps<relu>(around.x[k], slopes_of(i), sum(3 * around.place[k]), j, n);
+                });
+            });
+        }
+        for (i64 i = 0; i < lines; i++) {
+            const Near around = near(i, f.turned, [&](i64 l) { return slopes_of(l); });
+            with_near(around, false, [&](auto count, auto) { this->template gradient<count>(around, line(f.x, i), line(f.d_x, i)); });
+        }
+    }
+
+    // The gradients of a line before its GELU, and their sum, which is the bias's.
+    template <int Lines, bool Relu>
+    void before_gelu(const Near& around, const char* d_y, char* to) {
+        each_channel(first, last, [&](i64 j, auto n) {
+            vf total{};
+            along_line<T, Lines, Relu>(around, f.padded, width, c, j, n, load(f.bias + j), [&](i64 w, vf x) {
+                vf g = gelu_of<T>(x).slope * read<T::kind>(at<T::kind>(d_y, w * c + j), n);
+                total += g;
+                write<T::kind>(g, at<T::kind>(to, w * own + j), n);
+            });
+            float* place = sum(27) + j;
+            write<FLOAT32>(read<FLOAT32>(place, n) + total, place, n);
+        });
+    }
+
+    // What a line that was looked at adds to the gradients of three taps.
+    template <bool Relu, class N>
+    void taps(const void* x, const char* g, float* to, i64 j, N n) {
+        auto slope = [&](i64 w) { return read<T::kind>(at<T::kind>(g, w * own + j), n); };
+        vf found[3] = {}, before{}, here = slope(0);
+        for (i64 w = 0; w < width; w++) {
+            vf after = w + 1 < width ? slope(w + 1) : vf{};
+            vf seen = read<T::kind>(at<T::kind>(x, w * c + j), n);
+            if (Relu) seen = greater(vf{}, seen);
+            found[0] += after * seen;  // the token behind looked back at it
+            found[1] += here * seen;
+            found[2] += before * seen;
+            before = here;
+            here = after;
+        }
+        for (i64 t = 0; t < 3; t++) {
+            float* place = to + t * f.padded + j;
+            write<FLOAT32>(read<FLOAT32>(place, n) + found[t], place, n);
+        }
+    }
+
+    // The gradients of a line that was looked at.
+    template <int Lines>
+    void gradient(const Near& around, const char* x, char* to) {
+        each_channel(first, last, [&](i64 j, auto n) {
+            along_line<T, Lines, false>(around, f.padded, width, own, j, n, vf{}, [&](i64 w, vf g) {
+                if (f.relu) g = read<T::kind>(at<T::kind>(x, w * c + j), n) > 0 ? g : vf{};
+                write<T::kind>(g, at<T::kind>(to, w * c + j), n);
+            });
+        });
+    }
+};
+
+template <class T>
+void backward(const Look& f) {
+    const i64 tokens = f.length[0] * f.length[1] * f.length[2];
+    const i64 fit = CACHE / (tokens * bytes_of(T::kind)) / FEWEST * FEWEST;
+    const i64 own = std::clamp<i64>(fit, FEWEST, round_up(f.channels, FEWEST));
+    const i64 parts = (f.channels + own - 1) / own;
+#pragma omp parallel for num_threads(f.threads) schedule(dynamic) if (f.threads > 1)
+    for (i64 i = 0; i < f.batch * parts; i++) {
+        const i64 first = i % parts * own, last = std::min(first + own, f.channels);
+        char* slopes = (char*)scratch.words((tokens * (last - first) * bytes_of(T::kind) + 3) / 4);
+        Part<T>{f, i / parts, first, last, slopes}.run();
+    }
+}
+
+}  // namespace
+
+extern "C" void vitrail_look(const Look* f) {
+    with_type(f->kind, [&](auto type) { forward<decltype(type)>(*f); });
+}
+
+extern "C" void vitrail_look_backward(const Look* f) {
+    with_type(f->kind, [&](auto type) { backward<decltype(type)>(*f); });
+}
