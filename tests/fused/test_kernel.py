@@ -17,21 +17,15 @@ from vitrail.fused import kernel
 from vitrail.fused.modules import PackedDepthwiseMlp, PackedLinear, PackedMlp, PackedNorm
 from vitrail.layers import DepthwiseMlp, Mlp
 
-pytestmark = pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ compiler")
+pytestmark = [
+    pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ compiler"),
+    pytest.mark.usefixtures("poison"),
+]
 
 # Of a layer's outputs, which are near one.
 TOLERANCE = {torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 2e-2}
 # Rows, inputs, outputs: whole tiles and panels of both widths, and none; pairs that do not pair.
 SHAPES = [(48, 96, 64), (49, 32, 48), (7, 33, 50), (1, 5, 1), (200, 18, 129)]
-
-
-@pytest.fixture(autouse=True)
-def poison():
-    """Fill new memory with numbers that are none, so that a gap shows."""
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(before)
 
 
 def numbers(*shape: int, seed: int = 0) -> Tensor:

@@ -8,34 +8,38 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
 
 from tests.pyramids import pyramid_input, small_pyramid
 from tests.support import drawn, refuses
-from vitrail.fused import kernel, look, train_fused, with_same_parameters
+from vitrail.fused import (
+    build_for_training,
+    fuse,
+    kernel,
+    look,
+    train_fused,
+    with_same_parameters,
+)
+from vitrail.fused.blocks import FusedBlock
 from vitrail.fused.look import look_around
 from vitrail.fused.trained import TrainedDepthwiseMlp
-from vitrail.layers import DepthwiseMlp
+from vitrail.layers import DepthwiseMlp, PreNormBlock
 from vitrail.shapes import Size
 
-pytestmark = pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ compiler")
+pytestmark = [
+    pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ compiler"),
+    pytest.mark.usefixtures("poison"),
+]
 
 # Of each tensor's norm; in the narrow types gradients before the GELU are rounded too.
 TOLERANCE = {torch.float32: 5e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 # A line, a token, more channels than are taken at a time, axes of one and of two.
 SHAPES = [
-    (1, 9, 33), (2, 1, 1, 16), (2, 7, 13, 150), (1, 40, 40, 200), (3, 2, 1, 5), (2, 3, 4, 5, 17),
-    (1, 1, 4, 3, 32),
+    (1, 9, 33), (2, 1, 1, 16), (2, 7, 13, 150), (1, 40, 40, 200), (1, 30, 30, 330), (3, 2, 1, 5),
+    (2, 3, 4, 5, 17), (1, 1, 4, 3, 32),
 ]  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def poison():
-    """Fill new memory with numbers that are none, so that a gap shows."""
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(before)
 
 
 def tensors(shape: Size, dtype: torch.dtype = torch.float32) -> list[Tensor]:
@@ -105,12 +109,50 @@ def test_what_is_frozen_gets_nothing_and_the_rest_what_it_got(frozen: int) -> No
 
 def test_without_bias_and_of_any_layout() -> None:
     x, weight, _ = tensors((2, 6, 5, 24))
-    turned = x.detach().transpose(1, 2).contiguous().transpose(1, 2).requires_grad_()
-    for one in (x, turned):
-        y = look_around(one, weight, None, False)
-        torch.testing.assert_close(y, plain(one, weight, None, False), atol=1e-5, rtol=1e-5)
+
+    def turned(one: Tensor) -> Tensor:
+        return one.detach().transpose(1, 2).contiguous().transpose(1, 2)
+
+    rise = turned(torch.randn(x.shape, generator=torch.Generator().manual_seed(1)))
+    for one in (x, turned(x).requires_grad_()):
+        found, wanted = look_around(one, weight, None, False), plain(one, weight, None, False)
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+        ours = torch.autograd.grad(found, [one, weight], rise)
+        for a, b in zip(ours, torch.autograd.grad(wanted, [one, weight], rise), strict=True):
+            torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("stored", [torch.bfloat16, torch.float64])
+def test_gradients_are_of_the_type_of_the_parameters(stored: torch.dtype) -> None:
+    x, weight, bias = tensors((2, 6, 5, 24))
+    narrow = [t.detach().to(stored).requires_grad_() for t in (weight, bias)]
+    exact = [t.detach().double().requires_grad_() for t in narrow]
+    look_around(x, narrow[0], narrow[1], False).square().sum().backward()
+    plain(x.double(), exact[0], exact[1], False).square().sum().backward()
+    for ours, wanted in zip(narrow, exact, strict=True):
+        assert ours.grad is not None
+        assert wanted.grad is not None
+        assert ours.grad.dtype == stored
+        assert (ours.grad.double() - wanted.grad).norm() < 5e-3 * wanted.grad.norm()
+
+
+def test_a_second_backward_pass_is_refused() -> None:
+    x, weight, bias = tensors((1, 3, 4, 5))
+    (first,) = torch.autograd.grad(look_around(x, weight, bias, False).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="autograd"):
+        first.sum().backward()
+
+
+def test_products_are_counted() -> None:
+    x, weight, bias = tensors((2, 3, 4, 5))
+    with FlopCounterMode(display=False) as ours:
+        y = look_around(x, weight, bias, False)
+    with FlopCounterMode(display=False) as theirs:
+        plain(x, weight, bias, False)
+    assert ours.get_total_flops() == theirs.get_total_flops() == 2 * 9 * x.numel()
+    with FlopCounterMode(display=False) as ours:  # torch counts as if channels met, going back
         y.sum().backward()
-    torch.testing.assert_close(turned.grad, x.grad)
+    assert ours.get_total_flops() == 4 * 9 * x.numel()
 
 
 def test_what_is_no_number_reaches_its_neighbours_alone() -> None:
@@ -124,6 +166,10 @@ def test_what_is_no_number_reaches_its_neighbours_alone() -> None:
             (0, h, w, 2) for h in (0, 1, 2) for w in (2, 3, 4)
         }
         assert look_around(x[:, 3:], weight, bias, relu).isfinite().all()
+        (d_x,) = torch.autograd.grad(look_around(x, weight, bias, relu).sum(), x)
+        assert d_x[0, 1, 3, 2].isnan()
+        assert d_x[..., [0, 1, 3]].isfinite().all()
+        assert d_x[0, 4].isfinite().all()
 
 
 def test_no_members() -> None:
@@ -141,8 +187,10 @@ def test_the_operations_keep_to_what_torch_asks_of_one(relu: bool) -> None:
     torch.library.opcheck(torch.ops.vitrail.look_around.default, given)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         x, weight, bias, *_ = (mode.from_tensor(t) for t in given[:3])  # type: ignore[arg-type]
-        found = look.look_around_backward(x, x, weight, bias, relu)
-    assert [f.shape for f in found] == [x.shape, weight.shape, bias.shape]
+        for needs in ([True, True, True], [False, True, False]):
+            found = look.look_around_backward(x, x, weight, bias, relu, needs)
+            wanted = [t.shape if w else (0,) for t, w in zip(given, needs, strict=False)]  # type: ignore[union-attr]
+            assert [f.shape for f in found] == wanted
 
 
 def test_what_does_not_fit_is_refused() -> None:
@@ -152,6 +200,8 @@ def test_what_does_not_fit_is_refused() -> None:
             look_around(one, weight, bias, False)
     with refuses("(5, 1, 3, 5)", "own layers"):
         look_around(x, F.pad(weight, (1, 1)), bias, False)
+    with refuses("(1,)", "own layers"):
+        look_around(x, weight, bias[:1], False)
     with refuses("float64", "own layers"):
         look_around(x.double(), weight, bias, False)
 
@@ -193,10 +243,76 @@ def test_dropout_stands_where_it_stood() -> None:
     torch.testing.assert_close(found, layer(x), atol=1e-5, rtol=1e-5)
 
 
-def test_another_convolution_is_left_alone() -> None:
-    layer = drawn(DepthwiseMlp(6, 12, 2)).train()
-    layer.dwconv = drawn(nn.Conv2d(12, 12, 3, padding=2, dilation=2, groups=12))
-    parent = nn.Sequential(copy.deepcopy(layer))
-    train_fused(parent)
+OTHERS: dict[str, nn.Module] = {
+    "kernel": nn.Conv2d(12, 12, 1, groups=12),
+    "dilation": nn.Conv2d(12, 12, 3, padding=2, dilation=2, groups=12),
+    "groups": nn.Conv2d(12, 12, 3, padding=1, groups=4),
+    "border": nn.Conv2d(12, 12, 3, padding=1, groups=12, padding_mode="circular"),
+    "own": nn.Sequential(nn.Conv2d(12, 12, 3, padding=1, groups=12)),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("trained", [True, False])
+def test_another_convolution_is_left_alone(other: str, trained: bool) -> None:
+    layer = DepthwiseMlp(8, 12, 2)
+    layer.dwconv = OTHERS[other]  # type: ignore[assignment]
+    blocks = nn.Sequential(PreNormBlock(8, nn.Identity(), layer))
+    drawn(blocks).eval()
+    made = copy.deepcopy(blocks)
+    train_fused(made) if trained else fuse(made)
+    x = torch.randn(3, 5, 6, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(made(x), blocks(x), atol=1e-5, rtol=1e-5)
+    assert not any(isinstance(m, TrainedDepthwiseMlp | FusedBlock) for m in made.modules())
+
+
+@pytest.mark.parametrize(("part", "other"), [("relu", nn.Tanh()), ("act", nn.SiLU())])
+def test_another_rectifier_is_left_alone(part: str, other: nn.Module) -> None:
+    layer = drawn(DepthwiseMlp(6, 12, 2))
+    setattr(layer, part, other)
+    made = nn.Sequential(copy.deepcopy(layer))
+    train_fused(made)
     x = torch.randn(3, 5, 6, 6)
-    torch.testing.assert_close(parent(x), layer(x), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(made(x), layer(x), atol=1e-5, rtol=1e-5)
+
+
+def trained_perceptron() -> tuple[DepthwiseMlp, nn.Module]:
+    layer = drawn(DepthwiseMlp(6, 12, 2))
+    made = nn.Sequential(with_same_parameters(layer))
+    train_fused(made)
+    return layer, made
+
+
+def test_under_autocast_and_checkpointed() -> None:
+    layer, made = trained_perceptron()
+    x = torch.randn(3, 5, 6, 6, generator=torch.Generator().manual_seed(0))
+    (wanted,) = torch.autograd.grad(layer(x).square().sum(), layer.dwconv.weight)
+    found = []
+    for run in (made, lambda x: checkpoint(made, x, use_reentrant=False)):
+        with torch.autocast("cpu", torch.bfloat16):
+            y = run(x)
+        assert y.dtype == torch.bfloat16
+        found += torch.autograd.grad(y.float().square().sum(), layer.dwconv.weight)
+    assert torch.equal(*found)
+    assert (found[0] - wanted).norm() < 0.03 * wanted.norm()
+
+
+@pytest.mark.compile
+def test_it_compiles_in_one_graph() -> None:
+    _, made = trained_perceptron()
+    x = torch.randn(3, 5, 6, 6)
+    found = torch.compile(made, fullgraph=True)(x)
+    torch.testing.assert_close(found, made(x), atol=1e-5, rtol=1e-5)
+    ours, theirs = (
+        torch.autograd.grad(y.square().sum(), [*made.parameters()]) for y in (found, made(x))
+    )
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+def test_it_is_built_before_a_training_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+    monkeypatch.setattr(look.build, "library", built.append)
+    build_for_training()
+    assert look.SOURCE in built

@@ -18,18 +18,12 @@ from vitrail.layers import Mlp, PreNormBlock, ReductionAttention
 from vitrail.patterns import Global, Reduced
 from vitrail.shapes import Size
 
-pytestmark = pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ compiler")
+pytestmark = [
+    pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ compiler"),
+    pytest.mark.usefixtures("poison"),
+]
 
 KINDS = [kind for kind in PYRAMIDS if "linear" not in kind]
-
-
-@pytest.fixture(autouse=True)
-def poison():
-    """Fill new memory with numbers that are none, so that a gap shows."""
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(before)
 
 
 @pytest.fixture
@@ -189,6 +183,9 @@ OTHERS: dict[str, Callable[[ReductionAttention], nn.Module]] = {
     "kv": lambda attn: nn.Sequential(attn.kv, nn.Tanh()),
     "proj": lambda attn: nn.Sequential(attn.proj, nn.Tanh()),
     "sr": lambda attn: drawn(nn.Conv2d(48, 48, 3, stride=2, padding=1)),
+    "dilated": lambda attn: drawn(nn.Conv2d(48, 48, 3, stride=3, dilation=2)),
+    "circular": lambda attn: drawn(nn.Conv2d(48, 48, 3, 3, padding=1, padding_mode="circular")),
+    "groups": lambda attn: drawn(nn.Conv2d(48, 48, (3, 2), (3, 2), groups=4)),
     "act": lambda attn: nn.GELU(),
     "norm": lambda attn: nn.Identity(),
     "proj_drop": lambda attn: nn.Tanh(),
@@ -198,7 +195,8 @@ OTHERS: dict[str, Callable[[ReductionAttention], nn.Module]] = {
 @pytest.mark.parametrize("name", OTHERS)
 def test_what_a_user_put_there_is_kept(name: str) -> None:
     model = block(Reduced((3, 2)))
-    setattr(model[0].attn, name, OTHERS[name](model[0].attn))  # type: ignore[arg-type]
+    place = name if hasattr(model[0].attn, name) else "sr"
+    setattr(model[0].attn, place, OTHERS[name](model[0].attn))  # type: ignore[arg-type]
     made = copy.deepcopy(model)
     fuse(made)
     x = torch.randn(2, 9, 8, 48)

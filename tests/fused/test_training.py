@@ -16,7 +16,10 @@ from vitrail.fused.trained import TrainedBlock, TrainedMlp
 from vitrail.fused.training import branch
 from vitrail.models import PVTV2Config, pvt_v2
 
-pytestmark = pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ compiler")
+pytestmark = [
+    pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ compiler"),
+    pytest.mark.usefixtures("poison"),
+]
 
 # Of each tensor's norm. In bfloat16 what is multiplied is rounded, and so is what comes out.
 TOLERANCE = {torch.float32: 5e-6, torch.float16: 1e-3, torch.bfloat16: 8e-3}
@@ -27,15 +30,6 @@ SHAPES = [
     (2, 5, 130, 49, 97),
 ]  # fmt: skip
 NAMES = ("x", "weight", "bias", "weight2", "bias2", "norm_weight", "norm_bias", "add")
-
-
-@pytest.fixture(autouse=True)
-def poison():
-    """Fill new memory with numbers that are none, so that a gap shows."""
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(before)
 
 
 def tensors(

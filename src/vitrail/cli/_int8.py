@@ -1,6 +1,5 @@
 """`vitrail export --int8`: images to calibrate with, and accuracy before and after."""
 
-import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,8 +124,8 @@ def _measured(
 
 
 def _told(report: Int8Report) -> tuple[dict[str, Any], list[str]]:
-    before, after = report.file_bytes
-    slow, fast = report.seconds or (math.nan, math.nan)
+    assert report.seconds is not None
+    (before, after), (slow, fast) = report.file_bytes, report.seconds
     answer = {
         "int8": {
             "calibrated_on": report.inputs,

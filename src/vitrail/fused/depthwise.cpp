@@ -26,9 +26,10 @@ thread_local Scratch scratch;
 template <class T>
 void line(const Depthwise& f, const Near& near, i64 first, i64 last, i64 step, void* y) {
     with_near(near, f.relu, [&](auto lines, auto relu) {
-        for (i64 j = first * LANES; j < last * LANES; j += LANES)
-            along_line<T, lines, relu>(near, f.padded, f.length[2], step, j, Count<LANES>{}, load(f.bias + j),
-                                       [&](i64 w, vf sum) { write<T::kind>(gelu(sum), at<T::kind>(y, w * step + j), LANES); });
+        for (i64 j = first * LANES; j < last * LANES; j += LANES) {
+            auto put = [&](i64 w, vf sum) { write<T::kind>(gelu(sum), at<T::kind>(y, w * step + j), LANES); };
+            along_line<T, lines, relu>(near, f.padded, f.length[2], step, j, Count<LANES>{}, load(f.bias + j), put);
+        }
     });
 }
 

@@ -67,7 +67,7 @@ def fuse(model: nn.Module) -> Counter[str]:
                 strips = of_one_type(child) and _goes_in_strips(child.attn)
                 kind = PostNormWindowBlock if strips else FusedPostNormBlock
                 setattr(parent, name, kind(child))
-            elif type(child) in (PatchEmbed, ConvMerging):
+            elif type(child) in (PatchEmbed, ConvMerging) and _of_all_channels(child.proj):  # type: ignore[arg-type]
                 setattr(parent, name, PackedPatchEmbed(child))  # type: ignore[arg-type]
     for module in list(model.modules()):
         _pack_linears(module)
@@ -114,13 +114,19 @@ def _goes_to_a_grid(attn: nn.Module) -> TypeGuard[ReductionAttention]:
     return linears and plain and (attn.sr is None or _makes_cells(attn.sr, attn.norm))
 
 
+def _of_all_channels(
+    convolution: nn.Module | None,
+) -> TypeGuard[nn.Conv1d | nn.Conv2d | nn.Conv3d]:
+    """Tell whether what a convolution looks at can be cut out and projected."""
+    return plain_convolution(convolution) and convolution.groups == 1
+
+
 def _makes_cells(convolution: nn.Module, norm: nn.Module | None) -> bool:
     """Tell whether a convolution goes from cell to cell, with a norm behind it."""
     return (
-        plain_convolution(convolution)
-        and tuple(convolution.stride) == tuple(convolution.kernel_size)  # type: ignore[arg-type]
-        and not any(convolution.padding)  # type: ignore[arg-type]
-        and convolution.groups == 1
+        _of_all_channels(convolution)
+        and convolution.stride == convolution.kernel_size
+        and set(convolution.padding) == {0}
         and type(norm) is nn.LayerNorm
     )
 
@@ -154,7 +160,7 @@ def _pack_linears(module: nn.Module) -> None:
     elif isinstance(module, ReductionAttention):
         names = ("q", "kv", "proj")
         module.who = Memo(module.who)  # type: ignore[method-assign]
-        if module.sr is not None and isinstance(module.pattern, Reduced):
+        if _of_all_channels(module.sr) and isinstance(module.pattern, Reduced):
             module.sr = ChannelsFirst(PackedConvolution(module.sr))  # type: ignore[assignment]
     elif isinstance(module, FocalAttention | NearestAttention):
         names = ("qkv", "proj")

@@ -1,9 +1,9 @@
 // What a perceptron that looks around does between its linear layers, in a training step: a
 // convolution of each channel on its own and the GELU, forward and backward.
 //
-// Channels know nothing of one another. The backward pass takes a member of the batch and as many
-// channels at a time as fit into the core's own cache: the gradients before the GELU, which several
-// lines look at, are not written anywhere else.
+// Channels know nothing of one another. The backward pass takes a member of the batch and some
+// channels at a time, if it can as many as fit into the core's own cache: the gradients before the
+// GELU, which several lines look at, are not written anywhere else.
 #include "depthwise.h"
 #include "linear.h"
 
@@ -19,40 +19,46 @@ struct Look {
     // In the backward pass: what is told of the result, and what is to be found.
     const float* turned;  // the taps from the last to the first
     const void* d_y;
-    void* d_x;
-    float* sums;  // (batch, 28, padded): gradients of taps and bias by each member
+    void* d_x;    // null: nobody needs it
+    float* sums;  // (batch, 28, padded): gradients of taps and bias by each member; or null
     int32_t kind, relu;
 };
 
 namespace {
 
 constexpr i64 CACHE = 384 << 10;  // bytes of gradients before the GELU, a good third of a core's own cache
-constexpr i64 FEWEST = 64;        // channels at once: whole lines of the cache
+constexpr i64 FEWEST = 32;        // channels at once: whole lines of the cache, in every type
 
 thread_local Scratch scratch;
 
 // f(first channel of a vector, how many).
 template <class F>
 void each_channel(i64 first, i64 last, F&& f) {
-    i64 j = first;
-    for (; j + LANES <= last; j += LANES) f(j, Count<LANES>{});
-    if (j < last) f(j, last - j);
+    each_vector(last - first, [&](i64 j, auto n) { f(first + j, n); });
+}
+
+// Channels to take at once, at most `fit` of them, so that `others` times as many parts are enough
+// for all threads.
+i64 channels_at_once(const Look& f, i64 fit, i64 others) {
+    const i64 parts = std::max(ceil_div(f.channels, std::max(fit, FEWEST)), ceil_div(f.threads, others));
+    return round_up(ceil_div(f.channels, parts), FEWEST);
 }
 
 template <class T>
 void forward(const Look& f) {
     const i64 depth = f.length[0], height = f.length[1], width = f.length[2], c = f.channels;
     const i64 lines = f.batch * depth * height;
+    const i64 own = channels_at_once(f, c, lines), parts = ceil_div(c, own);
     auto line = [&](const void* x, i64 i) { return at<T::kind>(x, i * width * c); };
 #pragma omp parallel for num_threads(f.threads) schedule(static) if (f.threads > 1)
-    for (i64 i = 0; i < lines; i++) {
+    for (i64 part = 0; part < lines * parts; part++) {
+        const i64 i = part / parts, first = part % parts * own, last = std::min(first + own, c);
         const Near near(i, depth, height, f.taps, f.padded, [&](i64 l) { return line(f.x, l); });
         char* y = line(f.y, i);
         with_near(near, f.relu, [&](auto count, auto relu) {
-            each_channel(0, c, [&](i64 j, auto n) {
-                along_line<T, count, relu>(near, f.padded, width, c, j, n, load(f.bias + j), [&](i64 w, vf sum) {
-                    write<T::kind>(gelu(sum), at<T::kind>(y, w * c + j), n);
-                });
+            each_channel(first, last, [&](i64 j, auto n) {
+                auto put = [&](i64 w, vf sum) { write<T::kind>(gelu(sum), at<T::kind>(y, w * c + j), n); };
+                along_line<T, count, relu>(near, f.padded, width, c, j, n, load(f.bias + j), put);
             });
         });
     }
@@ -76,20 +82,23 @@ struct Part {
     }
 
     void run() {
-        for (i64 tap = 0; tap < 28; tap++) memset(sum(tap) + first, 0, own * sizeof(float));
+        for (i64 tap = 0; f.sums && tap < 28; tap++) memset(sum(tap) + first, 0, own * sizeof(float));
         for (i64 i = 0; i < lines; i++) {
             const Near around = near(i, f.taps, [&](i64 l) { return line(f.x, l); });
             with_near(around, f.relu, [&](auto count, auto relu) {
                 this->template before_gelu<count, relu>(around, line(f.d_y, i), slopes_of(i));
+                if (!f.sums) return;
                 each_channel(first, last, [&](i64 j, auto n) {
                     for (i64 k = 0; k < around.count; k++)
                         this->template taps<relu>(around.x[k], slopes_of(i), sum(3 * around.place[k]), j, n);
                 });
             });
         }
-        for (i64 i = 0; i < lines; i++) {
+        for (i64 i = 0; f.d_x && i < lines; i++) {
             const Near around = near(i, f.turned, [&](i64 l) { return slopes_of(l); });
-            with_near(around, false, [&](auto count, auto) { this->template gradient<count>(around, line(f.x, i), line(f.d_x, i)); });
+            with_near(around, false, [&](auto count, auto) {
+                this->template gradient<count>(around, line(f.x, i), line(f.d_x, i));
+            });
         }
     }
 
@@ -103,6 +112,7 @@ struct Part {
                 total += g;
                 write<T::kind>(g, at<T::kind>(to, w * own + j), n);
             });
+            if (!f.sums) return;
             float* place = sum(27) + j;
             write<FLOAT32>(read<FLOAT32>(place, n) + total, place, n);
         });
@@ -134,7 +144,7 @@ struct Part {
     void gradient(const Near& around, const char* x, char* to) {
         each_channel(first, last, [&](i64 j, auto n) {
             along_line<T, Lines, false>(around, f.padded, width, own, j, n, vf{}, [&](i64 w, vf g) {
-                if (f.relu) g = read<T::kind>(at<T::kind>(x, w * c + j), n) > 0 ? g : vf{};
+                if (f.relu) g = read<T::kind>(at<T::kind>(x, w * c + j), n) <= 0 ? vf{} : g;
                 write<T::kind>(g, at<T::kind>(to, w * c + j), n);
             });
         });
@@ -144,9 +154,8 @@ struct Part {
 template <class T>
 void backward(const Look& f) {
     const i64 tokens = f.length[0] * f.length[1] * f.length[2];
-    const i64 fit = CACHE / (tokens * bytes_of(T::kind)) / FEWEST * FEWEST;
-    const i64 own = std::clamp<i64>(fit, FEWEST, round_up(f.channels, FEWEST));
-    const i64 parts = (f.channels + own - 1) / own;
+    const i64 own = channels_at_once(f, CACHE / (tokens * bytes_of(T::kind)), f.batch);
+    const i64 parts = ceil_div(f.channels, own);
 #pragma omp parallel for num_threads(f.threads) schedule(dynamic) if (f.threads > 1)
     for (i64 i = 0; i < f.batch * parts; i++) {
         const i64 first = i % parts * own, last = std::min(first + own, f.channels);

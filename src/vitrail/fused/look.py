@@ -5,23 +5,23 @@ computed again.
 """
 
 import ctypes
+import math
 from collections.abc import Sequence
 from ctypes import c_int32, c_int64, c_void_p
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
+from torch.utils.flop_counter import register_flop_formula
 
 from vitrail.attention.cpp import build
 from vitrail.attention.cpp.kernel import KINDS
 from vitrail.errors import UsageError
 from vitrail.fused.kernel import why_not
+from vitrail.fused.taps import taps_of
 
 SOURCE = Path(__file__).with_name("look.cpp")
-_WHOLE = 16  # channels of the taps are padded to a multiple, the longest vector
 
 
 class _Look(ctypes.Structure):
@@ -37,23 +37,6 @@ class _Look(ctypes.Structure):
     )  # fmt: skip
 
 
-def taps_of(
-    weight: Float[Tensor, "channels 1 *kernel"], bias: Float[Tensor, " channels"] | None
-) -> tuple[Float[Tensor, "27 padded"], Float[Tensor, " padded"]]:
-    """Return a convolution's weight and bias as the kernels read them: in float32, padded.
-
-    The kernel is three tokens long along each of up to three axes; axes that are not there have
-    taps too, all but the middle one zero.
-    """
-    channels, axes = len(weight), weight.ndim - 2
-    whole = weight.detach().float()[:, 0][(slice(None),) + (None,) * (3 - axes)]
-    whole = F.pad(whole, [0, 0] * axes + [1, 1] * (3 - axes) + [0, -channels % _WHOLE])
-    padded = whole.new_zeros(len(whole))
-    if bias is not None:
-        padded[:channels] = bias.detach()
-    return whole.flatten(1).t().contiguous(), padded
-
-
 @torch.library.custom_op("vitrail::look_around", mutates_args=())
 def look_around(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
     """Return ``gelu(convolution(relu?(x)))``, the convolution of each channel on its own.
@@ -67,7 +50,7 @@ def look_around(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> T
     Raises:
         UsageError: tensors that the kernel cannot serve.
     """
-    _check(x, weight)
+    _check(x, weight, bias)
     x = x.contiguous()
     y = torch.empty_like(x)
     if y.numel():
@@ -86,30 +69,56 @@ def _(x: Tensor, *rest: Any) -> Tensor:
 
 @torch.library.custom_op("vitrail::look_around_backward", mutates_args=())
 def look_around_backward(
-    grad_y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool
+    grad_y: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    relu: bool,
+    needs: Sequence[bool],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of ``x``, ``weight`` and the bias, the last in ``weight``'s type."""
+    """Return the gradients of ``x``, ``weight`` and ``bias``.
+
+    Each has the shape and type of what it is the gradient of; one that nobody needs is empty.
+    """
+    found = _like(x, weight, bias, needs)
     x, grad_y = x.contiguous(), grad_y.contiguous()
-    d_x, channels, axes = torch.empty_like(x), len(weight), weight.ndim - 2
     if x.numel() == 0:
-        return d_x, torch.zeros_like(weight), weight.new_zeros(channels)
+        return tuple(one.zero_() for one in found)  # type: ignore[return-value]
     taps, padding = taps_of(weight, bias)
     turned = taps.flip(0)
-    sums = taps.new_empty(len(x), 28, len(padding))
     call = _describe(x, taps, padding, relu)
-    call.turned, call.sums = turned.data_ptr(), sums.data_ptr()
-    call.d_y, call.d_x = grad_y.data_ptr(), d_x.data_ptr()
+    call.turned, call.d_y = turned.data_ptr(), grad_y.data_ptr()
+    call.d_x = found[0].data_ptr() if needs[0] else None
+    sums = taps.new_empty(len(x) if needs[1] or needs[2] else 0, 28, len(padding))
+    call.sums = sums.data_ptr() if len(sums) else None
     build.library(SOURCE).vitrail_look_backward(ctypes.byref(call))
-    total = sums.sum(0)[:, :channels].to(weight.dtype)
-    middle = (1,) * (3 - axes)
-    d_weight = total[:27].t().reshape(channels, 3, 3, 3)[(slice(None), *middle)].unsqueeze(1)
-    return d_x, d_weight.clone(memory_format=torch.contiguous_format), total[27].clone()
+    total = sums.sum(0)[:, : len(weight)]
+    if needs[1]:
+        middle = (1,) * (5 - weight.ndim)  # of axes that are not there
+        every = total[:27].t().reshape(-1, 3, 3, 3)[(slice(None), *middle)]
+        found[1].copy_(every.unsqueeze(1))
+    if needs[2]:
+        found[2].copy_(total[27])
+    return found
 
 
 @look_around_backward.register_fake
-def _(grad_y: Tensor, x: Tensor, weight: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
-    del grad_y, rest
-    return x.new_empty(x.shape), weight.new_empty(weight.shape), weight.new_empty(len(weight))
+def _(
+    grad_y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool,
+    needs: Sequence[bool],
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    del grad_y, relu
+    return _like(x, weight, bias, needs)
+
+
+def _like(
+    x: Tensor, weight: Tensor, bias: Tensor | None, needs: Sequence[bool]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return memory for the gradients that are needed."""
+    return tuple(
+        one.new_empty(one.shape) if wanted and one is not None else x.new_empty(0)
+        for one, wanted in zip((x, weight, bias), needs, strict=True)
+    )  # type: ignore[return-value]
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -119,16 +128,25 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _gradients(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
-    x, weight, bias = ctx.saved_tensors
-    d_x, d_weight, d_bias = look_around_backward(grad_y, x, weight, bias, ctx.relu)
-    if bias is not None:
-        d_bias = d_bias.to(bias.dtype)
-    wanted: Sequence[bool] = ctx.needs_input_grad
-    found = (d_x, d_weight, d_bias)
-    return (*(one if w else None for one, w in zip(found, wanted, strict=False)), None)
+    needs = list(ctx.needs_input_grad[:3])
+    found = look_around_backward(grad_y, *ctx.saved_tensors, ctx.relu, needs)
+    return (*(one if wanted else None for one, wanted in zip(found, needs, strict=True)), None)
 
 
 look_around.register_autograd(_gradients, setup_context=_keep)
+
+
+@register_flop_formula(torch.ops.vitrail.look_around)
+def _forward_flops(x: Any, weight: Any, *_: Any, **__: Any) -> int:
+    """Count the taps' products, each multiply-add as two."""
+    return 2 * math.prod(x) * math.prod(weight[2:])
+
+
+@register_flop_formula(torch.ops.vitrail.look_around_backward)
+def _backward_flops(grad_y: Any, x: Any, weight: Any, *_: Any, **__: Any) -> int:
+    """Count the gradients of rows and taps."""
+    del grad_y
+    return 2 * _forward_flops(x, weight)
 
 
 def _describe(x: Tensor, taps: Tensor, bias: Tensor, relu: bool) -> _Look:
@@ -140,20 +158,23 @@ def _describe(x: Tensor, taps: Tensor, bias: Tensor, relu: bool) -> _Look:
     )  # fmt: skip
 
 
-def _check(x: Tensor, weight: Tensor) -> None:
+def _check(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     """Refuse tensors that do not fit one another, or the kernel."""
-    axes = x.ndim - 2
-    if not 1 <= axes <= 3 or weight.shape != (x.shape[-1], 1, *(3,) * axes):
+    axes, channels = x.ndim - 2, x.shape[-1]
+    fits = 1 <= axes <= 3 and weight.shape == (channels, 1, *(3,) * axes)
+    if not fits or (bias is not None and bias.shape != (channels,)):
+        with_bias = "" if bias is None else f", and a bias {tuple(bias.shape)}"
         raise UsageError(
-            f"x {tuple(x.shape)} and a weight {tuple(weight.shape)}",
-            "(batch, *spatial, channels) and (channels, 1, 3, ...), a three for each of up to three"
-            " axes",
+            f"x {tuple(x.shape)}, a weight {tuple(weight.shape)}{with_bias}",
+            "(batch, *spatial, channels), (channels, 1, 3, ...), a three for each of up to three"
+            " axes, and (channels,)",
             "use the model's own layers",
         )
-    reason = why_not(x.dtype, x.device.type)
+    elsewhere = [t for t in (x, weight, bias) if t is not None and t.device.type != "cpu"]
+    reason = why_not(x.dtype, elsewhere[0].device.type if elsewhere else "cpu")
     if reason is not None:
         raise UsageError(
-            f"a look around in {x.dtype} on {x.device.type}: {reason}",
+            f"a look around in {x.dtype}: {reason}",
             "float32, bfloat16 or float16 on the CPU, and a C++ compiler",
             "use the model's own layers",
         )

@@ -13,7 +13,7 @@ from vitrail.fused.kernel import (
     packed_norm,
     packed_perceptron,
 )
-from vitrail.fused.look import taps_of
+from vitrail.fused.taps import taps_of
 from vitrail.layers import ConvMerging, DepthwiseMlp, Mlp, PatchEmbed
 from vitrail.ops.windows import at_least, pad, padded_lengths
 

@@ -1,5 +1,7 @@
 """Whether a block is made of what the kernels know."""
 
+from typing import TypeGuard
+
 from torch import nn
 
 from vitrail.layers import DepthwiseMlp, Mlp
@@ -40,7 +42,7 @@ def _looks_at_the_next(mlp: DepthwiseMlp) -> bool:
     )
 
 
-def plain_convolution(module: nn.Module | None) -> bool:
+def plain_convolution(module: nn.Module | None) -> TypeGuard[nn.Conv1d | nn.Conv2d | nn.Conv3d]:
     """Tell whether a module is a convolution of torch's, not dilated, with zeros beyond borders."""
     return (
         isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)

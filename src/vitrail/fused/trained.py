@@ -138,8 +138,10 @@ class TrainedMlp(Mlp):
 class TrainedDepthwiseMlp(DepthwiseMlp):
     """A perceptron that looks at the neighbours, made of a ``DepthwiseMlp``."""
 
-    def look(self, x: Float[Tensor, "batch *spatial dim"]) -> Float[Tensor, "batch *spatial dim"]:
-        """Mix each channel with its neighbours', and rectify, in one operation."""
+    def look(
+        self, x: Float[Tensor, "batch *spatial hidden"]
+    ) -> Float[Tensor, "batch *spatial hidden"]:
+        """Mix each channel with its neighbours' same one, and take the GELU, in one operation."""
         wide = _wide(x)
         if wide is None:
             return super().look(x)

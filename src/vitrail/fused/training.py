@@ -23,6 +23,7 @@ from vitrail.attention.cpp import build
 from vitrail.attention.cpp.kernel import KINDS
 from vitrail.errors import UsageError
 from vitrail.fused.kernel import why_not
+from vitrail.fused.look import SOURCE as LOOK
 
 SOURCE = Path(__file__).with_name("training.cpp")
 _CACHE = 640 << 10  # bytes of a block of rows, most of a core's own cache
@@ -349,8 +350,8 @@ def build_for_training() -> None:
     Raises:
         UsageError: the compiler or the cache's folder does not take it.
     """
-    build.library()
-    _library()
+    for source in (build.SOURCE, SOURCE, LOOK):
+        build.library(source)
 
 
 def _library() -> ctypes.CDLL:

@@ -58,6 +58,6 @@ class DepthwiseMlp(Mlp):
     def look(
         self, x: Float[Tensor, "batch *spatial hidden"]
     ) -> Float[Tensor, "batch *spatial hidden"]:
-        """Mix each channel with those of its neighbours, and rectify."""
+        """Mix each channel with its neighbours' same one, and take the GELU."""
         x = channels_first(self.relu(x))
         return self.act(channels_last(self.dwconv(x)))
