@@ -138,14 +138,16 @@ class TrainedMlp(Mlp):
 class TrainedDepthwiseMlp(DepthwiseMlp):
     """A perceptron that looks at the neighbours, made of a ``DepthwiseMlp``."""
 
-    def look(
-        self, x: Float[Tensor, "batch *spatial hidden"]
-    ) -> Float[Tensor, "batch *spatial hidden"]:
-        """Mix each channel with its neighbours' same one, and take the GELU, in one operation."""
+    def forward(
+        self, x: Float[Tensor, "batch *spatial dim"]
+    ) -> Float[Tensor, "batch *spatial dim"]:
+        """Transform every token, knowing those next to it; what lies between layers at once."""
         wide = _wide(x)
         if wide is None:
-            return super().look(x)
-        return look_around(wide, self.dwconv.weight, self.dwconv.bias, type(self.relu) is nn.ReLU)
+            return super().forward(x)
+        rectifies = type(self.relu) is nn.ReLU
+        x = look_around(self.fc1(wide), self.dwconv.weight, self.dwconv.bias, rectifies)
+        return self.drop(self.fc2(self.drop(x)))
 
 
 class TrainedMerging(PatchMerging):

@@ -53,11 +53,6 @@ class DepthwiseMlp(Mlp):
         self, x: Float[Tensor, "batch *spatial dim"]
     ) -> Float[Tensor, "batch *spatial dim"]:
         """Transform every token, knowing those next to it."""
-        return self.drop(self.fc2(self.drop(self.look(self.fc1(x)))))
-
-    def look(
-        self, x: Float[Tensor, "batch *spatial hidden"]
-    ) -> Float[Tensor, "batch *spatial hidden"]:
-        """Mix each channel with its neighbours' same one, and take the GELU."""
-        x = channels_first(self.relu(x))
-        return self.act(channels_last(self.dwconv(x)))
+        x = self.relu(self.fc1(x))
+        x = channels_last(self.dwconv(channels_first(x)))
+        return self.drop(self.fc2(self.drop(self.act(x))))
