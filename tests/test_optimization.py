@@ -5,13 +5,15 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.exc import BackendCompilerFailed
 
 import vitrail
 from tests.support import odd_input, refuses, small
 from vitrail import optimization
+from vitrail.errors import UsageError
 from vitrail.fused import kernel
 from vitrail.fused.blocks import FusedBlock
-from vitrail.layers import PreNormBlock
+from vitrail.layers import PatchMerging, PreNormBlock
 
 
 def told(made: nn.Module) -> optimization.Optimization:
@@ -78,17 +80,23 @@ class Adapted(nn.Linear):
 
 @needs_compiler
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("part", ["mlp.fc1", "attn.qkv", "mlp.act"])
+@pytest.mark.parametrize(
+    "part",
+    [
+        "mlp.fc1", "attn.qkv", "mlp.act", "mlp.drop", "attn.proj_drop", "drop_path",
+        "reduction", "norm",
+    ],
+)  # fmt: skip
 def test_parts_of_the_users_own_compute_what_they_do(part: str, training: bool) -> None:
     model = copy.deepcopy(small("2-D")).eval()
-    for block in [m for m in model.modules() if isinstance(m, PreNormBlock)]:
-        old = block.get_submodule(part)
-        new: nn.Module = nn.ReLU()
+    owners = PatchMerging if part in ("reduction", "norm") else PreNormBlock
+    for layer in [m for m in model.modules() if isinstance(m, owners)]:
+        old = layer.get_submodule(part)
+        new: nn.Module = nn.Tanh() if isinstance(old, nn.Dropout | nn.LayerNorm) else nn.ReLU()
         if isinstance(old, nn.Linear):
-            new = Adapted(old.in_features, old.out_features)
+            new = Adapted(old.in_features, old.out_features, old.bias is not None)
             new.load_state_dict(old.state_dict())
-        owner, name = part.split(".")
-        setattr(block.get_submodule(owner), name, new)
+        layer.set_submodule(part, new)
     x = odd_input("2-D")
     made = vitrail.optimize(model, x, training=training)
     torch.testing.assert_close(made.eval()(x), model(x), atol=1e-5, rtol=1e-5)
@@ -120,6 +128,52 @@ def test_without_a_compiler_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) 
         vitrail.optimize(small("2-D"), path="compiled")
     with refuses("no C++ compiler", "leave path out"):
         vitrail.optimize(small("2-D"), path="fused")
+
+
+@needs_compiler
+@pytest.mark.parametrize("training", [False, True])
+def test_a_compiler_that_does_not_work_is_passed_over(
+    training: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(model: nn.Module) -> None:
+        del model
+        raise UsageError("g++ does not build it", "one that does", "install another")
+
+    def refuse_too(model: nn.Module) -> None:
+        del model
+        raise BackendCompilerFailed(lambda: None, RuntimeError("no omp.h"), None)
+
+    for paths in (optimization._PATHS, optimization._TRAINING_PATHS):
+        monkeypatch.setitem(paths, "fused", refuse)
+        monkeypatch.setitem(paths, "compiled", refuse_too)
+    x = odd_input("2-D")
+    with pytest.warns(UserWarning, match="passed over") as warned:
+        made = vitrail.optimize(small("2-D"), x, training=training)
+    assert len(warned) == 2
+    assert told(made).path == "eager"
+    assert "g++ does not build it" in told(made).explain()
+    assert "no omp.h" in told(made).explain()
+    torch.testing.assert_close(made.eval()(x), small("2-D").eval()(x))
+    with refuses("g++ does not build it", "install another"):
+        vitrail.optimize(small("2-D"), x, training=training, path="fused")
+
+
+@needs_compiler
+def test_a_mistake_of_our_own_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(model: nn.Module) -> None:
+        del model
+        raise IndexError("beyond the end")
+
+    monkeypatch.setitem(optimization._PATHS, "fused", stumble)
+    with pytest.raises(IndexError, match="beyond the end"):
+        vitrail.optimize(small("2-D"))
+
+
+@needs_compiler
+def test_it_is_checked_in_full_precision_under_autocast_too() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        made = vitrail.optimize(small("2-D"))
+    assert told(made).difference < 1e-5
 
 
 def test_what_cannot_be_is_refused() -> None:

@@ -1,9 +1,10 @@
 """The fast way to infer or to train on the machine at hand, found equal before it is returned."""
 
 import copy
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ TOLERANCE = 1e-4
 # A narrow type may double the error that it has by itself beside float32, and be off by one
 # rounding more.
 NARROW = {torch.bfloat16: 2**-8, torch.float16: 2**-11}
+Served = TypeVar("Served")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,13 @@ def optimize(
     path: str | None = None,
     training: bool = False,
 ) -> nn.Module:
-    """Return a copy of a model for inference, as fast as this machine can, checked against it.
+    """Return a copy of a model for inference, made fast for this machine and checked against it.
 
     On a CPU with a C++ compiler, blocks are computed by kernels that are built once for the
     processor: attention in place, norms and sums within the linear layers, a perceptron's hidden
-    channels never out of the cache. Otherwise ``torch.compile`` with frozen weights serves.
+    channels never out of the cache. Otherwise ``torch.compile`` with frozen weights serves, which
+    needs a C++ compiler too on a CPU; and where neither works, the model as it is. A path that
+    was expected to work and did not is passed over with a warning.
 
     The copy has a model's methods and the attribute ``optimization``, whose ``explain()`` says
     what was done. It takes no gradients; change, move or save the model that it was made from.
@@ -90,25 +94,36 @@ def optimize(
             "keep that one, and optimize it for each purpose",
         )
     example = _checked_example(model, example)
-    if training:
-        return _for_training(model, example, dtype, path)
-    made = copy.deepcopy(model).eval().requires_grad_(False)
-    exact = copy.deepcopy(made).float() if example.dtype in NARROW else made
+    with torch.autocast(example.device.type, enabled=False):  # answers in the weights' own type
+        if training:
+            return _for_training(model, example, dtype, path)
+        return _for_inference(model, example, dtype or example.dtype, path)
+
+
+def _for_inference(
+    model: nn.Module, example: Tensor, dtype: torch.dtype, path: str | None
+) -> nn.Module:
+    """Return a copy of that type, whose outputs were compared."""
+    frozen = copy.deepcopy(model).eval().requires_grad_(False)
+    exact = copy.deepcopy(frozen).float() if example.dtype in NARROW else frozen
     with torch.no_grad():
         wanted = _flat(exact(example.to(next(exact.parameters()))))
     del exact
-    if dtype is not None:
-        made.to(dtype)
-    dtype = dtype or example.dtype
-    chosen, reasons = _choose(made, dtype, path)
+    frozen.to(dtype)
     x = example.to(dtype)
+
+    def served(name: str) -> tuple[nn.Module, Tensor]:
+        made = copy.deepcopy(frozen)
+        _PATHS[name](made)
+        return made, _flat(made(x))
+
     with torch.no_grad():
         allowed = TOLERANCE
         if dtype in NARROW:
-            allowed = 2 * _difference(_flat(made(x)), wanted) + NARROW[dtype]
-        _PATHS[chosen](made)
-        found = _difference(_flat(made(x)), wanted)
-    return _checked(made, Optimization(chosen, dtype, found, allowed, reasons))
+            allowed = 2 * _difference(_flat(frozen(x)), wanted) + NARROW[dtype]
+        (made, found), chosen, reasons = _first_to_serve(served, frozen, dtype, path)
+    difference = _difference(found, wanted)
+    return _checked(made, Optimization(chosen, dtype, difference, allowed, reasons))
 
 
 def _for_training(
@@ -121,22 +136,27 @@ def _for_training(
             "weights in the type that they have",
             "leave it out, and call the result under torch.autocast",
         )
-    made = fused.with_same_parameters(model)
-    chosen, reasons = _choose(made, example.dtype, path)
-    modes = [module.training for module in made.modules()]
-    made.eval()  # nothing is dropped
-    exact, allowed = made, TOLERANCE
+    calm = fused.with_same_parameters(model).eval()  # nothing is dropped
+    exact, allowed = calm, TOLERANCE
     if example.dtype in NARROW:
-        exact = copy.deepcopy(made).float()
+        exact = copy.deepcopy(calm).float()
     wanted = _with_gradients(exact, example)
     if example.dtype in NARROW:
-        eager = _furthest(_with_gradients(made, example), wanted)
+        eager = _furthest(_with_gradients(calm, example), wanted)
         allowed = 2 * eager + NARROW[example.dtype]
-    _TRAINING_PATHS[chosen](made)
-    found = _furthest(_with_gradients(made, example), wanted)
-    for module, mode in zip(made.modules(), modes, strict=True):
-        module.training = mode
-    return _checked(made, Optimization(chosen, example.dtype, found, allowed, reasons))
+
+    def served(name: str) -> tuple[nn.Module, list[Tensor]]:
+        made = fused.with_same_parameters(model)
+        modes = [module.training for module in made.modules()]
+        _TRAINING_PATHS[name](made.eval())
+        found = _with_gradients(made, example)
+        for module, mode in zip(made.modules(), modes, strict=True):
+            module.training = mode
+        return made, found
+
+    (made, found), chosen, reasons = _first_to_serve(served, calm, example.dtype, path)
+    difference = _furthest(found, wanted)
+    return _checked(made, Optimization(chosen, example.dtype, difference, allowed, reasons))
 
 
 def _with_gradients(model: nn.Module, example: Tensor) -> list[Tensor]:
@@ -213,8 +233,17 @@ _TRAINING_PATHS: dict[str, Callable[[nn.Module], None]] = {
 }
 
 
-def _choose(model: nn.Module, dtype: torch.dtype, path: str | None) -> tuple[str, tuple[str, ...]]:
-    """Return the path to take, and a line about each."""
+def _first_to_serve(
+    served: Callable[[str], Served], model: nn.Module, dtype: torch.dtype, path: str | None
+) -> tuple[Served, str, tuple[str, ...]]:
+    """Return what the first path gives that works, its name, and a line about each.
+
+    Args:
+        served: makes a copy go a path, and returns what comes of it.
+        model: that copies are made of.
+        dtype: of the inputs.
+        path: the only one to try, which may fail; default all.
+    """
     if path is not None and path not in _PATHS:
         raise UsageError(
             f"path={path!r}", f"one of {', '.join(_PATHS)}", "leave it out to let it choose"
@@ -226,17 +255,38 @@ def _choose(model: nn.Module, dtype: torch.dtype, path: str | None) -> tuple[str
             "a Vitrail model on the CPU, and a C++ compiler; 'eager' always",
             "leave path out to let it choose",
         )
-    chosen = path or next(name for name in _PATHS if obstacles.get(name) is None)
-    lines = []
+    taken, lines = None, []
     for name in _PATHS:
-        if name == chosen:
+        obstacle = obstacles.get(name)
+        if path is not None and name != path:
+            obstacle = obstacle or "another was asked for"
+        elif taken is not None:
+            obstacle = obstacle or "another came first"
+        if obstacle is None:
+            try:
+                taken = served(name), name
+            except Exception as error:
+                if path is not None or not _of_a_compiler(error):
+                    raise
+                obstacle = error.given if isinstance(error, UsageError) else _in_short(error)
+                warnings.warn(f"path {name!r} was passed over: {obstacle}", stacklevel=4)
+        if obstacle is None:
             lines.append(f"{name}: {'asked for' if path else 'chosen'}")
-        elif obstacles.get(name) is not None:
-            lines.append(f"{name}: passed over: {obstacles[name]}")
         else:
-            why = "another was asked for" if path else "another came first"
-            lines.append(f"{name}: passed over: {why}")
-    return chosen, tuple(lines)
+            lines.append(f"{name}: passed over: {obstacle}")
+    assert taken is not None  # the model as it is serves everywhere
+    return *taken, tuple(lines)
+
+
+def _of_a_compiler(error: Exception) -> bool:
+    """Tell whether a compiler, or the folder of what it built, does not work on this machine."""
+    from torch._dynamo.exc import TorchDynamoException  # takes seconds to import
+
+    return isinstance(error, UsageError | TorchDynamoException)
+
+
+def _in_short(error: Exception) -> str:
+    return " ".join(str(error).splitlines()[:2]) or type(error).__name__
 
 
 def _why_not_fused(model: nn.Module, dtype: torch.dtype) -> str | None:
@@ -267,7 +317,8 @@ def _checked_example(model: nn.Module, example: Tensor | None) -> Tensor:
     config = model.config
     size = model.preprocessing.size
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(1, config.in_channels, *size, generator=generator).to(parameter)
+    shape = 1, config.in_channels, *size
+    return torch.randn(shape, generator=generator, device="cpu").to(parameter)
 
 
 def _flat(outputs: object) -> Tensor:

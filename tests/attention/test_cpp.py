@@ -3,6 +3,7 @@
 import ctypes
 import math
 import platform
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -282,6 +283,46 @@ def test_older_processors_compute_the_same(
     assert made.stat().st_mtime_ns == time  # kept, not built again
 
 
+# One number in, one out, by the header's own functions.
+NUMBERS = """
+#include "{header}"
+extern "C" void halves(const uint16_t* from, float* to, int64_t n) {{
+    for (int64_t i = 0; i < n; i++) to[i] = vitrail::from_half(from[i]);
+}}
+extern "C" void floats(const float* from, uint16_t* to, int64_t n) {{
+    for (int64_t i = 0; i < n; i++) to[i] = vitrail::to_half(from[i]);
+}}
+"""
+
+
+@pytest.mark.parametrize("options", ["", "-march=x86-64", "-march=x86-64-v3"])
+def test_numbers_of_two_bytes_are_torch_s(
+    options: str, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if options and platform.machine() != "x86_64":
+        pytest.skip("options of x86-64")
+    monkeypatch.setenv("CXX", f"{build.compiler()} {options}")
+    source = fresh / "numbers.cpp"
+    source.write_text(NUMBERS.format(header=build.SOURCE.with_name("vectors.h")))
+    library = build.library(source)
+    every = torch.arange(-(2**15), 2**15, dtype=torch.int16).view(torch.float16)
+    widened = torch.empty(len(every))
+    library.halves(ctypes.c_void_p(every.data_ptr()), ctypes.c_void_p(widened.data_ptr()), 2**16)
+    assert torch.equal(widened[every == every], every[every == every].float())
+    assert widened[every != every].isnan().all()
+    # All, what lies midway to the next, the numbers beside both, and those beyond.
+    positive = torch.arange(0x7C00, dtype=torch.int16).view(torch.float16).float()
+    midway = (positive[:-1] + positive[1:]) / 2
+    x = torch.cat([positive, midway, positive * 1e4, torch.tensor([torch.inf, torch.nan, 65520.0])])
+    x = torch.cat([x, x.nextafter(x * 2), x.nextafter(torch.zeros(()))])
+    x = torch.cat([x, -x])
+    narrowed = torch.empty(len(x), dtype=torch.float16)
+    library.floats(ctypes.c_void_p(x.data_ptr()), ctypes.c_void_p(narrowed.data_ptr()), len(x))
+    there = ~x.isnan()
+    assert torch.equal(narrowed[there].view(torch.int16), x[there].half().view(torch.int16))
+    assert narrowed[~there].isnan().all()
+
+
 def test_without_a_compiler_it_says_so(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert "no-such-compiler" in str(build.why_not())
@@ -309,6 +350,59 @@ def test_a_folder_that_cannot_be_written_is_named(
     monkeypatch.setenv("VITRAIL_CACHE", str(fresh / "file" / "cache"))
     with refuses(str(fresh / "file"), "VITRAIL_CACHE"):
         build.library()
+
+
+def test_a_kernel_that_cannot_be_loaded_is_named(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> None:
+        raise OSError(f"{path}: failed to map segment from shared object")
+
+    monkeypatch.setattr(build.ctypes, "CDLL", refuse)  # as in a folder that nothing runs from
+    with refuses("failed to map segment", "VITRAIL_CACHE"):
+        build.library()
+
+
+def test_nobody_s_home_is_told(monkeypatch: pytest.MonkeyPatch, fresh: Path) -> None:
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("VITRAIL_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", unknown)
+    with refuses("home directory", "VITRAIL_CACHE"):
+        build.library()
+
+
+def test_a_compiler_behind_another_program(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = fresh / "with space"
+    folder.mkdir()
+    behind = folder / "wrapper"
+    behind.write_text('#!/bin/sh\necho "$@" >> "$0.log"\nexec "$@"\n')
+    behind.chmod(0o755)
+    monkeypatch.setenv("CXX", f"'{behind}' g++ -O1")
+    build.library()
+    version, line = (folder / "wrapper.log").read_text().splitlines()
+    assert version == "g++ --version"
+    assert line.startswith("g++ /") and "-O3" in line and "-O1" in line
+    monkeypatch.delenv("CXX")
+    (folder / "g++").symlink_to(shutil.which("g++") or "")
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    build.library.cache_clear()
+    assert build.library() is not None
+
+
+def test_the_runtime_of_torch_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Path(torch.__file__).parent / "lib" / "libgomp.so.1"
+    told = [f"7f00-7f10 r-xp 00000000 fe:00 {n}    {path}" for n, path in enumerate([
+        "/an env/scikit_learn.libs/libgomp-e985bcbb.so.1.0.0", own, "/lib/libompt.so"
+    ])]  # fmt: skip
+    monkeypatch.setattr(build.Path, "read_text", lambda _: "\n".join([*told, "7f-8f r 0 0:0 0"]))
+    assert build._openmp()[2] == str(own)
+    told.pop(1)
+    assert build._openmp()[2] == "/an env/scikit_learn.libs/libgomp-e985bcbb.so.1.0.0"
+    del told[0]
+    assert build._openmp() == ["-fopenmp"]
 
 
 def test_other_systems_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

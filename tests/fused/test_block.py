@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tests.support import odd_input, small
 from vitrail.attention import Places
+from vitrail.attention.cpp import build
 from vitrail.fused import fuse, kernel
 from vitrail.fused.block import strips
 from vitrail.fused.blocks import InStrips
@@ -92,6 +94,33 @@ def test_a_hook_on_a_part_is_called(kind: str, part: str) -> None:
     with torch.no_grad():
         made(odd_input(kind))
     assert len(seen) == len(blocks) > 0
+
+
+@needs_compiler
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_hook_keeps_stays_what_it_was(kind: str) -> None:
+    made = copy.deepcopy(small(kind))
+    fuse(made)
+    kept = []
+    for block in [block for block in made.modules() if isinstance(block, InStrips)]:
+        block.attn.register_forward_hook(lambda _, inputs, out: kept.append((out, out.clone())))
+    with torch.no_grad():
+        made(odd_input(kind))
+    for later, at_once in kept:
+        assert torch.equal(later, at_once)
+
+
+@needs_compiler
+def test_the_kernel_is_built_before_enough_windows_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    library, built = build.library, []
+
+    def noted(source: Path = build.SOURCE) -> object:
+        built.append(source.name)
+        return library(source)
+
+    monkeypatch.setattr(build, "library", noted)
+    fuse(copy.deepcopy(small("2-D")))
+    assert "block.cpp" in built
 
 
 @needs_compiler

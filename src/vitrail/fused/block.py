@@ -71,7 +71,7 @@ def strips(places: Places, batch: int, tokens: int, row_bytes: int, threads: int
     together = min(range(most, 0, -1), key=time)
     count = math.ceil(groups / together)
     index = places.q_index.long()
-    start = torch.arange(batch).view(-1, 1, 1) * tokens
+    start = torch.arange(batch, device=index.device).view(-1, 1, 1) * tokens
     token = torch.where(index < 0, -1, index + start).view(groups, width)
     beyond = token.new_full((count * together - groups, width), -1)
     by_strip = torch.cat([token, beyond]).view(count, together * width)
@@ -79,12 +79,21 @@ def strips(places: Places, batch: int, tokens: int, row_bytes: int, threads: int
     local = torch.where(there, there.cumsum(1) - 1, -1).view(-1, width)[:groups]
     found = there.sum(1)
     rows = by_strip.new_zeros(count, int(found.max()))
-    rows[torch.arange(rows.shape[1]) < found[:, None]] = by_strip[there]
+    rows[torch.arange(rows.shape[1], device=rows.device) < found[:, None]] = by_strip[there]
     region = places.q_region
     return Strips(
         rows.int(), found.int(), local.int().contiguous(),
         None if region is None else region.int().repeat(batch, 1), together,
     )  # fmt: skip
+
+
+def build_for_blocks() -> None:
+    """Build the kernel, unless it is.
+
+    Raises:
+        UsageError: the compiler or the cache's folder does not take it.
+    """
+    build.library(SOURCE)
 
 
 class _Block(ctypes.Structure):

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vitrail.attention.operation import traced
-from vitrail.fused.block import Strips, packed_block, strips
+from vitrail.fused.block import Strips, build_for_blocks, packed_block, strips
 from vitrail.fused.kernel import Packed
 from vitrail.fused.memo import Memo
 from vitrail.fused.modules import (
@@ -57,7 +57,7 @@ class FusedBlock(nn.Module):
         self, x: Float[Tensor, "batch *spatial dim"]
     ) -> Float[Tensor, "batch *spatial dim"]:
         """Return tokens that have looked around."""
-        return self.mlp(self.attn(self.norm1(x)).add_(x))
+        return self.mlp(self.attn(self.norm1(x)) + x)  # not in place: a hook may keep what came
 
 
 class FusedPostNormBlock(nn.Module):
@@ -91,6 +91,11 @@ class InStrips(nn.Module):
     attn: WindowAttention
     mlp: PackedMlp
     strips: Memo
+
+    def make_ready(self) -> None:
+        """Build the kernel now, not when an input of enough windows comes."""
+        build_for_blocks()
+        self.strips = Memo(self.cut)
 
     def layers(self) -> list[tuple[Packed, float]]:
         """Return qkv and fc1, with norms of what goes in; proj and fc2, of what comes out."""
@@ -143,7 +148,7 @@ class WindowBlock(InStrips, FusedBlock):
         packed = PackedNorm(norm, mlp.fc1.dtype)
         super().__init__(nn.Identity() if normed else packed, attn, mlp)
         self.first = packed.weight, packed.bias, packed.eps  # not a module: nobody calls it
-        self.strips = Memo(self.cut)
+        self.make_ready()
 
     def layers(self) -> list[tuple[Packed, float]]:
         """Return the four layers, and the norms of what goes into two of them."""
@@ -164,7 +169,7 @@ class PostNormWindowBlock(InStrips, FusedPostNormBlock):
 
     def __init__(self, block: PostNormBlock) -> None:
         super().__init__(block)
-        self.strips = Memo(self.cut)
+        self.make_ready()
 
     def layers(self) -> list[tuple[Packed, float]]:
         """Return the four layers, and the norms of what comes out of two of them."""

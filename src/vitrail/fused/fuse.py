@@ -23,7 +23,7 @@ from vitrail.fused.modules import (
     PackedPatchEmbed,
     linear_of,
 )
-from vitrail.fused.parts import known_parts, of_one_type, plain_convolution
+from vitrail.fused.parts import known_merging, known_parts, of_one_type, plain_convolution
 from vitrail.layers import (
     Attend,
     ConvMerging,
@@ -101,8 +101,11 @@ def _fused_block(block: PreNormBlock) -> FusedBlock:
 
 def _goes_in_strips(attn: nn.Module) -> TypeGuard[WindowAttention]:
     """Tell whether a block of this attention can: windows, and a projection that is packed."""
-    known = type(attn) in (WindowAttention, CosineWindowAttention)
-    return known and type(attn.proj) is nn.Linear
+    return (
+        type(attn) in (WindowAttention, CosineWindowAttention)
+        and type(attn.proj) is nn.Linear
+        and type(attn.proj_drop) is nn.Dropout
+    )
 
 
 def _goes_to_a_grid(attn: nn.Module) -> TypeGuard[ReductionAttention]:
@@ -170,13 +173,14 @@ def _pack_linears(module: nn.Module) -> None:
             module.kv = PackedLinear(linear_of(module.qkv.weight[dim:], bias))
             module.project_cells = module.kv.__call__  # type: ignore[method-assign]
         module.keys = Memo(module.keys)  # type: ignore[method-assign]
-        module.position_bias = Memo(module.position_bias, 1)  # type: ignore[method-assign]
+        # A number for each pair that meets: up to a gigabyte in all for an input of 1024 pixels.
+        module.position_bias = Memo(module.position_bias, 1, most=2)  # type: ignore[method-assign]
         module.who = Memo(module.who, 1)  # type: ignore[method-assign]
-    elif isinstance(module, PatchMerging):
+    elif isinstance(module, PatchMerging) and known_merging(module):
         module.reduction = PackedLinear(module.reduction, module.norm)  # type: ignore[assignment]
         module.norm = nn.Identity()  # type: ignore[assignment]
         return
-    elif isinstance(module, PostNormPatchMerging):
+    elif isinstance(module, PatchMerging | PostNormPatchMerging):
         names = ("reduction",)
     else:
         return

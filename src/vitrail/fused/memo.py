@@ -14,13 +14,15 @@ class Memo:
     Args:
         function: what is remembered.
         told_by: how many of the first arguments tell the others; default all count.
+        most: how many answers are kept.
     """
 
-    most = 16
-
-    def __init__(self, function: Callable[..., Any], told_by: int | None = None) -> None:
+    def __init__(
+        self, function: Callable[..., Any], told_by: int | None = None, *, most: int = 16
+    ) -> None:
         self.function = function
         self.told_by = told_by
+        self.most = most
         self.known: dict[Any, Any] = {}
 
     def __call__(self, *arguments: Any) -> Any:

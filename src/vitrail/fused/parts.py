@@ -4,7 +4,7 @@ from typing import TypeGuard
 
 from torch import nn
 
-from vitrail.layers import DepthwiseMlp, Mlp
+from vitrail.layers import DepthwiseMlp, DropPath, Mlp, PatchMerging
 from vitrail.layers.embed import CONVOLUTIONS
 
 
@@ -23,10 +23,17 @@ def known_parts(module: nn.Module) -> bool:
         all(type(linear) is nn.Linear for linear in linears)
         and all(type(norm) is nn.LayerNorm for norm in norms)
         and (qkv is None or type(qkv) is nn.Linear)
+        and type(mlp.drop) is nn.Dropout
+        and type(getattr(module, "drop_path", None)) in (DropPath, type(None))
         and type(mlp.act) is nn.GELU
         and mlp.act.approximate == "none"
         and (not isinstance(mlp, DepthwiseMlp) or _looks_at_the_next(mlp))
     )
+
+
+def known_merging(module: PatchMerging) -> bool:
+    """Tell whether a merging layer's parts are what its own class puts there."""
+    return type(module.reduction) is nn.Linear and type(module.norm) is nn.LayerNorm
 
 
 def _looks_at_the_next(mlp: DepthwiseMlp) -> bool:

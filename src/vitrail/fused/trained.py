@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vitrail.attention.cpp.kernel import KINDS
 from vitrail.fused.look import look_around
-from vitrail.fused.parts import known_parts
+from vitrail.fused.parts import known_merging, known_parts
 from vitrail.fused.training import branch
 from vitrail.layers import (
     Attend,
@@ -49,7 +49,7 @@ def train_fused(model: nn.Module) -> None:
                 setattr(parent, name, _as(TrainedMlp, child))
             elif type(child) is DepthwiseMlp and known_parts(child):
                 setattr(parent, name, _as(TrainedDepthwiseMlp, child))
-            elif type(child) is PatchMerging:
+            elif type(child) is PatchMerging and known_merging(child):
                 setattr(parent, name, _as(TrainedMerging, child))
             elif type(child) is nn.Linear and isinstance(parent, _OWNERS):
                 setattr(parent, name, _as(TrainedLinear, child))

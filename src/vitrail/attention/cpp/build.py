@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import hashlib
+import itertools
 import os
 import platform
 import re
@@ -13,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import torch  # noqa: F401 - loads the OpenMP runtime that the kernel must share
+import torch  # loads the OpenMP runtime that the kernel must share
 
 from vitrail.errors import UsageError
 
@@ -35,7 +36,8 @@ def compiler() -> str | None:
     """Return the C++ compiler: ``$CXX``, with options, else g++, else clang++; None without one."""
     if os.environ.get("CXX"):
         return shutil.which(shlex.split(os.environ["CXX"])[0]) and os.environ["CXX"]
-    return shutil.which("g++") or shutil.which("clang++")
+    found = shutil.which("g++") or shutil.which("clang++")
+    return found and shlex.quote(found)
 
 
 def cache_folder() -> Path:
@@ -68,12 +70,22 @@ def library(source: Path = SOURCE) -> ctypes.CDLL:
         raise UsageError(
             reason, "Linux with g++ or clang++", "install g++, or set CXX to a compiler"
         )
-    program, *options = shlex.split(compiler() or "")
-    command = [program, *FLAGS, *_openmp(), *options]  # the user's options have the last word
-    target = cache_folder() / f"{source.stem}-{_key(command, source)}.so"
-    if not target.exists():
-        _build(command, source, target)
-    return ctypes.CDLL(str(target))
+    words = shlex.split(compiler() or "")
+    program = list(itertools.takewhile(lambda word: not word.startswith("-"), words))
+    # The user's options have the last word.
+    options = [*FLAGS, *_openmp(), *words[len(program) :]]
+    try:
+        target = cache_folder() / f"{source.stem}-{_key(program, options, source)}.so"
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _build(program, options, source, target)
+        return ctypes.CDLL(str(target))
+    except (OSError, RuntimeError) as error:  # RuntimeError: nobody knows the user's home
+        raise UsageError(
+            f"the folder that keeps kernels, $VITRAIL_CACHE or ~/.cache/vitrail: {error}",
+            "one that can be written, and programs run from",
+            "set VITRAIL_CACHE to such a folder",
+        ) from error
 
 
 def _openmp() -> list[str]:
@@ -82,42 +94,37 @@ def _openmp() -> list[str]:
     A second runtime would have threads of its own: those of torch would spin against them.
     """
     maps = Path("/proc/self/maps").read_text()
-    loaded = sorted(set(re.findall(r"/\S*/lib(?:gomp|iomp5|omp)\S*\.so\S*", maps)))
+    mapped = {Path(path) for path in re.findall(r"^(?:\S+ +){5}(/.*)$", maps, re.MULTILINE)}
+    loaded = [path for path in mapped if re.match(r"lib(?:gomp|iomp5|omp)\b.*\.so", path.name)]
     if not loaded:
         return ["-fopenmp"]
-    return ["-fopenmp", "-Wl,--no-as-needed", loaded[0], "-Wl,--as-needed"]
+    own = Path(torch.__file__).parent  # other packages bring runtimes too
+    first = min(loaded, key=lambda path: (own not in path.parents, path))
+    return ["-fopenmp", "-Wl,--no-as-needed", str(first), "-Wl,--as-needed"]
 
 
-def _key(command: list[str], source: Path) -> str:
+def _key(program: list[str], options: list[str], source: Path) -> str:
     """Return a name for what determines the build: source, compiler, options and processor."""
-    version = subprocess.run([*command[:1], "--version"], capture_output=True, text=True)
+    version = subprocess.run([*program, "--version"], capture_output=True, text=True)
     cpu = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
     model = re.findall(r"^(?:model name|flags|Features|CPU part)\s*:.*$", cpu, re.MULTILINE)
     headers = {*source.parent.glob("*.h"), *SOURCE.parent.glob("*.h")}
     sources = [path.read_text() for path in (source, *sorted(headers))]
-    told = "\0".join([*command, version.stdout, platform.machine(), *model, *sources])
+    told = "\0".join([*program, *options, version.stdout, platform.machine(), *model, *sources])
     return hashlib.sha256(told.encode()).hexdigest()[:20]
 
 
-def _build(command: list[str], source: Path, target: Path) -> None:
+def _build(program: list[str], options: list[str], source: Path, target: Path) -> None:
     """Compile ``source``; ``target`` appears whole or not at all."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"cache folder {target.parent}: {error.strerror}",
-            "a folder that can be written",
-            "set VITRAIL_CACHE to one",
-        ) from error
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         made = Path(folder) / target.name
-        line = [*command[:1], str(source), *command[1:], "-o", str(made)]
+        line = [*program, str(source), *options, "-o", str(made)]
         done = subprocess.run(line, capture_output=True, text=True)
         if done.returncode != 0:
             lines = [line for line in done.stderr.splitlines() if "error" in line]
             said = (lines or done.stderr.splitlines() or [f"exit status {done.returncode}"])[0]
             raise UsageError(
-                f"{shlex.join(line[:1])} does not build the kernel: {said}",
+                f"{shlex.join(program)} does not build the kernel: {said}",
                 "g++ 12, which it is tested with, or a later compiler",
                 "set CXX to another compiler",
             )

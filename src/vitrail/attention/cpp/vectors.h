@@ -139,6 +139,52 @@ inline u16 to_bfloat(float x) {  // to nearest, ties to even
     return (u16)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
+// Not by way of _Float16: g++ has it in C++ from 12 for x86 and from 13 for ARM.
+inline float from_half(u16 x) {
+#if defined(__F16C__)
+    return _cvtsh_ss(x);
+#elif defined(__ARM_FP16_FORMAT_IEEE)
+    __fp16 y;
+    memcpy(&y, &x, 2);
+    return y;
+#else
+    u32 bits = (u32)(x & 0x7fff) << 13;
+    float y;
+    memcpy(&y, &bits, 4);
+    y *= 0x1p112f;  // exponents count from 15 there and from 127 here
+    memcpy(&bits, &y, 4);
+    if ((x & 0x7c00) == 0x7c00) bits |= 0x7f800000;
+    bits |= (u32)(x & 0x8000) << 16;
+    memcpy(&y, &bits, 4);
+    return y;
+#endif
+}
+
+inline u16 to_half(float x) {  // to nearest, ties to even
+#if defined(__F16C__)
+    return _cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT);
+#elif defined(__ARM_FP16_FORMAT_IEEE)
+    __fp16 y = (__fp16)x;
+    u16 bits;
+    memcpy(&bits, &y, 2);
+    return bits;
+#else
+    u32 bits, sign;
+    memcpy(&bits, &x, 4);
+    sign = bits >> 16 & 0x8000, bits &= 0x7fffffff;
+    if (bits > 0x7f800000) return sign | 0x7e00;
+    if (bits >= 0x47800000) return sign | 0x7c00;  // 2^16 and more
+    if (bits < 0x38800000) {  // below 2^-14: a sum of which 2^-24 is the last place rounds
+        float y;
+        memcpy(&y, &bits, 4);
+        y += 0.5f;
+        memcpy(&bits, &y, 4);
+        return sign | (bits - 0x3f000000);
+    }
+    return sign | ((bits - (112u << 23) + 0xfff + (bits >> 13 & 1)) >> 13);
+#endif
+}
+
 inline void widen(const void* from, int32_t kind, float* to, i64 n) {
     if (kind == FLOAT32) {
         memcpy(to, from, 4 * n);
@@ -150,14 +196,14 @@ inline void widen(const void* from, int32_t kind, float* to, i64 n) {
         for (; i + 16 <= n; i += 16)
             _mm512_storeu_ps(to + i, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)((const u16*)from + i))));
 #endif
-        for (; i < n; i++) to[i] = (float)((const _Float16*)from)[i];
+        for (; i < n; i++) to[i] = from_half(((const u16*)from)[i]);
     }
 }
 
 inline float widen_one(const void* from, int32_t kind, i64 i) {
     if (kind == FLOAT32) return ((const float*)from)[i];
     if (kind == BFLOAT16) return from_bfloat(((const u16*)from)[i]);
-    return (float)((const _Float16*)from)[i];
+    return from_half(((const u16*)from)[i]);
 }
 
 // Where the machine has no instruction for it: out of line, for it is long.
@@ -165,7 +211,7 @@ __attribute__((noinline)) inline void narrow_one_by_one(vf x, void* to, int32_t 
     for (i64 i = 0; i < n && i < LANES; i++) {
         if (kind == FLOAT32) ((float*)to)[i] = x[i];
         else if (kind == BFLOAT16) ((u16*)to)[i] = to_bfloat(x[i]);
-        else ((_Float16*)to)[i] = (_Float16)x[i];
+        else ((u16*)to)[i] = to_half(x[i]);
     }
 }
 
