@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 import pytest
@@ -44,23 +44,74 @@ def test_in_the_interpreter(request: pytest.FixtureRequest) -> None:
     assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-2000:]
 
 
-KINDS: dict[str, dict[str, Any]] = {
-    "forward_kernel": {"out": "bf16", "lse": "fp32"},
+class Kind(NamedTuple):
+    """A kind of call, and which of the kernels' branches it takes."""
+
+    queries: int = 49
+    keys: int = 49
+    head_dim: int = 32
+    dtype: str = "bf16"
+    more: tuple[str, ...] = ()  # tensors besides queries, keys, values and bias
+    hide: bool = True
+    wide: bool = False
+    write: str = "stores"
+
+    @property
+    def tiles(self) -> Tiles:
+        return Tiles.of(self.queries, self.keys, self.head_dim, 4 if self.dtype == "fp32" else 2)
+
+
+REGIONS = ("q_region", "k_region")
+CALLS = {
+    "Swin": Kind(),
+    "Swin V2, shifted": Kind(more=(*REGIONS, "temperature", "fill"), hide=False),
+    "Swin V2, 16 x 16": Kind(256, 256, more=(*REGIONS, "temperature", "fill")),
+    "Focal": Kind(49, 170, more=("pooled", *REGIONS), write="adds"),
+    "Focal, ordered": Kind(16, 40, dtype="fp16", more=("pooled",), write="places"),
+    "far apart": Kind(256, 256, dtype="fp32", wide=True),
+    "wide heads": Kind(256, 256, head_dim=128),
+    "wide heads, fp32": Kind(49, 49, head_dim=128, dtype="fp32", more=REGIONS),
+}
+# What a kernel has besides the tensors that it reads; optional ones follow what is read.
+WRITES = {
+    "forward_kernel": {"out": "", "lse": "fp32"},
     "keys_backward": {
-        "d_qkv": "bf16", "d_keys": "bf16", "d_bias": "fp32", "grad_out": "bf16", "out": "bf16",
-        "lse": "fp32",
+        "d_qkv": "", "d_keys": "", "d_bias": "fp32", "grad_out": "", "out": "", "lse": "fp32",
     },
-    "queries_backward": {"d_qkv": "bf16", "grad_out": "bf16", "out": "bf16", "lse": "fp32"},
+    "queries_backward": {"d_qkv": "", "grad_out": "", "out": "", "lse": "fp32"},
 }  # fmt: skip
-# Tq = Tk: a Swin window in one tile, and a Swin V2 window in sixteen.
-SIZES = {"forward_kernel": 49, "keys_backward": 49, "queries_backward": 256}
+OPTIONAL = {
+    **dict.fromkeys(("q_region", "k_region"), "i32"),
+    **dict.fromkeys(("temperature", "d_temperature", "d_fill"), "fp32"),
+    **dict.fromkeys(("fill", "pooled", "d_pooled"), ""),
+}
+KERNELS = [
+    (call, name) for call, kind in CALLS.items() for name in WRITES
+    if name != "queries_backward" or kind.tiles.key_tiles > 1
+]  # fmt: skip
+
+
+def _pointers(name: str, kind: Kind) -> dict[str, str]:
+    """Return the types of the tensors that a kernel gets, by their names."""
+    found = {"qkv": "", "bias": "fp32", "q_index": "i32", "k_index": "i32", **WRITES[name]}
+    there = {*kind.more, *(f"d_{x}" for x in kind.more)}
+    if kind.tiles.key_tiles > 1 and name == "keys_backward":
+        there.discard("d_temperature")  # the other kernel's
+    if kind.write == "places":
+        there.discard("d_pooled")
+    found |= {x: dtype for x, dtype in OPTIONAL.items() if x in there}
+    if kind.write != "stores":
+        found |= {x: "fp32" for x in ("d_keys", "d_pooled") if x in found}
+    return {x: dtype or kind.dtype for x, dtype in found.items()}
 
 
 @pytest.mark.compile
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(("call", "name"), KERNELS)
+@pytest.mark.parametrize(("generation", "room"), [(80, 163), (90, 227)])
 def test_compiles_for_a_gpu_that_is_not_here(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    call: str, name: str, generation: int, room: int, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     pytest.importorskip("triton")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("TRITON_DEFAULT_FP_FUSION", "1")
@@ -70,15 +121,15 @@ def test_compiles_for_a_gpu_that_is_not_here(
 
     from vitrail.attention.triton import backward, forward
 
-    tiles = Tiles.of(SIZES[name], SIZES[name], 32, 2)
-    pointers = {"qkv": "bf16", "bias": "fp32", "q_index": "i32", "k_index": "i32", **KINDS[name]}
+    kind = CALLS[call]
+    tiles, pointers = kind.tiles, _pointers(name, kind)
     constants = {
-        "HEAD_STRIDE": 32, "POOLED_HEAD_STRIDE": 0, "HEAD_DIM": 32, "D": tiles.channels,
-        "BLOCK_Q": tiles.block_q, "BLOCK_K": tiles.block_k, "QUERY_TILES": tiles.query_tiles,
-        "KEY_TILES": tiles.key_tiles, "HIDE": True, "WIDE": False, "PRECISION": "ieee",
-        "WRITE": "stores",
-        **dict.fromkeys(("pooled", "q_region", "k_region", "temperature", "fill", "d_pooled",
-                         "d_temperature", "d_fill")),
+        "HEAD_STRIDE": kind.head_dim, "POOLED_HEAD_STRIDE": kind.head_dim,
+        "HEAD_DIM": kind.head_dim, "D": tiles.channels, "BLOCK_Q": tiles.block_q,
+        "BLOCK_K": tiles.block_k, "QUERY_TILES": tiles.query_tiles, "KEY_TILES": tiles.key_tiles,
+        "HIDE": kind.hide, "WIDE": kind.wide, "WRITE": kind.write,
+        "PRECISION": "tf32x3" if kind.dtype == "fp32" else "ieee",
+        **{x: None for x in OPTIONAL if x not in pointers},
     }  # fmt: skip
     function = getattr(forward if name == "forward_kernel" else backward, name)
     kinds, aligned = {}, {}
@@ -96,14 +147,16 @@ def test_compiles_for_a_gpu_that_is_not_here(
         aligned,
     )  # fmt: skip
     found = compiled(
-        source, target=GPUTarget("cuda", 90, 32),
+        source, target=GPUTarget("cuda", generation, 32),
         options={"num_warps": tiles.warps, "num_stages": 2},
     )  # fmt: skip
     ptx = found.asm["ptx"]
-    assert "wgmma" in ptx  # products on Hopper's tensor cores
+    assert "mma" in ptx  # products on tensor cores, on Hopper those of four warps
+    assert call != "Swin" or generation != 90 or "wgmma" in ptx
     # Rows of q, k, v move 16 bytes a thread, straight into shared memory or by way of registers.
     assert "cp.async.cg.shared.global" in ptx or "ld.global.v4" in ptx
     assert "cubin" in found.asm  # the assembler took it
+    assert found.metadata.shared <= room << 10
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,12 @@ def _faster() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take one setting on a GPU: compiling five for each test would take a quarter of an hour."""
+    monkeypatch.setattr(launch, "_may_try", lambda x: False)
+
+
+@pytest.fixture(autouse=True)
 def _poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fill memory that nobody asked to be zero with NaN: what is not written is seen."""
     empty, new_empty = torch.empty, Tensor.new_empty
@@ -283,19 +289,28 @@ def test_offsets_beyond_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_trials_add_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    tuned = launch._tuned
     times = iter(range(100, 0, -1))  # the last setting is the fastest
-
-    def tried(function: Any, warps: int) -> Any:
-        tuner = tuned(function, warps)
-        tuner._do_bench = lambda run, quantiles: (run(), next(times))[1]
-        return tuner
-
+    monkeypatch.setattr(launch, "_seconds", lambda run: (run(), next(times))[1])
     monkeypatch.setattr(launch, "_may_try", lambda x: True)
-    monkeypatch.setattr(launch, "_tuned", tried)
     places = laid(Window((66,), (0,)), (66,), unique=False)
     check(drawn(places, heads=1, batch=1), places)
     assert next(times) < 90
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="a GPU's own time decides")
+def test_the_setting_that_a_gpu_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "_may_try", lambda x: True)
+    places = laid(Window((7, 7), (3, 3)), (14, 21))
+    for _ in range(2):
+        check(drawn(places, heads=5, batch=2), places)
+
+
+def test_tokens_that_are_no_keys_have_no_gradient_though_the_index_is_shared() -> None:
+    index = torch.arange(6, dtype=torch.int32, device=DEVICE).view(2, 3)
+    places = Places(index, index[:, :2], unique_keys=True)  # the same memory, but narrower
+    _, (d_qkv, *_) = check(drawn(places), places)
+    assert d_qkv is not None
+    assert (d_qkv[:, 2::3, 1:] == 0).all()
 
 
 def test_reads_where_the_linear_layer_wrote() -> None:
@@ -304,7 +319,11 @@ def test_reads_where_the_linear_layer_wrote() -> None:
     expected, wanted = attended(inputs, places, "triton", scale=0.3)
     stored = inputs.qkv.permute(2, 0, 3, 1, 4).contiguous()  # heads before tokens
     more = torch.randn(1, 5, 3, 2, 16, device=DEVICE)
-    for qkv in (stored.permute(1, 3, 0, 2, 4), torch.cat((more, inputs.qkv), 1)[:, 5:]):
+    for qkv in (
+        stored.permute(1, 3, 0, 2, 4),
+        torch.cat((more, inputs.qkv), 1)[:, 5:],
+        inputs.qkv.transpose(3, 4).contiguous().transpose(3, 4),  # channels far apart
+    ):
         found, gradients = attended(inputs._replace(qkv=qkv), places, "triton", scale=0.3)
         assert torch.equal(found, expected)
         for ours, theirs in zip(gradients, wanted, strict=True):

@@ -15,8 +15,7 @@ class KernelCall:
     """What ``attend_groups`` asks of a kernel, in the order of the operation's arguments.
 
     Args:
-        qkv: queries, keys and values of every token: any strides, but for Triton the channels of
-            a head side by side.
+        qkv: queries, keys and values of every token, in any strides.
         pooled: further keys and values, as ``qkv``'s.
         q_index: token of each query; -1 for none. Every token asks once.
         k_index: token of each key; from the number of tokens on a pooled cell; -1 for none.

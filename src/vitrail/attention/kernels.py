@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from vitrail.attention.problem import Problem
+from vitrail.attention.triton.device import why_not_here
 from vitrail.errors import UsageError
 
 # In order of preference, where several could.
@@ -84,4 +85,4 @@ def _why_not_by_itself(name: str, problem: Problem) -> str | None:
         return f"tensors on {problem.device}"
     if problem.dtype not in _FUSED_DTYPES:
         return f"{problem.dtype}: it takes float32, bfloat16 and float16"
-    return None if _HAS_TRITON else "the package triton is not installed"
+    return why_not_here() if _HAS_TRITON else "the package triton is not installed"

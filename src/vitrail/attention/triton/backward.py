@@ -16,6 +16,7 @@ import triton
 import triton.language as tl
 
 from vitrail.attention.triton.tiles import (
+    COUNTS,
     LOG2E,
     bias_tile,
     key_tile,
@@ -32,7 +33,7 @@ from vitrail.attention.triton.tiles import (
 )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=COUNTS)
 def keys_backward(
     d_qkv, d_keys, d_pooled, d_bias, d_temperature, d_fill,
     grad_out, out, lse, qkv, pooled, q_index, k_index, q_region, k_region, bias, temperature, fill,
@@ -59,7 +60,9 @@ def keys_backward(
     head_bias = None
     held = None
     if bias is not None:
-        head_bias = bias + (first % groups) * bias_group + head.to(tl.int64) * queries * keys
+        head_bias = (
+            bias + (first % groups).to(tl.int64) * bias_group + head.to(tl.int64) * queries * keys
+        )
         if QUERY_TILES == 1:
             held = bias_tile(head_bias, tl.arange(0, BLOCK_Q), columns, queries, keys)
     part = None
@@ -190,7 +193,7 @@ def _give(spot, value, mask, WRITE: tl.constexpr):
         tl.store(spot, value.to(spot.dtype.element_ty), mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=COUNTS)
 def queries_backward(
     d_qkv, d_temperature,
     grad_out, out, lse, qkv, pooled, q_index, k_index, q_region, k_region, bias, temperature, fill,
@@ -214,7 +217,9 @@ def queries_backward(
     factor = multiplier * LOG2E
     head_bias = None
     if bias is not None:
-        head_bias = bias + (first % groups) * bias_group + head.to(tl.int64) * queries * keys
+        head_bias = (
+            bias + (first % groups).to(tl.int64) * bias_group + head.to(tl.int64) * queries * keys
+        )
 
     for item in range(first, items, programs):
         group = item % groups

@@ -1,6 +1,7 @@
 """A call made ready for the kernels: their arguments, and the room for its gradients."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,7 +18,11 @@ class Prepared:
     """What all kernels need to know of a call."""
 
     def __init__(self, call: KernelCall) -> None:
-        self.call = call
+        self.call = call = replace(
+            call,
+            qkv=_side_by_side(call.qkv),
+            pooled=None if call.pooled is None else _side_by_side(call.pooled),
+        )
         self.batch, self.tokens, _, self.heads, self.head_dim = call.qkv.shape
         self.groups, self.queries = call.q_index.shape
         self.keys = call.k_index.shape[1]
@@ -60,9 +65,9 @@ class Prepared:
     def _farthest(self) -> int:
         """Return the greatest offset, within one image, of all that a kernel touches."""
         width = self.heads * self.head_dim
-        farthest = [self.tokens * self.call.qkv.stride(1), self.tokens * 3 * width]
-        if self.call.pooled is not None:
-            farthest.append(self.cells * self.call.pooled.stride(1))
+        rows = [x for x in (self.call.qkv, self.call.pooled) if x is not None]
+        farthest = [x.shape[1] * x.stride(1) + self.heads * x.stride(3) for x in rows]
+        farthest.append(self.tokens * 3 * width)
         return max(*farthest, self.groups * self.keys * 2 * width)
 
     def programs(self, blocks: int, *, per_processor: int) -> int:
@@ -102,7 +107,7 @@ class RowGradients:
             self.write = "places" if ordered else "adds"
         # A layer whose queries are its keys says so by one index for both: then each token is a
         # key, as each asks. Else there may be tokens that nobody sees.
-        all_written = call.unique_keys and call.q_index.data_ptr() == call.k_index.data_ptr()
+        all_written = call.unique_keys and _same(call.q_index, call.k_index)
         make = torch.empty if all_written or self.write != "stores" else torch.zeros
         self.d_qkv = make(ready.batch, ready.tokens, 3, heads, head_dim, dtype=qkv.dtype,
                           device=qkv.device)  # fmt: skip
@@ -185,6 +190,17 @@ class Sums:
             return None
         rows = self.fill.sum((0, 1))
         return torch.cat((torch.zeros_like(rows[:1]), rows))
+
+
+def _side_by_side(rows: Tensor) -> Tensor:
+    """Return rows whose channels lie one behind the other, as the kernels read them."""
+    return rows if rows.stride(-1) == 1 else rows.contiguous()
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Tell whether two tensors are the same numbers in memory."""
+    where = [(x.data_ptr(), x.shape, x.stride()) for x in (one, other)]
+    return where[0] == where[1]
 
 
 def _numbered(name: str, strides: tuple[int, ...]) -> dict[str, int]:

@@ -22,6 +22,7 @@ import triton
 import triton.language as tl
 
 from vitrail.attention.triton.tiles import (
+    COUNTS,
     LOG2E,
     bias_tile,
     key_tile,
@@ -36,7 +37,7 @@ from vitrail.attention.triton.tiles import (
 )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=COUNTS)
 def forward_kernel(
     out, lse, qkv, pooled, q_index, k_index, q_region, k_region, bias, temperature, fill,
     scale, mask_value, heads, groups, queries, keys, tokens, items, programs, blocks,
@@ -56,7 +57,9 @@ def forward_kernel(
     held = None
     if bias is not None:
         # With a bias for each group, `groups` divides `programs`: a program keeps its group.
-        head_bias = bias + (first % groups) * bias_group + head.to(tl.int64) * queries * keys
+        head_bias = (
+            bias + (first % groups).to(tl.int64) * bias_group + head.to(tl.int64) * queries * keys
+        )
         if KEY_TILES == 1:
             held = bias_tile(head_bias, rows, tl.arange(0, BLOCK_K), queries, keys)
 

@@ -1,6 +1,9 @@
 """How a call is cut into tiles and programs, and how a kernel is started on it."""
 
 import functools
+import itertools
+import threading
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -102,7 +105,8 @@ def launch(kernel: Any, x: Tensor, count: int, warps: int, arguments: dict[str, 
     """
     with _on(x):
         if _may_try(x):
-            _tuned(kernel, warps)[(count,)](**arguments)
+            with _TRYING:
+                _tuned(kernel, warps, _generation(x))[(count,)](**arguments)
         else:
             kernel[(count,)](**arguments, num_warps=warps, num_stages=1)
 
@@ -116,9 +120,20 @@ def _on(x: Tensor) -> torch.cuda.device:
     return torch.cuda.device(x.device if x.is_cuda else -1)
 
 
+# What tries settings keeps the call that it is at: one thread at a time.
+_TRYING = threading.Lock()
+
+
+def _generation(x: Tensor) -> tuple[int, int] | None:
+    return torch.cuda.get_device_capability(x.device) if x.is_cuda else None
+
+
 @functools.cache
-def _tuned(kernel: Any, warps: int) -> Any:
-    """Return a kernel that is timed at a few settings when a kind of call is met first."""
+def _tuned(kernel: Any, warps: int, generation: tuple[int, int] | None) -> Any:
+    """Return a kernel that is timed at a few settings when a kind of call is met first.
+
+    Each generation of GPUs has its own: what serves one best may not fit into another.
+    """
     import triton
 
     # A cap on registers lets a processor hold more programs, which hide each other's waiting.
@@ -132,7 +147,24 @@ def _tuned(kernel: Any, warps: int) -> Any:
         ],
         key=["heads", "queries", "keys", "HEAD_DIM", "PRECISION", "HIDE"],
         pre_hook=_cleared,
+        do_bench=lambda run, quantiles: [_seconds(run)] * len(quantiles),
     )(kernel)
+
+
+def _seconds(run: Callable[[], Any], calls: int = 5) -> float:
+    """Return the shortest of a few calls on the GPU.
+
+    Triton's own timing takes 256 MB to empty the cache with, at a training's peak of memory.
+    """
+    run()
+    marks = [torch.cuda.Event(enable_timing=True) for _ in range(calls + 1)]
+    torch.cuda._sleep(10_000_000)  # so that all calls wait in line, and starting them costs nothing
+    marks[0].record()
+    for mark in marks[1:]:
+        run()
+        mark.record()
+    marks[-1].synchronize()
+    return min(a.elapsed_time(b) for a, b in itertools.pairwise(marks)) / 1e3
 
 
 def _cleared(arguments: dict[str, Any], reset_only: bool = False) -> None:

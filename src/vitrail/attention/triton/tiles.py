@@ -10,6 +10,8 @@ import triton.language as tl
 LOG2E = tl.constexpr(1.4426950408889634)
 # What torch's normalize divides by at least.
 LEAST_NORM = tl.constexpr(1e-12)
+# Arguments whose being 1 or a multiple of 16 makes no kernel faster: not a kernel for each.
+COUNTS = ["heads", "groups", "tokens", "items", "programs", "blocks"]
 
 
 @triton.jit
@@ -105,7 +107,7 @@ def key_tile(
         HEAD_DIM, WIDE,
     )  # fmt: skip
     v = key_rows(
-        base + 2 * part, pooled_v, fill_v, place, tokens, stride, pooled_stride, channel,
+        base + part + part, pooled_v, fill_v, place, tokens, stride, pooled_stride, channel,
         HEAD_DIM, WIDE,
     )  # fmt: skip
     return k, v
