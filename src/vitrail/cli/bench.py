@@ -95,7 +95,9 @@ def run(
     if only_document:
         write_document(out, document)
         return
-    listed = cases.quick() if quick else _listed(device)
+    listed = _listed(device)
+    if quick:
+        listed = cases.quick(device)
     chosen = cases.choose(
         listed, models=models or [], tasks=task or [], sizes=size or [], batches=batch or [],
         dtypes=dtype or [], device=device,
@@ -112,7 +114,7 @@ def run(
         return
     effort = Effort(2, 3, 0.5) if quick else Effort(seconds=seconds)
     # Compilers take minutes.
-    settings = ("eager", "plain") if quick and not setting else tuple(setting or ())
+    settings = ("eager", "plain", "triton") if quick and not setting else tuple(setting or ())
     options = Options(effort=effort, focal=focal, only=tuple(peer or ()), settings=settings,
                       prepare=prepare, quick=quick)  # fmt: skip
     failed = _measure(chosen, folder, options, again=again, minutes=minutes)

@@ -36,8 +36,13 @@ def test_the_list_has_all_that_was_asked_for() -> None:
     assert any(c.model == "video_swin_tiny" and c.size == (32, 224, 224) for c in on_cpu())
 
 
+def test_each_list_is_of_its_device() -> None:
+    assert {c.device for c in (*on_cuda(), *quick("cuda"))} == {"cuda"}
+    assert {c.device for c in (*on_cpu(), *quick())} == {"cpu"}
+
+
 def test_a_case_survives_json() -> None:
-    for one in (*on_cpu(), *on_cuda(), *quick()):
+    for one in (*on_cpu(), *on_cuda(), *quick("cuda")):
         assert Case.of(json.loads(json.dumps(one.as_dict()))) == one
 
 

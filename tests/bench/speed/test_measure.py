@@ -13,7 +13,9 @@ from torch import nn
 from vitrail.bench.speed import contenders, measure, operations, peers
 from vitrail.bench.speed.cases import Case, case
 from vitrail.bench.speed.goals import curve
+from vitrail.bench.speed.results import in_words
 from vitrail.bench.speed.timing import Effort
+from vitrail.layers import Attend
 from vitrail.models import CATALOG, FocalConfig, SwinConfig, SwinV2Config
 
 LIBRARIES = ("timm", "torchvision", "transformers")
@@ -96,17 +98,38 @@ def test_an_answer_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch)
     assert "differs by inf" in entries(row)["timm"]["refused"]
 
 
-def test_a_peer_s_failure_is_told_and_ours_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: Any) -> nn.Module:
+def test_a_failure_is_told_and_raised_where_nothing_of_ours_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: Any, **__: Any) -> nn.Module:
         raise ValueError("out of order\nmore")
+
+    def silent(*_: Any, **__: Any) -> nn.Module:
+        raise AssertionError
 
     monkeypatch.setitem(peers.LIBRARIES, "timm", broken)
     (row,) = measured("inference", only=frozenset({"timm"}))["rows"]
     assert entries(row)["timm"]["failed"] == "ValueError: out of order"
     assert row["ratios"] == {}
+    monkeypatch.setattr(contenders, "optimize", silent)
+    settings = frozenset({"eager", "optimize"})
+    (row,) = measured("inference", only=frozenset({"timm"}), settings=settings)["rows"]
+    told = {e["setting"]: e for e in row["contenders"] if e["library"] == "vitrail"}
+    assert told["optimize"]["failed"] == "AssertionError: " and "seconds" in told["eager"]
+    assert any("failed: vitrail (optimize)" in line for line in in_words({"rows": [row]}))
     monkeypatch.setattr(contenders, "compiled", broken)
     with pytest.raises(ValueError, match="out of order"):
         measured("inference", only=frozenset({"timm"}))
+
+
+@pytest.mark.parametrize(("task", "backend"), [("inference", "sdpa"), ("training", "reference")])
+def test_a_kernel_is_not_its_own_measure(task: str, backend: str) -> None:
+    here = case(task, "small", 112, 2, "fp32")
+    model = peers.ours(here)
+    assert measure._by_torch(model, here) is model
+    made = measure._by_torch(model, replace(here, device="cuda"))
+    assert {m.backend for m in made.modules() if isinstance(m, Attend)} == {backend}
+    assert {m.backend for m in model.modules() if isinstance(m, Attend)} == {None}
 
 
 def test_a_package_that_is_not_here_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,13 +74,13 @@ def test_the_page_tells_goals_times_and_refusals() -> None:
         return found
 
     told = line("| Swin-T inference, CPU bf16")
-    assert "≥ 1.3 × | 1.20 [1.00 – 9.00] (OpenVINO) | **missed** by 8%. Bound by" in told
+    assert "≥ 1.3 × | 1.20 [1.00 – 9.00] (OpenVINO) | **missed** by 8 %. Bound by" in told
     assert "1.40 [1.00 – 9.00] (timm) | reached." in line("| Swin-T training step, CPU bf16")
     assert "| open | not measured. No GPU here." in line("FlexAttention |", "GPU bf16")
     assert "| open |" in line("| Swin-T inference, CPU fp32")
     assert "≤ 1.15 × | 1.11 | reached." in line("| Swin-T, CPU bf16: time per pixel")
     assert line("`swin_tiny` 224×224, batch 8, bf16 | **100**") == (
-        "| `swin_tiny` 224×224, batch 8, bf16 | **100** | 150 (1.50 [1.00 – 9.00]) | "
+        "| `swin_tiny` 224×224, batch 8, bf16 | **100** (eager) | 150 (1.50 [1.00 – 9.00]) | "
         "120 (1.20 [1.00 – 9.00]) | ✗ | 50 (products) | 2.0 | 100 / 100 |"
     )
     assert "| torchvision | eager | refused: its answer differs by 9e-02 |" in text

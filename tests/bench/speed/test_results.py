@@ -62,7 +62,8 @@ def test_preparing_keeps_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("raise SystemExit('first\\nno such thing')", "no such thing"),
+        ("raise SystemExit('first\\nno such thing')", "first\nno such thing"),
+        ("raise SystemExit('\\n'.join(map(str, range(50))))", "\n".join(map(str, range(30, 50)))),
         ("import os; os.kill(os.getpid(), 9)", "ended with -9"),
         ("pass", "ended with 0"),
         ("import time; time.sleep(60)", "not done after 1 seconds"),

@@ -32,9 +32,15 @@ def lasting(name: str, *seconds: float) -> Callable[[], tuple[str, float]]:
 def test_contenders_take_turns(clock: list[str]) -> None:
     calls = {"a": lasting("a", 1.0), "b": lasting("b", 2.0)}
     seconds = interleave(calls, {"a": "A", "b": "B"}, "cpu", Effort(2, 4, 1e3))
-    # The first time tells how often to repeat; then each begins when the last has settled.
-    assert "".join(clock) == "ab" + "|a|b" * 4
+    # Warmed up, which tells how often to repeat; then each begins when the last has settled.
+    assert "".join(clock) == "aaabbb" + "|a|b" * 4
     assert seconds == {"a": [1.0] * 4, "b": [2.0] * 4}
+
+
+def test_a_long_call_is_warm_after_its_first(clock: list[str]) -> None:
+    calls = {"a": lasting("a", 6.0), "b": lasting("b", 4.0)}
+    interleave(calls, {"a": "A", "b": "B"}, "cpu", Effort(1, 1, 0.0))
+    assert "".join(clock) == "abbb" + "|a|b"
 
 
 def test_a_series_ends_with_its_time_but_not_before_the_least(clock: list[str]) -> None:

@@ -153,11 +153,11 @@ def on_cuda() -> list[Case]:
     return _distinct(rows, "cuda")
 
 
-def quick() -> list[Case]:
+def quick(device: str = "cpu") -> list[Case]:
     """Return cases of seconds, which show that the harness works and nothing about speed."""
     return [
-        case("inference", "pvt_v2_b0", 64, 1, "fp32", priority=9),
-        case("attention", "swin_tiny", 224, 1, "fp32", priority=9),
+        case("inference", "pvt_v2_b0", 64, 1, "fp32", device=device, priority=9),
+        case("attention", "swin_tiny", 224, 1, "fp32", device=device, priority=9),
     ]
 
 

@@ -16,7 +16,6 @@ from vitrail.bench.speed.report_parts import (
     details,
     milliseconds,
     of_ratio,
-    size_words,
     table,
 )
 
@@ -34,12 +33,12 @@ time is the median of the rounds; a ratio is the median of the rounds' ratios, w
 brackets, and tells **how many times faster Vitrail is**. Starting, compiling and warming up are not
 part of a time; the first call stands apart under *every setting*.
 
-The **floor** is what a case takes at least: its products at the measured rate of torch's large
-matrix multiplications, or its fewest bytes at the measured bandwidth of a copy, whichever is
-longer, at the best rates that any case of a machine measured; products better than torch's come a
-little below it. Fewest bytes: weights, input and output
-once, tokens once into and once out of each block; for attention alone queries, keys, values and
-outputs once.
+The **floor** estimates what a case takes at least: its products at the measured rate of torch's
+large matrix multiplications, or its fewest bytes at the measured bandwidth of a copy, whichever is
+longer. Rates are the best that any case measured on that machine; kernels whose products are faster
+than torch's can come in a little below the floor. Fewest bytes: weights, input and output once,
+tokens once into and once out of each block; for attention alone queries, keys, values and outputs
+once. Pairs of tokens that a mask hides count nothing.
 
 ![Times beside those of the peers, and time per pixel](performance.svg)
 """
@@ -82,13 +81,14 @@ def _goals(results: Results, notes: dict[str, str]) -> str:
         told = None if result is None else standing(goal, result)
         note = notes.get(goal.name, "")
         if told is None:
-            lines.append((goal.words, _wanted(goal), "open", "not measured. " + note))
+            lines.append((goal.words, _wanted(goal), "open", f"not measured. {note}".strip()))
             continue
         spread = "" if told.quartiles is None else " [{:.2f} – {:.2f}]".format(*told.quartiles)
         against = f" ({told.against})" if told.against else ""
-        reached = "reached." if told.reached else f"**missed** by {_missed(goal, told.value):.0%}."
+        missed = f"**missed** by {_percent(_missed(goal, told.value))}."
+        reached = "reached." if told.reached else missed
         lines.append((goal.words, _wanted(goal), f"{told.value:.2f}{spread}{against}",
-                      f"{reached} {note}"))  # fmt: skip
+                      f"{reached} {note}".strip()))  # fmt: skip
     return "## Goals\n\nA figure of a GPU counts only where it was measured on one.\n\n" + table(
         ("case", "goal", "measured", ""), lines
     )
@@ -102,8 +102,12 @@ def _name(result: dict[str, Any]) -> str:
 
 def _wanted(goal: Goal) -> str:
     if goal.kind == "bandwidth":
-        return f"≥ {goal.least:.0%}"
+        return f"≥ {_percent(goal.least)}"
     return f"{'≥' if goal.kind == 'faster' else '≤'} {goal.least:g} ×"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _missed(goal: Goal, value: float) -> float:
@@ -124,12 +128,14 @@ def _machine(machine: str, found: list[dict[str, Any]], note: str) -> str:
     commits = ", ".join(dict.fromkeys(f"`{r['machine']['commit']}`" for r in found))
     times = sorted(r["machine"]["time"] for r in found)
     busy = max((r["machine"]["load"] or 0 for r in found), default=0)
+    changed = " (+: with changes that were not committed yet)" if "+" in commits else ""
     return (
         f"## {label(facts)}\n\n"
         f"{facts['system']}, {facts['capability']}, Python {facts['python']}; {versions}. "
-        f"Vitrail at {commits}; measured from {times[0]} to {times[-1]} UTC, with a load of at "
-        f"most {busy:g} before a case began. The machine's limits: {products}; copies of "
-        f"{max(copies) / 1e9:.1f} GB/s, read and written. Results: `benchmarks/{machine}/`. {note}"
+        f"Vitrail at {commits}{changed}; measured from {times[0]} to {times[-1]} UTC, with a load "
+        f"of at most {busy:g} as a case began, its predecessor's included. The machine's "
+        f"limits: {products}; copies of {max(copies) / 1e9:.1f} GB/s, read and written. "
+        f"Results: `benchmarks/{machine}/`. {note}"
     )
 
 
@@ -143,19 +149,23 @@ def _models(found: Sequence[dict[str, Any]]) -> str:
         mine = entries.get("vitrail")
         over = f"{milliseconds(row['floor']['seconds'])} ({row['floor']['bound']})"
         times = f"{row['over_floor']:.1f}" if "over_floor" in row else "–"
-        own = "–" if mine is None else f"**{milliseconds(mine['seconds']['median'])}**"
-        memory = _memory(entries, result["case"]["task"])
+        own = "–" if mine is None else _own(mine)
+        memory = _memory(entries)
         lines.append((case_words(result["case"]), own, *cells, over, times, memory))
     head = ("case", "Vitrail, ms", *(f"{lib}, ms (ratio)" for lib in libraries), "floor, ms",
             "over the floor", "peak memory, MB")  # fmt: skip
     return table(head, lines) + (
-        "\n\nPeak memory is what torch takes on top of weights and input: ours / the least of the "
-        "others. ✗: its answer differs."
+        "\n\nPeak memory is what torch takes on top of weights and input, each library at its "
+        "fastest setting: ours / the least of the others. What other runtimes take, and what "
+        "earlier calls kept, is not seen. ✗: its answer differs."
     )
 
 
-def _memory(entries: dict[str, dict[str, Any]], task: str) -> str:
-    del task
+def _own(entry: dict[str, Any]) -> str:
+    return f"**{milliseconds(entry['seconds']['median'])}** ({entry['setting']})"
+
+
+def _memory(entries: dict[str, dict[str, Any]]) -> str:
     peaks = {lib: e["peak_bytes"] for lib, e in entries.items() if e.get("peak_bytes")}
     mine = peaks.pop("vitrail", None)
     if mine is None:
@@ -196,7 +206,7 @@ def _attention(found: Sequence[dict[str, Any]]) -> str:
             rate = row["floor"]["bytes"] / seconds
             lines.append(
                 (f"{case_words(result['case'])}, {row['label']}",
-                 f"**{milliseconds(seconds)}** ({mine['setting']})",
+                 _own(mine),
                  *(_cell(row, entries, library) for library in libraries),
                  milliseconds(row["floor"]["seconds"]), f"{row['over_floor']:.1f}",
                  f"{rate / 1e9:.1f}")
@@ -221,8 +231,7 @@ def _linear(found: Sequence[dict[str, Any]]) -> str:
         ]
         case = result["case"]
         parts.append(
-            f"`{case['model']}`, {case['dtype']}, {size_words(case)} and smaller, with about the "
-            "same number of pixels in all:\n\n"
-            + table(("input", "ns per pixel", "over the first"), lines)
+            f"`{case['model']}`, {case['dtype']}: inputs from small to large, each batch of about "
+            "as many pixels:\n\n" + table(("input", "ns per pixel", "over the first"), lines)
         )
     return "\n\n".join(parts)

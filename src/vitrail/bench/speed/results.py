@@ -16,7 +16,8 @@ from vitrail.bench.speed.machine import describe, label
 from vitrail.bench.speed.timing import Effort
 from vitrail.files import whole_or_absent
 
-_LONGEST = 1800  # seconds of one case, compilers included
+_LONGEST = 7200  # seconds of one case, compilers included
+_LAST = 20  # lines of a process that failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ def measure_case(case: Case, folder: Path, options: Options) -> dict[str, Any] |
             return f"not done after {_LONGEST} seconds"
         if done.returncode != 0 or not out.is_file():
             lines = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
-            return lines[-1]
+            return "\n".join(lines[-_LAST:])
         text = out.read_text(encoding="utf-8")
     if not options.prepare:
         with whole_or_absent(path) as part:
@@ -133,6 +134,8 @@ def in_words(result: dict[str, Any]) -> list[str]:
         words = f"times faster than {words}" if words else "nobody else was timed"
         over = f"; {row['over_floor']:.1f} times the floor" if "over_floor" in row else ""
         less = f"; refused: {', '.join(refused)}" if refused else ""
+        failed = [_who(e) for e in row["contenders"] if "failed" in e and e["library"] == "vitrail"]
+        less += f"; failed: {', '.join(failed)}" if failed else ""
         lines.append(f"{row['label']}: {words}{over}{less}")
     return lines
 

@@ -10,6 +10,8 @@ from vitrail.bench.speed.machine import timed
 from vitrail.threads import settle
 
 _SHORTEST = 0.02  # seconds; of a shorter call several are timed at once
+_WARM = 3  # calls before the first that counts
+_LONG = 5.0  # seconds of a call that is warm after its first
 _LEAVES = 1.3  # times the best setting of its library: such a setting need not run on
 _TRIALS = 3  # rounds before a setting may leave
 
@@ -41,7 +43,7 @@ def interleave(
     be that library's best.
 
     Args:
-        calls: by name of the contender, warmed up.
+        calls: by name of the contender.
         library: which library each belongs to.
         device: where they run.
         effort: how long.
@@ -64,7 +66,13 @@ def interleave(
 
 
 def _repeats(call: Callable[[], Any], device: str) -> int:
-    return max(1, round(_SHORTEST / max(1e-7, timed(call, device))))
+    """Warm a call up, and return how many are timed at once."""
+    seconds = 0.0
+    for _ in range(_WARM):
+        seconds = timed(call, device)
+        if seconds > _LONG:
+            break
+    return max(1, round(_SHORTEST / max(1e-7, seconds)))
 
 
 def _of_one(call: Callable[[], Any], repeats: int, device: str) -> float:
