@@ -53,7 +53,8 @@ def measure(
     """
     torch._dynamo.config.recompile_limit = 512  # every setting and shape is a program of its own
     if case.device == "cuda":
-        torch.backends.cudnn.conv.fp32_precision = "ieee"  # as products are, unless one asks
+        # Convolutions as exact as products are; torch's own types do not know of it.
+        torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
     facts = describe(case.device)
     before = limits(case.torch_dtype, case.device, quick=quick)
     rows, floors = [], []
