@@ -53,8 +53,7 @@ def measure(
     """
     torch._dynamo.config.recompile_limit = 512  # every setting and shape is a program of its own
     if case.device == "cuda":
-        # Convolutions as exact as products are; torch's own types do not know of it.
-        torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+        torch.backends.cudnn.allow_tf32 = False  # as for products, unless one asks
     facts = describe(case.device)
     before = limits(case.torch_dtype, case.device, quick=quick)
     rows, floors = [], []
