@@ -177,6 +177,33 @@ def test_attention_alone_layer_by_layer() -> None:
         assert all(e["difference"] < 1e-6 for e in row["contenders"] if "difference" in e)
 
 
+def test_a_gpu_s_calls_stand_in_line_over_more_than_its_cache(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines: list[set[int]] = []
+
+    def recorded(calls: list[Any]) -> Any:
+        lines.append({call.args[0].data_ptr() for call in calls})
+        return lambda: [call() for call in calls]
+
+    one = case("attention", "small", 112, 2, "fp32", device="cuda")
+    (layer, *_) = operations.layers(one)
+    given = operations.inputs(layer, replace(one, device="cpu"))
+    monkeypatch.setattr(operations, "recorded", recorded)
+    monkeypatch.setattr(operations, "_MORE_THAN_CACHED", 4.5 * given.qkv.nbytes)
+    found = [c for c in operations.contenders(one, given) if c.setting in EAGER]
+    reference = [operations.composed(given.qkv, given, operations.by_products)]
+    ready, _ = measure._prepared(one, found, reference)
+    assert set(ready) == {"vitrail (plain)", "SDPA with mask (eager)", "plain products (eager)"}
+    assert [len(line) for line in lines] == [5, 5, 5]
+    assert all(len(running.call()) == 5 for _, running in ready.values())
+    monkeypatch.setattr(measure, "interleave", lambda calls, *_: {name: [10.0] for name in calls})
+    monkeypatch.setattr(measure.memory, "peak", lambda *_: 0)
+    row = {"contenders": [{"library": c.library, "setting": c.setting} for c in found]}
+    measure._race(one, row, ready, Effort(1, 1, 0.0))
+    assert entries(row)["vitrail"]["seconds"]["median"] == 2.0
+
+
 def test_a_layer_without_its_mask_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def unmasked(q: Any, k: Any, v: Any, given: Any) -> Any:
         return operations.by_products(q, k, v, replace(given, region=None))

@@ -31,11 +31,13 @@ class Running:
         call: what is timed.
         answer: what must agree with the reference: outputs, or loss and gradients.
         keeps: whether torch's allocator sees its memory.
+        times: how many times a call computes what the case is about.
     """
 
     call: Callable[[], Any]
     answer: Callable[[], list[Tensor]]
     keeps: bool = True
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ def _rows(case: Case, focal: Path | None) -> Any:
         for layer in operations.layers(case):
             given = operations.inputs(layer, case)
             exact = operations.inputs(layer, replace(case, dtype="fp32"))
-            reference = [operations.composed(exact, operations.by_products)]
+            reference = [operations.composed(exact.qkv, exact, operations.by_products)]
             least = of_attention(layer.pattern, case, layer.grid, layer.num_heads, layer.head_dim)
             yield layer.label, least, reference, operations.contenders(case, given), case
         return
@@ -167,7 +167,10 @@ def _race(
     """Time who may be timed, and write times, memory and ratios into the row."""
     calls = {name: running.call for name, (_, running) in ready.items()}
     library = {name: contender.library for name, (contender, _) in ready.items()}
-    seconds = interleave(calls, library, case.device, effort)
+    seconds = {
+        name: [s / ready[name][1].times for s in found]
+        for name, found in interleave(calls, library, case.device, effort).items()
+    }
     for entry in row["contenders"]:
         name = f"{entry['library']} ({entry['setting']})"
         if name in seconds:

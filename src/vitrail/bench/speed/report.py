@@ -214,7 +214,8 @@ def _attention(found: Sequence[dict[str, Any]]) -> str:
     head = ("layer", "Vitrail, ms", *(f"{lib}, ms (ratio)" for lib in libraries), "floor, ms",
             "over the floor", "GB/s")  # fmt: skip
     return (
-        "From the linear layer's output to the next one's input, rolling and cutting included.\n\n"
+        "From the linear layer's output to the next one's input, rolling and cutting included. On "
+        "a GPU kernels start together, from a recorded graph, on inputs that no cache holds.\n\n"
         + table(head, lines)
     )
 
