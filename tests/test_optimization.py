@@ -170,6 +170,27 @@ def test_a_mistake_of_our_own_is_not_passed_over(monkeypatch: pytest.MonkeyPatch
 
 
 @needs_compiler
+@pytest.mark.parametrize("training", [False, True])
+def test_nothing_that_is_dropped_may_be_the_identity(training: bool) -> None:
+    model = copy.deepcopy(small("2-D")).train(training)
+    for block in [m for m in model.modules() if isinstance(m, PreNormBlock)]:
+        block.set_submodule("drop_path", nn.Identity())
+        block.set_submodule("mlp.drop", nn.Identity())
+    x = odd_input("2-D")
+    made = vitrail.optimize(model, x, training=training)
+    assert told(made).path == "fused"
+    torch.testing.assert_close(made(x), model(x), atol=2e-5, rtol=2e-5)
+
+
+@needs_compiler
+def test_types_stay_as_they_are_unless_one_is_told() -> None:
+    model = copy.deepcopy(small("2-D"))
+    model.head.double()
+    model.head.register_forward_pre_hook(lambda _, inputs: (inputs[0].double(),))
+    assert vitrail.optimize(model, odd_input("2-D"))(odd_input("2-D")).dtype == torch.float64
+
+
+@needs_compiler
 def test_it_is_checked_in_full_precision_under_autocast_too() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         made = vitrail.optimize(small("2-D"))

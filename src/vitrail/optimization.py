@@ -97,33 +97,35 @@ def optimize(
     with torch.autocast(example.device.type, enabled=False):  # answers in the weights' own type
         if training:
             return _for_training(model, example, dtype, path)
-        return _for_inference(model, example, dtype or example.dtype, path)
+        return _for_inference(model, example, dtype, path)
 
 
 def _for_inference(
-    model: nn.Module, example: Tensor, dtype: torch.dtype, path: str | None
+    model: nn.Module, example: Tensor, dtype: torch.dtype | None, path: str | None
 ) -> nn.Module:
-    """Return a copy of that type, whose outputs were compared."""
+    """Return a copy, of that type if one is told, whose outputs were compared."""
     frozen = copy.deepcopy(model).eval().requires_grad_(False)
     exact = copy.deepcopy(frozen).float() if example.dtype in NARROW else frozen
     with torch.no_grad():
         wanted = _flat(exact(example.to(next(exact.parameters()))))
     del exact
-    frozen.to(dtype)
-    x = example.to(dtype)
+    if dtype is not None:
+        frozen.to(dtype)
+    kind = dtype or example.dtype
+    x = example.to(kind)
 
     def served(name: str) -> tuple[nn.Module, Tensor]:
-        made = copy.deepcopy(frozen)
+        made = frozen if name == "eager" else copy.deepcopy(frozen)
         _PATHS[name](made)
         return made, _flat(made(x))
 
     with torch.no_grad():
         allowed = TOLERANCE
-        if dtype in NARROW:
-            allowed = 2 * _difference(_flat(frozen(x)), wanted) + NARROW[dtype]
-        (made, found), chosen, reasons = _first_to_serve(served, frozen, dtype, path)
+        if kind in NARROW:
+            allowed = 2 * _difference(_flat(frozen(x)), wanted) + NARROW[kind]
+        (made, found), chosen, reasons = _first_to_serve(served, frozen, kind, path)
     difference = _difference(found, wanted)
-    return _checked(made, Optimization(chosen, dtype, difference, allowed, reasons))
+    return _checked(made, Optimization(chosen, kind, difference, allowed, reasons))
 
 
 def _for_training(

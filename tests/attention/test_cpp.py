@@ -374,6 +374,17 @@ def test_nobody_s_home_is_told(monkeypatch: pytest.MonkeyPatch, fresh: Path) -> 
         build.library()
 
 
+def test_a_compiler_that_does_not_run_is_named(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (fresh / "cxx").write_bytes(b"\x7fELF of another machine")
+    (fresh / "cxx").chmod(0o755)
+    monkeypatch.setenv("CXX", str(fresh / "cxx"))
+    with refuses("cxx does not run", "set CXX"):
+        build.library()
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
 def test_a_compiler_behind_another_program(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = fresh / "with space"
     folder.mkdir()
@@ -393,7 +404,7 @@ def test_a_compiler_behind_another_program(fresh: Path, monkeypatch: pytest.Monk
 
 
 def test_the_runtime_of_torch_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = Path(torch.__file__).parent / "lib" / "libgomp.so.1"
+    own = Path(torch.__file__).resolve().parent / "lib" / "libgomp.so.1"
     told = [f"7f00-7f10 r-xp 00000000 fe:00 {n}    {path}" for n, path in enumerate([
         "/an env/scikit_learn.libs/libgomp-e985bcbb.so.1.0.0", own, "/lib/libompt.so"
     ])]  # fmt: skip

@@ -14,6 +14,7 @@ from vitrail.attention.cpp import build
 from vitrail.fused import fuse, kernel
 from vitrail.fused.block import strips
 from vitrail.fused.blocks import InStrips
+from vitrail.layers import PreNormBlock
 from vitrail.ops.windows import places
 
 ROW_BYTES = 5000  # so that a strip of 192 rows is the longest
@@ -94,6 +95,16 @@ def test_a_hook_on_a_part_is_called(kind: str, part: str) -> None:
     with torch.no_grad():
         made(odd_input(kind))
     assert len(seen) == len(blocks) > 0
+
+
+@needs_compiler
+def test_layers_that_drop_nothing_go_in_strips_too() -> None:
+    model = copy.deepcopy(small("2-D"))
+    blocks = [m for m in model.modules() if isinstance(m, PreNormBlock)]
+    for block in blocks:
+        for name in ("drop_path", "mlp.drop", "attn.proj_drop"):
+            block.set_submodule(name, torch.nn.Identity())
+    assert fuse(model)["WindowBlock"] == len(blocks) > 0
 
 
 @needs_compiler

@@ -23,7 +23,13 @@ from vitrail.fused.modules import (
     PackedPatchEmbed,
     linear_of,
 )
-from vitrail.fused.parts import known_merging, known_parts, of_one_type, plain_convolution
+from vitrail.fused.parts import (
+    DROPS,
+    known_merging,
+    known_parts,
+    of_one_type,
+    plain_convolution,
+)
 from vitrail.layers import (
     Attend,
     ConvMerging,
@@ -104,7 +110,7 @@ def _goes_in_strips(attn: nn.Module) -> TypeGuard[WindowAttention]:
     return (
         type(attn) in (WindowAttention, CosineWindowAttention)
         and type(attn.proj) is nn.Linear
-        and type(attn.proj_drop) is nn.Dropout
+        and type(attn.proj_drop) in DROPS
     )
 
 
@@ -113,7 +119,7 @@ def _goes_to_a_grid(attn: nn.Module) -> TypeGuard[ReductionAttention]:
     if type(attn) is not ReductionAttention or isinstance(attn.pattern, Pooled):
         return False
     linears = all(type(layer) is nn.Linear for layer in (attn.q, attn.kv, attn.proj))
-    plain = type(attn.act) is nn.Identity and type(attn.proj_drop) is nn.Dropout
+    plain = type(attn.act) is nn.Identity and type(attn.proj_drop) in DROPS
     return linears and plain and (attn.sr is None or _makes_cells(attn.sr, attn.norm))
 
 

@@ -7,6 +7,8 @@ from torch import nn
 from vitrail.layers import DepthwiseMlp, DropPath, Mlp, PatchMerging
 from vitrail.layers.embed import CONVOLUTIONS
 
+DROPS = (nn.Dropout, nn.Identity)  # what may stand where values are dropped in training
+
 
 def known_parts(module: nn.Module) -> bool:
     """Tell whether a block's or perceptron's parts are what its own class puts there.
@@ -23,8 +25,8 @@ def known_parts(module: nn.Module) -> bool:
         all(type(linear) is nn.Linear for linear in linears)
         and all(type(norm) is nn.LayerNorm for norm in norms)
         and (qkv is None or type(qkv) is nn.Linear)
-        and type(mlp.drop) is nn.Dropout
-        and type(getattr(module, "drop_path", None)) in (DropPath, type(None))
+        and type(mlp.drop) in DROPS
+        and type(getattr(module, "drop_path", None)) in (DropPath, nn.Identity, type(None))
         and type(mlp.act) is nn.GELU
         and mlp.act.approximate == "none"
         and (not isinstance(mlp, DepthwiseMlp) or _looks_at_the_next(mlp))

@@ -14,6 +14,7 @@ from vitrail.fused.training import branch
 from vitrail.layers import (
     Attend,
     DepthwiseMlp,
+    DropPath,
     GroupedAttention,
     Mlp,
     PatchMerging,
@@ -119,7 +120,8 @@ class TrainedMlp(Mlp):
 
     def served(self, x: Tensor) -> Tensor | None:
         """Return ``x`` as ``branch`` wants it, or None where the layers compute one by one."""
-        return None if self.training and self.drop.p > 0 else _wide(x)
+        drops = isinstance(self.drop, nn.Dropout) and self.drop.p > 0
+        return None if self.training and drops else _wide(x)
 
     def branch(
         self,
@@ -195,7 +197,9 @@ class TrainedBlock(PreNormBlock):
         mlp = self.mlp
         if not isinstance(mlp, TrainedMlp) or (wide := mlp.served(x)) is None:
             return x + self.drop_path(mlp(self.norm2(x)))
-        factor = self.drop_path.factor(wide)
+        factor = None
+        if isinstance(self.drop_path, DropPath):
+            factor = self.drop_path.factor(wide)
         if factor is not None:
             factor = factor.flatten()
         if wide.dtype == x.dtype:

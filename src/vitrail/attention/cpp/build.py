@@ -74,8 +74,9 @@ def library(source: Path = SOURCE) -> ctypes.CDLL:
     program = list(itertools.takewhile(lambda word: not word.startswith("-"), words))
     # The user's options have the last word.
     options = [*FLAGS, *_openmp(), *words[len(program) :]]
+    key = _key(program, options, source)
     try:
-        target = cache_folder() / f"{source.stem}-{_key(program, options, source)}.so"
+        target = cache_folder() / f"{source.stem}-{key}.so"
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             _build(program, options, source, target)
@@ -98,14 +99,21 @@ def _openmp() -> list[str]:
     loaded = [path for path in mapped if re.match(r"lib(?:gomp|iomp5|omp)\b.*\.so", path.name)]
     if not loaded:
         return ["-fopenmp"]
-    own = Path(torch.__file__).parent  # other packages bring runtimes too
+    own = Path(torch.__file__).resolve().parent  # other packages bring runtimes too
     first = min(loaded, key=lambda path: (own not in path.parents, path))
     return ["-fopenmp", "-Wl,--no-as-needed", str(first), "-Wl,--as-needed"]
 
 
 def _key(program: list[str], options: list[str], source: Path) -> str:
     """Return a name for what determines the build: source, compiler, options and processor."""
-    version = subprocess.run([*program, "--version"], capture_output=True, text=True)
+    try:
+        version = subprocess.run([*program, "--version"], capture_output=True, text=True)
+    except OSError as error:
+        raise UsageError(
+            f"{shlex.join(program)} does not run: {error}",
+            "g++ or clang++",
+            "set CXX to a compiler",
+        ) from error
     cpu = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
     model = re.findall(r"^(?:model name|flags|Features|CPU part)\s*:.*$", cpu, re.MULTILINE)
     headers = {*source.parent.glob("*.h"), *SOURCE.parent.glob("*.h")}

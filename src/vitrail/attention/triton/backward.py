@@ -83,7 +83,7 @@ def keys_backward(
     for item in range(first, items, programs):
         group = item % groups
         image = (item // groups).to(tl.int64)
-        base = qkv + image * qkv_batch + head * HEAD_STRIDE
+        base = qkv + image * qkv_batch + head.to(tl.int64) * HEAD_STRIDE
         k_place = places(k_index, group, columns, keys)
         k, v = key_tile(
             base, pooled, fill, k_place, image, head, heads, tokens, channel,
@@ -224,7 +224,7 @@ def queries_backward(
     for item in range(first, items, programs):
         group = item % groups
         image = (item // groups).to(tl.int64)
-        base = qkv + image * qkv_batch + head * HEAD_STRIDE
+        base = qkv + image * qkv_batch + head.to(tl.int64) * HEAD_STRIDE
         q_place = places(q_index, group, rows, queries)
         there = q_place >= 0
         q = query_rows(base, q_place, qkv_token, channel, HEAD_DIM, WIDE)

@@ -66,7 +66,7 @@ def forward_kernel(
     for item in range(first, items, programs):
         group = item % groups
         image = (item // groups).to(tl.int64)
-        base = qkv + image * qkv_batch + head * HEAD_STRIDE
+        base = qkv + image * qkv_batch + head.to(tl.int64) * HEAD_STRIDE
         q_place = places(q_index, group, rows, queries)
         q = query_rows(base, q_place, qkv_token, channel, HEAD_DIM, WIDE)
         q_norm = one_over_norm(q, temperature)

@@ -95,7 +95,7 @@ def key_tile(
     pooled_k = None
     pooled_v = None
     if pooled is not None:
-        pooled_k = pooled + image * pooled_batch + head * POOLED_HEAD_STRIDE
+        pooled_k = pooled + image * pooled_batch + head.to(tl.int64) * POOLED_HEAD_STRIDE
         pooled_v = pooled_k + pooled_part
     fill_k = None
     fill_v = None

@@ -179,7 +179,9 @@ def in_line(make: Maker, given: Inputs) -> Running:
     calls = [partial(attend, given.qkv.clone()) for _ in range(count)]
     for call in calls:
         call()  # compiles and tries settings, which nothing can record
-    return Running(recorded(calls), lambda: [attend(given.qkv)], times=count)
+    again = recorded(calls)
+    # Who answers holds the copies, which the graph reads where they lie.
+    return Running(again, lambda: [calls[0]()], keeps=False, times=count)
 
 
 def recorded(calls: Sequence[Callable[[], object]]) -> Callable[[], None]:
