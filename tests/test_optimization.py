@@ -185,6 +185,7 @@ def test_nothing_that_is_dropped_may_be_the_identity(training: bool) -> None:
 @needs_compiler
 def test_types_stay_as_they_are_unless_one_is_told() -> None:
     model = copy.deepcopy(small("2-D"))
+    assert model.head is not None
     model.head.double()
     model.head.register_forward_pre_hook(lambda _, inputs: (inputs[0].double(),))
     assert vitrail.optimize(model, odd_input("2-D"))(odd_input("2-D")).dtype == torch.float64
