@@ -89,7 +89,7 @@ def test_preparing_and_quick_runs_write_no_page(
     assert run(words(tmp_path, "pvt_v2_b2", "--prepare", "--dtype", "fp32")) == 0
     assert measured and all(options.prepare for _, options in measured)
     assert run(words(tmp_path, "--quick", "--task", "inference")) == 0
-    assert measured[-1][1].settings == ("eager", "plain")
+    assert measured[-1][1].settings == ("eager", "plain", "triton")
     assert not (tmp_path / "docs").exists()
 
 
