@@ -109,6 +109,25 @@ def test_training_is_compared_where_gradients_are_off() -> None:
 
 
 @needs_compiler
+def test_a_difference_counts_beside_the_model_s_own_numbers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stretch(model: nn.Module) -> None:
+        with torch.no_grad():
+            model.get_submodule("head").weight.mul_(1.01)  # type: ignore[operator]
+
+    faint = small("2-D")
+    assert faint.head is not None
+    with torch.no_grad():
+        faint.head.weight.mul_(1e-3)
+        faint.head.bias.zero_()
+    assert told(vitrail.optimize(faint)).difference < 1e-4
+    monkeypatch.setitem(optimization._PATHS, "fused", stretch)
+    with refuses("path='fused'", "path='eager'"):
+        vitrail.optimize(faint)
+
+
+@needs_compiler
 def test_a_result_that_differs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def spoil(model: nn.Module) -> None:
         with torch.no_grad():

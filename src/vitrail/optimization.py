@@ -330,7 +330,7 @@ def _flat(outputs: object) -> Tensor:
 
 
 def _difference(found: Tensor, wanted: Tensor) -> float:
-    scale = max(1.0, wanted.abs().max().item())
+    scale = wanted.abs().max().item() or 1.0
     return (found - wanted).abs().max().item() / scale
 
 

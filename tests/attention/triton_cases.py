@@ -195,12 +195,32 @@ def test_widths_of_a_head(head_dim: int) -> None:
     check(drawn(places, head_dim=head_dim, batch=1), places)
 
 
-@pytest.mark.parametrize(
-    ("window", "cosine"), [((9, 9), True), ((16, 16), False), ((8, 7, 7), False)], ids=str
-)
-def test_windows_of_several_tiles(window: tuple[int, ...], cosine: bool) -> None:
+SEVERAL_TILES = [
+    ((9, 9), True, torch.float32), ((9, 9), True, torch.bfloat16), ((9, 9), False, torch.float16),
+    ((16, 16), False, torch.float32), ((8, 7, 7), False, torch.float32),
+    ((16, 16), False, torch.bfloat16),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("window", "cosine", "dtype"), SEVERAL_TILES, ids=str)
+def test_windows_of_several_tiles(
+    window: tuple[int, ...], cosine: bool, dtype: torch.dtype
+) -> None:
     places = laid(Window(window, tuple(0 for _ in window)), window)
-    check(drawn(places, batch=1, heads=1, cosine=cosine), places)
+    check(drawn(places, batch=1, heads=1, cosine=cosine, dtype=dtype), places)
+
+
+@pytest.mark.parametrize(("cosine", "dtype"), [(True, torch.float32), (False, torch.bfloat16)])
+def test_visible_padding_of_several_tiles(cosine: bool, dtype: torch.dtype) -> None:
+    places = laid(Window((9, 9), (0, 0), "visible"), (7, 9))
+    assert (places.k_index == -1).any()
+    check(drawn(places, filled=True, cosine=cosine, batch=1, heads=1, dtype=dtype), places)
+
+
+@pytest.mark.parametrize("head_dim", [32, 64])
+def test_wide_heads_in_half_precision(head_dim: int) -> None:
+    places = laid(Window((3, 3), (1, 1)), (4, 3))
+    check(drawn(places, head_dim=head_dim, batch=1, dtype=torch.bfloat16), places)
 
 
 @pytest.mark.parametrize("dtype", list(TOLERANCE), ids=str)

@@ -47,11 +47,11 @@ def test_one_case_its_page_and_its_plot(
     tmp_path: Path, measured: list[tuple[Case, Options]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     filters = ["swin_tiny", "--size", "224", "--batch", "8", "--dtype", "bf16", "--task"]
-    told = words(tmp_path, *filters, "inference", "--peer", "timm", "--seconds", "5")
+    told = words(tmp_path, *filters, "inference", "--seconds", "5")
     assert run(told) == 0
     ((case, options),) = measured
     assert case.name == "swin_tiny-inference-224-b8-bf16"
-    assert options.only == ("timm",) and options.effort.seconds == 5
+    assert options.whole and options.effort.seconds == 5
     out = capsys.readouterr().out
     assert "[1/1] swin_tiny-inference-224-b8-bf16" in out and "nobody else was timed" in out
     assert "# Performance" in (tmp_path / "docs" / "performance.md").read_text(encoding="utf-8")
@@ -90,6 +90,19 @@ def test_preparing_and_quick_runs_write_no_page(
     assert measured and all(options.prepare for _, options in measured)
     assert run(words(tmp_path, "--quick", "--task", "inference")) == 0
     assert measured[-1][1].settings == ("eager", "plain", "triton")
+    assert not (tmp_path / "docs").exists()
+
+
+@pytest.mark.parametrize("less", [("--peer", "timm"), ("--setting", "eager")], ids=str)
+def test_a_run_without_some_is_measured_each_time_and_writes_no_page(
+    less: tuple[str, ...], tmp_path: Path, measured: list[tuple[Case, Options]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    filters = ["swin_tiny", "--size", "224", "--batch", "8", "--dtype", "bf16", "--task"]
+    told = words(tmp_path, *filters, "inference", *less)
+    assert run(told) == 0 and run(told) == 0
+    assert len(measured) == 2 and not measured[0][1].whole
+    assert "partial" in capsys.readouterr().out
     assert not (tmp_path / "docs").exists()
 
 

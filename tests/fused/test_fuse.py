@@ -10,7 +10,7 @@ from tests.support import ODD_SIZES, odd_input, small
 from vitrail.fused import fuse, kernel
 from vitrail.fused.memo import Memo
 from vitrail.fused.modules import PackedLinear
-from vitrail.layers import Attend, PreNormBlock, WindowAttention
+from vitrail.layers import Attend, GlobalAttention, PreNormBlock, WindowAttention
 from vitrail.models import Backbone
 
 pytestmark = pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ compiler")
@@ -107,6 +107,22 @@ def test_an_adapter_on_the_projection_is_kept(kind: str) -> None:
             module.proj = Adapted(module.proj)  # type: ignore[assignment]
     made = agree(model, odd_input(kind))
     assert sum(isinstance(module, Adapted) for module in made.modules()) == 4
+
+
+class _WithItsInput(GlobalAttention):
+    """Attention of a user's own, which reads what the norm made besides projecting it."""
+
+    def forward(self, x: torch.Tensor, *more: torch.Tensor) -> torch.Tensor:
+        return super().forward(x, *more) + x
+
+
+def test_a_norm_stays_where_a_layer_s_own_forward_reads_what_it_made() -> None:
+    model = MECHANISMS["vit"]()
+    for module in model.modules():
+        if type(module) is GlobalAttention:
+            module.__class__ = _WithItsInput
+    assert any(type(module) is _WithItsInput for module in model.modules())
+    agree(model, odd_input("2-D"))
 
 
 def test_a_memo_computes_each_answer_once_and_forgets() -> None:

@@ -80,16 +80,17 @@ def run(
 ) -> None:
     """Time Vitrail and every installed peer side by side, and write docs/performance.md.
 
-    Contenders take turns, each at every setting that might be its best; one whose outputs disagree
+    Contenders take turns, each at the settings that might be its best; one whose outputs disagree
     is not timed. Cases run in order of interest, each in a process of its own, and are kept as
     JSON: a run that was stopped goes on with the same command. Run it on a machine that does
-    nothing else.
+    nothing else. What --peer, --setting or --quick leave incomplete is measured each time, kept
+    in a folder of its own and not shown on the page.
 
     Examples: `vitrail bench swin_tiny --size 224 --batch 8 --dtype bf16`; `vitrail bench --minutes
     30`; `vitrail bench --quick`.
     """
     from vitrail.bench.speed import cases
-    from vitrail.bench.speed.results import Options, folder_for, known
+    from vitrail.bench.speed.results import Options, folder_for, kept_in, known
     from vitrail.bench.speed.timing import Effort
 
     if only_document:
@@ -117,9 +118,12 @@ def run(
     settings = ("eager", "plain", "triton") if quick and not setting else tuple(setting or ())
     options = Options(effort=effort, focal=focal, only=tuple(peer or ()), settings=settings,
                       prepare=prepare, quick=quick)  # fmt: skip
+    again = again or not options.whole
     failed = _measure(chosen, folder, options, again=again, minutes=minutes)
-    if not quick and not prepare:
+    if options.whole and not prepare:
         write_document(out, document)
+    elif not prepare:
+        typer.echo(kept_in(folder, options))
     if failed:
         raise typer.Exit(1)
 

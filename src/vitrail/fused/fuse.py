@@ -147,7 +147,8 @@ def _reads_only_qkv(attn: nn.Module) -> bool:
     """
     if type(attn) is WindowAttention:
         return attn.pattern.padding == "masked"
-    return isinstance(attn, GroupedAttention)
+    # Kinds of it differ in the order of tokens; a user's own forward may read the input too.
+    return isinstance(attn, GroupedAttention) and type(attn).forward is GroupedAttention.forward
 
 
 def _pack_linears(module: nn.Module) -> None:

@@ -79,6 +79,19 @@ def test_what_is_no_case_is_refused(words: tuple, given: str, fix: str) -> None:
         case(*first, device=device)
 
 
-def test_filters_that_fit_nothing_are_refused() -> None:
+def test_nothing_that_is_named_is_left_out() -> None:
+    few: dict = {"tasks": ["inference"], "batches": [8], "dtypes": ["bf16"]}
+    both = chosen(models=["swin_tiny", "swin_small"], sizes=[224], **few)
+    assert [(one.model, one.priority) for one in both] == [("swin_tiny", 1), ("swin_small", 1)]
+    sizes = chosen(models=["swin_tiny"], sizes=[224, 320], **few)
+    assert [one.size for one in sizes] == [(224, 224), (320, 320)]
+    (named,) = {one.name for one in chosen(models=["swin_tiny"] * 2, sizes=[224], **few)}
+    assert named == both[0].name
+    with refuses("swin_tinny", "use 'swin_tiny'"):
+        chosen(models=["swin_tiny", "swin_tinny"], **few)
+
+
+@pytest.mark.parametrize("filters", [{"sizes": [17]}, {"sizes": [224, 17]}, {"dtypes": ["fp16"]}])
+def test_filters_that_fit_nothing_are_refused(filters: dict) -> None:
     with refuses("no case", "name a model"):
-        chosen(sizes=[17])
+        chosen(**filters)

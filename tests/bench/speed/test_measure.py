@@ -192,7 +192,7 @@ def test_a_gpu_s_calls_stand_in_line_over_more_than_its_cache(
     monkeypatch.setattr(operations, "recorded", recorded)
     monkeypatch.setattr(operations, "_MORE_THAN_CACHED", 4.5 * given.qkv.nbytes)
     found = [c for c in operations.contenders(one, given) if c.setting in EAGER]
-    reference = [operations.composed(given.qkv, given, operations.by_products)]
+    reference = [operations.composed(given.qkv, layer, operations.by_products(given))]
     ready, _ = measure._prepared(one, found, reference)
     assert set(ready) == {"vitrail (plain)", "SDPA with mask (eager)", "plain products (eager)"}
     assert [len(line) for line in lines] == [5, 5, 5]
@@ -205,8 +205,8 @@ def test_a_gpu_s_calls_stand_in_line_over_more_than_its_cache(
 
 
 def test_a_layer_without_its_mask_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unmasked(q: Any, k: Any, v: Any, given: Any) -> Any:
-        return operations.by_products(q, k, v, replace(given, region=None))
+    def unmasked(given: Any) -> Any:
+        return operations.by_products(replace(given, region=None))
 
     monkeypatch.setattr(operations, "by_sdpa", unmasked)
     rows = measured("attention", size=112)["rows"]

@@ -116,15 +116,39 @@ def test_memory_is_compared_with_the_least() -> None:
     one = row("a", vitrail=1.0, timm=2.0, torchvision=3.0)
     for found, peak in zip(one["contenders"], (50, 100, 80), strict=True):
         found["peak_bytes"] = peak
-    told = standing(goal("gpu-memory"), result("training", [one]))
+    told = standing(goal("gpu-memory-swin_tiny-224"), result("training", [one]))
     assert told == Standing(0.625, None, "torchvision", False)
 
 
 def test_a_case_in_which_nobody_was_timed_leaves_its_goal_open() -> None:
     bare = {"label": "224x224, batch 8", "floor": FLOOR, "contenders": []}
-    for name in ("swin-bf16", "linear", "gpu-memory", "gpu-bandwidth"):
+    for name in ("swin-bf16", "linear", "gpu-memory-swin_tiny-224", "gpu-bandwidth"):
         assert standing(goal(name), result("inference", [bare])) is None
     assert "| open |" in page({"m": [result("inference", [bare])]}, {})
+
+
+def test_a_goal_tells_who_could_not_take_part() -> None:
+    one = row("224x224, batch 8", vitrail=0.1, timm=0.15)
+    one["contenders"] += [
+        {"library": "OpenVINO", "setting": "timm's graph", "absent": "not installed (No module)"},
+        {"library": "torchvision", "setting": "eager", "failed": "MemoryError"},
+        {"library": "timm", "setting": "compile", "failed": "an error"},
+        {"library": "official", "setting": "eager", "absent": "has no such model"},
+    ]
+    told = standing(goal("swin-bf16"), result("inference", [one]))
+    assert told is not None and told.without == ("OpenVINO", "torchvision")
+    text = page({"m": [result("inference", [one])]}, {})
+    assert "| reached, without OpenVINO and torchvision. |" in text
+
+
+def test_each_machine_has_its_own_line_and_each_version_is_named() -> None:
+    slow = result("inference", [row("224x224, batch 8", vitrail=0.2, timm=0.24)])
+    slow["machine"] |= {"processor": "Another", "packages": {"torch": "2.11.0"}}
+    later = result("inference", [row("224x224, batch 8", vitrail=0.2, timm=0.3)], dtype="fp32")
+    text = page(shown() | {"another": [slow, later]}, {})
+    assert "CPU bf16, against the fastest of all, A processor, 2 threads | ≥ 1.3 × | 1.20" in text
+    assert "CPU bf16, against the fastest of all, Another, 2 threads | ≥ 1.3 × | 1.20" in text
+    assert "Python 3.11, torch 2.11.0 and 2.15.0" in text
 
 
 def test_samples_of_a_row() -> None:

@@ -30,11 +30,25 @@ def test_a_process_of_its_own_measures_and_the_result_is_kept(tmp_path: Path) ->
     small = case("inference", "swin_nano", 32, 1, "fp32")
     result = measure_case(small, tmp_path, QUICK)
     assert isinstance(result, dict), result
-    assert known(tmp_path, small) == result
-    assert [path.name for path in tmp_path.iterdir()] == [f"{small.name}.json"]
+    assert result["asked"] == {"only": ["none"], "settings": ["eager"], "quick": True}
+    kept = tmp_path / "partial" / f"{small.name}.json"
+    assert json.loads(kept.read_text(encoding="utf-8")) == result
+    assert known(tmp_path, small) is None and load(tmp_path.parent) == {}
     (entry,) = result["rows"][0]["contenders"]
     assert entry["setting"] == "eager" and entry["seconds"]["rounds"] == 1
-    assert load(tmp_path.parent)[tmp_path.name] == [result]
+
+
+@pytest.mark.parametrize("less", [{"only": ("timm",)}, {"settings": ("eager",)}, {"quick": True}])
+def test_a_result_without_some_never_takes_the_place_of_the_whole(
+    less: dict, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = child(
+        monkeypatch, tmp_path, "import json; json.dump({'words': sys.argv[1:]}, open(out, 'w'))"
+    )
+    whole = measure_case(ONE, folder, Options())
+    part = measure_case(ONE, folder, Options(**less))
+    assert part != whole and known(folder, ONE) == whole
+    assert json.loads((folder / "partial" / f"{ONE.name}.json").read_text("utf-8")) == part
 
 
 def test_what_a_process_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -56,7 +70,7 @@ def test_what_a_process_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 def test_preparing_keeps_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folder = child(monkeypatch, tmp_path, "open(out, 'w').write('{}')")
     assert measure_case(ONE, folder, Options(prepare=True)) == {}
-    assert known(folder, ONE) is None and list(folder.iterdir()) == []
+    assert known(folder, ONE) is None and not folder.exists()
 
 
 @pytest.mark.parametrize(
@@ -75,7 +89,7 @@ def test_a_process_that_fails_leaves_nothing(
     monkeypatch.setattr(results, "_LONGEST", 1)
     folder = child(monkeypatch, tmp_path, code)
     assert measure_case(ONE, folder, Options()) == words
-    assert list(folder.iterdir()) == []
+    assert not folder.exists()
 
 
 def test_a_folder_for_each_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What is measured: each case by name, and the list of all of them, the goals' first."""
 
 from dataclasses import asdict, dataclass
+from itertools import product
 from typing import Any, Literal, cast, get_args
 
 import torch
@@ -28,7 +29,7 @@ class Case:
         batch: inputs at once.
         dtype: ``"fp32"``, ``"bf16"`` or ``"fp16"``; in training, of autocast.
         device: ``"cpu"`` or ``"cuda"``.
-        priority: the goals are 1; from 3 on only the settings that win elsewhere are tried.
+        priority: the goals are 1; from 3 on settings that seldom win are not tried.
     """
 
     task: Task
@@ -181,31 +182,52 @@ def choose(
 ) -> list[Case]:
     """Return the cases of a list that all filters let through; an empty filter lets all through.
 
-    Where nothing is listed, a case is made of the filters, as long as they say what it is.
+    Nothing that is named is left out: where no listed case has a named model together with the
+    other values, one is made of them.
 
     Raises:
-        UsageError: no such case, and too little is said to make one.
+        UsageError: a value that no listed case has, and no model is named to make one of.
     """
-    found = [
-        one for one in listed
-        if (not models or one.model in models) and (not tasks or one.task in tasks)
-        and (not sizes or one.size[-1] in sizes) and (not batches or one.batch in batches)
-        and (not dtypes or one.dtype in dtypes)
-    ]  # fmt: skip
-    if found:
-        return found
+    filters: dict[str, list[Any]] = {
+        "task": tasks,
+        "size": sizes,
+        "batch": batches,
+        "dtype": dtypes,
+    }
     if not models:
-        raise UsageError(
-            "filters that no case passes", "those of `vitrail bench --list`", "name a model too"
-        )
-    made = []
-    for model in models:
-        own = entry_of(model).preprocessing.size[-1]
-        for size in sizes or [own]:
-            made += [
-                case(task, model, size, batch, dtype, device=device)
-                for task in tasks or ["inference"]
-                for batch in batches or [1]
-                for dtype in dtypes or ["fp32"]
-            ]
-    return made
+        return _of_the_list(listed, filters)
+    found: dict[str, Case] = {}
+    given: list[list[Any]] = [models, *(values or [None] for values in filters.values())]
+    for model, *values in product(*given):
+        named = {"model": model, **dict(zip(filters, values, strict=True))}
+        hits = [one for one in listed if _has(one, named)]
+        if not hits:
+            task, size, batch, dtype = values
+            size = size or entry_of(model).preprocessing.size[-1]
+            task, batch, dtype = task or "inference", batch or 1, dtype or "fp32"
+            hits = [case(task, model, size, batch, dtype, device=device)]
+        found.update((one.name, one) for one in hits)
+    return sorted(found.values(), key=lambda one: one.priority)
+
+
+def _of_the_list(listed: list[Case], filters: dict[str, list[Any]]) -> list[Case]:
+    found = listed
+    for name, values in filters.items():
+        found = [one for one in found if not values or _value(one, name) in values]
+    for name, values in filters.items():
+        for value in values:
+            if not any(_has(one, {name: value}) for one in found):
+                raise UsageError(
+                    f"filters that no case passes: --{name} {value}",
+                    "those of `vitrail bench --list`", "name a model too",
+                )  # fmt: skip
+    return found
+
+
+def _has(one: Case, named: dict[str, Any]) -> bool:
+    """Tell whether a case has these values; None stands for any."""
+    return all(value is None or _value(one, name) == value for name, value in named.items())
+
+
+def _value(one: Case, name: str) -> Any:
+    return one.size[-1] if name == "size" else getattr(one, name)

@@ -30,12 +30,21 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a goal stands: the value, its quartiles if it has some, against whom, if reached."""
+    """How a goal stands.
+
+    Args:
+        value: that was measured.
+        quartiles: of it, if it has some.
+        against: whom, or nothing.
+        reached: as far as those tell who took part.
+        without: libraries that might have, but are not installed or failed.
+    """
 
     value: float
     quartiles: tuple[float, float] | None
     against: str
     reached: bool
+    without: tuple[str, ...] = ()
 
 
 GOALS = (
@@ -69,8 +78,13 @@ GOALS = (
         for task in ("inference", "training")
         for size, batch, least in ((224, 64, 1.5), (1024, 4, 2.0))
     ),
-    Goal(name="gpu-memory", words="Swin-T training memory at 224, GPU bf16, against the least",
-         case="swin_tiny-training-224-b64-bf16-cuda", kind="memory", least=0.6),
+    *(
+        Goal(name=f"gpu-memory-{model}-{size}",
+             words=f"{title} training memory at {size}, GPU bf16, against the least",
+             case=f"{model}-training-{size}-b{batch}-bf16-cuda", kind="memory", least=0.6)
+        for model, title in (("swin_tiny", "Swin-T"), ("swin_base", "Swin-B"))
+        for size, batch in ((224, 64), (1024, 4))
+    ),
 )  # fmt: skip
 
 
@@ -102,7 +116,20 @@ def _slowest(goal: Goal, row: dict[str, Any]) -> Standing | None:
         return None
     library = min(ratios, key=lambda lib: ratios[lib]["median"])
     value, spread = ratios[library]["median"], ratios[library]["quartiles"]
-    return Standing(value, (spread[0], spread[1]), library, value >= goal.least)
+    without = () if goal.against else missing(row)
+    return Standing(value, (spread[0], spread[1]), library, value >= goal.least, without)
+
+
+def missing(row: dict[str, Any]) -> tuple[str, ...]:
+    """Return the libraries that were not timed because they are not installed or failed."""
+    libraries = dict.fromkeys(entry["library"] for entry in row["contenders"])
+    return tuple(
+        library for library in libraries
+        if all(
+            "failed" in entry or entry.get("absent", "").startswith("not installed")
+            for entry in row["contenders"] if entry["library"] == library
+        )
+    )  # fmt: skip
 
 
 def _memory(goal: Goal, row: dict[str, Any]) -> Standing | None:

@@ -71,7 +71,8 @@ def measure(
     most = {name: max(value, after[name]) for name, value in before.items()}
     for row, least in zip(rows, floors, strict=True):
         _lay_floor(row, least.as_dict(most))
-    return {"case": case.as_dict(), "machine": facts, "limits": most, "rows": rows}
+    asked = {"only": sorted(only), "settings": sorted(settings), "quick": quick}
+    return {"case": case.as_dict(), "asked": asked, "machine": facts, "limits": most, "rows": rows}
 
 
 def _rows(case: Case, focal: Path | None) -> Any:
@@ -80,7 +81,7 @@ def _rows(case: Case, focal: Path | None) -> Any:
         for layer in operations.layers(case):
             given = operations.inputs(layer, case)
             exact = operations.inputs(layer, replace(case, dtype="fp32"))
-            reference = [operations.composed(exact.qkv, exact, operations.by_products)]
+            reference = [operations.composed(exact.qkv, layer, operations.by_products(exact))]
             least = of_attention(layer.pattern, case, layer.grid, layer.num_heads, layer.head_dim)
             yield layer.label, least, reference, operations.contenders(case, given), case
         return

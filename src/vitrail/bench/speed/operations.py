@@ -90,56 +90,74 @@ def inputs(layer: Layer, case: Case) -> Inputs:
     return Inputs(qkv.to(case.device, dtype), bias.to(case.device, dtype), region, layer)
 
 
-Attend = Callable[[Tensor, Tensor, Tensor, Inputs], Tensor]
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+Way = Callable[[Inputs], Attend]
 Operation = Callable[[Tensor], Tensor]  # of what the linear layer wrote
 Maker = Callable[[Inputs], Operation]
 
 
-def composed(qkv: Tensor, given: Inputs, attend: Attend) -> Tensor:
+def composed(qkv: Tensor, layer: Layer, attend: Attend) -> Tensor:
     """Roll, cut into windows, attend, and put together again: how every library does it."""
-    layer = given.layer
     window, amount = layer.pattern.fit(layer.grid)
     windows = partition(shift(qkv, amount), window)
     q, k, v = windows.unflatten(-1, (3, layer.num_heads, -1)).permute(3, 0, 1, 4, 2, 5)
-    out = attend(q, k, v, given).transpose(2, 3).flatten(3)
+    out = attend(q, k, v).transpose(2, 3).flatten(3)
     return unshift(unpartition(out, window, layer.grid), amount)
 
 
-def by_products(q: Tensor, k: Tensor, v: Tensor, given: Inputs) -> Tensor:
+def table(given: Inputs) -> Tensor:
+    """Return what is added to scores: bias and mask, for each window or, without mask, for all."""
+    if given.region is None:
+        return given.bias[None]
+    hidden = given.region[0, :, :, None] != given.region[0, :, None, :]
+    return given.bias.masked_fill(hidden[:, None], -torch.inf)
+
+
+def by_products(given: Inputs) -> Attend:
     """Attend by two products and a softmax."""
-    scores = (q * given.layer.head_dim**-0.5) @ k.mT + given.bias
-    if given.region is not None:
-        hidden = given.region[..., :, None] != given.region[..., None, :]
-        scores = scores.masked_fill(hidden[:, :, None], -torch.inf)
-    return scores.softmax(-1, dtype=torch.float32).to(v.dtype) @ v
+    added, scale = table(given), given.layer.head_dim**-0.5
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        scores = (q * scale) @ k.mT + added
+        return scores.softmax(-1, dtype=torch.float32).to(v.dtype) @ v
+
+    return attend
 
 
-def by_sdpa(q: Tensor, k: Tensor, v: Tensor, given: Inputs) -> Tensor:
+def by_sdpa(given: Inputs) -> Attend:
     """Attend by torch's fused kernel, with bias and mask as one table."""
-    mask = given.bias[None]
-    if given.region is not None:
-        hidden = given.region[0, :, :, None] != given.region[0, :, None, :]
-        mask = mask.masked_fill(hidden[:, None], -torch.inf).repeat(q.shape[0], 1, 1, 1)
-    out = F.scaled_dot_product_attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), mask)
-    return out.unflatten(0, q.shape[:2])
+    mask = table(given)
+    if len(mask) > 1:
+        mask = mask.repeat(len(given.qkv), 1, 1, 1)
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        q, k, v = (x.flatten(0, 1) for x in (q, k, v))
+        return F.scaled_dot_product_attention(q, k, v, mask).unflatten(0, (len(given.qkv), -1))
+
+    return attend
 
 
-def by_flex(q: Tensor, k: Tensor, v: Tensor, given: Inputs) -> Tensor:
+def by_flex(given: Inputs) -> Attend:
     """Attend by FlexAttention: bias and labels in its function of a score."""
     from torch.nn.attention.flex_attention import flex_attention
 
-    windows, bias, region = q.shape[1], given.bias, given.region
+    bias, region = given.bias, given.region
 
-    def change(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
-        score = score + bias[h, i, j]
-        if region is None:
-            return score
-        same = region[0, b % windows, i] == region[0, b % windows, j]
-        return torch.where(same, score, -torch.inf)
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        windows = q.shape[1]
 
-    out = flex_attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), score_mod=change)
-    assert isinstance(out, Tensor)
-    return out.unflatten(0, q.shape[:2])
+        def change(score: Tensor, b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
+            score = score + bias[h, i, j]
+            if region is None:
+                return score
+            same = region[0, b % windows, i] == region[0, b % windows, j]
+            return torch.where(same, score, -torch.inf)
+
+        out = flex_attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), score_mod=change)
+        assert isinstance(out, Tensor)
+        return out.unflatten(0, q.shape[:2])
+
+    return attend
 
 
 def contenders(case: Case, given: Inputs) -> list[Contender]:
@@ -148,13 +166,10 @@ def contenders(case: Case, given: Inputs) -> list[Contender]:
         ("vitrail", backend, partial(own, backend=backend))
         for backend in (("plain", "cpp") if case.device == "cpu" else ("plain", "triton"))
     ]
-    ways: list[tuple[str, Attend]] = [("SDPA with mask", by_sdpa), ("plain products", by_products)]
-    for library, attend in ways:
-        settings = ("eager", "compile") if case.every_setting else ("eager",)
-        makers += [(library, s, partial(theirs, attend=attend, setting=s)) for s in settings]
-    if case.every_setting or case.device == "cuda":
-        flex = partial(theirs, attend=by_flex, setting="compile")
-        makers.append(("FlexAttention", "compile", flex))
+    both: list[tuple[str, Way]] = [("SDPA with mask", by_sdpa), ("plain products", by_products)]
+    ways = [(library, way, s) for library, way in both for s in ("eager", "compile")]
+    ways.append(("FlexAttention", by_flex, "compile"))  # which is meant to be compiled
+    makers += [(library, s, partial(theirs, way=way, setting=s)) for library, way, s in ways]
     prepare = in_line if case.device == "cuda" else _once
     return [Contender(library, s, partial(prepare, make, given)) for library, s, make in makers]
 
@@ -193,11 +208,12 @@ def recorded(calls: Sequence[Callable[[], object]]) -> Callable[[], None]:
     return graph.replay
 
 
-def theirs(given: Inputs, *, attend: Attend, setting: str) -> Operation:
-    """Prepare a composition."""
+def theirs(given: Inputs, *, way: Way, setting: str) -> Operation:
+    """Prepare a composition; what is the same at every call is not part of one."""
+    attend = way(given)
 
     def run(qkv: Tensor) -> Tensor:
-        return composed(qkv, given, attend)
+        return composed(qkv, given.layer, attend)
 
     ready = run if setting == "eager" else torch.compile(run, dynamic=False)
     return torch.inference_mode()(ready)

@@ -40,6 +40,11 @@ class Options:
     prepare: bool = False
     quick: bool = False
 
+    @property
+    def whole(self) -> bool:
+        """Whether everyone may take part, at every setting: a result that the page shows."""
+        return not (self.only or self.settings or self.quick)
+
 
 def folder_for(root: Path, device: str) -> Path:
     """Return the folder of this machine's results."""
@@ -50,11 +55,13 @@ def folder_for(root: Path, device: str) -> Path:
 def measure_case(case: Case, folder: Path, options: Options) -> dict[str, Any] | str:
     """Measure a case in a process of its own, and keep the result.
 
+    One without some of the contenders is kept apart, in ``partial``: it must not pass for the
+    whole, nor take its place.
+
     Returns:
         The result, or the last words of a process that failed; then nothing is kept.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{case.name}.json"
+    path = kept_in(folder, options) / f"{case.name}.json"
     with tempfile.TemporaryDirectory() as place:
         out = Path(place) / path.name
         try:
@@ -68,9 +75,15 @@ def measure_case(case: Case, folder: Path, options: Options) -> dict[str, Any] |
             return "\n".join(lines[-_LAST:])
         text = out.read_text(encoding="utf-8")
     if not options.prepare:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with whole_or_absent(path) as part:
             part.write_text(text, encoding="utf-8")
     return json.loads(text)
+
+
+def kept_in(folder: Path, options: Options) -> Path:
+    """Return the folder of what is measured so."""
+    return folder if options.whole else folder / "partial"
 
 
 def _command(case: Case, out: Path, options: Options) -> list[str]:
