@@ -1,12 +1,14 @@
 """Results are kept, read, and never measured twice; a process that fails says why."""
 
 import json
+import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from vitrail.bench.speed import results
+from vitrail.bench.speed import machine, results
 from vitrail.bench.speed.cases import case
 from vitrail.bench.speed.floor import Least
 from vitrail.bench.speed.machine import describe, label, limits
@@ -99,6 +101,31 @@ def test_a_folder_for_each_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert label({**facts, "gpu": "A GPU"}) == "A GPU"
     monkeypatch.setattr(results, "describe", lambda _: {"processor": "A (R) B", "threads": 2})
     assert folder_for(tmp_path, "cpu").name == "a-r-b-2-threads"
+
+
+def test_a_commit_is_changed_by_code_and_not_by_results(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    code = tmp_path / "src" / "vitrail"
+    place = code / "bench" / "speed" / "machine.py"
+    monkeypatch.setattr(machine, "__file__", str(place))
+    assert machine.commit() is None  # no checkout
+    place.parent.mkdir(parents=True)
+    place.write_text("code")
+
+    def git(*words: str) -> None:
+        names = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        subprocess.run(["git", *names, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    git("init")
+    git("add", "-A")
+    git("commit", "-m", "first")
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "result.json").write_text("{}")
+    clean = machine.commit()
+    assert clean is not None and re.fullmatch(r"[0-9a-f]{8,}", clean)
+    (code / "more.py").write_text("new")
+    assert machine.commit() == clean + "+"
 
 
 def test_what_stands_beside_results_is_no_result(tmp_path: Path) -> None:

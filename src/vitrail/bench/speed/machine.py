@@ -49,14 +49,19 @@ def label(facts: dict[str, Any]) -> str:
 
 
 def commit() -> str | None:
-    """Return the commit of the checkout that this code is in; ``+`` where it was changed since."""
-    folder = str(Path(__file__).parent)
-    words = ["git", "-C", folder, "describe", "--always", "--dirty=+", "--abbrev=8"]
+    """Return the commit of the checkout that this code is in; ``+`` where the code was changed."""
+    code = Path(__file__).parents[2]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        head = _git(code, "rev-parse", "--short=8", "HEAD")
+        changed = _git(code, "status", "--porcelain", "--", ".")  # results beside it do not count
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip() or None
+    return head + "+" * bool(changed)
+
+
+def _git(folder: Path, *words: str) -> str:
+    command = ["git", "-C", str(folder), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _version(package: str) -> str | None:
