@@ -1,6 +1,8 @@
 """vitrail.optimize: the fast path for the machine, checked against the model."""
 
 import copy
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,11 +11,12 @@ from torch._dynamo.exc import BackendCompilerFailed
 
 import vitrail
 from tests.support import odd_input, refuses, small
-from vitrail import optimization
+from vitrail import explain, optimization
 from vitrail.errors import UsageError
 from vitrail.fused import kernel
 from vitrail.fused.blocks import FusedBlock
 from vitrail.layers import PatchMerging, PreNormBlock
+from vitrail.weights import model_from_file, save
 
 
 def told(made: nn.Module) -> optimization.Optimization:
@@ -100,6 +103,66 @@ def test_parts_of_the_users_own_compute_what_they_do(part: str, training: bool) 
     x = odd_input("2-D")
     made = vitrail.optimize(model, x, training=training)
     torch.testing.assert_close(made.eval()(x), model(x), atol=1e-5, rtol=1e-5)
+
+
+@needs_compiler
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("part", ["", "attn", "mlp"])
+def test_a_layer_in_two_places_is_left_to_another_path(part: str, training: bool) -> None:
+    model = small("2-D", drop_path=0.0)
+    blocks = model.get_submodule("stages.0.blocks")
+    assert isinstance(blocks, nn.ModuleList)
+    if part:
+        blocks[1].set_submodule(part, blocks[0].get_submodule(part))
+    else:
+        blocks[1] = blocks[0]
+    x = odd_input("2-D")
+    with refuses("are one layer", "path out"):
+        vitrail.optimize(model, x, path="fused", training=training)
+    made = vitrail.optimize(model, x, path="eager", training=training)
+    assert f"stages.0.blocks.0{part and '.'}{part} and stages.0.blocks.1" in told(made).explain()
+    torch.testing.assert_close(made.eval()(x), model(x))
+
+
+@needs_compiler
+def test_weights_that_are_packed_are_not_handed_out_as_if_few_were_all(tmp_path: Path) -> None:
+    model = small("2-D")
+    made: Any = vitrail.optimize(model)
+    with refuses("optimize made", "weights.save(model"):
+        save(made, tmp_path / "m.safetensors")
+    with refuses("optimize made", "weights.save(model"):
+        made.save_pretrained(tmp_path / "m")
+    with refuses("optimize made", "weights.save(model"):
+        copy.deepcopy(made).state_dict()
+    assert not list(tmp_path.rglob("*.safetensors"))
+    shares: Any = vitrail.optimize(model, training=True)
+    save(shares, tmp_path / "m.safetensors")
+    x = odd_input("2-D")
+    loaded = model_from_file(tmp_path / "m.safetensors")
+    assert torch.equal(loaded.eval()(x), model(x))
+
+
+@needs_compiler
+def test_what_looks_at_layers_wants_the_model() -> None:
+    made, x = vitrail.optimize(small("2-D")), odd_input("2-D", batch=1)
+    for look in (
+        lambda: vitrail.cost(made),
+        lambda: explain.capture(made, x),
+        lambda: explain.gradcam(made, x, 0),
+    ):
+        with refuses("optimize made", "keep that one"):
+            look()
+
+
+def test_a_copy_of_what_was_compiled_for_training_has_weights_of_its_own() -> None:
+    made = vitrail.optimize(small("2-D"), path="compiled", training=True)
+    again = copy.deepcopy(made)
+    with torch.no_grad():
+        for parameter in again.parameters():
+            parameter.zero_()
+    x = odd_input("2-D")
+    assert not again(x).any()
+    assert made(x).all()
 
 
 @needs_compiler

@@ -6,26 +6,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+# Formats of two files: the ending that people name, and that of the file which belongs to it.
+_PAIRS = {".xml": ".bin"}  # OpenVINO's graph and weights
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return a file, and the one beside it that belongs to it in its format, if any."""
+    second = _PAIRS.get(path.suffix)
+    return [path] if second is None else [path, path.with_suffix(second)]
+
 
 @contextmanager
-def whole_or_absent(path: Path, beside: str | None = None) -> Iterator[Path]:
+def whole_or_absent(path: Path) -> Iterator[Path]:
     """Give the path of a temporary file to write; once written, it takes the place of ``path``.
 
     A reader finds what was there before or the whole new file, even after a power cut. Who may
-    read it is what the umask says, whatever its writer thinks of that.
+    read it is what the umask says, whatever its writer thinks of that. Where a second file belongs
+    to it (``files_of``), both are written, and there is no moment at which the first stands beside
+    the second of another model.
 
     Args:
         path: the file, in a folder that exists.
-        beside: ending of a second file that belongs to it, as an .xml's .bin. There is no moment at
-            which the first stands beside the second of another model.
     Raises:
         OSError: the folder or the disk does not take it. Nothing half-written is left.
     """
     # The ending stays, as writers look at it; of a long name only so much that there is room.
     temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}.part{path.suffix}")
-    parts = {temporary: path}
-    if beside is not None:
-        parts = {temporary.with_suffix(beside): path.with_suffix(beside), **parts}
+    # What belongs to the file comes first.
+    parts = dict(zip(files_of(temporary)[::-1], files_of(path)[::-1], strict=True))
     try:
         temporary.touch()
         mode = temporary.stat().st_mode
@@ -36,7 +44,7 @@ def whole_or_absent(path: Path, beside: str | None = None) -> Iterator[Path]:
                 os.fsync(file.fileno())
             if part.stat().st_mode != mode:  # safetensors writes for the owner alone
                 part.chmod(mode)
-        if beside is not None:
+        if len(parts) > 1:
             path.unlink(missing_ok=True)
         for part, whole in parts.items():
             part.replace(whole)

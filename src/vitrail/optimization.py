@@ -15,7 +15,7 @@ from vitrail.attention.cpp import build
 from vitrail.errors import UsageError
 from vitrail.models import Backbone
 
-# Of the largest output, or absolute where outputs are below one.
+# Of the largest output.
 TOLERANCE = 1e-4
 # A narrow type may double the error that it has by itself beside float32, and be off by one
 # rounding more.
@@ -31,8 +31,8 @@ class Optimization:
         path: ``"fused"``, ``"compiled"`` or ``"eager"``.
         dtype: of the weights, and of the inputs it takes.
         difference: largest difference of an output from the model's on the example, relative to
-            the largest output, or absolute where outputs are below one; for training, of a
-            gradient too, each in units of its largest number. A model of a narrow type answers in
+            the largest output; for training, of a gradient too, each in units of its largest
+            number. A model of a narrow type answers in
             float32 for this, so that its own roundings do not count as the truth.
         allowed: the largest difference that would have been accepted.
         reasons: one line for each path: why it was taken or passed over.
@@ -85,14 +85,10 @@ def optimize(
         A module that takes inputs of any size that the model takes.
     Raises:
         UsageError: an unknown path or one that cannot serve, a module of another library without
-            an example, a type for training, or results that differ from the model's.
+            an example, an example of integers, a type for training, or results that differ from
+            the model's.
     """
-    if isinstance(getattr(model, "optimization", None), Optimization):
-        raise UsageError(
-            "a model that optimize made",
-            "the model that it was made from",
-            "keep that one, and optimize it for each purpose",
-        )
+    fused.check_original(model)
     example = _checked_example(model, example)
     with torch.autocast(example.device.type, enabled=False):  # answers in the weights' own type
         if training:
@@ -208,7 +204,7 @@ def _fuse(model: nn.Module) -> None:
 
 
 def _compile_training(model: nn.Module) -> None:
-    model.forward = torch.compile(model.forward)
+    model.compile()  # in place, and of no concern to copies of it
 
 
 def _compile(model: nn.Module) -> None:
@@ -295,7 +291,22 @@ def _why_not_fused(model: nn.Module, dtype: torch.dtype) -> str | None:
     """Return why a model's parts cannot be fused, or None if they can."""
     if not isinstance(model, Backbone):
         return "only the layers of Vitrail's own models are known"
+    if twice := _in_two_places(model):
+        return f"{' and '.join(twice)} are one layer"
     return fused.why_not(dtype, _device(model).type)
+
+
+def _in_two_places(model: nn.Module) -> tuple[str, str] | None:
+    """Return the names of a layer with weights that stands in two places, or None.
+
+    What a kernel computes together, a layer with the norm before it, would differ between them.
+    """
+    names: dict[nn.Module, str] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        if module in names and any(True for _ in module.parameters()):
+            return names[module], name
+        names[module] = name
+    return None
 
 
 def _why_not_compiled(model: nn.Module) -> str | None:
@@ -307,8 +318,18 @@ def _why_not_compiled(model: nn.Module) -> str | None:
 
 def _checked_example(model: nn.Module, example: Tensor | None) -> Tensor:
     """Return the example in the model's type, or random numbers where there is none."""
-    parameter = next(model.parameters())
+    parameter = next(model.parameters(), None)
+    if parameter is None:
+        raise UsageError(
+            f"a {type(model).__name__} without weights", "a model with weights", "pass the model"
+        )
     if example is not None:
+        if not example.is_floating_point():
+            raise UsageError(
+                f"an example of {example.dtype}",
+                "floating-point numbers, as a preprocessed image has",
+                "prepare it: vitrail.transform(model), or example.float()",
+            )
         return example.to(parameter)
     if not isinstance(model, Backbone):
         raise UsageError(

@@ -328,9 +328,13 @@ def test_without_a_compiler_it_says_so(fresh: Path, monkeypatch: pytest.MonkeyPa
     assert "no-such-compiler" in str(build.why_not())
     with refuses("no-such-compiler", "install g++"):
         build.library()
-    monkeypatch.delenv("CXX")
+    for quoted in ("'no-such-compiler", '"'):
+        monkeypatch.setenv("CXX", quoted)
+        assert f"CXX={quoted!r} names none" in str(build.why_not())
+    monkeypatch.setenv("CXX", " ")
+    assert build.why_not() is None
     monkeypatch.setenv("PATH", str(fresh))
-    with refuses("no C++ compiler", "install g++"):
+    with refuses("no g++ nor clang++", "install g++"):
         build.library()
 
 
@@ -427,4 +431,9 @@ def test_the_cache_is_the_user_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert build.cache_folder() == tmp_path / "vitrail"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("VITRAIL_CACHE", "~/kernels")
+    assert build.cache_folder() == tmp_path / "kernels"
+    monkeypatch.setenv("VITRAIL_CACHE", ".")  # what is loaded must not be looked for on the path
+    assert build.cache_folder() == Path.cwd()
+    monkeypatch.delenv("VITRAIL_CACHE")
     assert build.cache_folder() == tmp_path / ".cache" / "vitrail"

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import vitrail
 from tests.support import KINDS, ODD_SIZES, drawn, refuses, small
 from vitrail import export
 from vitrail.export import (
@@ -252,6 +253,25 @@ def test_what_cannot_be_is_refused(write: Callable[..., ExportReport], tmp_path:
         write(model, path, (0, 9))
     with refuses("size=(32, 32, 32) for 2 spatial axes", "size=(32, 32)"):
         write(model, path, (32, 32, 32))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("write", WRITERS.values())
+def test_a_copy_for_this_machine_is_refused(
+    write: Callable[..., ExportReport], tmp_path: Path
+) -> None:
+    suffix = next(s for s, w in WRITERS.items() if w is write)
+    with refuses("optimize made", "keep that one"):
+        write(vitrail.optimize(small("2-D")), tmp_path / f"model{suffix}")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_type_that_the_runtimes_are_not_asked_for_is_refused(
+    dtype: torch.dtype, tmp_path: Path
+) -> None:
+    with refuses(str(dtype), "model.float()"):
+        export_onnx(small("2-D").to(dtype), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
 
 

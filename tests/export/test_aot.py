@@ -36,6 +36,10 @@ def test_without_a_compiler_it_says_so(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.delenv("CXX", raising=False)
     with refuses("no C++ compiler", "apt install g++"):
         export_aot(small("1-D"), tmp_path / "m.aoti.pt2")
+    monkeypatch.undo()
+    monkeypatch.setenv("CXX", "/no/such/g++")
+    with refuses("/no/such/g++", "apt install g++"):
+        export_aot(small("1-D"), tmp_path / "m.aoti.pt2")
 
 
 def test_the_name_says_what_is_in_it(tmp_path: Path) -> None:

@@ -64,3 +64,17 @@ def test_two_files_stay_together_when_the_new_ones_disagree(
     assert len(list(tmp_path.iterdir())) == 2
     with refuses("m.bin", "m.xml"):
         export_openvino(written.model, tmp_path / "m.bin")
+
+
+def test_a_file_that_is_not_its_weights_is_left_alone(written: Written, tmp_path: Path) -> None:
+    weights = tmp_path / "pytorch_model.bin"
+    weights.write_text("somebody's checkpoint")
+    with refuses("pytorch_model.bin", "pytorch_model-export.xml"):
+        export_openvino(written.model, weights.with_suffix(".xml"), (16, 24))
+    assert weights.read_text() == "somebody's checkpoint"
+    assert list(tmp_path.iterdir()) == [weights]
+    (tmp_path / "m.xml").write_text("the last good one")
+    (tmp_path / "m.bin").mkdir()
+    with refuses("m.bin", "m-export.xml"):
+        export_openvino(written.model, tmp_path / "m.xml", (16, 24))
+    assert (tmp_path / "m.xml").read_text() == "the last good one"

@@ -1,12 +1,15 @@
 """A fused model computes what the model computes, in every mechanism."""
 
 import copy
+import pickle
+from contextlib import suppress
 
 import pytest
 import torch
 
 from tests.mechanisms import MECHANISMS
-from tests.support import ODD_SIZES, odd_input, small
+from tests.support import ODD_SIZES, odd_input, refuses, small
+from vitrail.errors import UsageError
 from vitrail.fused import fuse, kernel
 from vitrail.fused.memo import Memo
 from vitrail.fused.modules import PackedLinear
@@ -123,6 +126,33 @@ def test_a_norm_stays_where_a_layer_s_own_forward_reads_what_it_made() -> None:
             module.__class__ = _WithItsInput
     assert any(type(module) is _WithItsInput for module in model.modules())
     agree(model, odd_input("2-D"))
+
+
+def test_numbers_packed_for_another_processor_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = small("2-D")
+    fuse(made)
+    stored = pickle.dumps(made)
+    monkeypatch.setattr("vitrail.fused.modules.packing", lambda *_: (8, 1))
+    with refuses("another processor", "optimize it here"):
+        pickle.loads(stored)
+
+
+def test_what_is_remembered_was_not_computed_under_autocast() -> None:
+    model, x = small("V2"), odd_input("V2")
+    made = copy.deepcopy(model)
+    fuse(made)
+    with torch.no_grad():
+        with torch.autocast("cpu", torch.bfloat16), suppress(UsageError):
+            made(x)
+        torch.testing.assert_close(made(x), model(x), atol=1e-5, rtol=1e-5)
+
+
+def test_under_autocast_the_way_out_is_told() -> None:
+    made = PackedLinear(torch.nn.Linear(8, 4))
+    with torch.autocast("cpu", torch.bfloat16), refuses("under autocast", "outside of"):
+        made(torch.randn(2, 8).bfloat16())
 
 
 def test_a_memo_computes_each_answer_once_and_forgets() -> None:

@@ -17,6 +17,7 @@ from vitrail.analysis.memory import Run, estimate
 from vitrail.analysis.reach import receptive_field
 from vitrail.analysis.watch import Attention, Record, on_meta, part_of, watching
 from vitrail.errors import UsageError
+from vitrail.fused import check_original
 from vitrail.shapes import Size, as_size
 
 
@@ -270,6 +271,7 @@ def cost(
             "create it with vitrail.create_model, or convert it with vitrail.from_model",
         )
     assert config is not None
+    check_original(model)
     if batch < 1:
         raise UsageError(f"batch={batch}", "at least 1", "use batch=1")
     own = next(model.parameters()).dtype

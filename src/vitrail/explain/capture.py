@@ -17,6 +17,7 @@ from vitrail.explain.features import principal_colours
 from vitrail.explain.merging import merge_shares
 from vitrail.explain.modes import evaluating
 from vitrail.explain.trace import CHUNK, BlockTrace, MergeTrace, ModelFacts, Trace, spread
+from vitrail.fused import check_original
 from vitrail.layers import Attend, ConvMerging
 from vitrail.shapes import Size
 
@@ -55,6 +56,7 @@ def capture(
     Raises:
         UsageError: more than one image, a wrong rank, or a model without attention to watch.
     """
+    check_original(model)
     watched = attention_layers(model)
     if not watched:
         raise UsageError(

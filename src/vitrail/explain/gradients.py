@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vitrail.errors import UsageError
 from vitrail.explain.capture import one_image
+from vitrail.fused import check_original
 
 # Inputs of more numbers than this (about 600 x 600 pixels) are recomputed block by block in the
 # backward pass: slower by a forward pass, but only one block's insides are in memory at a time.
@@ -54,6 +55,7 @@ def probe(model: nn.Module, image: Float[Tensor, "..."]) -> Float[Tensor, "1 cha
             "a Vitrail model with stages",
             "create it with vitrail.create_model, or convert it with vitrail.from_model",
         )
+    check_original(model)
     weight = next(model.parameters())
     image = one_image(image, config.axes).detach()
     return image.to(weight.device, weight.dtype).clone().requires_grad_()

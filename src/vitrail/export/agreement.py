@@ -14,6 +14,7 @@ from vitrail.errors import UsageError
 from vitrail.export.photos import Photos, photo_inputs
 from vitrail.export.program import as_it_runs
 from vitrail.export.sizes import LARGEST_BATCH, checked_size, size_range, trial_shapes
+from vitrail.fused import check_original
 from vitrail.models import Backbone
 from vitrail.shapes import Size
 
@@ -81,8 +82,10 @@ def ordered(
     """Return what is to be exported, after checking the size and the photos.
 
     Raises:
-        UsageError: a size that the model does not take, or a photo that cannot be read.
+        UsageError: a size that the model does not take, a photo that cannot be read, or a copy that
+            ``vitrail.optimize`` made.
     """
+    check_original(model)
     for photo in photos or ():
         open_photo(photo)  # known now, not after the graph was made
     return Order(model, path, checked_size(model, size, dynamic), dynamic, photos)

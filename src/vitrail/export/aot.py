@@ -66,10 +66,11 @@ def open_aot(path: Path) -> Runner:
 
 
 def _check_compiler() -> None:
-    names = [os.environ.get("CXX"), "g++", "clang++", "c++", "cl"]
-    if not any(shutil.which(name) for name in names if name):
+    # Torch's compiler tries $CXX, and nothing else where it is set.
+    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++", "c++", "cl"]
+    if not any(map(shutil.which, names)):
         raise UsageError(
-            "a model to compile, and no C++ compiler on the PATH",
+            f"a model to compile, and no C++ compiler on the PATH ({', '.join(names)})",
             "g++ or clang++, or another one named by the variable CXX",
             "install one (apt install g++), or write a .pt2 or .onnx file, which need none",
         )

@@ -22,11 +22,12 @@ from vitrail.export.agreement import ExportReport, Runner, outputs
 from vitrail.export.onnx import ENDING as ONNX
 from vitrail.export.onnx import export_onnx, open_onnx
 from vitrail.export.openvino import ENDING as OPENVINO
-from vitrail.export.openvino import WEIGHTS, export_openvino, open_openvino
+from vitrail.export.openvino import export_openvino, open_openvino
 from vitrail.export.photos import Photos
 from vitrail.export.program import as_it_runs
 from vitrail.export.quantisers import quantise_onnx, quantise_openvino
-from vitrail.files import whole_or_absent
+from vitrail.export.sizes import checked_size, size_range
+from vitrail.files import files_of, whole_or_absent
 from vitrail.models import Backbone
 from vitrail.shapes import Size
 from vitrail.threads import settle
@@ -81,35 +82,34 @@ def export_int8(
     Args:
         model: any backbone; it is not changed.
         path: the file to write, ending in ``.onnx`` or ``.xml``.
-        images: inputs of ``size``, for calibration.
+        images: inputs of one size that the graph serves, for calibration.
         size: lengths of the input, in samples; default those that the weights want.
         dynamic: serve batches and sizes of the whole ``size_range``, not one input of ``size``.
         photos: files of photos to compare the float32 file on.
         timed: also run both files in turns, for a few seconds.
     Raises:
-        UsageError: a path or a size that cannot be, no images or images of another size, or a
-            graph that is no longer the model.
+        UsageError: a path or a size that cannot be, no images or images of a size that the graph
+            does not serve, or a graph that is no longer the model.
     """
     target = checked_target(path, (ONNX, OPENVINO))
-    batches = _batches(list(images), _BATCH if dynamic else 1)
+    batches = _batches(model, list(images), checked_size(model, size, dynamic), dynamic)
     write = export_onnx if target.suffix == ONNX else export_openvino
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / f"float{target.suffix}"
         whole = write(model, plain, size, dynamic=dynamic, photos=photos)
-        beside = WEIGHTS if target.suffix == OPENVINO else None
-        with whole_or_absent(target, beside) as temporary:
+        with whole_or_absent(target) as temporary:
             quantise = quantise_onnx if target.suffix == ONNX else quantise_openvino
             quantise(plain, temporary, [batch.cpu().numpy() for batch in batches])
             open_file = open_onnx if target.suffix == ONNX else open_openvino
             run = open_file(temporary)
             error, same = _change(model, run, batches)
-            sizes = _bytes(plain, beside), _bytes(temporary, beside)
+            sizes = _bytes(plain), _bytes(temporary)
             seconds = _seconds(open_file(plain), run, batches[0]) if timed else None
     count = sum(map(len, batches))
     return Int8Report(whole, target, count, sizes, error, same, len(batches[0]), seconds)
 
 
-def _batches(images: list[Tensor], most: int) -> list[Tensor]:
+def _batches(model: Backbone, images: list[Tensor], size: Size, dynamic: bool) -> list[Tensor]:
     if not images:
         raise UsageError(
             "no images to calibrate with",
@@ -123,6 +123,19 @@ def _batches(images: list[Tensor], most: int) -> list[Tensor]:
             "images of one size",
             "resize and crop them: vitrail.transform(model)",
         )
+    [(channels, *lengths)] = shapes
+    smallest, largest = size_range(model) if dynamic else (size, size)
+    fits = len(lengths) == len(size) and all(
+        low <= n <= high for n, low, high in zip(lengths, smallest, largest, strict=True)
+    )
+    if channels != model.config.in_channels or not fits:
+        allowed = f"{smallest} to {largest}" if dynamic else f"{size}"
+        raise UsageError(
+            f"images of {channels} channels and {tuple(lengths)} samples to calibrate with",
+            f"{model.config.in_channels} channels and {allowed} samples",
+            "prepare them: vitrail.transform(model)",
+        )
+    most = _BATCH if dynamic else 1
     return [torch.stack(images[i : i + most]) for i in range(0, len(images), most)]
 
 
@@ -145,7 +158,7 @@ def _change(model: Backbone, run: Runner, batches: list[Tensor]) -> tuple[float,
             f"at most {LARGEST_ERROR:.0%}",
             "calibrate with more images, such as the model will see, or export without int8",
         )
-    return error, None if model.bare else same / count
+    return error, None if model.head is None else same / count
 
 
 def _seconds(before: Runner, after: Runner, batch: Tensor) -> tuple[float, float]:
@@ -163,6 +176,5 @@ def _seconds(before: Runner, after: Runner, batch: Tensor) -> tuple[float, float
     return statistics.median(found[0]), statistics.median(found[1])
 
 
-def _bytes(path: Path, beside: str | None) -> int:
-    files = [path, path.with_suffix(beside)] if beside else [path]
-    return sum(os.path.getsize(file) for file in files)
+def _bytes(path: Path) -> int:
+    return sum(os.path.getsize(file) for file in files_of(path))

@@ -49,8 +49,8 @@ def export_onnx(
         dynamic: serve batches and sizes of the whole ``size_range``, not one input of ``size``.
         photos: files of photos to compare on; default those that scikit-image brings along.
     Raises:
-        UsageError: a path or a size that cannot be, weights beyond the format's 2 GiB, or a graph
-            that disagrees with the model under ONNX Runtime.
+        UsageError: a path or a size that cannot be, weights that are not float32 or beyond the
+            format's 2 GiB, or a graph that disagrees with the model under ONNX Runtime.
     """
     target = checked_target(path, (ENDING,))
     order = ordered(model, target, size, dynamic, photos)
@@ -63,8 +63,15 @@ def write_onnx(order: Order, path: Path) -> None:
     """Write an ONNX file that nobody has looked at yet.
 
     Raises:
-        UsageError: weights beyond the format's 2 GiB.
+        UsageError: weights that are not float32, or beyond the format's 2 GiB.
     """
+    kinds = {p.dtype for p in order.model.parameters()}
+    if kinds != {torch.float32}:
+        raise UsageError(
+            f"weights of {', '.join(sorted(map(str, kinds)))} for {order.path.name}",
+            "torch.float32, in which the runtimes are compared with the model",
+            "export model.float(); the runtimes choose narrower types themselves",
+        )
     weights = sum(p.numel() * p.element_size() for p in order.model.parameters())
     if weights > LARGEST:
         raise UsageError(

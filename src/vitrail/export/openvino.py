@@ -16,7 +16,7 @@ from vitrail.models import Backbone
 from vitrail.shapes import Size
 from vitrail.weights.save import checked_target
 
-ENDING, WEIGHTS = ".xml", ".bin"
+ENDING = ".xml"
 
 
 def export_openvino(
@@ -46,7 +46,7 @@ def export_openvino(
     target = checked_target(path, (ENDING,))
     order = ordered(model, target, size, dynamic, photos)
     graph = openvino_graph(order)
-    with whole_or_absent(target, beside=WEIGHTS) as temporary:
+    with whole_or_absent(target) as temporary:
         openvino.save_model(graph, temporary, compress_to_fp16=False)
         return compare(order, open_openvino(temporary))
 

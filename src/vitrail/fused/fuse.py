@@ -5,6 +5,7 @@ from typing import TypeGuard
 
 from torch import nn
 
+from vitrail.errors import UsageError
 from vitrail.fused.blocks import (
     FusedBlock,
     FusedPostNormBlock,
@@ -62,6 +63,7 @@ def fuse(model: nn.Module) -> Counter[str]:
     Raises:
         UsageError: a type that the kernel does not serve, or no compiler.
     """
+    model.register_state_dict_pre_hook(_refuse_state)
     for parent in list(model.modules()):
         if isinstance(parent, Attend):
             parent.backend = "cpp"
@@ -82,6 +84,34 @@ def fuse(model: nn.Module) -> Counter[str]:
             if type(child) is nn.LayerNorm and child.weight is not None and child.weight.ndim == 1:
                 setattr(parent, name, PackedNorm(child))
     return Counter(type(m).__name__ for m in model.modules() if type(m).__module__ in _HOMES)
+
+
+def check_original(model: nn.Module) -> None:
+    """Refuse a copy that ``vitrail.optimize`` made, where the layers of the model are looked at.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if getattr(model, "optimization", None) is not None:
+        raise UsageError(
+            f"a {type(model).__name__} that optimize made, whose layers are this machine's",
+            "the model that it was made from",
+            "keep that one beside the copy, and pass it here",
+        )
+
+
+def _refuse_state(model: nn.Module, prefix: str, keep_vars: bool) -> None:
+    """Refuse to hand out the few weights that are not packed as if they were all.
+
+    Raises:
+        UsageError: always.
+    """
+    del prefix, keep_vars
+    raise UsageError(
+        f"weights of a {type(model).__name__} that optimize made, packed for this machine",
+        "those of the model that it was made from",
+        "save that one: vitrail.weights.save(model, 'model.safetensors'), or model.state_dict()",
+    )
 
 
 _HOMES = (PackedLinear.__module__, FusedBlock.__module__)

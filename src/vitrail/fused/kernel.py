@@ -87,7 +87,7 @@ def pack(
             "leave the layer as it is",
         )
     outputs, inputs = weight.shape
-    columns, per = _packing(KINDS[weight.dtype], outputs)
+    columns, per = packing(weight.dtype, outputs)
     weight = weight.detach()
     padded, steps = math.ceil(outputs / columns) * columns, math.ceil(inputs / per)
     whole = weight.new_zeros(padded, steps * per)
@@ -261,10 +261,10 @@ def linear_functions() -> Functions:
     )  # fmt: skip
 
 
-def _packing(kind: int, outputs: int) -> tuple[int, int]:
-    """Return how many outputs a panel has, and how many numbers a word."""
-    columns = c_int64()
-    per = linear_functions().packing(c_int32(kind), c_int64(outputs), ctypes.byref(columns))
+def packing(dtype: torch.dtype, outputs: int) -> tuple[int, int]:
+    """Return how many outputs a panel has on this processor, and how many numbers a word."""
+    columns, kind = c_int64(), c_int32(KINDS[dtype])
+    per = linear_functions().packing(kind, c_int64(outputs), ctypes.byref(columns))
     return columns.value, per
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from vitrail.attention.operation import traced
@@ -34,7 +35,8 @@ class Memo:
         if key not in known:
             if len(known) == self.most:
                 self.known = known = {}
-            known[key] = self.function(*arguments)
+            with torch.autocast("cpu", enabled=False):  # the answer outlives this call
+                known[key] = self.function(*arguments)
         return known[key]
 
 

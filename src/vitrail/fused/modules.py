@@ -1,5 +1,7 @@
 """Modules of inference that take the place of linear layers, perceptrons and embeddings."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -12,6 +14,7 @@ from vitrail.fused.kernel import (
     packed_linear,
     packed_norm,
     packed_perceptron,
+    packing,
 )
 from vitrail.fused.taps import taps_of
 from vitrail.layers import ConvMerging, DepthwiseMlp, Mlp, PatchEmbed
@@ -44,6 +47,21 @@ class PackedLinear(nn.Module):
         self.weight, self.padded_bias = weight, bias.detach()
         self.norm_weight = None if norm is None else _vector(norm, "weight", 1.0)
         self.norm_bias = None if norm is None else _vector(norm, "bias", 0.0)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what a copy or a pickle brings.
+
+        Raises:
+            UsageError: it was packed for another processor.
+        """
+        super().__setstate__(state)
+        here = packing(self.dtype, self.out_features)
+        if (self.weight.shape[2], self.weight.shape[3]) != here:
+            raise UsageError(
+                "a model that optimize made on a machine with another processor",
+                "one that was made on a machine like this",
+                "save the model that it was made from, and optimize it here",
+            )
 
     @property
     def bias(self) -> Float[Tensor, " outputs"]:
@@ -240,10 +258,13 @@ class PackedPatchEmbed(nn.Module):
 def _check(x: Tensor, dtype: torch.dtype, channels: int) -> None:
     """Refuse an input of another type, device or width than numbers were packed for."""
     if x.dtype != dtype or x.device.type != "cpu":
+        autocast = torch.is_autocast_enabled("cpu")
         raise UsageError(
-            f"an input of {x.dtype} on {x.device.type}",
+            f"an input of {x.dtype} on {x.device.type}" + (" under autocast" if autocast else ""),
             f"{dtype} on cpu, for which the weights were packed",
-            f"use x.to({dtype}), or optimize the model again for {dtype}",
+            "call the model outside of torch.autocast: its type is that of optimize(..., dtype=)"
+            if autocast
+            else f"use x.to({dtype}), or optimize the model again for {x.dtype}",
         )
     if x.shape[-1] != channels:
         raise UsageError(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vitrail.errors import UsageError
-from vitrail.files import whole_or_absent
+from vitrail.files import files_of, whole_or_absent
 from vitrail.models import Backbone, hub
 from vitrail.weights.rules import State
 
@@ -62,6 +62,7 @@ def checked_target(path: str | Path, endings: tuple[str, ...]) -> Path:
 
     Args:
         path: the file to write later; nothing is left behind, and one that exists is not touched.
+            What will stand beside it (``files_of``) may exist only where the file itself does.
         endings: how its name may end.
     Raises:
         UsageError: another ending, or a place that cannot be written.
@@ -71,7 +72,7 @@ def checked_target(path: str | Path, endings: tuple[str, ...]) -> Path:
         raise UsageError(
             f"{path}, a file ending in {path.suffix or 'nothing'}",
             f"a file ending in {' or '.join(endings)}",
-            f"write {path.with_suffix(endings[0])}",
+            f"write {path.with_suffix(endings[0]) if path.name else 'model' + endings[0]}",
         )
     if not os.path.isdir(path.parent):
         raise UsageError(
@@ -85,6 +86,13 @@ def checked_target(path: str | Path, endings: tuple[str, ...]) -> Path:
             "the name of a file",
             f"write {path / ('model' + endings[0])}",
         )
+    for second in files_of(path)[1:]:
+        if os.path.isdir(second) or (os.path.exists(second) and not os.path.exists(path)):
+            raise UsageError(
+                f"{path}, beside {second.name}, which does not belong to it",
+                f"a name whose {second.suffix} is free: it is written too",
+                f"write {path.with_stem(path.stem + '-export')}, or move {second.name} away",
+            )
     # Rights, a read-only disk, a name too long: only an attempt tells of all of them.
     trial = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:

@@ -11,12 +11,12 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import torch  # loads the OpenMP runtime that the kernel must share
 
 from vitrail.errors import UsageError
+from vitrail.files import whole_or_absent
 
 SOURCE = Path(__file__).with_name("grouped.cpp")
 FLAGS = (
@@ -34,8 +34,12 @@ FLAGS = (
 
 def compiler() -> str | None:
     """Return the C++ compiler: ``$CXX``, with options, else g++, else clang++; None without one."""
-    if os.environ.get("CXX"):
-        return shutil.which(shlex.split(os.environ["CXX"])[0]) and os.environ["CXX"]
+    told = os.environ.get("CXX", "").strip()
+    if told:
+        try:
+            return told if shutil.which(shlex.split(told)[0]) else None
+        except ValueError:  # a quotation that does not end
+            return None
     found = shutil.which("g++") or shutil.which("clang++")
     return found and shlex.quote(found)
 
@@ -43,7 +47,7 @@ def compiler() -> str | None:
 def cache_folder() -> Path:
     """Return where builds are kept: ``$VITRAIL_CACHE``, else the user's cache folder."""
     if os.environ.get("VITRAIL_CACHE"):
-        return Path(os.environ["VITRAIL_CACHE"])
+        return Path(os.environ["VITRAIL_CACHE"]).expanduser().resolve()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vitrail"
 
 
@@ -52,7 +56,8 @@ def why_not() -> str | None:
     if not sys.platform.startswith("linux"):
         return f"{sys.platform}: the kernel is built on Linux only"
     if compiler() is None:
-        return f"no C++ compiler (CXX={os.environ.get('CXX', '')!r}; neither g++ nor clang++)"
+        told = os.environ.get("CXX", "").strip()
+        return f"no C++ compiler: {f'CXX={told!r} names none' if told else 'no g++ nor clang++'}"
     return None
 
 
@@ -68,7 +73,7 @@ def library(source: Path = SOURCE) -> ctypes.CDLL:
     reason = why_not()
     if reason is not None:
         raise UsageError(
-            reason, "Linux with g++ or clang++", "install g++, or set CXX to a compiler"
+            reason, "Linux with g++ or clang++", "install g++, or set CXX to a compiler or to ''"
         )
     words = shlex.split(compiler() or "")
     program = list(itertools.takewhile(lambda word: not word.startswith("-"), words))
@@ -124,8 +129,7 @@ def _key(program: list[str], options: list[str], source: Path) -> str:
 
 def _build(program: list[str], options: list[str], source: Path, target: Path) -> None:
     """Compile ``source``; ``target`` appears whole or not at all."""
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        made = Path(folder) / target.name
+    with whole_or_absent(target) as made:
         line = [*program, str(source), *options, "-o", str(made)]
         done = subprocess.run(line, capture_output=True, text=True)
         if done.returncode != 0:
@@ -136,4 +140,3 @@ def _build(program: list[str], options: list[str], source: Path, target: Path) -
                 "g++ 12, which it is tested with, or a later compiler",
                 "set CXX to another compiler",
             )
-        os.replace(made, target)
