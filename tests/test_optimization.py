@@ -154,6 +154,7 @@ def test_what_looks_at_layers_wants_the_model() -> None:
             look()
 
 
+@pytest.mark.compile
 def test_a_copy_of_what_was_compiled_for_training_has_weights_of_its_own() -> None:
     made = vitrail.optimize(small("2-D"), path="compiled", training=True)
     again = copy.deepcopy(made)
