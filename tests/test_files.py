@@ -49,6 +49,15 @@ def test_a_graph_never_stands_beside_another_s_weights(
     assert sorted(tmp_path.iterdir()) == [weights, path]
 
 
+def test_a_file_that_is_no_graph_may_end_as_one(tmp_path: Path) -> None:
+    path, other = tmp_path / "page.xml", tmp_path / "page.bin"
+    other.write_text("of somebody")
+    with whole_or_absent(path) as temporary:
+        temporary.write_text("a page")
+    assert path.read_text() == "a page"
+    assert other.read_text() == "of somebody"
+
+
 @pytest.mark.skipif(os.name != "posix", reason="rights of POSIX")
 @pytest.mark.parametrize("mask", [0o022, 0o027])
 def test_it_may_be_read_by_whom_the_umask_allows(tmp_path: Path, mask: int) -> None:

@@ -16,14 +16,21 @@ def files_of(path: Path) -> list[Path]:
     return [path] if second is None else [path, path.with_suffix(second)]
 
 
+def owner_of(path: Path) -> Path | None:
+    """Return the file beside this one that this one belongs to by its name, if there is one."""
+    firsts = {second: first for first, second in _PAIRS.items()}
+    owner = path.with_suffix(firsts[path.suffix]) if path.suffix in firsts else None
+    return owner if owner is not None and os.path.exists(owner) else None
+
+
 @contextmanager
 def whole_or_absent(path: Path) -> Iterator[Path]:
     """Give the path of a temporary file to write; once written, it takes the place of ``path``.
 
     A reader finds what was there before or the whole new file, even after a power cut. Who may
-    read it is what the umask says, whatever its writer thinks of that. Where a second file belongs
-    to it (``files_of``), both are written, and there is no moment at which the first stands beside
-    the second of another model.
+    read it is what the umask says, whatever its writer thinks of that. Where its writer writes the
+    file that belongs to it (``files_of``) too, both take their places, and there is no moment at
+    which the first stands beside the second of another model.
 
     Args:
         path: the file, in a folder that exists.
@@ -39,6 +46,8 @@ def whole_or_absent(path: Path) -> Iterator[Path]:
         mode = temporary.stat().st_mode
         temporary.unlink()  # so that a writer which writes nothing is seen
         yield temporary
+        # Files of other kinds may end so too, and have nothing beside them.
+        parts = {part: whole for part, whole in parts.items() if part == temporary or part.exists()}
         for part in parts:
             with part.open("rb") as file:
                 os.fsync(file.fileno())

@@ -3,7 +3,6 @@
 import copy
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -13,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 from vitrail import fused
 from vitrail.attention.cpp import build
 from vitrail.errors import UsageError
+from vitrail.fused import Optimization
 from vitrail.models import Backbone
 
 # Of the largest output.
@@ -21,33 +21,6 @@ TOLERANCE = 1e-4
 # rounding more.
 NARROW = {torch.bfloat16: 2**-8, torch.float16: 2**-11}
 Served = TypeVar("Served")
-
-
-@dataclass(frozen=True, slots=True)
-class Optimization:
-    """What ``optimize`` did, and how it was found to agree with the model.
-
-    Args:
-        path: ``"fused"``, ``"compiled"`` or ``"eager"``.
-        dtype: of the weights, and of the inputs it takes.
-        difference: largest difference of an output from the model's on the example, relative to
-            the largest output; for training, of a gradient too, each in units of its largest
-            number. A model of a narrow type answers in
-            float32 for this, so that its own roundings do not count as the truth.
-        allowed: the largest difference that would have been accepted.
-        reasons: one line for each path: why it was taken or passed over.
-    """
-
-    path: str
-    dtype: torch.dtype
-    difference: float
-    allowed: float
-    reasons: tuple[str, ...]
-
-    def explain(self) -> str:
-        """Say in a few lines what was chosen and why."""
-        found = f"checked: differs by {self.difference:.1e} where {self.allowed:.1e} is allowed"
-        return "\n".join([f"path: {self.path}, {self.dtype}", *self.reasons, found])
 
 
 def optimize(

@@ -62,6 +62,7 @@ def test_json_states_the_range_and_the_difference(
         (["swin_nano", "-w", "none", "-o", "model.pt2", "--size", "0"], "--size 0", "--size"),
         (["swin_nano", "-w", "none", "-o", "no/model.pt2"], "no/model.pt2", "mkdir -p no"),
         (["swin_nano", "-o", "."], "-o .", "-o model.onnx"),
+        (["swin_nano", "-o", ".."], "-o ..", "-o model.onnx"),
         (["missing.pth", "-o", "m" * 300 + ".onnx"], "cannot be written", "another folder"),
         (["swin_nano", "-o", "model.onnx", "--int8"], "images to calibrate", "--calibrate"),
         (["swin_nano", "-o", "m.onnx", "--calibrate", "x.zip"], "without --int8", "add --int8"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.support import refuses, small
-from vitrail.export import export_aot, export_pt2, open_export, size_range
+from vitrail.export import aot, export_aot, export_pt2, open_export, size_range
 
 pytestmark = pytest.mark.compile
 
@@ -37,9 +37,12 @@ def test_without_a_compiler_it_says_so(tmp_path: Path, monkeypatch: pytest.Monke
     with refuses("no C++ compiler", "apt install g++"):
         export_aot(small("1-D"), tmp_path / "m.aoti.pt2")
     monkeypatch.undo()
-    monkeypatch.setenv("CXX", "/no/such/g++")
-    with refuses("/no/such/g++", "apt install g++"):
-        export_aot(small("1-D"), tmp_path / "m.aoti.pt2")
+    for told in ("/no/such/g++", "", " ", "'g++"):
+        monkeypatch.setenv("CXX", told)
+        with refuses(repr(told), "unset it"):
+            export_aot(small("1-D"), tmp_path / "m.aoti.pt2")
+    monkeypatch.setenv("CXX", "env g++ -O1")
+    aot._check_compiler()
 
 
 def test_the_name_says_what_is_in_it(tmp_path: Path) -> None:

@@ -74,11 +74,11 @@ def test_what_cannot_be_calibrated_is_refused(
         export_int8(written.model, path, [], (16, 24))
     with refuses("images of 2 sizes", "vitrail.transform"):
         export_int8(written.model, path, [torch.zeros(3, 8, 8), torch.zeros(3, 8, 9)], (16, 24))
-    with refuses("1 channels and (16, 24)", "vitrail.transform"):
+    with refuses("shape (1, 16, 24)", "vitrail.transform"):
         export_int8(written.model, path, [torch.zeros(1, 16, 24)], (16, 24))
-    with refuses("3 channels and (16, 24)", "vitrail.transform"):
+    with refuses("shape (3, 16, 24)", "vitrail.transform"):
         export_int8(written.model, path, [torch.zeros(3, 16, 24)], (16, 25), dynamic=False)
-    with refuses("3 channels and (16,)", "vitrail.transform"):
+    with refuses("shape (3, 16)", "vitrail.transform"):
         export_int8(written.model, path, [torch.zeros(3, 16)], (16, 24))
     with refuses("m.pt2", "m.onnx"):
         export_int8(written.model, tmp_path / "m.pt2", images())

@@ -10,6 +10,7 @@ import torch
 from tests.export.conftest import Written
 from tests.support import refuses
 from vitrail.export import export_openvino, open_export
+from vitrail.weights.save import checked_target
 
 pytestmark = [pytest.mark.compile, pytest.mark.usefixtures("at_once")]
 
@@ -74,6 +75,8 @@ def test_a_file_that_is_not_its_weights_is_left_alone(written: Written, tmp_path
     assert weights.read_text() == "somebody's checkpoint"
     assert list(tmp_path.iterdir()) == [weights]
     (tmp_path / "m.xml").write_text("the last good one")
+    with refuses("belongs to m.xml", "m-weights.bin"):
+        checked_target(tmp_path / "m.bin", (".bin",))
     (tmp_path / "m.bin").mkdir()
     with refuses("m.bin", "m-export.xml"):
         export_openvino(written.model, tmp_path / "m.xml", (16, 24))

@@ -122,7 +122,7 @@ def _check_names(
         raise UsageError(
             f"-o {out}" + (" with --int8" if int8 else ""),
             f"a file ending in {', '.join(endings[:-1])} or {endings[-1]}",
-            f"use -o {out.with_suffix('.onnx') if out.name else 'model.onnx'}",
+            f"use -o {out.with_suffix('.onnx') if out.stem.strip('.') else 'model.onnx'}",
         )
     if int8 and not calibrate:
         raise UsageError(

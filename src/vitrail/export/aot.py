@@ -2,7 +2,9 @@
 
 import json
 import os
+import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import torch
@@ -66,11 +68,16 @@ def open_aot(path: Path) -> Runner:
 
 
 def _check_compiler() -> None:
-    # Torch's compiler tries $CXX, and nothing else where it is set.
-    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++", "c++", "cl"]
-    if not any(map(shutil.which, names)):
+    # Torch's compiler takes $CXX, with options, and nothing else where it is set.
+    told = os.environ.get("CXX", {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++"))
+    try:
+        program = shutil.which(shlex.split(told)[0])
+    except (ValueError, IndexError):  # a quotation that does not end; blanks
+        program = None
+    if program is None:
         raise UsageError(
-            f"a model to compile, and no C++ compiler on the PATH ({', '.join(names)})",
-            "g++ or clang++, or another one named by the variable CXX",
-            "install one (apt install g++), or write a .pt2 or .onnx file, which need none",
+            f"a model to compile, and no C++ compiler ({told!r} is none on the PATH)",
+            "g++, or another one named by the variable CXX",
+            "install one (apt install g++), set CXX to one or unset it, or write a .pt2 or .onnx "
+            "file, which need none",
         )

@@ -123,20 +123,21 @@ def _batches(model: Backbone, images: list[Tensor], size: Size, dynamic: bool) -
             "images of one size",
             "resize and crop them: vitrail.transform(model)",
         )
-    [(channels, *lengths)] = shapes
+    (shape,) = shapes
     smallest, largest = size_range(model) if dynamic else (size, size)
-    fits = len(lengths) == len(size) and all(
-        low <= n <= high for n, low, high in zip(lengths, smallest, largest, strict=True)
-    )
-    if channels != model.config.in_channels or not fits:
-        allowed = f"{smallest} to {largest}" if dynamic else f"{size}"
+    least, most = ((model.config.in_channels, *lengths) for lengths in (smallest, largest))
+    if len(shape) != len(least) or not all(map(_between, least, shape, most)):
         raise UsageError(
-            f"images of {channels} channels and {tuple(lengths)} samples to calibrate with",
-            f"{model.config.in_channels} channels and {allowed} samples",
+            f"images of shape {shape} to calibrate with",
+            f"{least} to {most}" if dynamic else f"{least}",
             "prepare them: vitrail.transform(model)",
         )
-    most = _BATCH if dynamic else 1
-    return [torch.stack(images[i : i + most]) for i in range(0, len(images), most)]
+    count = _BATCH if dynamic else 1
+    return [torch.stack(images[i : i + count]) for i in range(0, len(images), count)]
+
+
+def _between(least: int, n: int, most: int) -> bool:
+    return least <= n <= most
 
 
 def _change(model: Backbone, run: Runner, batches: list[Tensor]) -> tuple[float, float | None]:

@@ -68,9 +68,9 @@ def write_onnx(order: Order, path: Path) -> None:
     kinds = {p.dtype for p in order.model.parameters()}
     if kinds != {torch.float32}:
         raise UsageError(
-            f"weights of {', '.join(sorted(map(str, kinds)))} for {order.path.name}",
+            f"weights of {', '.join(sorted(map(str, kinds)))} for ONNX or OpenVINO",
             "torch.float32, in which the runtimes are compared with the model",
-            "export model.float(); the runtimes choose narrower types themselves",
+            "export copy.deepcopy(model).float(); OpenVINO computes in bfloat16 where it is faster",
         )
     weights = sum(p.numel() * p.element_size() for p in order.model.parameters())
     if weights > LARGEST:

@@ -86,20 +86,6 @@ def fuse(model: nn.Module) -> Counter[str]:
     return Counter(type(m).__name__ for m in model.modules() if type(m).__module__ in _HOMES)
 
 
-def check_original(model: nn.Module) -> None:
-    """Refuse a copy that ``vitrail.optimize`` made, where the layers of the model are looked at.
-
-    Raises:
-        UsageError: it is one.
-    """
-    if getattr(model, "optimization", None) is not None:
-        raise UsageError(
-            f"a {type(model).__name__} that optimize made, whose layers are this machine's",
-            "the model that it was made from",
-            "keep that one beside the copy, and pass it here",
-        )
-
-
 def _refuse_state(model: nn.Module, prefix: str, keep_vars: bool) -> None:
     """Refuse to hand out the few weights that are not packed as if they were all.
 
@@ -110,7 +96,8 @@ def _refuse_state(model: nn.Module, prefix: str, keep_vars: bool) -> None:
     raise UsageError(
         f"weights of a {type(model).__name__} that optimize made, packed for this machine",
         "those of the model that it was made from",
-        "save that one: vitrail.weights.save(model, 'model.safetensors'), or model.state_dict()",
+        "save that one: vitrail.weights.save(model, 'model.safetensors') or model.state_dict(); "
+        "and keep the copy outside of modules that are saved",
     )
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vitrail.errors import UsageError
-from vitrail.files import files_of, whole_or_absent
+from vitrail.files import files_of, owner_of, whole_or_absent
 from vitrail.models import Backbone, hub
 from vitrail.weights.rules import State
 
@@ -69,10 +69,11 @@ def checked_target(path: str | Path, endings: tuple[str, ...]) -> Path:
     """
     path = Path(path)
     if not path.name.endswith(endings):
+        named = path if path.stem.strip(".") else path / "model"
         raise UsageError(
             f"{path}, a file ending in {path.suffix or 'nothing'}",
             f"a file ending in {' or '.join(endings)}",
-            f"write {path.with_suffix(endings[0]) if path.name else 'model' + endings[0]}",
+            f"write {named.with_suffix(endings[0])}",
         )
     if not os.path.isdir(path.parent):
         raise UsageError(
@@ -86,10 +87,16 @@ def checked_target(path: str | Path, endings: tuple[str, ...]) -> Path:
             "the name of a file",
             f"write {path / ('model' + endings[0])}",
         )
+    if owner := owner_of(path):
+        raise UsageError(
+            f"{path}, which belongs to {owner.name} beside it",
+            "a name of its own",
+            f"write {path.with_stem(path.stem + '-weights')}, or move {owner.name} away",
+        )
     for second in files_of(path)[1:]:
         if os.path.isdir(second) or (os.path.exists(second) and not os.path.exists(path)):
             raise UsageError(
-                f"{path}, beside {second.name}, which does not belong to it",
+                f"{path}, beside {second.name}, which may not be its own",
                 f"a name whose {second.suffix} is free: it is written too",
                 f"write {path.with_stem(path.stem + '-export')}, or move {second.name} away",
             )

@@ -73,7 +73,9 @@ def library(source: Path = SOURCE) -> ctypes.CDLL:
     reason = why_not()
     if reason is not None:
         raise UsageError(
-            reason, "Linux with g++ or clang++", "install g++, or set CXX to a compiler or to ''"
+            reason,
+            "Linux with g++ or clang++",
+            "install g++, and set CXX to a compiler or unset it",
         )
     words = shlex.split(compiler() or "")
     program = list(itertools.takewhile(lambda word: not word.startswith("-"), words))
