@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
+import torch
 
 from tests.support import refuses, unchecked
 from vitrail import UsageError
-from vitrail.shapes import as_size
+from vitrail.shapes import as_size, greatest, least
 
 
 def test_a_number_means_the_same_along_every_axis() -> None:
@@ -45,3 +46,20 @@ def test_the_three_lines() -> None:
         "given: window=0\nallowed: whole numbers of at least 1\nfix: use window=(1, 1)"
     )
     assert isinstance(caught.value, ValueError)
+
+
+def test_the_least_and_the_greatest_of_lengths() -> None:
+    assert (least(3), least(4, 2, 3)) == (3, 2)
+    assert (greatest(3), greatest(4, 2, 7)) == (3, 7)
+
+
+@pytest.mark.compile
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_the_least_and_the_greatest_in_one_graph(dynamic: bool) -> None:
+    def clamped(x: torch.Tensor) -> torch.Tensor:
+        return x.new_zeros(least(x.shape[0], 4) + greatest(x.shape[0], 6, 2) * 10)
+
+    graph = torch.compile(clamped, backend="eager", fullgraph=True, dynamic=dynamic)
+    for length in (3, 9):
+        x = torch.ones(length)
+        assert graph(x).shape == clamped(x).shape

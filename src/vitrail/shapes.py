@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from vitrail.errors import UsageError
 
 Size = tuple[int, ...]
@@ -37,6 +39,23 @@ def as_size(value: int | Sequence[int], axes: int, name: str, *, minimum: int = 
             f"{name}={value!r}", f"whole numbers of at least {minimum}", f"use {name}={nearest}"
         )
     return lengths
+
+
+def least(first: int, *rest: int) -> int:
+    """Return the least number; on symbolic lengths, without a guard on which one it is."""
+    # Dynamo knows what to do with `min`; with torch 2.11 it stops at `sym_min` of plain numbers.
+    choose: Any = min if torch.compiler.is_dynamo_compiling() else torch.sym_min
+    for other in rest:
+        first = choose(first, other)
+    return first
+
+
+def greatest(first: int, *rest: int) -> int:
+    """Return the greatest number; on symbolic lengths, without a guard on which one it is."""
+    choose: Any = max if torch.compiler.is_dynamo_compiling() else torch.sym_max  # as above
+    for other in rest:
+        first = choose(first, other)
+    return first
 
 
 def _nearest(value: object, minimum: int) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vitrail.errors import UsageError
-from vitrail.shapes import Size
+from vitrail.shapes import Size, greatest
 
 
 def padded_lengths(spatial: Sequence[int], multiple: Sequence[int]) -> Size:
@@ -21,9 +21,9 @@ def padded_lengths(spatial: Sequence[int], multiple: Sequence[int]) -> Size:
     return tuple((n + m - 1) // m * m for n, m in zip(spatial, multiple, strict=True))
 
 
-def at_least(spatial: Sequence[int], least: Sequence[int]) -> Size:
-    """Return ``spatial``, and ``least`` where that is longer; without a branch on a length."""
-    return tuple(torch.sym_max(n, m) for n, m in zip(spatial, least, strict=True))  # type: ignore[return-value]
+def at_least(spatial: Sequence[int], shortest: Sequence[int]) -> Size:
+    """Return ``spatial``, and ``shortest`` where that is longer; without a branch on a length."""
+    return tuple(greatest(n, m) for n, m in zip(spatial, shortest, strict=True))
 
 
 def pad(

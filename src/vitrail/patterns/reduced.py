@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vitrail.patterns.base import Groups, Pattern, check_axes, check_whole
-from vitrail.shapes import Size, as_size
+from vitrail.shapes import Size, as_size, greatest
 
 # Along one axis: each cell's first token and the token past its last.
 _Bounds = list[tuple[int, int]]
@@ -47,7 +47,7 @@ class Reduced(Pattern):
         Whole-number arithmetic without branches on a length: it also runs on symbolic ones.
         """
         check_axes("reduction", self.reduction, spatial)
-        return tuple(_maximum(1, n // r) for n, r in zip(spatial, self.reduction, strict=True))
+        return tuple(greatest(1, n // r) for n, r in zip(spatial, self.reduction, strict=True))
 
     def groups(self, spatial: Size) -> Groups:
         """Write one group down: all tokens ask; keys are the prefix tokens, then all cells.
@@ -128,8 +128,3 @@ def _boxes(bounds: list[_Bounds]) -> Tensor:
     places = torch.meshgrid(*(torch.arange(len(axis)) for axis in axes), indexing="ij")
     sides = [axis[place.flatten()] for axis, place in zip(axes, places, strict=True)]
     return torch.cat(sides, dim=-1)
-
-
-def _maximum(first: int, second: int) -> int:
-    """Return the greater number; on symbolic lengths, without a guard on which one it is."""
-    return torch.sym_max(first, second)  # type: ignore[return-value]  # a SymInt acts as an int

@@ -15,7 +15,7 @@ import torch
 
 from vitrail.errors import UsageError
 from vitrail.patterns.base import Groups, Pattern, check_axes, check_word
-from vitrail.shapes import Size, as_size
+from vitrail.shapes import Size, as_size, least
 
 Padding = Literal["masked", "visible"]
 ShiftRule = Literal["axis", "clamp", "shortest", "always", "never"]
@@ -67,15 +67,15 @@ class Window(Pattern):
         if self.shift_rule in ("always", "never"):
             return self.size, self.shift if self.shift_rule == "always" else (0,) * len(spatial)
         if self.shift_rule == "shortest":
-            shortest = _minimum(*spatial, *self.size)
+            shortest = least(*spatial, *self.size)
             # 1 while every axis is longer than its window, 0 once one window covers an axis.
-            free = _minimum(*(_longer(n, m) for n, m in zip(spatial, self.size, strict=True)))
+            free = least(*(_longer(n, m) for n, m in zip(spatial, self.size, strict=True)))
             window = tuple(m * free + shortest * (1 - free) for m in self.size)
             return window, tuple(s * free for s in self.shift)
         free_axes = tuple(_longer(n, m) for n, m in zip(spatial, self.size, strict=True))
         shift = tuple(s * free for s, free in zip(self.shift, free_axes, strict=True))
         if self.shift_rule == "clamp":
-            return tuple(_minimum(n, m) for n, m in zip(spatial, self.size, strict=True)), shift
+            return tuple(least(n, m) for n, m in zip(spatial, self.size, strict=True)), shift
         return self.size, shift
 
     def groups(self, spatial: Size) -> Groups:
@@ -118,14 +118,7 @@ def _longer(length: int, window: int) -> int:
 
     Nothing here is ever negative: ONNX divides towards zero, Python towards minus infinity.
     """
-    return _minimum(1, (length - 1) // window)
-
-
-def _minimum(first: int, *rest: int) -> int:
-    """Return the least number; on symbolic lengths, without a guard on which one it is."""
-    for other in rest:
-        first = torch.sym_min(first, other)  # type: ignore[assignment]  # a SymInt acts as an int
-    return first
+    return least(1, (length - 1) // window)
 
 
 def _cut(grid: torch.Tensor, window: Size) -> torch.Tensor:
