@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 BROWSER ?= yes
+MINUTES ?= 5
+SEED ?= 0
 
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
@@ -17,7 +19,7 @@ ifneq ($(BROWSER),yes)
 NOT_BROWSER := and not browser
 endif
 
-.PHONY: help demo compare bench gallery test lint format web
+.PHONY: help demo compare bench gallery test fuzz lint format web
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -49,6 +51,11 @@ test: $(STAMPS)/dev ## Run all tests (BROWSER=no leaves out those that need Chro
 	$(PYTEST) $(CHECKED) -m "not compile $(NOT_BROWSER)" || status=$$?; \
 	$(PYTEST) -m "compile" || status=$$?; \
 	exit $$status
+
+# Every fuzzer runs its first cases in make test too, for a few seconds.
+fuzz: $(STAMPS)/dev ## Run the fuzzers, each for MINUTES=5, on the cases of SEED=0
+	VITRAIL_FUZZ_SECONDS=$$((60 * $(MINUTES))) VITRAIL_FUZZ_SEED=$(SEED) \
+	$(PYTEST) $(CHECKED) tests/fuzz
 
 lint: $(STAMPS)/dev ## Check style, types and who imports whom
 	$(BIN)/ruff check
