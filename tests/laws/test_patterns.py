@@ -12,7 +12,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vitrail.patterns import Axial, Global, Pattern, Pooled, Reduced, SparseFixed, SparseStrided
+from vitrail.patterns import (
+    Axial,
+    Global,
+    Grid,
+    Pattern,
+    Pooled,
+    Reduced,
+    SparseFixed,
+    SparseStrided,
+    Window,
+)
 from vitrail.shapes import Size
 
 
@@ -29,7 +39,7 @@ class Laid(NamedTuple):
         return self.kind(**self.options)
 
 
-SYMMETRIC = (Global, Axial, SparseStrided)
+SYMMETRIC = (Global, Axial, Grid, SparseStrided)
 POOLED = (Reduced, Pooled)
 KINDS = (*SYMMETRIC, SparseFixed, *POOLED)
 
@@ -46,6 +56,7 @@ def laid(draw: st.DrawFn, kinds: tuple[Callable[..., Pattern], ...] = KINDS) -> 
     options = {
         Global: {"prefix": prefix},
         Axial: {"axis": st.integers(0, axes - 1)},
+        Grid: {"size": size},
         SparseFixed: {"block": block},
         SparseStrided: {"block": block, "part": st.sampled_from(("local", "residue"))},
         Reduced: {"reduction": size, "prefix": prefix},
@@ -137,7 +148,7 @@ def test_pooled_keys_follow_the_tokens_and_have_a_box(case: Laid) -> None:
     assert (hi <= torch.tensor(spatial)).all()
 
 
-@given(laid((Global, Axial, SparseFixed, SparseStrided)))
+@given(laid((Global, Axial, Grid, SparseFixed, SparseStrided)))
 def test_keys_that_are_tokens_have_no_box(case: Laid) -> None:
     groups = case.pattern.groups(case.spatial)
     assert groups.grids == ()
@@ -161,6 +172,7 @@ def test_a_pattern_is_a_value(kind: type[Pattern], data: st.DataObject) -> None:
         (lambda: [Global()], (5, 7), 0),
         (lambda: [Axial(0), Axial(1)], (5, 7), 0),
         (lambda: [Axial(2), Axial(0), Axial(1)], (3, 2, 4), 0),
+        (lambda: [Window((3, 3), (0, 0)), Grid((2, 3))], (6, 9), 0),
         (lambda: [SparseFixed(6), SparseFixed(6)], (5, 7), 0),
         (lambda: [SparseStrided(7), SparseStrided(7, "residue")], (5, 7), 0),
         # The last block of 35 = 5 * 6 + 5 lacks a sixth token, through which it would be told.

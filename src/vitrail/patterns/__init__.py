@@ -4,6 +4,7 @@ from vitrail.patterns.axial import Axial
 from vitrail.patterns.base import Groups, Pattern
 from vitrail.patterns.focal import Focal, Halo
 from vitrail.patterns.global_ import Global
+from vitrail.patterns.grid import Grid
 from vitrail.patterns.nearest import Nearest
 from vitrail.patterns.reduced import Pooled, Reduced
 from vitrail.patterns.sparse import Part, SparseFixed, SparseStrided
@@ -13,6 +14,7 @@ __all__ = [
     "Axial",
     "Focal",
     "Global",
+    "Grid",
     "Groups",
     "Halo",
     "Nearest",
