@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 import vitrail
-from vitrail.training.files import write_whole
+from vitrail.files import write_text, write_whole
 
 LARGEST = 8_000_000  # bytes of all reports together: they are part of every clone
 THUMBNAIL = 560  # pixels wide
@@ -196,7 +196,7 @@ def main(folder: Path, names: list[str]) -> None:
             "fix: give the largest a smaller size in scripts/gallery.py"
         )
     text = index(folder)
-    write_whole(folder / "index.md", lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(folder / "index.md", text)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,24 @@
-"""Files that are whole or absent, whoever writes them."""
+"""Files that are whole or absent."""
 
+import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from vitrail.errors import UsageError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL_WORDS = (
+    "no space left",
+    "os error 28",
+    "quota exceeded",
+    "os error 122",
+    "file too large",
+    "os error 27",
+)
+_AGAIN = "free some space, then run the same command again; what was written before is whole"
 
 # Formats of two files: the ending that people name, and that of the file which belongs to it.
 _PAIRS = {".xml": ".bin"}  # OpenVINO's graph and weights
@@ -61,6 +75,97 @@ def whole_or_absent(path: Path) -> Iterator[Path]:
     finally:
         for part in parts:
             part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, write: Callable[[Path], object], *, fix: str = _AGAIN) -> None:
+    """Write a file whole or not at all; its folder is made where there is none.
+
+    Args:
+        path: the file; one that exists stays whole until the new one is.
+        write: takes the path of a temporary file and writes it.
+        fix: what to do when the disk is full.
+    Raises:
+        UsageError: the disk is full; ``path`` is as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with disk_errors(path, fix=fix), whole_or_absent(path) as temporary:
+        write(temporary)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8, as ``write_whole`` does; names of files keep their bytes."""
+    write_whole(path, lambda part: part.write_text(text, "utf-8", "surrogateescape", newline="\n"))
+
+
+def remove_litter(folder: Path) -> None:
+    """Remove the temporary files that a killed process left in a folder."""
+    if folder.is_dir():
+        for path in folder.glob(".*.part*"):
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_errors(path: Path, *, fix: str = _AGAIN) -> Iterator[None]:
+    """Turn a full disk, in whatever words a library reports it, into a ``UsageError``."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
+        full = isinstance(error, OSError) and error.errno in _FULL
+        # safetensors raises its own type, with the system's words in it.
+        if not full and not any(word in str(error).lower() for word in _FULL_WORDS):
+            raise
+        raise UsageError(
+            given=f"a full disk while writing {str(path)!r} ({error})",
+            allowed="a disk with room for it",
+            fix=fix,
+        ) from None
+
+
+def check_writable(path: Path, option: str = "--output") -> None:
+    """Check, before any work, that a file can be written at a path; nothing is left there.
+
+    Folders that are missing on the way count as writable where they can be made.
+
+    Args:
+        path: the file.
+        option: the option that gave it, for the error.
+    Raises:
+        UsageError: a folder is in its place, a file is where a folder has to be, or the folder
+            takes no new files.
+    """
+    if path.is_dir():
+        raise UsageError(
+            given=f"{option} {path}, which is a folder",
+            allowed="the path of a file",
+            fix=f"name a file in it: {option} {path / 'NAME'}",
+        )
+    check_folder(path.parent, option)
+
+
+def check_folder(folder: Path, option: str = "--output") -> None:
+    """Check, before any work, that files can be written into a folder, which need not exist yet.
+
+    Args:
+        folder: the folder.
+        option: the option that gave it, for the error.
+    Raises:
+        UsageError: there is a file in its place or on the way, or it takes no new files.
+    """
+    # The nearest folder that is there; a dangling link counts as there and is no folder.
+    there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+    probe = there / f".{secrets.token_hex(8)}.part"
+    try:
+        probe.touch(exist_ok=False)
+    except OSError as error:
+        raise UsageError(
+            given=f"{option} {folder}, where nothing can be written "
+            f"({there}: {(error.strerror or str(error)).lower()})",
+            allowed="a folder that is there or can be made, in which this user may write",
+            fix=f"change the rights of {there}, or choose another place for {option}",
+        ) from None
+    probe.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from vitrail.data.dataset import Part, Pictures, Skipped, load_into_memory, split
+from vitrail.data.dataset import ImageDataset, Skipped, Subset, load_into_memory, split
 from vitrail.data.sources import open_source
 from vitrail.errors import UsageError
 
@@ -56,7 +56,7 @@ def test_split_of_a_single_image(tmp_path) -> None:
 
 
 def test_into_memory(ten) -> None:
-    part = Part(ten, np.array([3, 25]))
+    part = Subset(ten, np.array([3, 25]))
     loaded = load_into_memory(part, (4, 4), 1000, Skipped(0))
     assert loaded is not None
     kept, pixels = loaded
@@ -100,7 +100,7 @@ def test_too_many_bad_images() -> None:
 
 def test_pictures_depend_on_their_key_alone(ten) -> None:
     transform = v2.Compose([v2.ToImage(), v2.RandomCrop(4, padding=2), v2.ToDtype(torch.float32)])
-    pictures = Pictures(split(ten, 0.0, 0)[0], transform)
+    pictures = ImageDataset(split(ten, 0.0, 0)[0], transform)
 
     def shown(key: int) -> torch.Tensor:
         image = pictures[25, key][0]
@@ -118,6 +118,6 @@ def test_pictures_depend_on_their_key_alone(ten) -> None:
 
 def test_an_unreadable_picture_is_given_as_none(tmp_path) -> None:
     source = source_of(tmp_path, {"a/1.png": b"no picture"})
-    image, label, name = Pictures(split(source, 0.0, 0)[0], v2.ToImage())[0, 0]
+    image, label, name = ImageDataset(split(source, 0.0, 0)[0], v2.ToImage())[0, 0]
     assert (image, label) == (None, 0)
     assert name.startswith(f"{tmp_path}/z.zip/a/1.png\n")

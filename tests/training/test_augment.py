@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional
 
-from vitrail.data.draws import uniforms
+from vitrail.data.rng import uniforms
 from vitrail.models import Preprocessing
 from vitrail.training.augment import GROUP, BatchAugment, Mix, crop_and_flip
 from vitrail.training.recipe import Recipe

@@ -5,7 +5,7 @@ from PIL import Image
 from torch import nn
 from torchvision.transforms import v2
 
-from vitrail.data.dataset import Part, Pictures, Skipped, split
+from vitrail.data.dataset import ImageDataset, Skipped, Subset, split
 from vitrail.data.sources import open_source
 from vitrail.errors import UsageError
 from vitrail.training.evaluation import evaluate
@@ -30,13 +30,13 @@ class Colour(nn.Module):
 
 
 @pytest.fixture
-def part(tiny_zip) -> Part:
+def part(tiny_zip) -> Subset:
     return split(open_source(tiny_zip), 0.0, 0)[0]
 
 
 def test_a_perfect_model(part) -> None:
     model = Colour().train()
-    scores = evaluate(model, Pictures(part, TRANSFORM), classes=4, batch_size=32)
+    scores = evaluate(model, ImageDataset(part, TRANSFORM), classes=4, batch_size=32)
     assert (scores.count, scores.top1, scores.top5, scores.skipped) == (80, 1.0, 1.0, 0)
     assert scores.confusion.tolist() == (20 * np.eye(4, dtype=int)).tolist()
     assert scores.per_class.tolist() == [1.0] * 4
@@ -46,7 +46,7 @@ def test_a_perfect_model(part) -> None:
 @pytest.mark.parametrize("batch_size", [1, 7, 32, 500])
 def test_equals_the_plain_computation(part, batch_size) -> None:
     """For any size of batch, the last one being another."""
-    pictures = Pictures(part, TRANSFORM)
+    pictures = ImageDataset(part, TRANSFORM)
     model = Colour(twist=8.0).eval()
     images = torch.stack([x for n in range(80) if (x := pictures[n, 0][0]) is not None])
     labels = torch.from_numpy(part.labels)
@@ -77,7 +77,7 @@ def test_top_five() -> None:
         def image(self, index: int):
             return Image.new("RGB", (2, 2))
 
-    pictures = Pictures(Part(Numbers(), np.arange(10)), TRANSFORM)
+    pictures = ImageDataset(Subset(Numbers(), np.arange(10)), TRANSFORM)
     scores = evaluate(Fixed(), pictures, classes=10)
     assert (scores.top1, scores.top5) == (0.1, 0.5)
 
@@ -97,7 +97,7 @@ def test_shares_of_processes_cover_everything_once(part, monkeypatch) -> None:
         passes.append(0)
         evaluate(
             Counting(),
-            Pictures(part, TRANSFORM),
+            ImageDataset(part, TRANSFORM),
             classes=4,
             batch_size=9,
             rank=rank,
@@ -112,7 +112,7 @@ def test_a_process_without_a_share(part, monkeypatch) -> None:
     """Five pictures, four a pass, three processes: the last one only keeps the others company."""
     sums: list[torch.Tensor] = []
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda t: sums.append(t.clone()))
-    few = Pictures(Part(part.source, part.indices[::16]), TRANSFORM)
+    few = ImageDataset(Subset(part.source, part.indices[::16]), TRANSFORM)
     for rank in range(3):
         evaluate(Colour(), few, classes=4, batch_size=4, rank=rank, processes=3)
     assert [int(found[3:].sum()) for found in sums] == [4, 1, 0]
@@ -130,7 +130,7 @@ class Broken:
 
 
 def test_unreadable_pictures_are_left_out(part) -> None:
-    pictures = Pictures(Part(Broken(part.source, {0, 1, 2, 30}), part.indices), TRANSFORM)
+    pictures = ImageDataset(Subset(Broken(part.source, {0, 1, 2, 30}), part.indices), TRANSFORM)
     skipped = Skipped(10)
     # With batches of three, the first one has nothing to measure.
     scores = evaluate(Colour(), pictures, classes=4, batch_size=3, skipped=skipped)
@@ -141,11 +141,13 @@ def test_unreadable_pictures_are_left_out(part) -> None:
 
 
 def test_a_share_without_a_readable_picture(part) -> None:
-    pictures = Pictures(Part(Broken(part.source, set(range(80))), part.indices), TRANSFORM)
+    pictures = ImageDataset(Subset(Broken(part.source, set(range(80))), part.indices), TRANSFORM)
     with pytest.raises(UsageError, match=r"none can be read[\s\S]*check the data"):
         evaluate(Colour(), pictures, classes=4, skipped=Skipped(100), processes=2)
 
 
 def test_no_pictures(part) -> None:
     with pytest.raises(UsageError, match=r"0 images[\s\S]*check the data path"):
-        evaluate(Colour(), Pictures(Part(part.source, part.indices[:0]), TRANSFORM), classes=4)
+        evaluate(
+            Colour(), ImageDataset(Subset(part.source, part.indices[:0]), TRANSFORM), classes=4
+        )

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vitrail.data.dataset import Part, Pictures, Skipped, split
+from vitrail.data.dataset import ImageDataset, Skipped, Subset, split
 from vitrail.data.sources import open_source
 from vitrail.errors import UsageError
 from vitrail.models import Preprocessing
@@ -41,14 +41,14 @@ def test_a_batch_larger_than_the_data() -> None:
 
 
 @pytest.fixture
-def part(tiny_zip) -> Part:
+def part(tiny_zip) -> Subset:
     return split(open_source(tiny_zip), 0.0, 0)[0]
 
 
-def maker(part: Part, crop: str = "resized"):
+def maker(part: Subset, crop: str = "resized"):
     recipe = Recipe(crop=crop, seed=3)
     plan = Plan(images=len(part), batch=16, seed=3)
-    return prepare.training_maker(part, recipe, PLAIN, (16, 16), plan)
+    return prepare.batch_source(part, recipe, PLAIN, (16, 16), plan)
 
 
 def run(make, steps=range(4), workers=0, skipped=None) -> list[tuple[Tensor, Tensor]]:
@@ -101,10 +101,10 @@ class Broken:
         return self.source.image(index)
 
 
-def from_broken(part: Part, bad: set[int]) -> FromSource:
-    broken = Part(Broken(part.source, bad), part.indices)
+def from_broken(part: Subset, bad: set[int]) -> FromSource:
+    broken = Subset(Broken(part.source, bad), part.indices)
     return FromSource(
-        Pictures(broken, lambda image: torch.from_numpy(np.array(image)).float()),
+        ImageDataset(broken, lambda image: torch.from_numpy(np.array(image)).float()),
         Plan(images=len(part), batch=16, seed=3),
     )
 

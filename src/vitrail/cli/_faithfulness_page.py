@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from vitrail.training.files import write_whole
+from vitrail.files import write_text, write_whole
 
 REFERENCE_TITLES = {"random": "random order", "centre": "from the centre outwards"}
 _MEASURED = {"random": "a random order", "centre": "the centre outwards"}
@@ -27,10 +27,10 @@ def write(result: dict[str, Any], out: Path) -> None:
     per_image = ",\n  ".join(json.dumps(told) for told in result["per_image"])
     head = json.dumps({**result, "per_image": []}, indent=1, ensure_ascii=False)
     told = head.replace('"per_image": []', f'"per_image": [\n  {per_image}\n ]') + "\n"
-    write_whole(out / "faithfulness.json", lambda path: path.write_text(told, encoding="utf-8"))
+    write_text(out / "faithfulness.json", told)
     draw(result, out)
     text = page(result)
-    write_whole(out / "README.md", lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(out / "README.md", text)
 
 
 def small(result: dict[str, Any], path: Path) -> None:
@@ -43,7 +43,7 @@ def small(result: dict[str, Any], path: Path) -> None:
         "rows": [_rounded(row) for row in result["rows"]],
     }
     text = json.dumps(kept, indent=1, ensure_ascii=False) + "\n"
-    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+    write_text(path, text)
 
 
 def _rounded(value: Any) -> Any:

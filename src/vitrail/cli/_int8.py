@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from vitrail.cli._shared import progress
-from vitrail.data.dataset import Part, Pictures, Skipped, split
+from vitrail.data.dataset import ImageDataset, Skipped, Subset, split
 from vitrail.data.sources import Source, open_source, relabel
 from vitrail.data.transforms import eval_transform
 from vitrail.errors import UsageError
@@ -90,7 +90,7 @@ def export_and_measure(
 def _drawn(source: Source, count: int, transform: Any) -> list[Tensor]:
     """Return images drawn at random, the same ones every time; unreadable ones are left out."""
     order = np.random.default_rng(0).permutation(len(source.labels))
-    part = Pictures(Part(source, order), transform)
+    part = ImageDataset(Subset(source, order), transform)
     images, skipped = [], Skipped(100)
     with progress() as bar:
         for position in bar.track(range(min(count, len(order))), description="reading"):
@@ -103,18 +103,18 @@ def _drawn(source: Source, count: int, transform: Any) -> list[Tensor]:
     return images
 
 
-def _test_part(model: Backbone, source: Source) -> Part:
+def _test_part(model: Backbone, source: Source) -> Subset:
     """Return labelled images with the model's class numbers; known before anything is exported."""
     names = model.preprocessing.classes or source.classes
     return split(relabel(source, names, model.config.num_classes), 0.0, 0)[0]
 
 
 def _measured(
-    run: nn.Module, model: Backbone, tested: Part, transform: Any, batch: int
+    run: nn.Module, model: Backbone, tested: Subset, transform: Any, batch: int
 ) -> dict[str, Any]:
     scores = evaluate(
         run,
-        Pictures(tested, transform),
+        ImageDataset(tested, transform),
         classes=model.config.num_classes,
         batch_size=batch,
         skipped=Skipped(100),

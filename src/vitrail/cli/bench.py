@@ -178,7 +178,7 @@ def write_document(out: Path, document: Path) -> None:
     from vitrail.bench.speed.picture import draw
     from vitrail.bench.speed.report import page
     from vitrail.bench.speed.results import load
-    from vitrail.training.files import write_whole
+    from vitrail.files import write_text
 
     results = load(out)
     if not results:
@@ -188,6 +188,6 @@ def write_document(out: Path, document: Path) -> None:
     path = out / "notes.toml"
     notes = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     text = page(results, notes)
-    write_whole(document, lambda part: part.write_text(text, encoding="utf-8"))
+    write_text(document, text)
     draw(results, document.with_suffix(".svg"))
     typer.echo(str(document))

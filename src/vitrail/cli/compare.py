@@ -95,15 +95,15 @@ def write(result: dict[str, Any], out: Path) -> None:
     """Write numbers, plots and the document, each whole or not at all."""
     from vitrail.bench.document import page
     from vitrail.bench.plots import draw
-    from vitrail.training.files import write_whole
+    from vitrail.files import write_text
 
     out.mkdir(parents=True, exist_ok=True)
     told = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
-    write_whole(out / "comparison.json", lambda path: path.write_text(told, encoding="utf-8"))
+    write_text(out / "comparison.json", told)
     draw(result["rows"], out)
     # As it reads back: tuples are lists, as for whoever makes the page from the JSON.
     text = page(json.loads(told))
-    write_whole(out / "README.md", lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(out / "README.md", text)
 
 
 def _rows(
@@ -162,7 +162,7 @@ def _ablation(
 ) -> dict[str, Any] | None:
     """Run what is left of the ablation, and return its numbers; else those of one that is done."""
     from vitrail.cli._ablation import VARIANTS, ablate
-    from vitrail.training.files import write_whole
+    from vitrail.files import write_text
 
     path = folder / "ablation.json"
     if run_them:
@@ -172,7 +172,7 @@ def _ablation(
         }
         facts = {"data": data, "epochs": epochs, "options": options, "top1": top1}
         told = json.dumps(facts, indent=1) + "\n"
-        write_whole(path, lambda part: part.write_text(told, encoding="utf-8"))
+        write_text(path, told)
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 

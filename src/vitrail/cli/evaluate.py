@@ -88,7 +88,7 @@ def measure(
     """Measure ``model`` on ``source``; started with torchrun, each process takes its share."""
     import torch
 
-    from vitrail.data.dataset import Pictures, Skipped, split
+    from vitrail.data.dataset import ImageDataset, Skipped, split
     from vitrail.data.sources import relabel
     from vitrail.data.transforms import eval_transform
     from vitrail.training.evaluation import evaluate
@@ -100,7 +100,7 @@ def measure(
         device = PartialState(cpu=device.type == "cpu").device
     names = model.preprocessing.classes or source.classes
     whole = split(relabel(source, names, model.config.num_classes), 0.0, 0)[0]
-    pictures = Pictures(whole, eval_transform(model.preprocessing, size))
+    pictures = ImageDataset(whole, eval_transform(model.preprocessing, size))
     scores = evaluate(
         model.to(device),
         pictures,
@@ -163,7 +163,7 @@ def print_text(answer: dict[str, Any], *, per_class: bool) -> None:
 
 def write_confusion(matrix: Any, names: tuple[str, ...], path: Path) -> None:
     """Write the confusion matrix as a table or a picture."""
-    from vitrail.training.files import write_whole
+    from vitrail.files import write_whole
 
     def table(temporary: Path) -> None:
         rows = [",".join(["true\\predicted", *names])]

@@ -179,9 +179,9 @@ def _measure(
     import hashlib
 
     from vitrail.data.dataset import Skipped
-    from vitrail.data.draws import key, permutation
+    from vitrail.data.rng import key, permutation
     from vitrail.data.transforms import eval_transform
-    from vitrail.training.files import write_whole
+    from vitrail.files import write_text
 
     folder = folder / hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
     transform = eval_transform(model.preprocessing, tuple(settings["size"]))
@@ -205,7 +205,7 @@ def _measure(
             answer = _image(model, transform(picture), label, new, now, batch)
             told = {"image": index, "class": source.classes[label], **_joined(told, answer)}
             text = json.dumps(told)
-            write_whole(path, lambda part, text=text: part.write_text(text, encoding="utf-8"))
+            write_text(path, text)
         yield {**told, **{key: _only(told[key], methods) for key in ("areas", "curves")}}
     raise UsageError(
         f"{len(skipped.reasons)} unreadable images among {total:,}",

@@ -9,7 +9,7 @@ from vitrail.cli._shared import ModelOption, SizeOption, WeightsOption, parse_si
 from vitrail.errors import UsageError
 
 if TYPE_CHECKING:
-    from vitrail.data.dataset import Part
+    from vitrail.data.dataset import Subset
 
 
 def _option(text: str, *names: str) -> Any:
@@ -161,7 +161,7 @@ def run(
 
 def open_parts(
     data: list[str], val: list[str] | None, share: float, seed: int, root: Path, download: bool
-) -> "tuple[Part, Part]":
+) -> "tuple[Subset, Subset]":
     """Return the training and the validation images.
 
     Raises:

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vitrail.data.draws import key, permutation
+from vitrail.data.rng import key, permutation
 from vitrail.data.sources import Source
 from vitrail.errors import UsageError
 
@@ -41,7 +41,7 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Subset:
     """Some of a source's images, by their numbers in it."""
 
     source: Source
@@ -56,7 +56,7 @@ class Part:
         return len(self.indices)
 
 
-def split(source: Source, fraction: float, seed: int) -> tuple[Part, Part]:
+def split(source: Source, fraction: float, seed: int) -> tuple[Subset, Subset]:
     """Cut a source into a training and a validation part, each class in the same proportion.
 
     Args:
@@ -68,7 +68,7 @@ def split(source: Source, fraction: float, seed: int) -> tuple[Part, Part]:
     """
     everything = np.arange(len(source.labels))
     if not fraction:
-        return Part(source, everything), Part(source, everything[:0])
+        return Subset(source, everything), Subset(source, everything[:0])
     held = []
     for number, name in enumerate(source.classes):
         members = everything[source.labels == number]
@@ -83,12 +83,12 @@ def split(source: Source, fraction: float, seed: int) -> tuple[Part, Part]:
         held.append(members[permutation(key(seed, 0x5EED, number), len(members))[:count]])
     mask = np.zeros(len(everything), dtype=bool)
     mask[np.concatenate(held)] = True
-    return Part(source, everything[~mask]), Part(source, everything[mask])
+    return Subset(source, everything[~mask]), Subset(source, everything[mask])
 
 
 def load_into_memory(
-    part: Part, size: tuple[int, int], budget: int, skipped: Skipped
-) -> tuple[Part, Tensor] | None:
+    part: Subset, size: tuple[int, int], budget: int, skipped: Skipped
+) -> tuple[Subset, Tensor] | None:
     """Decode a part once, when all its pictures have the wanted size and fit the budget.
 
     Args:
@@ -114,18 +114,18 @@ def load_into_memory(
             return None
         pixels[len(good)] = torch.from_numpy(np.array(image)).permute(2, 0, 1)
         good.append(index)
-    return Part(part.source, np.asarray(good, dtype=np.int64)), pixels[: len(good)]
+    return Subset(part.source, np.asarray(good, dtype=np.int64)), pixels[: len(good)]
 
 
-class Pictures(Dataset[tuple[Tensor | None, int, str]]):
-    """Pictures of a part, transformed, with their class numbers.
+class ImageDataset(Dataset[tuple[Tensor | None, int, str]]):
+    """Images of a subset, transformed, with their class numbers.
 
     An item is asked for by (position, key): the key seeds the transform's random numbers, so that a
     picture looks the same whatever process prepares it and whatever was prepared before. An
     unreadable picture is given as None with the reason in place of its name; the caller counts it.
     """
 
-    def __init__(self, part: Part, transform: Callable[[Image.Image], Any]) -> None:
+    def __init__(self, part: Subset, transform: Callable[[Image.Image], Any]) -> None:
         self.part = part
         self.transform = transform
 

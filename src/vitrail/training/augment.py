@@ -10,12 +10,12 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torchvision.transforms import v2
 
-from vitrail.data.draws import key, uniforms
+from vitrail.data.rng import key, uniforms
 from vitrail.data.transforms import rand_augment
 from vitrail.training.recipe import Recipe
 
 GROUP = 32
-"""Pictures that share one draw of RandAugment, mixup or CutMix. A process' share of a batch is cut
+"""Images that share one draw of RandAugment, mixup or CutMix. A process' share of a batch is cut
 into groups from its start, so a batch means the same on one process and on several whenever their
 shares are multiples of it."""
 

@@ -2,7 +2,7 @@
 
 Names in the file: ``model.*``, ``ema.*`` and ``optimizer.FIELD.*``, each followed by the
 parameter's name. The metadata hold one JSON object under "run". No random number generator is
-stored, for a run's random numbers depend on the seed and the step alone (``data/draws.py``).
+stored, for a run's random numbers depend on the seed and the step alone (``data/rng.py``).
 """
 
 import json
@@ -17,10 +17,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vitrail.training.files import write_whole
+from vitrail.files import write_whole
 
 FORMAT = "vitrail-training"
 KEEP = 2
+RESUME = "free some space, then run the same command with --resume; what was written is whole"
 _NAME = re.compile(r"step-(\d{8})\.safetensors")
 
 
@@ -53,7 +54,7 @@ def write(out: Path, step: int, checkpoint: Checkpoint) -> Path:
     path = folder_of(out) / f"step-{step:08d}.safetensors"
     metadata = {"format": FORMAT, "run": json.dumps(checkpoint.run)}
     tensors = {k: v.contiguous() for k, v in checkpoint.tensors.items()}
-    write_whole(path, lambda temporary: save_file(tensors, temporary, metadata))
+    write_whole(path, lambda part: save_file(tensors, part, metadata), fix=RESUME)
     for old in sorted(found(out), reverse=True)[KEEP:]:
         old.unlink(missing_ok=True)
     return path

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from vitrail.data.dataset import Pictures, Skipped
+from vitrail.data.dataset import ImageDataset, Skipped
 from vitrail.errors import UsageError
 from vitrail.training.loader import worker_context
 
@@ -44,7 +44,7 @@ class Scores:
 
 def evaluate(
     model: nn.Module,
-    pictures: Pictures,
+    dataset: ImageDataset,
     *,
     classes: int,
     batch_size: int = 256,
@@ -55,24 +55,24 @@ def evaluate(
     rank: int = 0,
     processes: int = 1,
 ) -> Scores:
-    """Measure ``model`` on ``pictures``; with several processes each measures its share.
+    """Measure ``model`` on ``dataset``; with several processes each measures its share.
 
     Args:
         model: images to logits; put into eval mode meanwhile.
-        pictures: transformed pictures with their class numbers.
+        dataset: transformed images with their class numbers.
         classes: number of classes.
         batch_size: images a forward pass.
         workers: processes that prepare pictures.
-        skipped: counts unreadable pictures, which are left out; by default the first one is an
+        skipped: counts unreadable images, which are left out; by default the first one is an
             error.
         device: where the model is.
         autocast: makes the context of a forward pass.
         rank: this process' number.
         processes: how many processes measure together.
     Raises:
-        UsageError: if there are no pictures, or too many cannot be read.
+        UsageError: if there are no images, or too many cannot be read.
     """
-    if not len(pictures):
+    if not len(dataset):
         raise UsageError(
             given="an evaluation on 0 images",
             allowed="at least one image",
@@ -86,7 +86,7 @@ def evaluate(
     model.eval()
     with torch.no_grad():
         for images, labels in _batches(
-            pictures, batch_size, workers, skipped, sums, rank, processes
+            dataset, batch_size, workers, skipped, sums, rank, processes
         ):
             with autocast():
                 logits = model(images.to(device))
@@ -141,24 +141,24 @@ class _Share:
 
 
 class _Padded(torch.utils.data.Dataset[tuple[Tensor | None, int, str]]):
-    """Pictures by (position, mark); a negative mark asks for a stand-in that is not counted."""
+    """Images by (position, mark); a negative mark asks for a stand-in that is not counted."""
 
-    def __init__(self, pictures: Pictures) -> None:
-        self.pictures = pictures
+    def __init__(self, dataset: ImageDataset) -> None:
+        self.dataset = dataset
         self.blank: Tensor | None = None
 
     def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor | None, int, str]:
         position, mark = item
         if mark < 0 and self.blank is not None:
             return self.blank, -1, ""
-        image, label, name = self.pictures[position, 0]
+        image, label, name = self.dataset[position, 0]
         if image is not None:
             self.blank = torch.zeros_like(image)
         return image, (label if mark >= 0 else -1), (name if mark >= 0 else "")
 
 
 def _batches(
-    pictures: Pictures,
+    dataset: ImageDataset,
     batch_size: int,
     workers: int,
     skipped: Skipped,
@@ -166,10 +166,10 @@ def _batches(
     rank: int,
     processes: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    batch_size = min(batch_size, len(pictures))
+    batch_size = min(batch_size, len(dataset))
     loader: DataLoader[Any] = DataLoader(
-        _Padded(pictures),
-        batch_sampler=_Share(len(pictures), batch_size, rank, processes),  # type: ignore[arg-type]
+        _Padded(dataset),
+        batch_sampler=_Share(len(dataset), batch_size, rank, processes),  # type: ignore[arg-type]
         num_workers=workers,
         collate_fn=list,
         multiprocessing_context=worker_context(workers),

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from vitrail.data.dataset import Part, Pictures, Skipped
-from vitrail.data.draws import key, permutation
+from vitrail.data.dataset import ImageDataset, Skipped, Subset
+from vitrail.data.rng import key, permutation
 from vitrail.errors import UsageError
 from vitrail.training.augment import BatchAugment, Mix
 
@@ -57,7 +57,7 @@ class Plan:
 
 
 @runtime_checkable
-class Maker(Protocol):
+class BatchSource(Protocol):
     """Makes this process' share of any step's batch."""
 
     plan: Plan
@@ -70,7 +70,7 @@ class Maker(Protocol):
 class FromMemory:
     """Batches of pictures that lie decoded in memory; nothing but tensor arithmetic."""
 
-    def __init__(self, part: Part, pixels: Tensor, plan: Plan, augment: BatchAugment) -> None:
+    def __init__(self, part: Subset, pixels: Tensor, plan: Plan, augment: BatchAugment) -> None:
         self.labels = torch.from_numpy(part.labels)
         self.pixels = pixels
         self.plan = plan
@@ -90,8 +90,8 @@ class FromSource:
     An unreadable picture's place is taken by the next readable one of the batch.
     """
 
-    def __init__(self, pictures: Pictures, plan: Plan) -> None:
-        self.pictures = pictures
+    def __init__(self, dataset: ImageDataset, plan: Plan) -> None:
+        self.dataset = dataset
         self.plan = plan
 
     def make(self, step: int) -> tuple[Tensor, Tensor, list[tuple[str, str]]]:
@@ -101,7 +101,7 @@ class FromSource:
             UsageError: if none of its pictures can be read.
         """
         seed = self.plan.epoch_key(step)
-        items = [self.pictures[int(p), key(seed, int(p))] for p in self.plan.positions(step)]
+        items = [self.dataset[int(p), key(seed, int(p))] for p in self.plan.positions(step)]
         bad = [name for image, _, name in items if image is None]
         good = [n for n, (image, _, _) in enumerate(items) if image is not None]
         if not good:
@@ -120,13 +120,13 @@ class FromSource:
 class _Steps(Dataset[tuple[Tensor, Tensor, list[tuple[str, str]]]]):
     """Mixed batches by step number, so that worker processes can prepare several steps at once."""
 
-    def __init__(self, maker: Maker, mix: Mix) -> None:
-        self.maker, self.mix = maker, mix
+    def __init__(self, source: BatchSource, mix: Mix) -> None:
+        self.source, self.mix = source, mix
 
     def __getitem__(self, step: int) -> Any:
-        plan = self.maker.plan
+        plan = self.source.plan
         try:
-            images, labels, bad = self.maker.make(step)
+            images, labels, bad = self.source.make(step)
         except UsageError as error:
             return error  # raised where it is taken: a worker's exceptions lose their type
         first = plan.rank * (plan.batch // plan.processes)
@@ -144,12 +144,12 @@ def worker_context(workers: int) -> str | None:
 
 
 def batches(
-    maker: Maker, mix: Mix, steps: range, *, workers: int, pin: bool, skipped: Skipped
+    source: BatchSource, mix: Mix, steps: range, *, workers: int, pin: bool, skipped: Skipped
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """A run's batches: images and target probabilities of this process' share, one pair a step.
 
     Args:
-        maker: makes the batches.
+        source: makes the batches.
         mix: mixes their images.
         steps: which steps.
         workers: processes that prepare batches ahead; 0 for none. They do not change the batches.
@@ -159,7 +159,7 @@ def batches(
         UsageError: if too many images cannot be read.
     """
     loader: DataLoader[Any] = DataLoader(
-        _Steps(maker, mix),
+        _Steps(source, mix),
         batch_size=None,
         sampler=steps,
         num_workers=workers,

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from vitrail.training.files import disk_errors, write_whole
+from vitrail.files import disk_errors, write_text
+from vitrail.training.checkpoint import RESUME
 
 EPOCH_COLUMNS = (
     *("epoch", "step", "lr", "train_loss", "train_top1", "val_loss", "val_top1", "val_top5"),
@@ -33,17 +34,13 @@ class Table:
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows({c: row.get(c) for c in columns} for row in kept)
-        write_whole(path, lambda temporary: _write_text(temporary, text.getvalue()))
+        write_text(path, text.getvalue())
 
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Append rows; a missing column stays empty."""
-        with disk_errors(self.path), open(self.path, "a", newline="") as file:
+        with disk_errors(self.path, fix=RESUME), open(self.path, "a", newline="") as file:
             writer = csv.DictWriter(file, self.columns, lineterminator="\n")
             writer.writerows({c: _shown(row.get(c)) for c in self.columns} for row in rows)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text)
 
 
 def _number(text: str | None) -> float:

@@ -19,15 +19,15 @@ import torch
 from torch import Tensor, nn
 
 from vitrail import fused
-from vitrail.data.dataset import Part, Pictures, Skipped
-from vitrail.data.draws import key
+from vitrail.data.dataset import ImageDataset, Skipped, Subset
+from vitrail.data.rng import key
 from vitrail.errors import UsageError
+from vitrail.files import remove_litter, write_whole
 from vitrail.training import checkpoint, prepare
 from vitrail.training.augment import Mix
 from vitrail.training.checkpoint import Checkpoint
 from vitrail.training.ema import Average
 from vitrail.training.evaluation import Scores, evaluate
-from vitrail.training.files import remove_litter, write_whole
 from vitrail.training.loader import Plan, batches
 from vitrail.training.logs import Display, Logs
 from vitrail.training.machine import Settings, start_accelerator
@@ -58,8 +58,8 @@ class Run:
     def __init__(
         self,
         model: Any,
-        train: Part,
-        val: Part,
+        train: Subset,
+        val: Subset,
         recipe: Recipe,
         settings: Settings,
         size: tuple[int, int] | None = None,
@@ -86,7 +86,7 @@ class Run:
             self.step, self.best = start.run["step"], start.run["best"]
             self.sums = list(start.run["sums"])
 
-    def _prepare_data(self, train: Part, val: Part, preprocessing: Any) -> None:
+    def _prepare_data(self, train: Subset, val: Subset, preprocessing: Any) -> None:
         recipe, budget = self.recipe, self.settings.memory
         self.train = prepare.into_memory(train, self.size, budget, self.skipped) or train
         if isinstance(self.train.source, prepare.MemorySource):
@@ -103,10 +103,10 @@ class Run:
         )
         self.total = recipe.epochs * self.plan.steps_per_epoch
         self.warmup = min(self.total, round(recipe.warmup_epochs * self.plan.steps_per_epoch))
-        self.maker = prepare.training_maker(self.train, recipe, preprocessing, self.size, self.plan)
-        self.pictures: Pictures | None = None
+        self.source = prepare.batch_source(self.train, recipe, preprocessing, self.size, self.plan)
+        self.val_images: ImageDataset | None = None
         if len(self.val):
-            self.pictures = prepare.validation_pictures(self.val, preprocessing, self.size)
+            self.val_images = prepare.validation_dataset(self.val, preprocessing, self.size)
 
     def _prepare_model(self, model: Any) -> None:
         recipe, fsdp = self.recipe, self.settings.fsdp
@@ -198,7 +198,7 @@ class Run:
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         return batches(
-            self.maker,
+            self.source,
             Mix(self.recipe, len(self.classes)),
             range(self.step, self.total),
             workers=self.settings.workers,
@@ -300,12 +300,12 @@ class Run:
 
     def evaluate(self) -> Scores | None:
         """Measure the averaged weights on the validation images; None when there are none."""
-        if self.pictures is None:
+        if self.val_images is None:
             return None
         with self.average.applied() if self.average is not None else nullcontext():
             return evaluate(
                 self.model,
-                self.pictures,
+                self.val_images,
                 classes=len(self.classes),
                 batch_size=self.recipe.batch_size,
                 skipped=self.skipped,
@@ -345,7 +345,7 @@ class Run:
 
         self.plain.load_state_dict(weights, strict=False)  # buffers are not trained
         path = self.settings.out / f"{name}.safetensors"
-        write_whole(path, lambda temporary: save(self.plain, temporary))
+        write_whole(path, lambda part: save(self.plain, part), fix=checkpoint.RESUME)
 
     def _not_finite(self, row: dict[str, Any], loss: float, norm: float) -> UsageError:
         saved = checkpoint.found(self.settings.out)
@@ -379,8 +379,8 @@ def image_size(model: Any, size: tuple[int, int] | None) -> tuple[int, int]:
 
 def fit(
     model: Any,
-    train: Part,
-    val: Part,
+    train: Subset,
+    val: Subset,
     recipe: Recipe,
     settings: Settings,
     size: tuple[int, int] | None = None,

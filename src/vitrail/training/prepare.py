@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from vitrail.data.dataset import Part, Pictures, Skipped, load_into_memory
+from vitrail.data.dataset import ImageDataset, Skipped, Subset, load_into_memory
 from vitrail.data.transforms import eval_transform, train_transform
 from vitrail.training.augment import BatchAugment
-from vitrail.training.loader import FromMemory, FromSource, Maker, Plan
+from vitrail.training.loader import BatchSource, FromMemory, FromSource, Plan
 from vitrail.training.recipe import Recipe
 
 
@@ -32,7 +31,9 @@ class MemorySource:
         return self.pixels[index]
 
 
-def into_memory(part: Part, size: tuple[int, int], budget: int, skipped: Skipped) -> Part | None:
+def into_memory(
+    part: Subset, size: tuple[int, int], budget: int, skipped: Skipped
+) -> Subset | None:
     """The same part decoded into memory, or None where that is not possible."""
     loaded = load_into_memory(part, size, budget, skipped)
     if loaded is None:
@@ -40,12 +41,12 @@ def into_memory(part: Part, size: tuple[int, int], budget: int, skipped: Skipped
     kept, pixels = loaded
     names = tuple(part.source.name(int(index)) for index in kept.indices)
     source = MemorySource(part.source.classes, kept.labels, pixels, names)
-    return Part(source, np.arange(len(pixels)))
+    return Subset(source, np.arange(len(pixels)))
 
 
-def training_maker(
-    part: Part, recipe: Recipe, preprocessing: Any, size: tuple[int, int], plan: Plan
-) -> Maker:
+def batch_source(
+    part: Subset, recipe: Recipe, preprocessing: Any, size: tuple[int, int], plan: Plan
+) -> BatchSource:
     """What makes batches with the recipe's augmentation."""
     if isinstance(part.source, MemorySource) and recipe.crop == "pad":
         augment = BatchAugment(preprocessing, size, recipe)
@@ -53,14 +54,9 @@ def training_maker(
     transform = train_transform(
         preprocessing, size, crop=recipe.crop, randaugment=recipe.randaugment, erase=recipe.erase
     )
-    return FromSource(Pictures(part, transform), plan)
+    return FromSource(ImageDataset(part, transform), plan)
 
 
-def validation_pictures(part: Part, preprocessing: Any, size: tuple[int, int]) -> Pictures:
-    """Pictures with the model's own preprocessing."""
-    return Pictures(part, eval_transform(preprocessing, size))
-
-
-def target_device() -> torch.device:
-    """The device to use when none is named."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def validation_dataset(part: Subset, preprocessing: Any, size: tuple[int, int]) -> ImageDataset:
+    """Images with the model's own preprocessing."""
+    return ImageDataset(part, eval_transform(preprocessing, size))

@@ -23,8 +23,8 @@ from vitrail.bench.speed.contenders import Contender, Running, contenders, infer
 from vitrail.bench.speed.floor import of_attention, of_model
 from vitrail.bench.speed.machine import describe, limits
 from vitrail.bench.speed.timing import Effort, interleave, ratio, summary
+from vitrail.files import write_text
 from vitrail.layers import Attend
-from vitrail.training.files import write_whole
 
 # Norm of the difference over norm of the reference. In bf16 rounding makes 0.006 to 0.011; in
 # Swin-T a forgotten mask of shifted windows makes 0.04, windows rolled before they are padded 0.09.
@@ -222,7 +222,7 @@ def main() -> None:
         quick=told.quick,
     )  # fmt: skip
     text = json.dumps(result, indent=1) + "\n"
-    write_whole(told.out, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(told.out, text)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import Any
 
 from vitrail.bench.speed.goals import best_entries, curve
 from vitrail.bench.speed.report_parts import size_words
-from vitrail.training.files import write_whole
+from vitrail.files import write_whole
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 COLOURS = {

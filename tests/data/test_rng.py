@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vitrail.data.draws import key, permutation, uniforms
+from vitrail.data.rng import key, permutation, uniforms
 
 
 def test_keys_differ_and_fit_a_seed() -> None:
