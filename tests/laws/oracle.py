@@ -1,10 +1,11 @@
-"""Window attention written once more, from nothing but the pattern's ``allowed``: dense."""
+"""Window attention written once more, from the words of its pattern: dense."""
 
 import math
 
 import torch
 from torch import Tensor
 
+from tests.laws import words
 from vitrail.layers import ContinuousBias, CosineWindowAttention, RelativeBias, WindowAttention
 from vitrail.shapes import Size
 
@@ -22,7 +23,7 @@ def attend(layer: WindowAttention, x: Tensor) -> Tensor:
         scores = q @ k.mT * layer.logit_scale.exp().clamp(max=100)
     else:
         scores = q @ k.mT / math.sqrt(q.shape[-1])
-    allowed = layer.pattern.allowed(spatial)
+    allowed = words.allowed(layer.pattern, spatial)
     scores = (scores + _bias(layer, spatial, allowed)).masked_fill(~allowed, -math.inf)
     out = (scores.softmax(dim=-1) @ v).transpose(1, 2).flatten(2)
     return layer.proj(out).unflatten(1, spatial)

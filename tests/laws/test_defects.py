@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.laws import mutations, oracle
+from tests.laws import mutations, oracle, words
 from tests.laws.test_locality import influence
 from tests.support import Case, attention_layer, small, unchecked
 from vitrail.attention import reference
@@ -27,7 +27,7 @@ def only_what_the_pattern_allows_is_seen() -> None:
         Case((5, 3, 4), (2, 3, 2), (1, 1, 1)),
     ):
         seen = influence(attention_layer(case.pattern), case.tokens(batch=1)) > 0
-        assert torch.equal(seen, case.pattern.allowed(case.spatial)), case
+        assert torch.equal(seen, words.allowed(case.pattern, case.spatial)), case
 
 
 def padding_is_not_there() -> None:

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from torch import Tensor
 
+from tests.laws import words
 from tests.laws.test_locality import influence
 from tests.patterns.test_focal import focal, focal_cases, nearest_cases
 from tests.support import drawn
@@ -86,14 +87,14 @@ def bias_of(layer: Layer, query: Size, key: tuple[int, Size]) -> Tensor:
 
 
 def oracle(layer: Layer, x: Tensor) -> Tensor:
-    """Return what the layer must return, from nothing but its pattern's ``allowed``: dense."""
+    """Return what the layer must return, from the words of its pattern: dense."""
     spatial, heads = tuple(x.shape[1:-1]), layer.num_heads
     names, vectors = sources(layer, x)
     q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2)
                for part in layer.qkv(vectors).chunk(3, dim=-1))  # fmt: skip
     count = math.prod(spatial)
     scores = q[:, :, :count] @ k.mT / math.sqrt(q.shape[-1])
-    allowed = layer.pattern.allowed(spatial)
+    allowed = words.allowed(layer.pattern, spatial)
     assert allowed.shape == (count, len(names))
     bias = torch.full((heads, count, len(names)), -math.inf, dtype=torch.float64)
     for row, column in allowed.nonzero().tolist():
@@ -118,25 +119,6 @@ def test_nearest_equals_the_oracle(case: tuple[Size, int, Size]) -> None:
         torch.testing.assert_close(layer(x), oracle(layer, x))
 
 
-def seen_by(pattern: Focal | Nearest, spatial: Size) -> Tensor:
-    """Return whom the pattern lets a token see, itself or as a part of a cell."""
-    groups, count = pattern.groups(spatial), math.prod(spatial)
-    seen = groups.q_region[0, :, :, None] == groups.k_region[0, :, None, :]
-    expected = torch.zeros(count, count, dtype=torch.bool)
-    place = torch.tensor(places(spatial))
-    for group, row, column in seen.nonzero().tolist():
-        query, key = int(groups.q_index[group, row]), int(groups.k_index[group, column])
-        if query < 0 or key < 0:
-            continue
-        if key < count:
-            expected[query, key] = True
-            continue
-        assert groups.k_box is not None
-        box = groups.k_box[group, column]
-        expected[query] |= ((place >= box[0::2]) & (place < box[1::2])).all(-1)
-    return expected
-
-
 @given(focal_cases())
 @settings(max_examples=30)
 def test_gradients_are_zero_exactly_where_the_pattern_says_so(
@@ -144,7 +126,7 @@ def test_gradients_are_zero_exactly_where_the_pattern_says_so(
 ) -> None:
     pattern, spatial = focal(case[0]), case[1]
     seen = influence(layer_of(pattern), tokens(spatial, batch=1)) > 0  # type: ignore[arg-type]
-    assert torch.equal(seen, seen_by(pattern, spatial) | torch.eye(len(seen)).bool())
+    assert torch.equal(seen, words.reach(pattern, spatial) | torch.eye(len(seen)).bool())
 
 
 @given(nearest_cases())
@@ -152,7 +134,7 @@ def test_gradients_are_zero_exactly_where_the_pattern_says_so(
 def test_gradients_reach_the_nearest_alone(case: tuple[Size, int, Size]) -> None:
     pattern, spatial = Nearest(case[0], case[1]), case[2]
     seen = influence(layer_of(pattern), tokens(spatial, batch=1)) > 0  # type: ignore[arg-type]
-    assert torch.equal(seen, seen_by(pattern, spatial) | torch.eye(len(seen)).bool())
+    assert torch.equal(seen, words.reach(pattern, spatial) | torch.eye(len(seen)).bool())
 
 
 class _Recorder(Attend):

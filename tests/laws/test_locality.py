@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.laws import words
 from tests.support import Case, attention_layer, cases
 from vitrail.layers import WindowAttention
 
@@ -27,7 +28,7 @@ def influence(layer: WindowAttention, x: Tensor) -> Tensor:
 def test_gradients_are_zero_exactly_where_the_pattern_says_so(case: Case, cosine: bool) -> None:
     layer = attention_layer(case.pattern, cosine=cosine)
     seen = influence(layer, case.tokens(batch=1)) > 0
-    assert torch.equal(seen, case.pattern.allowed(case.spatial))
+    assert torch.equal(seen, words.allowed(case.pattern, case.spatial))
 
 
 @pytest.mark.parametrize("length", [15, 16, 20, 25])

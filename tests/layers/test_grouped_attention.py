@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.laws import words
 from tests.support import drawn, refuses
 from vitrail.layers import (
     AxialAttention,
@@ -76,7 +77,7 @@ def tokens(spatial: Size, dim: int = 4, batch: int = 2) -> Tensor:
 
 
 def dense(layer: Layer, x: Tensor) -> Tensor:
-    """Return what ``layer`` must return, from nothing but its pattern's ``allowed``."""
+    """Return what ``layer`` must return, from the words of its pattern."""
     spatial = tuple(x.shape[1:-1])
     q, k, v = (
         part.unflatten(-1, (2, -1)).transpose(1, 2)
@@ -89,7 +90,7 @@ def dense(layer: Layer, x: Tensor) -> Tensor:
         near = offset.sign() * (1 + offset.abs()).log() / math.log(8)
         scores = scores + (16 * layer.bias.mlp(near).sigmoid() - 8).permute(2, 0, 1)
     grid = (spatial[0] - layer.pattern.prefix,) if layer.pattern.prefix else spatial
-    scores = scores.masked_fill(~layer.pattern.allowed(grid), -math.inf)
+    scores = scores.masked_fill(~words.allowed(layer.pattern, grid), -math.inf)
     return layer.proj((scores.softmax(-1) @ v).transpose(1, 2).flatten(2)).unflatten(1, spatial)
 
 
@@ -114,7 +115,7 @@ def test_gradients_are_zero_exactly_where_the_pattern_says_so(case: Laid) -> Non
     each = torch.eye(len(told), dtype=out.dtype)
     (gradient,) = torch.autograd.grad(told, x, each, is_grads_batched=True)
     seen = gradient.flatten(1, -2).norm(dim=-1) > 0
-    assert torch.equal(seen, case.pattern.allowed(case.spatial))
+    assert torch.equal(seen, words.allowed(case.pattern, case.spatial))
 
 
 @given(laid())

@@ -1,7 +1,5 @@
 """Tokens see their own line."""
 
-from itertools import product
-
 import pytest
 import torch
 from hypothesis import given
@@ -12,21 +10,6 @@ from vitrail.patterns import Axial
 from vitrail.shapes import Size
 
 grids = st.lists(st.integers(1, 7), min_size=1, max_size=3).map(tuple)
-
-
-@given(grids, st.integers(0, 2))
-def test_allowed_is_what_the_words_say(spatial: Size, number: int) -> None:
-    """Two tokens meet when their places differ along the pattern's axis at most."""
-    axis = number % len(spatial)
-    places = list(product(*(range(n) for n in spatial)))
-    expected = [
-        [
-            all(a == b or i == axis for i, (a, b) in enumerate(zip(q, k, strict=True)))
-            for k in places
-        ]
-        for q in places
-    ]
-    assert Axial(axis).allowed(spatial).tolist() == expected
 
 
 @given(grids, st.integers(0, 2))

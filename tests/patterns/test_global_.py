@@ -1,20 +1,9 @@
 """Everyone sees everyone."""
 
-import math
-
 import pytest
 
 from tests.support import refuses
 from vitrail.patterns import Global
-
-
-@pytest.mark.parametrize("spatial", [(1,), (7,), (3, 5), (2, 1, 3)])
-@pytest.mark.parametrize("prefix", [0, 1, 3])
-def test_everyone_sees_everyone(spatial: tuple[int, ...], prefix: int) -> None:
-    allowed = Global(prefix).allowed(spatial)
-    tokens = prefix + math.prod(spatial)
-    assert allowed.shape == (tokens, tokens)
-    assert allowed.all()
 
 
 def test_the_pairs_of_a_vision_transformer() -> None:

@@ -1,6 +1,5 @@
 """Everyone sees a pooled grid; its cells' boxes are what convolution and pooling read."""
 
-import math
 from collections.abc import Callable
 
 import pytest
@@ -68,22 +67,6 @@ def test_a_pooled_key_is_what_the_average_reads(case: tuple[Size, Size]) -> None
     average = AVERAGE[len(spatial) - 1]
     found = support(lambda x: average(x, size), spatial)  # type: ignore[arg-type]
     assert torch.equal(boxes(Pooled(size), spatial), found)
-
-
-@given(grids(), st.integers(0, 2))
-def test_everyone_sees_prefix_and_cells_and_no_token_of_the_grid(
-    case: tuple[Size, Size], prefix: int
-) -> None:
-    spatial, numbers = case
-    tokens = math.prod(spatial)
-    patterns: list[tuple[Pattern, int]] = [(Reduced(numbers, prefix), prefix), (Pooled(numbers), 0)]
-    for pattern, first in patterns:
-        allowed = pattern.allowed(spatial)
-        (grid,) = pattern.groups(spatial).grids
-        assert allowed.shape == (first + tokens, first + tokens + math.prod(grid))
-        assert allowed[:, :first].all()
-        assert not allowed[:, first : first + tokens].any()
-        assert allowed[:, first + tokens :].all()
 
 
 @pytest.mark.parametrize(

@@ -20,40 +20,6 @@ grids = st.one_of(
 blocks = st.none() | st.integers(1, 12)
 
 
-def least_root(tokens: int) -> int:
-    """Return the least block whose square holds all tokens."""
-    return next(b for b in range(1, tokens + 1) if b * b >= tokens)
-
-
-@given(grids, blocks)
-def test_fixed_is_what_the_words_say(spatial: Size, block: int | None) -> None:
-    """A key is seen from its own block; from everywhere if a block or the list ends after it."""
-    tokens = math.prod(spatial)
-    length = block or least_root(tokens)
-    expected = torch.zeros(tokens, tokens, dtype=torch.bool)
-    for query in range(tokens):
-        for key in range(tokens):
-            ends = (key + 1) % length == 0 or key + 1 == tokens
-            expected[query, key] = query // length == key // length or ends
-    assert torch.equal(SparseFixed(block).allowed(spatial), expected)
-
-
-@given(grids, blocks)
-def test_strided_is_what_the_words_say(spatial: Size, block: int | None) -> None:
-    tokens = math.prod(spatial)
-    length = block or least_root(tokens)
-    local, residue = SparseStrided(block), SparseStrided(block, "residue")
-    near, far = local.allowed(spatial), residue.allowed(spatial)
-    for query in range(tokens):
-        start = query - query % length
-        assert near[query].nonzero().flatten().tolist() == list(
-            range(start, min(start + length, tokens))
-        )
-        assert far[query].nonzero().flatten().tolist() == list(
-            range(query % length, tokens, length)
-        )
-
-
 @given(grids, blocks)
 def test_groups_are_what_views_cut(spatial: Size, block: int | None) -> None:
     """The views that the docstrings promise to layers: pad, reshape, transpose, last tokens."""

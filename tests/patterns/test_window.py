@@ -67,20 +67,6 @@ def test_a_shifted_window_by_hand() -> None:
     assert torch.equal(allowed, expected)
 
 
-@given(cases(rules=("axis",)))
-def test_allowed_is_what_the_words_say(case: Case) -> None:
-    """Two tokens meet when they share a window of the shifted grid that was cut at its border."""
-    _, shift = case.pattern.fit(case.spatial)
-    allowed = case.pattern.allowed(case.spatial)
-    place = torch.cartesian_prod(*(torch.arange(n) for n in case.spatial)).view(
-        -1, len(case.spatial)
-    )
-    # Along an axis, windows end at shift, shift + size, ...; what lies before is one of its own.
-    window = (place - torch.tensor(shift)).div(torch.tensor(case.size), rounding_mode="floor")
-    expected = (window[:, None] == window[None, :]).all(-1)
-    assert torch.equal(allowed, expected)
-
-
 @pytest.mark.parametrize(
     ("rule", "spatial", "window", "shift"),
     [
