@@ -16,6 +16,7 @@ from vitrail.patterns import (
     Axial,
     Focal,
     Global,
+    Grid,
     Nearest,
     Pattern,
     Pooled,
@@ -58,6 +59,13 @@ def axial(pattern: Axial, spatial: Size) -> Tensor:
     """Two tokens differ along the axis, or not at all."""
     place = coordinates(spatial)
     place[:, pattern.axis] = 0
+    return (place[:, None] == place[None, :]).all(-1)
+
+
+def grid(pattern: Grid, spatial: Size) -> Tensor:
+    """A multiple of the stride apart along every axis: the length over the size, rounded up."""
+    stride = torch.tensor([-(-n // m) for n, m in zip(spatial, pattern.size, strict=True)])
+    place = coordinates(spatial) % stride
     return (place[:, None] == place[None, :]).all(-1)
 
 
@@ -182,6 +190,7 @@ def reach(pattern: Focal | Nearest, spatial: Size) -> Tensor:
 WORDS: dict[type[Pattern], Callable[[Any, Size], Tensor]] = {
     Window: window,
     Axial: axial,
+    Grid: grid,
     Global: everyone,
     SparseFixed: fixed,
     SparseStrided: strided,
