@@ -8,6 +8,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from vitrail.data.dataset import ImageDataset, Skipped, Subset, load_into_memory, split
+from vitrail.data.images import ImageError
 from vitrail.data.sources import open_source
 from vitrail.errors import UsageError
 
@@ -90,7 +91,7 @@ def test_into_memory_leaves_out_what_cannot_be_read(tmp_path) -> None:
 
 def test_too_many_bad_images() -> None:
     skipped = Skipped(2)
-    error = UsageError("'x.png', damaged", "", "")
+    error = ImageError("'x.png', damaged", "", "")
     skipped.add("x.png", error)
     skipped.add("x.png", error)  # met again in the next epoch, counted once
     skipped.add("y.png", error)
@@ -104,7 +105,7 @@ def test_pictures_depend_on_their_key_alone(ten) -> None:
 
     def shown(key: int) -> torch.Tensor:
         image = pictures[25, key][0]
-        assert image is not None
+        assert isinstance(image, torch.Tensor)
         return image
 
     first = shown(7)
@@ -116,8 +117,25 @@ def test_pictures_depend_on_their_key_alone(ten) -> None:
     assert len(pictures) == 30
 
 
-def test_an_unreadable_picture_is_given_as_none(tmp_path) -> None:
+def test_an_error_stands_in_the_place_of_an_unreadable_picture(tmp_path) -> None:
     source = source_of(tmp_path, {"a/1.png": b"no picture"})
     image, label, name = ImageDataset(split(source, 0.0, 0)[0], v2.ToImage())[0, 0]
-    assert (image, label) == (None, 0)
-    assert name.startswith(f"{tmp_path}/z.zip/a/1.png\n")
+    assert isinstance(image, ImageError)
+    assert (label, name) == (0, f"{tmp_path}/z.zip/a/1.png")
+    assert name in image.given
+
+
+def test_only_an_image_that_cannot_be_read_is_skipped(ten) -> None:
+    """Any other error of a source ends the work."""
+
+    class Wrong:
+        classes, labels, name = ten.classes, ten.labels, ten.name
+
+        def image(self, index: int):
+            raise UsageError("segmentation maps", "class numbers", "another set")
+
+    subset = Subset(Wrong(), np.arange(2))
+    with pytest.raises(UsageError, match="segmentation"):
+        ImageDataset(subset, v2.ToImage())[0, 0]
+    with pytest.raises(UsageError, match="segmentation"):
+        load_into_memory(subset, (4, 4), 1 << 20, Skipped(10))

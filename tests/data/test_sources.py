@@ -5,6 +5,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vitrail.data.images import ImageError
 from vitrail.data.sources import FolderSource, TorchvisionSource, ZipSource, open_source, relabel
 from vitrail.errors import UsageError
 
@@ -149,9 +151,9 @@ def test_missing(tmp_path) -> None:
 
 
 def test_neither_folder_nor_zip(tmp_path) -> None:
-    (tmp_path / "a.tar").write_bytes(b"x")
-    with pytest.raises(UsageError, match=r"a\.tar.*neither a folder nor a zip[\s\S]*DATA/cat"):
-        open_source(tmp_path / "a.tar")
+    (tmp_path / "a.bin").write_bytes(b"x")
+    with pytest.raises(UsageError, match=r"a\.bin.*neither a folder nor a zip[\s\S]*DATA/cat"):
+        open_source(tmp_path / "a.bin")
     make_folder(tmp_path / "f", ENTRIES)
     with pytest.raises(UsageError, match=r"f', which is a folder among several[\s\S]*DATA/cat"):
         open_source([tmp_path / "f", make_zip(tmp_path / "z.zip", ENTRIES)])
@@ -191,8 +193,52 @@ def test_an_entry_that_claims_to_be_huge(tmp_path) -> None:
     start = data.index(b"PK\x01\x02")
     data[start + 24 : start + 28] = struct.pack("<I", 0x7FFFFFFF)
     path.write_bytes(data)
-    with pytest.raises(UsageError, match=r"more than 512 MB[\s\S]*leave it out"):
+    with pytest.raises(
+        ImageError, match=r"a/1.png', which unpacks to 2,147,483,647[\s\S]*134,217,728[\s\S]*unpack"
+    ):
         open_source(path).image(0)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_entry_whose_compression_is_damaged(method, tmp_path) -> None:
+    """Each method of compression has errors of its own."""
+    path = tmp_path / "z.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("a/1.png", png(1) + os.urandom(50) + bytes(4000))
+    data = bytearray(path.read_bytes())
+    for place in range(45, 120):
+        data[place] ^= 0x5A
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=r"a/1\.png.*cannot be read[\s\S]*leave it out"):
+        open_source(path).image(0)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path) -> None:
+    folder = make_folder(tmp_path / "f", ENTRIES)
+    os.mkfifo(folder / "cat" / "0.png")
+    with pytest.raises(ImageError, match=r"cat/0\.png.*no regular file[\s\S]*leave it out"):
+        open_source(folder).image(0)
+
+
+def test_a_folder_that_cannot_be_listed(tmp_path, monkeypatch) -> None:
+    """Its images are not left out without a word."""
+    folder = make_folder(tmp_path / "f", ENTRIES)
+
+    def walk(top, onerror=lambda error: None):
+        onerror(PermissionError(13, "Permission denied", f"{top}/deep"))
+        return iter(())
+
+    monkeypatch.setattr(os, "walk", walk)
+    with pytest.raises(UsageError, match=r"cat/deep'.*Permission denied[\s\S]*rights"):
+        open_source(folder)
+
+
+def test_a_tar_has_to_be_unpacked(tmp_path) -> None:
+    for name in ("my data.tar", "data.tar.gz"):
+        with tarfile.open(tmp_path / name, "w") as archive:
+            archive.add(make_folder(tmp_path / "f", ENTRIES), "f")
+        with pytest.raises(UsageError, match=rf"neither a folder nor[\s\S]*tar -xf '?.*{name}"):
+            open_source(tmp_path / name)
 
 
 def test_file_removed_meanwhile(tmp_path) -> None:

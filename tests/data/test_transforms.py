@@ -11,7 +11,9 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
+from vitrail.data.images import ImageError, open_photo
 from vitrail.data.transforms import eval_transform, train_transform, transform
+from vitrail.errors import UsageError
 from vitrail.models import Preprocessing
 
 PLAIN = Preprocessing(size=(32, 32), crop=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
@@ -40,6 +42,56 @@ def test_equals_the_usual_transform(size) -> None:
     assert ours.shape == (3, 224, 224)
     assert type(ours) is torch.Tensor
     torch.testing.assert_close(ours, torch.Tensor(usual(image)))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "CMYK", "I;16", "1"])
+@pytest.mark.parametrize("train", [False, True])
+def test_any_mode_as_the_command_line_opens_it(mode, train, tmp_path) -> None:
+    """What `vitrail predict` shows the model, the transform shows it too."""
+    picture = noise(32, 32)
+    alpha = Image.linear_gradient("L").resize((32, 32))
+    picture.putalpha(alpha)
+    if mode == "I;16":
+        picture = Image.fromarray(np.arange(1024, dtype=np.uint16).reshape(32, 32) * 60)
+    else:
+        picture = picture.convert(mode)
+    path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.save(path, exif=exif)
+    model: Any = SimpleNamespace(preprocessing=PLAIN)
+    make = transform(model, train=train)
+    torch.manual_seed(0)
+    expected = make(open_photo(path).image)
+    torch.manual_seed(0)
+    with Image.open(path) as opened:
+        assert torch.equal(make(opened), expected)
+
+
+def test_alpha_is_laid_over_white() -> None:
+    clear = Image.new("RGBA", (32, 32), (0, 0, 0, 0))
+    assert eval_transform(PLAIN)(clear).min() == 1.0
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_a_path_is_refused(train) -> None:
+    model: Any = SimpleNamespace(preprocessing=PLAIN)
+    make = transform(model, train=train)
+    for path in ("cat.jpg", Path("cat.jpg")):
+        with pytest.raises(UsageError, match=r"'cat.jpg', a path[\s\S]*Image.open\('cat.jpg'\)"):
+            make(path)
+    with pytest.raises(UsageError, match=r"type bytes[\s\S]*a Pillow picture[\s\S]*fromarray"):
+        make(b"\xff\xd8")
+
+
+def test_a_damaged_picture_is_named(tmp_path) -> None:
+    noise(64, 64).save(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:1000])
+    with (
+        Image.open(tmp_path / "a.jpg") as opened,
+        pytest.raises(ImageError, match=r"a\.jpg.*trunc"),
+    ):
+        eval_transform(PLAIN)(opened)
 
 
 def test_a_picture_of_the_right_size_is_left_as_it_is() -> None:

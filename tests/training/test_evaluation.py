@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from vitrail.data.dataset import ImageDataset, Skipped, Subset, split
+from vitrail.data.images import ImageError
 from vitrail.data.sources import open_source
 from vitrail.errors import UsageError
 from vitrail.training.evaluation import evaluate
@@ -48,7 +49,7 @@ def test_equals_the_plain_computation(part, batch_size) -> None:
     """For any size of batch, the last one being another."""
     pictures = ImageDataset(part, TRANSFORM)
     model = Colour(twist=8.0).eval()
-    images = torch.stack([x for n in range(80) if (x := pictures[n, 0][0]) is not None])
+    images = torch.stack([x for n in range(80) if isinstance(x := pictures[n, 0][0], Tensor)])
     labels = torch.from_numpy(part.labels)
     logits = model(images).detach()
     scores = evaluate(model, pictures, classes=4, batch_size=batch_size)
@@ -125,7 +126,7 @@ class Broken:
 
     def image(self, index: int):
         if index in self.bad:
-            raise UsageError(f"{self.name(index)!r}, damaged", "a picture", "leave it out")
+            raise ImageError(f"{self.name(index)!r}, damaged", "a picture", "leave it out")
         return self.source.image(index)
 
 
@@ -151,3 +152,30 @@ def test_no_pictures(part) -> None:
         evaluate(
             Colour(), ImageDataset(Subset(part.source, part.indices[:0]), TRANSFORM), classes=4
         )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_that_are_not_finite(part, value) -> None:
+    model = Colour().train()
+    model.means.data[2, 0] = value
+    with pytest.raises(
+        UsageError, match=r"not finite.* for 32 of 32 images[\s\S]*use other weights"
+    ):
+        evaluate(model, ImageDataset(part, TRANSFORM), classes=4, batch_size=32)
+    assert model.training, "as it was"
+
+
+def test_an_evaluation_tells_how_far_it_is_and_can_be_stopped(part) -> None:
+    done: list[int] = []
+    evaluate(
+        Colour(), ImageDataset(part, TRANSFORM), classes=4, batch_size=32, on_batch=done.append
+    )
+    assert done == [32, 64, 96]
+
+    def stop(_: int) -> None:
+        raise KeyboardInterrupt
+
+    model = Colour().train()
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(model, ImageDataset(part, TRANSFORM), classes=4, on_batch=stop)
+    assert model.training

@@ -4,10 +4,12 @@ import torch
 from torch import Tensor
 
 from vitrail.data.dataset import ImageDataset, Skipped, Subset, split
+from vitrail.data.images import ImageError
+from vitrail.data.rng import permutation
 from vitrail.data.sources import open_source
 from vitrail.errors import UsageError
 from vitrail.models import Preprocessing
-from vitrail.training import prepare
+from vitrail.training import loader, prepare
 from vitrail.training.augment import Mix
 from vitrail.training.loader import FromSource, Plan, batches
 from vitrail.training.recipe import Recipe
@@ -33,6 +35,17 @@ def test_processes_share_a_batch() -> None:
         for rank in range(3)
     ]
     assert np.concatenate(shares).tolist() == whole.tolist()
+
+
+def test_the_order_of_an_epoch_is_computed_once(monkeypatch) -> None:
+    calls = []
+    monkeypatch.setattr(loader, "permutation", lambda *args: calls.append(1) or permutation(*args))
+    plan = Plan(images=40, batch=4, seed=77)
+    first = plan.positions(0)
+    first[:] = -1  # a caller's array is its own
+    for step in range(20):
+        assert plan.positions(step).min() >= 0
+    assert len(calls) == 2
 
 
 def test_a_batch_larger_than_the_data() -> None:
@@ -97,7 +110,7 @@ class Broken:
 
     def image(self, index: int):
         if index in self.bad:
-            raise UsageError(f"{self.name(index)!r}, damaged", "a picture", "leave it out")
+            raise ImageError(f"{self.name(index)!r}, damaged", "a picture", "leave it out")
         return self.source.image(index)
 
 
@@ -118,7 +131,7 @@ def test_the_next_readable_picture_takes_the_place_of_a_bad_one(part) -> None:
     assert torch.equal(images[15], good[0][0]), "after the last comes the first"
     assert torch.equal(images[5:15], good[0][5:15])
     assert [name for name, _ in bad] == [part.source.name(int(order[n])) for n in (4, 15)]
-    assert "damaged" in bad[0][1]
+    assert "damaged" in bad[0][1].given
 
 
 def test_bad_pictures_are_counted(part) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vitrail.cli._shared import progress
 from vitrail.data.dataset import ImageDataset, Skipped, Subset, split
+from vitrail.data.images import ImageError
 from vitrail.data.sources import Source, open_source, relabel
 from vitrail.data.transforms import eval_transform
 from vitrail.errors import UsageError
@@ -95,9 +96,8 @@ def _drawn(source: Source, count: int, transform: Any) -> list[Tensor]:
     with progress() as bar:
         for position in bar.track(range(min(count, len(order))), description="reading"):
             image, _, name = part[position, 0]
-            if image is None:
-                where, _, reason = name.partition("\n")
-                skipped.add(where, UsageError(reason, "", ""))
+            if isinstance(image, ImageError):
+                skipped.add(name, image)
             else:
                 images.append(image)
     return images

@@ -179,6 +179,7 @@ def _measure(
     import hashlib
 
     from vitrail.data.dataset import Skipped
+    from vitrail.data.images import ImageError
     from vitrail.data.rng import key, permutation
     from vitrail.data.transforms import eval_transform
     from vitrail.files import write_text
@@ -196,7 +197,7 @@ def _measure(
         if new:
             try:
                 picture = source.image(index)
-            except UsageError as error:
+            except ImageError as error:
                 skipped.add(source.name(index), error)
                 continue
             label = int(source.labels[index])

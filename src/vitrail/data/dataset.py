@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from vitrail.data.images import ImageError
 from vitrail.data.rng import key, permutation
 from vitrail.data.sources import Source
 from vitrail.errors import UsageError
@@ -19,13 +20,13 @@ MAX_SHOWN = 5
 
 @dataclass
 class Skipped:
-    """Images that could not be read: counted, named, and too many of them are an error."""
+    """Images that could not be read, with the reasons; more than ``limit`` are an error."""
 
     limit: int
     reasons: dict[str, str] = field(default_factory=dict)
 
-    def add(self, name: str, error: UsageError) -> None:
-        """Count one image.
+    def add(self, name: str, error: ImageError) -> None:
+        """Count one image, once.
 
         Raises:
             UsageError: if more than ``limit`` images could not be read.
@@ -107,7 +108,7 @@ def load_into_memory(
     for index in part.indices:
         try:
             image = part.source.image(int(index))
-        except UsageError as error:
+        except ImageError as error:
             skipped.add(part.source.name(int(index)), error)
             continue
         if (image.height, image.width) != tuple(size):
@@ -117,12 +118,12 @@ def load_into_memory(
     return Subset(part.source, np.asarray(good, dtype=np.int64)), pixels[: len(good)]
 
 
-class ImageDataset(Dataset[tuple[Tensor | None, int, str]]):
-    """Images of a subset, transformed, with their class numbers.
+class ImageDataset(Dataset[tuple[Tensor | ImageError, int, str]]):
+    """Images of a subset, transformed, with their class numbers and names.
 
-    An item is asked for by (position, key): the key seeds the transform's random numbers, so that a
-    picture looks the same whatever process prepares it and whatever was prepared before. An
-    unreadable picture is given as None with the reason in place of its name; the caller counts it.
+    The index of an item is (position, key). The key seeds the transform's random numbers, so that
+    an image is the same in whatever process and order it is prepared. In the place of an unreadable
+    image stands its error, which the caller counts.
     """
 
     def __init__(self, part: Subset, transform: Callable[[Image.Image], Any]) -> None:
@@ -132,15 +133,15 @@ class ImageDataset(Dataset[tuple[Tensor | None, int, str]]):
     def __len__(self) -> int:
         return len(self.part)
 
-    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor | None, int, str]:
+    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor | ImageError, int, str]:
         position, seed = item
         index = int(self.part.indices[position])
-        name = self.part.source.name(index)
+        name, label = self.part.source.name(index), int(self.part.source.labels[index])
         try:
             image = self.part.source.image(index)
-        except UsageError as error:
-            return None, int(self.part.source.labels[index]), f"{name}\n{error.given}"
+        except ImageError as error:
+            return error, label, name
         # The transforms draw from the CPU's generator alone; seeding every device's would cost more
         # than a crop.
         torch.default_generator.manual_seed(seed)
-        return self.transform(image), int(self.part.source.labels[index]), name
+        return self.transform(image), label, name

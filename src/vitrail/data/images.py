@@ -1,15 +1,15 @@
-"""Open photos safely: the right RGB picture, or an error in three lines.
+"""Open photos safely: upright 8-bit RGB, or an error in three lines.
 
-Pillow opens nearly anything; what it leaves to the caller is done here, once: size limits, EXIF
-rotation, alpha over white, 16-bit and float greys, the first frame of an animation, and formats
-that would start another program.
+Pillow leaves to its caller what is done here, once: size limits, EXIF rotation, alpha over white,
+16-bit and float greys, the first frame of an animation, formats that start another program, and
+one error type for whatever a decoder raises.
 """
 
 import io
 import os
-import struct
 import warnings
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -25,18 +25,12 @@ SUFFIXES = frozenset(
     | {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".tga"}
 )
 MAX_PIXELS = 100_000_000  # about 300 MB once decoded
+MAX_BYTES = 512 << 20  # of a file; some decoders read it whole before they look at it
 MAX_ASPECT = 200  # a longer strip would grow without bound when its short side is resized
-_BROKEN = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    IndexError,
-    KeyError,
-    TypeError,
-)
+
+
+class ImageError(UsageError):
+    """One image cannot be read: it is absent, damaged, too large, or no picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +51,17 @@ def open_photo(path: str | os.PathLike[str]) -> Photo:
     Returns:
         The picture as upright 8-bit RGB and notes on what was changed.
     Raises:
-        UsageError: if there is no such file, it is no picture, it is damaged, or it is too large.
+        ImageError: there is no such file, or it is no picture, damaged, or too large.
     """
     name = os.fspath(path)
     if not name or not Path(name).exists():
-        raise UsageError(
+        raise ImageError(
             given=f"{name!r}, which does not exist",
             allowed="a picture file",
             fix="check the path; relative paths start at the current folder",
         )
     if not Path(name).is_file():
-        raise UsageError(
+        raise ImageError(
             given=f"{name!r}, which is not a file",
             allowed="a picture file",
             fix="name the pictures themselves, for example FOLDER/*.jpg",
@@ -76,7 +70,7 @@ def open_photo(path: str | os.PathLike[str]) -> Photo:
         with open(name, "rb") as file:
             return decode(file, name)
     except PermissionError:
-        raise UsageError(
+        raise ImageError(
             given=f"{name!r}, which this user may not read",
             allowed="a readable picture file",
             fix="change the file's permissions or copy it",
@@ -84,42 +78,77 @@ def open_photo(path: str | os.PathLike[str]) -> Photo:
 
 
 def decode(file: IO[bytes] | bytes, name: str) -> Photo:
-    """Decode one picture; ``name`` is used in errors only.
+    """Decode one picture.
 
+    Args:
+        file: its bytes, or a stream that can seek.
+        name: of the picture, for errors.
     Raises:
-        UsageError: if it is no picture, it is damaged, or it is too large.
+        ImageError: it is no picture, damaged, or too large.
     """
     stream = io.BytesIO(file) if isinstance(file, bytes) else file
+    with _decoder_errors(name):
+        if stream.seek(0, os.SEEK_END) > MAX_BYTES:
+            raise ImageError(
+                given=f"{name!r}, a file of {stream.tell():,} bytes",
+                allowed=f"at most {MAX_BYTES:,} bytes",
+                fix="save the picture smaller, for example as JPEG",
+            )
+        stream.seek(0)
+        with Image.open(stream, formats=FORMATS) as image:
+            _check_size(image, name)
+            frames = getattr(image, "n_frames", 1)
+            animated = frames > 1 and image.format != "MPO"  # MPO: other views of one photo
+            if animated:
+                image.seek(0)
+            image.load()
+            _check_size(image, name)  # an icon's header may differ from the picture in it
+            photo = _to_rgb(image)
+    if animated:
+        note = f"an animation of {frames} frames; only the first is used"
+        photo = Photo(photo.image, (note, *photo.notes))
+    return photo
+
+
+def to_rgb(image: Image.Image) -> Photo:
+    """Convert an opened Pillow picture of any mode as ``decode`` does: upright, alpha over white.
+
+    Raises:
+        ImageError: its file is damaged.
+    """
+    with _decoder_errors(getattr(image, "filename", "") or "a picture"):
+        return _to_rgb(image)
+
+
+@contextmanager
+def _decoder_errors(name: str) -> Iterator[None]:
+    """Turn whatever Pillow and its decoders raise or warn about into an ``ImageError``."""
     try:
         with warnings.catch_warnings():
             # Pillow's own warning and error fire at other limits than ours, so ours is checked
             # alone.
             warnings.simplefilter("ignore")
-            with Image.open(stream, formats=FORMATS) as image:
-                _check_size(image, name)
-                return _to_rgb(image)
+            yield
     except UsageError:
         raise
     except Image.DecompressionBombError:
         raise _too_large(f"{name!r}, which claims to hold more pixels than Pillow opens") from None
     except Image.UnidentifiedImageError:
-        raise UsageError(
+        raise ImageError(
             given=f"{name!r}, which is no picture in a known format",
             allowed=f"one of {', '.join(FORMATS)}",
             fix="convert it to PNG or JPEG first",
         ) from None
-    except PermissionError:
-        raise
-    except _BROKEN as error:
-        raise UsageError(
-            given=f"{name!r}, a damaged or truncated picture ({error})",
+    except Exception as error:  # decoders raise RuntimeError, MemoryError, and types of their own
+        raise ImageError(
+            given=f"{name!r}, a damaged or truncated picture ({error or type(error).__name__})",
             allowed="a whole picture file",
             fix="copy or download it again, or leave it out",
         ) from None
 
 
-def _too_large(given: str) -> UsageError:
-    return UsageError(
+def _too_large(given: str) -> ImageError:
+    return ImageError(
         given=given,
         allowed=f"at most {MAX_PIXELS:,} pixels",
         fix="scale the picture down first",
@@ -130,7 +159,7 @@ def _check_size(image: Image.Image, name: str) -> None:
     """Judge the size from the header alone, before any pixel is decoded."""
     width, height = image.size
     if min(width, height) < 1:
-        raise UsageError(
+        raise ImageError(
             given=f"{name!r}, a picture of {width} x {height} pixels",
             allowed="at least one pixel along both sides",
             fix="use a picture with pixels in it",
@@ -138,7 +167,7 @@ def _check_size(image: Image.Image, name: str) -> None:
     if width * height > MAX_PIXELS:
         raise _too_large(f"{name!r}, a picture of {width} x {height} pixels")
     if max(width, height) > MAX_ASPECT * min(width, height):
-        raise UsageError(
+        raise ImageError(
             given=f"{name!r}, a strip of {width} x {height} pixels",
             allowed=f"a long side of at most {MAX_ASPECT} times the short side",
             fix="crop the picture first",
@@ -146,14 +175,11 @@ def _check_size(image: Image.Image, name: str) -> None:
 
 
 def _to_rgb(image: Image.Image) -> Photo:
-    if image.format == "JPEG" and image.mode == "RGB" and not image.info.get("exif"):
+    mend = image.info.keys() & {"exif", "transparency"}
+    if image.mode == "RGB" and image.format in ("JPEG", None) and not mend:
         image.load()  # by far the most frequent case; nothing to mend
-        return Photo(image.convert("RGB"), ())
+        return Photo(image.convert("RGB") if image.format else image, ())
     notes: list[str] = []
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":
-        image.seek(0)
-        notes.append(f"an animation of {frames} frames; only the first is used")
     image.load()
     upright = _upright(image, notes)
     return Photo(_flatten(upright, notes), tuple(notes))
@@ -162,7 +188,7 @@ def _to_rgb(image: Image.Image) -> Photo:
 def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
     try:
         turned = ImageOps.exif_transpose(image)
-    except _BROKEN:
+    except Exception:  # as above: EXIF parsers raise anything
         notes.append("its EXIF data is damaged; shown as stored")
         return image
     if image.getexif().get(0x0112, 1) not in (0, 1):
@@ -187,9 +213,7 @@ def _flatten(image: Image.Image, notes: list[str]) -> Image.Image:
 
 
 def _grey_to_rgb(grey: np.ndarray, notes: list[str]) -> Image.Image:
-    """Deep greys keep their meaning: 16 bits by 1/257, floats in [0, 1] by 255, others by their
-    range.
-    """
+    """Scale deep greys: 16 bits by 1/257, floats in [0, 1] by 255, others by their range."""
     values = grey.astype(np.float64)
     low, high = float(values.min()), float(values.max())
     if not np.isfinite([low, high]).all():

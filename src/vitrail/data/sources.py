@@ -3,6 +3,8 @@
 import glob
 import inspect
 import os
+import shlex
+import stat
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,10 +14,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from PIL import Image
 
-from vitrail.data.images import SUFFIXES, decode
+from vitrail.data.images import SUFFIXES, ImageError, decode, to_rgb
 from vitrail.errors import UsageError
 
-MAX_ENTRY_BYTES = 512 * 1024 * 1024  # a zip entry that claims more is taken for a bomb
+MAX_ENTRY_BYTES = 128 << 20  # unpacked; an entry is held in memory while it is decoded
 _FIX_LAYOUT = "put the images into one folder a class: DATA/cat/1.jpg, DATA/dog/2.jpg, ..."
 
 
@@ -38,7 +40,7 @@ class Source(Protocol):
         ...
 
     def image(self, index: int) -> Image.Image:
-        """Image ``index`` as upright 8-bit RGB; UsageError when it cannot be read."""
+        """Image ``index`` as upright 8-bit RGB; ImageError if it cannot be read."""
         ...
 
 
@@ -49,9 +51,17 @@ class FolderSource:
         """Lists the files; opens none."""
         self.root = root
         found: dict[str, list[str]] = {}
-        for entry in sorted(root.iterdir()):
-            if entry.is_dir() and not entry.name.startswith("."):
-                found[entry.name] = sorted(_walk(entry, root))
+        try:
+            for entry in sorted(root.iterdir()):
+                if entry.is_dir() and not entry.name.startswith("."):
+                    found[entry.name] = sorted(_walk(entry, root))
+        except OSError as error:
+            raise UsageError(
+                given=f"the folder {str(error.filename or root)!r}, which cannot be listed "
+                f"({error.strerror or error})",
+                allowed="folders that this user may list",
+                fix="change the folder's rights, or move it out of the data",
+            ) from None
         self.classes, self.labels, self._files = _index(found, str(root))
 
     def name(self, index: int) -> str:
@@ -62,6 +72,8 @@ class FolderSource:
         """The picture in that file."""
         path = self.root / self._files[index]
         try:
+            if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+                raise _unreadable(str(path), "it is no regular file")
             with open(path, "rb") as file:
                 return decode(file, str(path)).image
         except OSError as error:
@@ -92,7 +104,7 @@ class ZipSource:
             path = self.paths[number]
             try:
                 self._open[where] = zipfile.ZipFile(path)
-            except (zipfile.BadZipFile, OSError) as error:
+            except Exception as error:  # a damaged table of contents breaks it in many ways
                 raise UsageError(
                     given=f"{str(path)!r}, which is no readable zip ({error})",
                     allowed="a zip of class folders",
@@ -112,12 +124,17 @@ class ZipSource:
     def image(self, index: int) -> Image.Image:
         """The picture in that entry."""
         number, entry = self._files[index]
-        archive = self._archive(number)
-        if archive.getinfo(entry).file_size > MAX_ENTRY_BYTES:
-            raise _unreadable(self.name(index), "it unpacks to more than 512 MB")
+        size = self._archive(number).getinfo(entry).file_size
+        if size > MAX_ENTRY_BYTES:
+            raise ImageError(
+                given=f"{self.name(index)!r}, which unpacks to {size:,} bytes",
+                allowed=f"at most {MAX_ENTRY_BYTES:,} bytes for a picture in a zip",
+                fix="save the picture smaller, or unpack the zip into a folder",
+            )
         try:
-            data = archive.read(entry)
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError) as error:
+            with self._archive(number).open(entry) as file:
+                data = file.read(size)  # of no limit, `read` would hold it twice
+        except Exception as error:  # each method of compression raises errors of its own
             raise _unreadable(self.name(index), error) from None
         return decode(data, self.name(index)).image
 
@@ -144,11 +161,11 @@ class TorchvisionSource:
         """The picture as the data set gives it, in RGB."""
         try:
             image = self._set[index][0]
-        except (OSError, ValueError, SyntaxError) as error:
+        except Exception as error:  # decoders raise errors of many types
             raise _unreadable(self.name(index), error) from None
         if not isinstance(image, Image.Image):
             raise self._other_task(type(image).__name__)
-        return image.convert("RGB")
+        return to_rgb(image).image
 
     def _labels(self) -> Iterable[Any]:
         for field in ("targets", "labels", "_labels"):
@@ -208,10 +225,11 @@ def _check_zip(path: Path) -> None:
             fix="copy or download it again",
         )
     what = "a folder among several data paths" if path.is_dir() else "neither a folder nor a zip"
+    packed = path.is_file() and {".tar", ".tgz", ".tbz", ".txz"} & set(path.suffixes)
     raise UsageError(
         given=f"{str(path)!r}, which is {what}",
         allowed="one folder of class folders, zips of class folders, or torchvision:NAME",
-        fix=_FIX_LAYOUT,
+        fix=f"unpack it first: tar -xf {shlex.quote(str(path))}" if packed else _FIX_LAYOUT,
     )
 
 
@@ -230,8 +248,17 @@ def _expand(item: str) -> list[Path]:
 
 
 def _walk(folder: Path, root: Path) -> list[str]:
+    """Names of the images below ``folder``, relative to ``root``.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
+
+    def fail(error: OSError) -> None:
+        raise error
+
     found = []
-    for where, folders, files in os.walk(folder):
+    for where, folders, files in os.walk(folder, onerror=fail):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [str((Path(where) / file).relative_to(root)) for file in files if _is_image(file)]
     return found
@@ -245,7 +272,7 @@ def _zip_entries(archive: zipfile.ZipFile) -> list[tuple[str, str | None]]:
     """(class, entry) for each image and (class, None) for each class folder, one common top folder
     left out.
     """
-    names = [n for n in sorted(archive.namelist()) if not _is_hidden(n)]
+    names = [n for n in sorted(archive.namelist()) if PurePosixPath(n).parts and not _is_hidden(n)]
     parts = {name: PurePosixPath(name).parts for name in names}
     files = [name for name in names if not name.endswith("/") and _is_image(parts[name][-1])]
     deep = bool(files) and all(len(parts[name]) > 2 for name in files)
@@ -286,8 +313,8 @@ def _index(
     return classes, labels.astype(np.int64), files
 
 
-def _unreadable(name: str, why: object) -> UsageError:
-    return UsageError(
+def _unreadable(name: str, why: object) -> ImageError:
+    return ImageError(
         given=f"{name!r}, which cannot be read ({why})",
         allowed="a whole picture file",
         fix="copy or download it again, or leave it out",

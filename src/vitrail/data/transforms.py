@@ -3,8 +3,13 @@ preprocessing.
 """
 
 import math
+import os
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+from PIL import Image
+
+from vitrail.data.images import to_rgb
 from vitrail.errors import UsageError
 
 try:
@@ -24,6 +29,37 @@ class HasPreprocessing(Protocol):
     """What of a model the transforms need."""
 
     preprocessing: Any
+
+
+class ToRGB(v2.Transform):
+    """Pillow pictures of any mode to upright 8-bit RGB, as ``vitrail predict`` opens photos.
+
+    Alpha is laid over white, EXIF rotation is applied. Tensors and arrays stay as they are.
+    """
+
+    def check_inputs(self, flat_inputs: list[Any]) -> None:
+        """Refuse what holds no image.
+
+        Raises:
+            UsageError: no picture, tensor or array among the inputs, for example a path.
+        """
+        if any(isinstance(one, Image.Image | torch.Tensor | np.ndarray) for one in flat_inputs):
+            return
+        given = flat_inputs[0] if flat_inputs else None
+        path = isinstance(given, str | os.PathLike)
+        raise UsageError(
+            given=f"{str(given)!r}, a path, to a transform"
+            if path
+            else f"an object of type {type(given).__name__} to a transform",
+            allowed="a Pillow picture, or a uint8 tensor (3, height, width)",
+            fix=f"open it first: PIL.Image.open({str(given)!r})"
+            if path
+            else "convert it with PIL.Image.fromarray(...)",
+        )
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Convert one input."""
+        return to_rgb(inpt).image if isinstance(inpt, Image.Image) else inpt
 
 
 class Cover(v2.Transform):
@@ -57,7 +93,9 @@ def transform(model: HasPreprocessing, *, train: bool = False) -> v2.Compose:
         train: whether to add the random augmentation of the paper's recipe (crop, flip,
             RandAugment, erasing).
     Returns:
-        A transform from a PIL picture or uint8 tensor to a float tensor (3, height, width).
+        A transform from a Pillow picture of any mode, as ``PIL.Image.open`` gives it, or a uint8
+        tensor (3, height, width), to a float tensor (3, height, width). It raises ``UsageError``
+        for a path, and ``ImageError``, which is one, for a damaged picture.
     """
     return train_transform(model.preprocessing) if train else eval_transform(model.preprocessing)
 
@@ -73,6 +111,7 @@ def eval_transform(preprocessing: Any, size: tuple[int, int] | None = None) -> v
     crop = preprocessing.crop
     box = (max(height, math.floor(height / crop)), max(width, math.floor(width / crop)))
     steps = [
+        ToRGB(),
         v2.ToImage(),
         Cover(box, InterpolationMode(preprocessing.interpolation)),
         v2.CenterCrop([height, width]),
@@ -100,7 +139,7 @@ def train_transform(
     """
     height, width = size or preprocessing.size
     mode = InterpolationMode(preprocessing.interpolation)
-    steps: list[Any] = [v2.ToImage()]
+    steps: list[Any] = [ToRGB(), v2.ToImage()]
     if crop == "resized":
         steps.append(v2.RandomResizedCrop([height, width], interpolation=mode, antialias=True))
     else:

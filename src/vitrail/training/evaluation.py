@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from vitrail.data.dataset import ImageDataset, Skipped
+from vitrail.data.images import ImageError
 from vitrail.errors import UsageError
 from vitrail.training.loader import worker_context
 
@@ -54,6 +55,7 @@ def evaluate(
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     rank: int = 0,
     processes: int = 1,
+    on_batch: Callable[[int], object] = lambda done: None,
 ) -> Scores:
     """Measure ``model`` on ``dataset``; with several processes each measures its share.
 
@@ -69,8 +71,10 @@ def evaluate(
         autocast: makes the context of a forward pass.
         rank: this process' number.
         processes: how many processes measure together.
+        on_batch: called after each forward pass with the number of this process' images so far;
+            what it raises ends the evaluation.
     Raises:
-        UsageError: if there are no images, or too many cannot be read.
+        UsageError: if there are no images, too many cannot be read, or logits are not finite.
     """
     if not len(dataset):
         raise UsageError(
@@ -82,16 +86,19 @@ def evaluate(
     # loss, top-5 hits, skipped; then the confusion matrix. One float64 tensor, so one reduction
     # sums all of it.
     sums = torch.zeros(3 + classes * classes, dtype=torch.float64)
-    was_training = model.training
+    was_training, done = model.training, 0
     model.eval()
-    with torch.no_grad():
+    try:
         for images, labels in _batches(
             dataset, batch_size, workers, skipped, sums, rank, processes
         ):
-            with autocast():
+            with torch.no_grad(), autocast():
                 logits = model(images.to(device))
             _count(logits.float().cpu(), labels, classes, sums)
-    model.train(was_training)
+            done += len(labels)
+            on_batch(done)
+    finally:
+        model.train(was_training)
     if processes > 1:
         on_device = sums.to(device)
         torch.distributed.all_reduce(on_device)
@@ -113,6 +120,14 @@ def _count(logits: Tensor, labels: Tensor, classes: int, sums: Tensor) -> None:
     logits, labels = logits[real], labels[real]
     if not len(labels):
         return
+    odd = int((~logits.isfinite()).any(-1).sum())
+    if odd:
+        raise UsageError(
+            given=f"a model whose logits are not finite (NaN or infinite) for {odd} of "
+            f"{len(labels)} images",
+            allowed="a model with finite outputs",
+            fix="use other weights; these hold NaN or infinite numbers, or overflow",
+        )
     sums[0] += nn.functional.cross_entropy(logits, labels, reduction="sum").double()
     best = logits.topk(min(5, logits.shape[-1]), dim=-1).indices
     sums[1] += (best == labels[:, None]).any(-1).sum()
@@ -140,19 +155,19 @@ class _Share:
             ]
 
 
-class _Padded(torch.utils.data.Dataset[tuple[Tensor | None, int, str]]):
-    """Images by (position, mark); a negative mark asks for a stand-in that is not counted."""
+class _Padded(torch.utils.data.Dataset[tuple[Tensor | ImageError, int, str]]):
+    """Images by (position, mark); a negative mark gives a stand-in without label and name."""
 
     def __init__(self, dataset: ImageDataset) -> None:
         self.dataset = dataset
         self.blank: Tensor | None = None
 
-    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor | None, int, str]:
+    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor | ImageError, int, str]:
         position, mark = item
         if mark < 0 and self.blank is not None:
             return self.blank, -1, ""
         image, label, name = self.dataset[position, 0]
-        if image is not None:
+        if isinstance(image, Tensor):
             self.blank = torch.zeros_like(image)
         return image, (label if mark >= 0 else -1), (name if mark >= 0 else "")
 
@@ -176,11 +191,10 @@ def _batches(
     )
     for items in loader:
         for image, _, name in items:
-            if image is None and name:
-                where, _, reason = name.partition("\n")
-                skipped.add(where, UsageError(reason, "", ""))
+            if isinstance(image, ImageError) and name:
+                skipped.add(name, image)
                 sums[2] += 1
-        shown = next((image for image, _, _ in items if image is not None), None)
+        shown = next((image for image, _, _ in items if isinstance(image, Tensor)), None)
         if shown is None:
             if processes == 1:
                 continue
@@ -189,6 +203,8 @@ def _batches(
                 allowed="readable images",
                 fix="check the data; is the disk or the zip damaged?",
             )
-        images = [torch.zeros_like(shown) if image is None else image for image, _, _ in items]
-        labels = [-1 if image is None else label for image, label, _ in items]
-        yield torch.stack(images), torch.tensor(labels)
+        pairs = [
+            (image, label) if isinstance(image, Tensor) else (torch.zeros_like(shown), -1)
+            for image, label, _ in items
+        ]
+        yield torch.stack([image for image, _ in pairs]), torch.tensor([n for _, n in pairs])

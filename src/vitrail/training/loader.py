@@ -5,6 +5,7 @@ share them.
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vitrail.data.dataset import ImageDataset, Skipped, Subset
+from vitrail.data.images import ImageError
 from vitrail.data.rng import key, permutation
 from vitrail.errors import UsageError
 from vitrail.training.augment import BatchAugment, Mix
@@ -46,14 +48,20 @@ class Plan:
         ``images``.
         """
         epoch, place = divmod(step, self.steps_per_epoch)
-        order = permutation(key(self.seed, epoch, 0x02DE2), self.images)
+        order = _epoch_order(self.seed, epoch, self.images)
         share = self.batch // self.processes
         start = place * self.batch + self.rank * share
-        return order[start : start + share]
+        return order[start : start + share].copy()
 
     def epoch_key(self, step: int) -> int:
         """Seed of the augmentation in the epoch that ``step`` belongs to."""
         return key(self.seed, step // self.steps_per_epoch, 0xA06)
+
+
+@lru_cache(maxsize=1)
+def _epoch_order(seed: int, epoch: int, images: int) -> np.ndarray:
+    """All images' numbers in the order of an epoch: 8 bytes an image, computed once an epoch."""
+    return permutation(key(seed, epoch, 0x02DE2), images)
 
 
 @runtime_checkable
@@ -62,8 +70,8 @@ class BatchSource(Protocol):
 
     plan: Plan
 
-    def make(self, step: int) -> tuple[Tensor, Tensor, list[tuple[str, str]]]:
-        """Float images, int64 labels, and (name, reason) of what could not be read."""
+    def make(self, step: int) -> tuple[Tensor, Tensor, list[tuple[str, ImageError]]]:
+        """Float images, int64 labels, and (name, error) of what could not be read."""
         ...
 
 
@@ -76,7 +84,7 @@ class FromMemory:
         self.plan = plan
         self.augment = augment
 
-    def make(self, step: int) -> tuple[Tensor, Tensor, list[tuple[str, str]]]:
+    def make(self, step: int) -> tuple[Tensor, Tensor, list[tuple[str, ImageError]]]:
         """This process' share of the batch of one step."""
         positions = self.plan.positions(step)
         where = torch.from_numpy(positions)
@@ -94,7 +102,7 @@ class FromSource:
         self.dataset = dataset
         self.plan = plan
 
-    def make(self, step: int) -> tuple[Tensor, Tensor, list[tuple[str, str]]]:
+    def make(self, step: int) -> tuple[Tensor, Tensor, list[tuple[str, ImageError]]]:
         """This process' share of the batch of one step.
 
         Raises:
@@ -102,22 +110,21 @@ class FromSource:
         """
         seed = self.plan.epoch_key(step)
         items = [self.dataset[int(p), key(seed, int(p))] for p in self.plan.positions(step)]
-        bad = [name for image, _, name in items if image is None]
-        good = [n for n, (image, _, _) in enumerate(items) if image is not None]
+        bad = [(name, image) for image, _, name in items if isinstance(image, ImageError)]
+        good = [n for n, (image, _, _) in enumerate(items) if isinstance(image, Tensor)]
         if not good:
             raise UsageError(
                 given=f"a batch of {len(items)} images of which none can be read: "
-                + bad[0].replace("\n", ": "),
+                + bad[0][1].given,
                 allowed="readable images",
                 fix="check the data; is the disk or the zip damaged?",
             )
         chosen = [items[next((g for g in good if g >= n), good[0])] for n in range(len(items))]
-        images = torch.stack([image for image, _, _ in chosen if image is not None])
-        pairs = [(where, why) for where, _, why in (name.partition("\n") for name in bad)]
-        return images, torch.tensor([label for _, label, _ in chosen]), pairs
+        images = torch.stack([image for image, _, _ in chosen if isinstance(image, Tensor)])
+        return images, torch.tensor([label for _, label, _ in chosen]), bad
 
 
-class _Steps(Dataset[tuple[Tensor, Tensor, list[tuple[str, str]]]]):
+class _Steps(Dataset[tuple[Tensor, Tensor, list[tuple[str, ImageError]]]]):
     """Mixed batches by step number, so that worker processes can prepare several steps at once."""
 
     def __init__(self, source: BatchSource, mix: Mix) -> None:
@@ -171,6 +178,6 @@ def batches(
         if isinstance(item, UsageError):
             raise item
         images, targets, bad = item
-        for name, reason in bad:
-            skipped.add(name, UsageError(reason, "", ""))
+        for name, error in bad:
+            skipped.add(name, error)
         yield images, targets
