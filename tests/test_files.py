@@ -13,6 +13,7 @@ import pytest
 
 from vitrail.errors import UsageError
 from vitrail.files import (
+    check_apart,
     check_folder,
     check_writable,
     disk_errors,
@@ -243,3 +244,21 @@ def test_a_folder_without_rights(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"permission denied[\s\S]*change the rights"):
         check_folder(tmp_path / "run")
     tmp_path.chmod(0o700)
+
+
+def test_what_is_read_is_not_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    read = tmp_path / "w.pth"
+    read.write_bytes(b"numbers")
+    (tmp_path / "sub").mkdir()
+    os.link(read, tmp_path / "hard.pth")
+    (tmp_path / "soft.pth").symlink_to("w.pth")
+    (tmp_path / "folder").symlink_to(tmp_path, target_is_directory=True)
+    for out in ("w.pth", "./sub/../w.pth", "hard.pth", "soft.pth", "folder/w.pth", str(read)):
+        with pytest.raises(
+            UsageError, match=r"which is the file that is read[\s\S]*fix: write .*-new"
+        ):
+            check_apart(out, None, "bundled", read)
+    (tmp_path / "other.pth").write_bytes(b"numbers")
+    check_apart("other.pth", read, None, "owner/name", "a\0b")
+    check_apart("new.pth", read)

@@ -37,6 +37,32 @@ def owner_of(path: Path) -> Path | None:
     return owner if owner is not None and os.path.exists(owner) else None
 
 
+def check_apart(
+    out: str | Path, *inputs: str | Path | None, instead: str | Path | None = None
+) -> None:
+    """Refuse to write over a file that is read, whatever path or link leads to it.
+
+    Args:
+        out: the file to write.
+        inputs: what is read; None, and what is no file here, is left out.
+        instead: the name that the error proposes; default one beside ``out``.
+    Raises:
+        UsageError: one of ``inputs`` is ``out``.
+    """
+    for given in inputs:
+        try:
+            same = given is not None and os.path.samefile(out, given)
+        except (OSError, ValueError):  # one of them is no file
+            continue
+        if same:
+            path = Path(out)
+            raise UsageError(
+                f"{out} as the file to write, which is the file that is read ({given})",
+                "a file of its own: what is read is never written over",
+                f"write {instead or path.with_stem(path.stem + '-new')}",
+            )
+
+
 @contextmanager
 def whole_or_absent(path: Path) -> Iterator[Path]:
     """Give the path of a temporary file to write; once written, it takes the place of ``path``.

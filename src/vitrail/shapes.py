@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from vitrail.errors import UsageError
+from vitrail.errors import UsageError, shown
 
 Size = tuple[int, ...]
 
@@ -30,13 +30,15 @@ def as_size(value: int | Sequence[int], axes: int, name: str, *, minimum: int = 
     nearest = tuple(_nearest(n, minimum) for n in lengths)
     if len(lengths) != axes:
         raise UsageError(
-            f"{name}={value!r} for {axes} spatial axes",
+            f"{name}={shown(value)} for {axes} spatial axes",
             f"one whole number, or one per axis ({axes})",
             f"use {name}={nearest[:1] * axes or (minimum,) * axes}",
         )
     if nearest != lengths or any(not isinstance(n, int) or isinstance(n, bool) for n in lengths):
         raise UsageError(
-            f"{name}={value!r}", f"whole numbers of at least {minimum}", f"use {name}={nearest}"
+            f"{name}={shown(value)}",
+            f"whole numbers of at least {minimum}",
+            f"use {name}={shown(nearest)}",
         )
     return lengths
 

@@ -1,4 +1,6 @@
 import json
+import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -85,8 +87,6 @@ def test_convert_explains_what_it_cannot_do_and_writes_nothing(files, capsys, wo
     assert given in error
     assert lines[-1].startswith("fix: ")
     assert fix in lines[-1]
-    import os
-
     assert not [name for name in os.listdir() if name.startswith((".", "out"))]
 
 
@@ -97,6 +97,21 @@ def test_convert_leaves_an_older_file_whole_when_it_fails(files, capsys):
     assert run(["convert", "v2.pth", "out.pth", "--to", "mmdet"]) == 2
     with open("out.pth", "rb") as file:
         assert file.read() == before
+
+
+@pytest.mark.parametrize("out", ["swin.pth", "./sub/../swin.pth", "hard.pth", "soft.pth"])
+@pytest.mark.parametrize("to", ["mmdet", "timm"])
+def test_convert_never_writes_over_what_it_reads(files, capsys, out, to):
+    os.mkdir("sub")
+    os.link("swin.pth", "hard.pth")
+    os.symlink("swin.pth", "soft.pth")
+    before = Path("swin.pth").read_bytes()
+    assert run(["convert", "swin.pth", out, "--to", to]) == 2
+    error = capsys.readouterr().err
+    assert "which is the file that is read (swin.pth)" in error
+    assert "fix: write " in error
+    assert Path("swin.pth").read_bytes() == before
+    assert Path("hard.pth").samefile("swin.pth")
 
 
 def test_formats_are_completed_and_those_that_exist():

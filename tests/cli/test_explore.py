@@ -74,9 +74,9 @@ def test_weights_say_what_model_they_are_of(tmp_path: Path) -> None:
 
 def test_the_photo_is_not_overwritten(photo: Path) -> None:
     before = photo.read_bytes()
-    with pytest.raises(UsageError, match=r"-o report\.html") as error:
+    with pytest.raises(UsageError, match=r"fix: write report\.html") as error:
         run(photo, weights="none", output=photo)
-    assert "the photo itself" in error.value.given
+    assert "the file that is read" in error.value.given
     assert photo.read_bytes() == before
 
 

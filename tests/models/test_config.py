@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support import refuses, unchecked
-from vitrail.models import SwinConfig, SwinV2Config
+from vitrail.models import Preprocessing, SwinConfig, SwinV2Config
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,11 @@ from vitrail.models import SwinConfig, SwinV2Config
         ({"shift_rule": ("axis", "axis")}, "for 4 stages", "shift_rule='axis'"),
         ({"patch_fit": "crop"}, "patch_fit='crop'", "patch_fit='pad'"),
         ({"bias_lookup": "guess"}, "bias_lookup='guess'", "bias_lookup='offset'"),
+        ({"patch": ()}, "patch=()", "patch=(4, 4)"),
+        ({"depths": 4}, "depths=4", "depths=(2, 2)"),
+        ({"depths": (1,) * 17}, "depths=(1, 1", "depths=(2, 2)"),
+        ({"out_indices": 3}, "out_indices=3", "(0, 1, 2, 3)"),
+        ({"norm_eps": -1.0}, "norm_eps=-1.0", "norm_eps=1e-5"),
     ],
 )
 def test_what_cannot_be_is_refused(fields: dict[str, Any], given: str, fix: str) -> None:
@@ -49,6 +54,48 @@ def test_what_cannot_be_is_refused(fields: dict[str, Any], given: str, fix: str)
 
     with refuses(given, fix):
         Swin(replace(SwinConfig(), **fields))
+
+
+@pytest.mark.parametrize(
+    ("fields", "given", "fix"),
+    [
+        ({"num_classes": "3"}, "num_classes='3'", "num_classes=3, a number instead of text"),
+        ({"num_classes": True}, "num_classes=True", "num_classes=1000, the default"),
+        ({"drop": "0.5"}, "drop='0.5'", "drop=0.5, a number instead of text"),
+        ({"window": "x" * 1000}, "window='xxx", "window=(7, 7)"),
+        ({"num_heads": (3, 6, 12, "24")}, "num_heads=(3, 6, 12, '24')", "(3, 6, 12, 24)"),
+        ({"dim": 2.5}, "dim=2.5", "dim=96"),
+        ({"dim": 10**5000}, "dim=a value of type int", "dim=96"),
+        ({"depths": (2**31, 2, 2, 2)}, "depths=(2147483648, 2, 2, 2)", "(2, 2, 6, 2)"),
+        ({"qkv_bias": 1}, "qkv_bias=1", "qkv_bias=True"),
+        ({"qkv_bias": None}, "qkv_bias=None", "qkv_bias=True"),
+        ({"mask_value": float("nan")}, "mask_value=nan", "mask_value=None"),
+        ({"drop_path": float("inf")}, "drop_path=inf", "drop_path=0.2"),
+        ({"shift_rule": ("axis", 3, "axis", "axis")}, "'axis', 3", "shift_rule='axis'"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(fields: dict[str, Any], given: str, fix: str) -> None:
+    with refuses(given, fix):
+        SwinConfig(**fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "given", "fix"),
+    [
+        ({"size": (10**6, 10**6)}, "size=(1000000, 1000000)", "size=(224, 224)"),
+        ({"size": ()}, "size=()", "size=(224, 224)"),
+        ({"size": 224}, "size=224", "size=(224, 224)"),
+        ({"crop": 0.0}, "crop=0.0", "crop=1.0"),
+        ({"crop": "all"}, "crop='all'", "crop=0.9"),
+        ({"interpolation": "nearest"}, "interpolation='nearest'", "'bicubic'"),
+        ({"mean": (0.5,)}, "mean=(0.5,), std=(0.229", "mean=(0.485"),
+        ({"std": (0.5, 0.0, 0.5)}, "std=(0.5, 0.0, 0.5)", "std=(0.229"),
+        ({"classes": (1, 2)}, "classes=(1, 2)", "classes=None"),
+    ],
+)
+def test_an_input_that_cannot_be_is_refused(fields: dict[str, Any], given: str, fix: str) -> None:
+    with refuses(given, fix):
+        Preprocessing(**fields)
 
 
 def test_a_number_means_the_same_along_every_axis() -> None:

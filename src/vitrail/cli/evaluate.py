@@ -9,6 +9,7 @@ import typer
 from vitrail.cli._models import OptionalModel, OptionalWeights, choose_device, load_model
 from vitrail.cli._shared import DeviceOption, JsonOption, SizeOption, parse_size, print_json
 from vitrail.errors import UsageError
+from vitrail.files import check_apart
 
 if TYPE_CHECKING:
     from vitrail.training.evaluation import Scores
@@ -59,6 +60,8 @@ def run(
 
     if confusion is not None and confusion.suffix not in (".csv", ".png"):
         raise UsageError(f"--confusion {confusion}", "a .csv or .png file", "use confusion.png")
+    if confusion is not None:
+        check_apart(confusion, weights, *data)
     lengths: Any = parse_size(size)
     loaded, named = load_model(model, weights)
     source = open_source(data, train=False, root=root, download=download)

@@ -21,7 +21,7 @@ from vitrail.cli._shared import (
     parse_size,
     print_json,
 )
-from vitrail.errors import UsageError
+from vitrail.files import check_apart
 
 if TYPE_CHECKING:
     from vitrail.explorer import Report
@@ -74,11 +74,7 @@ def run(
         return
     assert photo is not None
     output = output or Path("report.html")
-    for given in filter(None, (photo, against_photo)):
-        if output.exists() and given.exists() and output.samefile(given):
-            raise UsageError(
-                f"-o {output}, which is the photo itself", "another file", "use -o report.html"
-            )
+    check_apart(output, photo, against_photo, weights, against_weights, instead="report.html")
     lengths = parse_size(size)
     loaded, source = load_model(model, weights)
 

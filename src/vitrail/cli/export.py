@@ -8,6 +8,7 @@ import typer
 from vitrail.cli._models import OptionalWeights, load_model
 from vitrail.cli._shared import JsonOption, complete_model, parse_size, print_json
 from vitrail.errors import UsageError
+from vitrail.files import check_apart
 
 if TYPE_CHECKING:
     from vitrail.export import ExportReport
@@ -89,6 +90,7 @@ def run(
     from vitrail.weights.save import checked_target
 
     checked_target(out, tuple(_WRITERS))  # before anything that takes time
+    check_apart(out, model, weights, *(photo or ()), *(calibrate or ()), *(test or ()))
     is_file = Path(model).is_file() and weights is None
     loaded, source = load_model(None, model) if is_file else load_model(model, weights)
     lengths = parse_size(size, axes=loaded.config.axes)

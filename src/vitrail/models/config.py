@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from vitrail.errors import UsageError
+from vitrail.errors import UsageError, shown
 from vitrail.layers.embed import PatchFit
 from vitrail.layers.position import BiasLookup
+from vitrail.models.fields import check_fields
 from vitrail.patterns import Padding, ShiftRule
 from vitrail.shapes import Size, as_size
 
 Sizes = Size | tuple[Size, ...]
+_STAGES = 16  # each doubles the stride or more: 16 are more than any input has room for
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,9 +64,16 @@ class BackboneConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             object.__setattr__(self, field.name, as_tuples(getattr(self, field.name)))
+        check_fields(self)
         # A whole number means the same along every axis; the patch alone says how many there are
         # unless it is a number itself, which stands for an image.
         axes = 2 if isinstance(self.patch, int) else len(self.patch)
+        if not 1 <= axes <= 3:
+            raise UsageError(
+                f"patch={shown(self.patch)}",
+                "a patch of one, two or three axes",
+                "use patch=(4, 4) for images",
+            )
         object.__setattr__(self, "patch", as_size(self.patch, axes, "patch"))
         self._check_stages()
         self._check_ranges()
@@ -85,11 +94,14 @@ class BackboneConfig:
         raise NotImplementedError
 
     def _check_stages(self) -> None:
-        stages = len(self.depths)
-        if not stages or any(depth < 1 for depth in self.depths):
+        depths = self.depths
+        if not isinstance(depths, tuple) or not 1 <= len(depths) <= _STAGES or min(depths) < 1:
             raise UsageError(
-                f"depths={self.depths}", "one or more blocks in each stage", "use depths=(2, 2)"
+                f"depths={shown(depths)}",
+                f"one or more blocks in each of 1 to {_STAGES} stages",
+                "use depths=(2, 2)",
             )
+        stages = len(depths)
         self._check_each_stage("num_heads")
         for stage, (heads, dim) in enumerate(zip(self.num_heads, self.stage_dims, strict=True)):
             if heads < 1 or dim % heads != 0:
@@ -100,9 +112,11 @@ class BackboneConfig:
                     f"use one of {options}",
                 )
         outs = self.out_indices
-        if outs is not None and (not outs or sorted({*outs} & {*range(stages)}) != [*outs]):
+        if isinstance(outs, int) or (
+            outs is not None and (not outs or sorted({*outs} & {*range(stages)}) != [*outs])
+        ):
             raise UsageError(
-                f"out_indices={outs} for {stages} stages",
+                f"out_indices={shown(outs)} for {stages} stages",
                 f"rising numbers of stages, from 0 to {stages - 1}",
                 f"use out_indices={tuple(range(stages))}",
             )
@@ -116,9 +130,9 @@ class BackboneConfig:
     def _check_each_stage(self, name: str) -> None:
         """Refuse a field that has not one entry for each stage."""
         value, stages = getattr(self, name), len(self.depths)
-        if len(value) != stages:
+        if not isinstance(value, tuple) or len(value) != stages:
             raise UsageError(
-                f"{name}={value} for {stages} stages",
+                f"{name}={shown(value)} for {stages} stages",
                 f"one {'number of heads' if name == 'num_heads' else 'entry'} for each stage",
                 f"give {stages} numbers",
             )
@@ -126,7 +140,7 @@ class BackboneConfig:
     def _check_ranges(self) -> None:
         if self.in_channels < 1:
             raise UsageError(f"in_channels={self.in_channels}", "at least 1", "use in_channels=3")
-        if not isinstance(self.num_classes, int) or self.num_classes < 0:
+        if self.num_classes < 0:
             raise UsageError(
                 f"num_classes={self.num_classes}",
                 "a whole number from 0",
@@ -134,17 +148,13 @@ class BackboneConfig:
             )
         if self.init_std <= 0:
             raise UsageError(f"init_std={self.init_std}", "more than 0", "use init_std=0.02")
+        if self.norm_eps < 0:
+            raise UsageError(f"norm_eps={self.norm_eps}", "at least 0", "use norm_eps=1e-5")
         for name in ("drop", "attn_drop", "drop_path"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise UsageError(
                     f"{name}={getattr(self, name)}", "a probability below 1", f"use {name}=0.1"
                 )
-        if self.global_pool not in ("avg", "token", ""):
-            raise UsageError(
-                f"global_pool={self.global_pool!r}",
-                "'avg', 'token' or ''",
-                "use global_pool='avg'",
-            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,12 +1,16 @@
 """What must happen to an input before a model with given weights sees it."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
+from vitrail.errors import UsageError, shown
+from vitrail.models.fields import check_fields
 from vitrail.shapes import Size
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_SAMPLES = 2**28  # of one channel: 16,384 x 16,384
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,6 +25,8 @@ class Preprocessing:
         std: divides each channel after that.
         classes: name of each class, if known.
         trained: the weights come from training, not from initialisation.
+    Raises:
+        UsageError: a value of another type, or one that no input can have.
     """
 
     size: Size = (224, 224)
@@ -37,3 +43,19 @@ class Preprocessing:
             value = getattr(self, name)
             if isinstance(value, list):
                 object.__setattr__(self, name, tuple(value))
+        check_fields(self)
+        size = self.size
+        if not isinstance(size, tuple) or min(size, default=0) < 1 or math.prod(size) > _SAMPLES:
+            raise UsageError(
+                f"size={shown(size)}",
+                f"one length for each axis, at most {_SAMPLES:,} samples together",
+                "use size=(224, 224)",
+            )
+        if not 0 < self.crop <= 1:
+            raise UsageError(f"crop={self.crop}", "more than 0, up to 1", "use crop=1.0")
+        if len(self.mean) != len(self.std) or min(self.std, default=0) <= 0:
+            raise UsageError(
+                f"mean={shown(self.mean)}, std={shown(self.std)}",
+                "one number each for every channel, deviations above 0",
+                f"use mean={IMAGENET_MEAN}, std={IMAGENET_STD}",
+            )

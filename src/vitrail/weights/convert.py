@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from vitrail.files import check_apart
 from vitrail.models import CATALOG, Backbone, BackboneConfig, Entry, Preprocessing, entry_of, hub
 from vitrail.weights import formats, rules
 from vitrail.weights.families import Hints, family_of
@@ -16,7 +17,7 @@ from vitrail.weights.load import Weights, check_kind, model_class_of, open_weigh
 from vitrail.weights.report import LoadReport
 from vitrail.weights.rules import AnyRule, Buffer, State
 from vitrail.weights.save import ENDINGS, checked_target, save_state
-from vitrail.weights.sources import Source
+from vitrail.weights.sources import Source, files_read
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,10 @@ def convert(
         What was done.
     Raises:
         UsageError: unreadable, no such format, weights that are not of the named model, or a file
-            that cannot be written, which is known before anything is read.
+            that cannot be written or is the source itself, which is known before anything is read.
     """
     out = checked_target(out, ENDINGS)
+    check_apart(out, *files_read(source))
     entry = None if model is None else entry_of(model)
     weights = open_weights(source, like=entry.config if entry else None, window=window)
     target = formats.get(to, weights.family.kind)

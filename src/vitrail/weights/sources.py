@@ -59,6 +59,15 @@ def read_source(source: Source) -> Content:
     )
 
 
+def files_read(source: Source) -> list[Path]:
+    """Return the files of this machine that a source is read from; none of a hub repository."""
+    if isinstance(source, Mapping):
+        return []
+    if source == "bundled":
+        return [bundled_path()]
+    return [Path(source).expanduser()]
+
+
 def bundled_path() -> Path:
     """Return the file of the weights that come with the package.
 
