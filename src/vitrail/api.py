@@ -1,8 +1,7 @@
 """What ``import vitrail`` offers: each function composes the rooms below, and imports them late."""
 
-import difflib
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from vitrail.errors import UsageError
-from vitrail.models import CATALOG, Backbone, entry_of
+from vitrail.models import CATALOG, Backbone, canonical_name
+from vitrail.models.words import check_fields
 
 if TYPE_CHECKING:
     from torchvision.transforms.v2 import Transform
@@ -38,7 +38,7 @@ def create_model(
     """Build a model by name, with or without weights.
 
     Args:
-        name: one of ``list_models()``.
+        name: one of ``list_models()``, or what timm, torchvision or transformers calls it.
         num_classes: classes of the head; 0 for none; default those of the weights or the paper.
         weights: None for a fresh start, ``"bundled"``, a file, a state dict or a hub repository id.
         in_channels: channels of the input; the stem of loaded weights adapts.
@@ -48,16 +48,9 @@ def create_model(
     Raises:
         UsageError: an unknown name or field, a value that cannot be, or weights that do not fit.
     """
-    entry = entry_of(name)
-    known = [field.name for field in fields(entry.config)]
-    for field in config_fields:
-        if field not in known:
-            near = difflib.get_close_matches(field, known, n=1, cutoff=0.4)
-            raise UsageError(
-                f"{field}={config_fields[field]!r} for {name}",
-                f"a field of {type(entry.config).__name__}: {', '.join(known)}",
-                f"did you mean {near[0]!r}?" if near else "leave it out",
-            )
+    name = canonical_name(name)
+    entry = CATALOG[name]
+    check_fields(name, entry.config, config_fields)
     config = replace(entry.config, in_channels=in_channels, **config_fields)
     if num_classes is not None:
         config = replace(config, num_classes=num_classes)

@@ -71,7 +71,7 @@ def run(
     import matplotlib  # noqa: F401  # early: without it the hour before would be wasted
 
     from vitrail.bench.comparison import chosen
-    from vitrail.models import entry_of
+    from vitrail.models import canonical_name
 
     sizes = sorted(set(size or (_QUICK if quick else _SIZES)))
     if len(sizes) < 2 or sizes[0] < 32:
@@ -80,8 +80,7 @@ def run(
             "at least two sizes, of 32 samples or more",
             "--size 128 256 512",
         )
-    for model in models or ():
-        entry_of(model)
+    models = [canonical_name(model) for model in models or ()]
     rows = _rows(chosen(models), sizes, out / "measured", limit, _bytes(memory), again)
     result = _result(rows, sizes, limit)
     told = _ablation(out / "ablation", data, epochs, option or [], run_them=ablate)

@@ -69,8 +69,11 @@ def run(
     budget = parse_memory(memory)
     if dtype not in _DTYPES:
         raise UsageError(f"--dtype {dtype}", f"one of {', '.join(_DTYPES)}", "--dtype float32")
+    from vitrail.models import canonical_name
+
+    models = [canonical_name(name) for name in models or ()]
     if advise:
-        _advise(models or [], size or [], windows or [], budget, batch, dtype, as_json)
+        _advise(models, size or [], windows or [], budget, batch, dtype, as_json)
         return
     if not models:
         raise UsageError(
@@ -115,10 +118,6 @@ def collect(
     models: list[str], sizes: list[str], windows: list[int], batch: int, dtype: str
 ) -> list["Cost"]:
     """Return the cost of every model with every window at every size, in this order."""
-    from vitrail.models import entry_of
-
-    for name in models:
-        entry_of(name)
     jobs = [(m, w, s) for m in models for w in (windows or [None]) for s in (sizes or [None])]
     rows = []
     with progress() as bar:

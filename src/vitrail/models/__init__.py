@@ -1,7 +1,7 @@
 """Backbones: a config and a model, one family a file."""
 
 from vitrail.models.backbone import Backbone
-from vitrail.models.catalog import CATALOG, Entry, entry_of, names_near
+from vitrail.models.catalog import CATALOG, Entry, canonical_name, entry_of, names_near
 from vitrail.models.config import BackboneConfig
 from vitrail.models.focal import Focal, FocalConfig, FocalFast, FocalFastConfig
 from vitrail.models.preprocessing import Preprocessing
@@ -34,6 +34,7 @@ __all__ = [
     "TinyConfig",
     "ViT",
     "ViTConfig",
+    "canonical_name",
     "entry_of",
     "names_near",
 ]

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from vitrail.errors import UsageError
 from vitrail.models import focal, pvt, pvt_v2, swin, swin_v2, tiny, vit
+from vitrail.models.aliases import ALIASES, alias_of
 from vitrail.models.backbone import Backbone
 from vitrail.models.config import BackboneConfig
 from vitrail.models.focal import Focal, FocalFast
@@ -91,14 +92,17 @@ CATALOG: dict[str, Entry] = {
 }
 
 
-def entry_of(name: str) -> Entry:
-    """Return what a name stands for.
+def canonical_name(name: str) -> str:
+    """Return the catalog's name of a model.
 
+    Args:
+        name: that name, or the one that timm, torchvision or transformers gives the model.
     Raises:
         UsageError: no model has it; the closest names are in the message.
     """
-    if name in CATALOG:
-        return CATALOG[name]
+    known = name if name in CATALOG else alias_of(name)
+    if known is not None:
+        return known
     near = _closest(name)
     everything = "run `vitrail list`, or call vitrail.list_models(), for all of them"
     raise UsageError(
@@ -106,6 +110,11 @@ def entry_of(name: str) -> Entry:
         names_near(name),
         f"use {near[0]!r}, or {everything}" if near else everything,
     )
+
+
+def entry_of(name: str) -> Entry:
+    """Return what a name stands for; for what may be a name, see ``canonical_name``."""
+    return CATALOG[canonical_name(name)]
 
 
 def names_near(name: str) -> str:
@@ -116,4 +125,8 @@ def names_near(name: str) -> str:
 
 
 def _closest(name: str) -> list[str]:
-    return difflib.get_close_matches(name, CATALOG, n=4, cutoff=0.4)
+    """Return the models whose names, here or at a peer, look most like ``name``."""
+    words = {known.lower(): model for known, model in ALIASES.items()}
+    words |= {known: known for known in CATALOG}
+    near = difflib.get_close_matches(name.lower(), words, n=12, cutoff=0.4)
+    return list(dict.fromkeys(words[word] for word in near))[:4]

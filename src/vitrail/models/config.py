@@ -1,5 +1,6 @@
 """Every number that defines a hierarchical backbone, checked once."""
 
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -129,8 +130,10 @@ class BackboneConfig:
 
     def _check_each_stage(self, name: str) -> None:
         """Refuse a field that has not one entry for each stage."""
+        if isinstance(self.depths, int):
+            self._check_stages()  # which refuses it
         value, stages = getattr(self, name), len(self.depths)
-        if not isinstance(value, tuple) or len(value) != stages:
+        if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != stages:
             raise UsageError(
                 f"{name}={shown(value)} for {stages} stages",
                 f"one {'number of heads' if name == 'num_heads' else 'entry'} for each stage",
@@ -281,7 +284,9 @@ def check_width(dim: int, mlp_ratio: float) -> None:
 
 
 def as_tuples(value: Any) -> Any:
-    """Turn lists into tuples, all the way down: JSON and users write lists."""
+    """Turn lists into tuples and numpy's numbers into Python's, all the way down."""
+    if isinstance(value, numbers.Real) and not isinstance(value, int | float):
+        return int(value) if isinstance(value, numbers.Integral) else float(value)
     if isinstance(value, Sequence) and not isinstance(value, str):
         return tuple(as_tuples(item) for item in value)
     return value

@@ -7,7 +7,15 @@ from typing import Any
 import torch
 
 from vitrail.files import check_apart
-from vitrail.models import CATALOG, Backbone, BackboneConfig, Entry, Preprocessing, entry_of, hub
+from vitrail.models import (
+    CATALOG,
+    Backbone,
+    BackboneConfig,
+    Entry,
+    Preprocessing,
+    canonical_name,
+    hub,
+)
 from vitrail.weights import formats, rules
 from vitrail.weights.families import Hints, family_of
 from vitrail.weights.fit import fit
@@ -82,7 +90,8 @@ def convert(
     """
     out = checked_target(out, ENDINGS)
     check_apart(out, *files_read(source))
-    entry = None if model is None else entry_of(model)
+    model = None if model is None else canonical_name(model)
+    entry = None if model is None else CATALOG[model]
     weights = open_weights(source, like=entry.config if entry else None, window=window)
     target = formats.get(to, weights.family.kind)
     config = _config(weights, entry, needed=_needs_config(target, weights.detected.stages))

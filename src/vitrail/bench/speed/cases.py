@@ -7,7 +7,7 @@ from typing import Any, Literal, cast, get_args
 import torch
 
 from vitrail.errors import UsageError
-from vitrail.models import entry_of
+from vitrail.models import CATALOG, canonical_name, entry_of
 from vitrail.shapes import Size
 
 Task = Literal["inference", "training", "attention", "linear"]
@@ -86,7 +86,8 @@ def case(
     ):  # fmt: skip
         if value not in known:
             raise UsageError(f"{what} {value!r}", ", ".join(known), f"use {next(iter(known))!r}")
-    entry = entry_of(model)
+    model = canonical_name(model)
+    entry = CATALOG[model]
     config = entry.config
     if isinstance(size, int):
         # Of a video the size is that of a frame.
