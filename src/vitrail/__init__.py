@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from vitrail.api import cost, create_model, explore, from_model, list_models, transform
     from vitrail.errors import UsageError
     from vitrail.optimization import optimize
+    from vitrail.training.groups import parameter_groups
 
 __version__ = "0.1.0"
 
@@ -18,6 +19,7 @@ _HOMES = {
     "from_model": "vitrail.api",
     "list_models": "vitrail.api",
     "optimize": "vitrail.optimization",
+    "parameter_groups": "vitrail.training.groups",
     "transform": "vitrail.api",
     "UsageError": "vitrail.errors",
 }
@@ -31,6 +33,7 @@ __all__ = [
     "from_model",
     "list_models",
     "optimize",
+    "parameter_groups",
     "transform",
 ]
 

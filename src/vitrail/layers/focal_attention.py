@@ -1,7 +1,7 @@
 """Focal attention, in any rank: windows that gather keys around them and from pooled grids."""
 
 import math
-from typing import cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -40,6 +40,7 @@ class _GatheringAttention(nn.Module):
         proj_drop: probability of dropping an output value.
     """
 
+    pattern: Any
     visible_padding = False  # tokens see padding
 
     def __init__(
@@ -58,6 +59,10 @@ class _GatheringAttention(nn.Module):
         self.attend = Attend(dropout=attn_drop)
         self.proj = nn.Linear(dim, dim)
         self.proj_drop = nn.Dropout(proj_drop)
+
+    def extra_repr(self) -> str:
+        """Show the heads, and who sees whom."""
+        return f"num_heads={self.num_heads}, {self.pattern}"
 
     def reset_parameters(self) -> None:
         """Let each cell start as the mean of its tokens.

@@ -52,6 +52,10 @@ class GroupedAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         self.proj_drop = nn.Dropout(proj_drop)
 
+    def extra_repr(self) -> str:
+        """Show the heads, and who sees whom."""
+        return f"num_heads={self.num_heads}, {self.pattern}"
+
     def arrange(
         self, x: Float[Tensor, "batch *spatial channels"]
     ) -> Float[Tensor, "batch groups tokens channels"]:

@@ -63,6 +63,10 @@ class ReductionAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         self.proj_drop = nn.Dropout(proj_drop)
 
+    def extra_repr(self) -> str:
+        """Show the heads, and who sees whom."""
+        return f"num_heads={self.num_heads}, {self.pattern}"
+
     def reduce(self, x: Float[Tensor, "batch *spatial dim"]) -> Float[Tensor, "batch *cells dim"]:
         """Return what keys and values are made of: a coarser grid, or ``x`` itself."""
         if self.sr is None or self.norm is None:

@@ -66,6 +66,10 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         self.proj_drop = nn.Dropout(proj_drop)
 
+    def extra_repr(self) -> str:
+        """Show the heads, and who sees whom."""
+        return f"num_heads={self.num_heads}, {self.pattern}"
+
     def project(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch triple"]:
         """Project to queries, keys and values, side by side, each head by head."""
         return self.qkv(x)

@@ -1,5 +1,6 @@
 """The contract of every backbone: what users of the field expect a model to answer."""
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Float
@@ -10,6 +11,7 @@ from vitrail.layers import AbsolutePosition, PatchEmbed, PrefixTokens
 from vitrail.models.config import BackboneConfig
 from vitrail.models.hub import HubModel
 from vitrail.models.inputs import check_input
+from vitrail.models.levels import check_format, in_format, wanted_levels
 from vitrail.models.preprocessing import Preprocessing
 from vitrail.models.stage import Stage
 from vitrail.shapes import Size
@@ -191,6 +193,59 @@ class Backbone(HubModel, nn.Module):
                 maps.append(out.movedim(-1, 1).contiguous() if channels_first else out)
         return maps
 
+    def forward_intermediates(
+        self,
+        x: Float[Tensor, "batch channels *samples"],
+        indices: int | Sequence[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> Any:
+        """Return the final tokens and the maps of chosen levels, as timm's models do.
+
+        Levels are stages, whose maps come before merging; those of a ViT are its blocks.
+
+        Args:
+            x: an input of any size.
+            indices: the last so many levels; or their numbers, negative ones from the end; None
+                for all. Maps are returned in the model's order.
+            norm: apply the norm that follows a level, if one does.
+            stop_early: compute no level after the last one that is wanted.
+            output_fmt: layout of the maps, along any number of axes: ``"NCHW"``, ``"NHWC"`` or
+                ``"NLC"``.
+            intermediates_only: return the maps alone.
+        Returns:
+            The tokens of ``forward_features``, or of the level at which it stopped, and the list
+            of maps without prefix tokens.
+        Raises:
+            UsageError: a level or a layout that does not exist.
+        """
+        wanted = wanted_levels(indices, self.num_levels)
+        last = max(wanted) if stop_early else self.num_levels - 1
+        check_format(output_fmt)
+        maps, tokens = [], x
+        for index, (tokens, grid) in enumerate(self._levels(x)):  # noqa: B007  # used below
+            if index in wanted:
+                follows = self._level_norm(index) if norm else None
+                maps.append(in_format(grid if follows is None else follows(grid), output_fmt))
+            if index == last:
+                break
+        if intermediates_only:
+            return maps
+        ends = self._level_norm(last) is self.norm
+        return self.norm(tokens) if ends and self.norm is not None else tokens, maps
+
+    @property
+    def num_levels(self) -> int:
+        """Levels that ``forward_intermediates`` may return."""
+        return len(self.stages)
+
+    @property
+    def head_hidden_size(self) -> int:
+        """Channels that the classifier receives, by timm's name; ``num_features``."""
+        return self.num_features
+
     def get_classifier(self) -> nn.Module | None:
         """Return the head, or None."""
         return self.head
@@ -250,6 +305,28 @@ class Backbone(HubModel, nn.Module):
             or name.endswith(".logit_scale")
         }
 
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Return the patterns by which timm's optimiser factory finds a parameter's layer.
+
+        With them ``timm.optim.create_optimizer_v2(model, layer_decay=...)`` makes the groups that
+        it makes for timm's own model of the family. Timm counts the last norm with the last block,
+        ``layer_index`` counts it with the head.
+
+        Args:
+            coarse: a layer is a stage rather than a block.
+        """
+        stem = r"^(?:embed|position|stages\.0\.(?:position|prefix))\."
+        if coarse:
+            return {"stem": stem, "blocks": r"^stages\.(\d+)\."}
+        with_previous = (99999,)  # as timm says it
+        blocks = [
+            (r"^stages\.(\d+)\.(?:merge|position|prefix)\.", (0,)),
+            (r"^stages\.(\d+)\.blocks\.(\d+)\.", None),
+            (r"^stages\.(\d+)\.norm\.", with_previous),
+            (r"^norm\.", with_previous),
+        ]
+        return {"stem": stem, "blocks": blocks}
+
     @property
     def num_layers(self) -> int:
         """Number of depths that ``layer_index`` tells apart: the embedding, each block, the end."""
@@ -258,10 +335,13 @@ class Backbone(HubModel, nn.Module):
     def layer_index(self, name: str) -> int:
         """Return the depth of a parameter: 0 the embedding, then each block, last norm and head.
 
-        What a stage has before its blocks counts with the first of them, its norm with the last.
+        What a stage has before its blocks counts with the first of them, its norm with the last;
+        positions and prefix tokens of the first stage count with the embedding.
         """
         parts = name.split(".")
-        if parts[0] in ("embed", "position"):
+        if parts[0] in ("embed", "position") or (parts[:2] == ["stages", "0"] and (
+            parts[2] in ("position", "prefix")
+        )):  # fmt: skip
             return 0
         if parts[0] != "stages":
             return self.num_layers - 1
@@ -283,9 +363,20 @@ class Backbone(HubModel, nn.Module):
         assert isinstance(stage, Stage)
         grid = stage.enter(x)
         tokens = stage(grid)
-        if stage.prefix is None:
-            return tokens, tokens
-        return tokens, stage.prefix.split(tokens, grid.shape[1:-1])[1]
+        return tokens, stage.grid_of(tokens, grid.shape[1:-1])
+
+    def _levels(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield each level's tokens, and those of them that lie on the grid."""
+        grid = self._embed(x)
+        for stage in self.stages:
+            tokens, grid = self._pass(stage, grid)
+            yield tokens, grid
+
+    def _level_norm(self, index: int) -> nn.Module | None:
+        """Return the norm that follows a level, other than those inside it."""
+        if str(index) in self.feature_norms:
+            return self.feature_norms[str(index)]
+        return self.norm if index == self.num_levels - 1 else None
 
     def _check_pool(self, pool: str) -> None:
         if pool == "token" and not self.bare and not self.num_prefix_tokens:

@@ -9,7 +9,7 @@ Differs from the official code: the keys are never none (ADR 7).
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -69,6 +69,11 @@ class PVTV2(Pyramid):
 
         norm = nn.LayerNorm(config.dims[stage], eps=config.norm_eps)
         return Stage(merge, self.build_blocks(stage, pattern, mlp), norm=norm)
+
+    def group_matcher(self, coarse: bool = True) -> dict[str, Any]:
+        """Return timm's patterns; its PVT v2 counts stages as layers, so ``coarse`` is always."""
+        del coarse
+        return super().group_matcher(coarse=True)
 
     def reset_parameters(self) -> None:
         """Initialise as the official code does: convolutions by what they fan out to."""

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vitrail.layers import PrefixTokens
+from vitrail.shapes import Size
 
 
 class Stage(nn.Module):
@@ -55,9 +56,20 @@ class Stage(nn.Module):
         if self.prefix is not None:
             x = self.prefix(x)
         for block in self.blocks:
-            if self.checkpointing and torch.is_grad_enabled():
-                # Non-reentrant: also right when the input needs no gradient (a frozen stem).
-                x = checkpoint(block, x, use_reentrant=False)
-            else:
-                x = block(x)
+            x = self.step(block, x)
         return x if self.norm is None else self.norm(x)
+
+    def step(
+        self, block: nn.Module, x: Float[Tensor, "batch *tokens dim"]
+    ) -> Float[Tensor, "batch *tokens dim"]:
+        """Return the output of a block, whose activations are recomputed if checkpointing."""
+        if self.checkpointing and torch.is_grad_enabled():
+            # Non-reentrant: also right when the input needs no gradient (a frozen stem).
+            return checkpoint(block, x, use_reentrant=False)
+        return block(x)
+
+    def grid_of(
+        self, tokens: Float[Tensor, "batch *tokens dim"], spatial: Size
+    ) -> Float[Tensor, "batch *grid dim"]:
+        """Return the tokens of the grid alone, of lengths ``spatial``, without prefix tokens."""
+        return tokens if self.prefix is None else self.prefix.split(tokens, spatial)[1]

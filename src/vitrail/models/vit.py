@@ -9,10 +9,11 @@ the grid at hand, the tokens before it keeping theirs; an input that nothing div
 (ADR 7). With ``global_pool="avg"`` the last norm comes before the mean, where timm's comes after.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from vitrail.errors import UsageError
 from vitrail.layers import AbsolutePosition, GlobalAttention, Mlp, PrefixTokens, PreNormBlock
@@ -88,6 +89,31 @@ class ViT(Backbone):
         prefix = PrefixTokens(config.dim, config.prefix, position=True) if config.prefix else None
         rates = self.drop_path_rates(config)[stage]
         return Stage(None, [self._block(rate) for rate in rates], prefix=prefix)
+
+    @property
+    def num_levels(self) -> int:
+        """Levels that ``forward_intermediates`` may return: the blocks."""
+        return self.config.depths[0]
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Return timm's patterns; with one stage, a block is a layer even if ``coarse``."""
+        del coarse
+        return super().group_matcher()
+
+    def _levels(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the tokens after each block, and those of them that lie on the grid."""
+        (stage,) = self.stages
+        assert isinstance(stage, Stage)
+        tokens = grid = stage.enter(self._embed(x))
+        if stage.prefix is not None:
+            tokens = stage.prefix(grid)
+        for block in stage.blocks:
+            tokens = stage.step(block, tokens)
+            yield tokens, stage.grid_of(tokens, grid.shape[1:-1])
+
+    def _level_norm(self, index: int) -> nn.Module | None:
+        """Return the last norm, which timm applies to the tokens of every block."""
+        return next(iter(self.feature_norms.values()), self.norm)
 
     def _block(self, rate: float) -> nn.Module:
         config = self.config
