@@ -1,6 +1,5 @@
 """Focal Transformer, both versions: sizes, ranks, parts, counts, and what a field may be."""
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -52,39 +51,6 @@ def test_parameters_are_those_published(name: str) -> None:
         model = vitrail.create_model(name, **changes)
     count = sum(p.numel() for p in model.parameters()) / 1e6
     assert count == pytest.approx(_MILLIONS[name], abs=0.06 if "base" not in name else 0.12)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("size", [(1, 1), (2, 9), (23, 31), (48, 48)])
-def test_any_size(kind: str, size: tuple[int, int]) -> None:
-    model = small(kind)
-    x = torch.randn(2, 3, *size, requires_grad=True)
-    maps = model.features(x)
-    for found, stride in zip(maps, model.strides, strict=True):
-        grid = tuple(math.ceil(n / s) for n, s in zip(size, stride, strict=True))
-        assert found.shape[1:-1] == grid
-    model(x).square().sum().backward()
-    assert x.grad is not None
-    assert x.grad.isfinite().all()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
-
-
-@pytest.mark.parametrize("axes", [1, 3])
-@pytest.mark.parametrize("fast", [False, True])
-def test_other_ranks(axes: int, fast: bool) -> None:
-    fields: dict[str, Any] = {
-        "dim": 8, "depths": (1, 1), "num_heads": (2, 2), "num_classes": 3, "conv_embed": True,
-        "patch": (2,) * axes, "merge": (2,) * axes, "windows": ((3,) * axes, (2,) * axes),
-    }  # fmt: skip
-    if fast:
-        model: FocalFamily = FocalFast(FocalFastConfig(count=5, **fields))
-    else:
-        one, three = (1,) * axes, (3,) * axes
-        tables: Any = {"margins": (one, one), "levels": ((three,), (one,))}
-        model = Focal(FocalConfig(**tables, **fields))
-    out = model.eval()(torch.randn(2, 3, *(9, 13, 10)[:axes]))
-    assert out.shape == (2, 3)
-    assert out.isfinite().all()
 
 
 @pytest.mark.parametrize("kind", KINDS)

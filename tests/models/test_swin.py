@@ -92,9 +92,3 @@ def test_dropping_reaches_its_places() -> None:
     assert (last.proj_drop.p, last.attend.dropout) == (0.1, 0.2)
     blocks = [block for stage in model.stages for block in stage.blocks]  # type: ignore[union-attr]
     assert all(block.mlp.drop.p == 0.1 for block in blocks)
-
-
-def test_a_batch_may_be_empty() -> None:
-    model = small("2-D")
-    assert model(torch.zeros(0, 3, 21, 31)).shape == (0, 5)
-    assert [len(m) for m in model.features(torch.zeros(0, 3, 21, 31))] == [0, 0]

@@ -58,48 +58,6 @@ def test_blocks_take_turns() -> None:
     assert patterns(small("window"))[1] == [regular, shifted, regular]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("size", [(1, 1), (2, 31), (13, 7), (24, 32)])
-def test_any_size(kind: str, size: tuple[int, int]) -> None:
-    model = small(kind)
-    x = torch.randn(2, 3, *size)
-    logits = model(x)
-    assert logits.shape == (2, 5)
-    assert logits.isfinite().all()
-    maps = model.features(x)
-    for out, stride, dim in zip(maps, model.strides, (8, 16), strict=True):
-        assert out.shape == (2, -(-size[0] // stride[0]), -(-size[1] // stride[1]), dim)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("axes", "size"), [(1, (37,)), (3, (5, 6, 7))])
-def test_any_rank(kind: str, axes: int, size: tuple[int, ...]) -> None:
-    fields = {"patch": (2,) * axes, "window": (2,) * axes, "merge": (2,) * axes}
-    model = small(kind, **fields)
-    assert model(torch.randn(2, 3, *size)).shape == (2, 5)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("fields", [{}, {"out_indices": (0, 1), "feature_norms": True}], ids=str)
-def test_no_parameter_is_unused(kind: str, fields: dict[str, Any]) -> None:
-    model = small(kind, **fields)
-    out = model(torch.randn(2, 3, 21, 31))
-    sum(o.square().sum() for o in (out if isinstance(out, list) else [out])).backward()  # type: ignore[union-attr]
-    unused = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
-    assert not unused
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_checkpointing_changes_nothing(kind: str) -> None:
-    x = torch.randn(2, 3, 11, 13)
-    gradients = []
-    for checkpointing in (False, True):
-        model = small(kind, checkpointing=checkpointing, drop_path=0.0).train()
-        model(x).square().sum().backward()
-        gradients.append([p.grad for p in model.parameters()])
-    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*gradients, strict=True))
-
-
 def test_only_the_pattern_differs() -> None:
     """On a grid of one token all see the same: the same numbers."""
     x = torch.randn(2, 3, 2, 2)
@@ -123,14 +81,6 @@ def test_the_bias_is_of_one_kind_and_matters() -> None:
             for bias in biases:
                 list(bias.mlp.parameters())[-1].zero_()
         assert not torch.allclose(model(x), before, rtol=1e-4)
-
-
-def test_freezing_and_a_new_head() -> None:
-    model = small("axial", frozen_stages=1)
-    frozen = {n.rsplit(".", 1)[0] for n, p in model.named_parameters() if not p.requires_grad}
-    assert all(name.startswith(("embed", "stages.0")) for name in frozen)
-    model.reset_classifier(9)
-    assert model(torch.randn(1, 3, 9, 9)).shape == (1, 9)
 
 
 @pytest.mark.parametrize(

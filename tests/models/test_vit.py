@@ -54,23 +54,6 @@ def test_the_classifier_is_that_of_the_paper() -> None:
     torch.testing.assert_close(model(x), model.head(model.norm(tokens)[:, 0]))
 
 
-@pytest.mark.parametrize("size", [(1, 1), (2, 31), (13, 7), (20, 20)])
-@pytest.mark.parametrize("pool", ["token", "avg"])
-def test_any_size(size: tuple[int, int], pool: str) -> None:
-    model = small(global_pool=pool)
-    logits = model(torch.randn(2, 3, *size))
-    assert logits.shape == (2, 5)
-    assert logits.isfinite().all()
-    (grid,) = model.features(torch.randn(2, 3, *size))
-    assert grid.shape == (2, -(-size[0] // 2), -(-size[1] // 3), 8)
-
-
-@pytest.mark.parametrize(("patch", "size"), [((4,), (37,)), ((2, 2, 3), (3, 5, 7))])
-def test_any_rank(patch: tuple[int, ...], size: tuple[int, ...]) -> None:
-    model = small(patch=patch, positions=(3,) * len(patch))
-    assert model(torch.randn(2, 3, *size)).shape == (2, 5)
-
-
 def test_every_token_of_the_list_and_no_prefix() -> None:
     bare = small(prefix=0, global_pool="avg")
     assert bare.num_prefix_tokens == 0
@@ -97,30 +80,6 @@ def test_the_first_token_keeps_its_position_at_other_sizes() -> None:
     assert not torch.allclose(model(x), before)
 
 
-@pytest.mark.parametrize("pool", ["token", "avg"])
-def test_no_parameter_is_unused(pool: str) -> None:
-    model = small(global_pool=pool)
-    model(torch.randn(2, 3, 11, 13)).square().sum().backward()
-    unused = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
-    assert not unused
-
-
-def test_checkpointing_changes_nothing() -> None:
-    x = torch.randn(2, 3, 11, 13)
-    gradients = []
-    for checkpointing in (False, True):
-        model = small(checkpointing=checkpointing, drop_path=0.0).train()
-        model(x).square().sum().backward()
-        gradients.append([p.grad for p in model.parameters()])
-    assert all(torch.allclose(a, b) for a, b in zip(*gradients, strict=True))
-
-
-def test_a_frozen_stage_does_not_train() -> None:
-    model = small(frozen_stages=1)
-    trained = {n.split(".")[0] for n, p in model.named_parameters() if p.requires_grad}
-    assert trained == {"norm", "head"}
-
-
 def test_the_head_and_its_pool_can_be_replaced() -> None:
     model = small()
     x = torch.randn(2, 3, 8, 9)
@@ -128,13 +87,6 @@ def test_the_head_and_its_pool_can_be_replaced() -> None:
     assert model(x).shape == (2, 9)
     model.reset_classifier(0, global_pool="token")
     torch.testing.assert_close(model(x), model.forward_features(x)[:, 0])
-
-
-def test_a_bare_backbone_and_its_norm() -> None:
-    model = small(out_indices=(0,), feature_norms=True)
-    (grid,) = model(torch.randn(2, 3, 8, 9))
-    assert grid.shape == (2, 4, 3, 8)
-    assert model.head is None
 
 
 def test_choices_reach_the_layers() -> None:
