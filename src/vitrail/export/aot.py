@@ -14,6 +14,7 @@ from vitrail.export.agreement import ExportReport, Runner, compare, description,
 from vitrail.export.photos import Photos
 from vitrail.export.program import export_program
 from vitrail.export.pt2 import COMPILED
+from vitrail.export.safety import damaged
 from vitrail.files import whole_or_absent
 from vitrail.models import Backbone
 from vitrail.shapes import Size
@@ -34,7 +35,8 @@ def export_aot(
     instructions. ``torch._inductor.aoti_load_package(path)`` opens it, as does C++
     (``torch::inductor::AOTIModelPackageLoader``). Both want contiguous inputs and do not check it:
     a photo that torchvision transformed is channels-last in memory, and gets a wrong answer.
-    ``open_export`` sees to it.
+    ``open_export`` sees to it. Whoever opens a package executes its machine code, so open only
+    what you or people you trust have written.
 
     Args:
         model: any backbone; it is not changed.
@@ -61,8 +63,15 @@ def export_aot(
 
 
 def open_aot(path: Path) -> Runner:
-    """Return what runs a compiled package."""
-    compiled = torch._inductor.aoti_load_package(str(path))
+    """Return what runs a compiled package, whose machine code is executed.
+
+    Raises:
+        UsageError: the file is damaged, or was compiled for another machine.
+    """
+    try:
+        compiled = torch._inductor.aoti_load_package(str(path))
+    except Exception as error:  # whatever torch meets in a damaged file
+        raise damaged(path, error) from error
     # The machine code takes the strides of a contiguous input for granted, and does not look.
     return lambda x: outputs(compiled(x.contiguous()))
 

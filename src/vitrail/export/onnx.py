@@ -21,6 +21,7 @@ from vitrail.export.agreement import (
 )
 from vitrail.export.photos import Photos
 from vitrail.export.program import export_program
+from vitrail.export.safety import check_onnx, damaged
 from vitrail.files import whole_or_absent
 from vitrail.models import Backbone
 from vitrail.shapes import Size
@@ -89,10 +90,19 @@ def write_onnx(order: Order, path: Path) -> None:
 
 
 def open_onnx(path: Path) -> Runner:
-    """Return what runs an ONNX file on this processor."""
+    """Return what runs an ONNX file on this processor.
+
+    Raises:
+        UsageError: the file is damaged, or names other files to read weights from.
+    """
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    data = path.read_bytes()
+    check_onnx(path, data)
+    try:
+        session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime has a class for each of its failures
+        raise damaged(path, error) from error
 
     def run(x: Tensor) -> list[Tensor]:
         return [torch.from_numpy(out) for out in session.run(None, {"input": x.cpu().numpy()})]

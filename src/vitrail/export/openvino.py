@@ -11,6 +11,7 @@ from torch import Tensor
 from vitrail.export.agreement import ExportReport, Order, Runner, compare, description, ordered
 from vitrail.export.onnx import write_onnx
 from vitrail.export.photos import Photos
+from vitrail.export.safety import damaged
 from vitrail.files import whole_or_absent
 from vitrail.models import Backbone
 from vitrail.shapes import Size
@@ -74,11 +75,20 @@ def open_openvino(path: Path, *, precision: str = "f32") -> Runner:
     Args:
         path: the ``.xml`` file.
         precision: of what is not quantised: "f32", or "bf16" where the processor can.
+    Raises:
+        UsageError: the file, or the one beside it, is damaged.
     """
     import openvino
 
     hints = {"INFERENCE_PRECISION_HINT": precision}
-    compiled = openvino.Core().compile_model(path, "CPU", hints)
+    with path.open("rb") as file:
+        head = file.read(5)
+    if head != b"<?xml":  # OpenVINO would look for another format in it
+        raise damaged(path, "no XML document")
+    try:
+        compiled = openvino.Core().compile_model(path, "CPU", hints)
+    except RuntimeError as error:
+        raise damaged(path, error) from error
 
     def run(x: Tensor) -> list[Tensor]:
         found = compiled(x.cpu().numpy())

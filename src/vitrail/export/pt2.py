@@ -1,6 +1,8 @@
 """torch.export programs as files."""
 
+import io
 import json
+import logging
 from pathlib import Path
 
 import torch
@@ -9,6 +11,7 @@ from vitrail.errors import UsageError
 from vitrail.export.agreement import ExportReport, Runner, compare, description, ordered, outputs
 from vitrail.export.photos import Photos
 from vitrail.export.program import export_program
+from vitrail.export.safety import check_program, damaged
 from vitrail.files import whole_or_absent
 from vitrail.models import Backbone
 from vitrail.shapes import Size
@@ -52,7 +55,25 @@ def export_pt2(
         return compare(order, open_pt2(temporary))
 
 
-def open_pt2(path: Path) -> Runner:
-    """Return what runs a torch.export program."""
-    module = torch.export.load(path).module()
+def open_pt2(path: Path, *, trust_code: bool = False) -> Runner:
+    """Return what runs a torch.export program.
+
+    Args:
+        path: the file.
+        trust_code: let torch execute whatever the file holds.
+    Raises:
+        UsageError: the file is damaged, or would execute code and is not trusted.
+    """
+    data = path.read_bytes()
+    if not trust_code:
+        check_program(path, data)
+    log = logging.getLogger("torch.export")
+    before = log.disabled
+    log.disabled = True  # of failures, whole tracebacks
+    try:
+        module = torch.export.load(io.BytesIO(data)).module()
+    except Exception as error:  # whatever torch meets in a damaged file
+        raise damaged(path, error) from error
+    finally:
+        log.disabled = before
     return lambda x: outputs(module(x))

@@ -19,13 +19,19 @@ ENDINGS: dict[str, Callable[[Path], Runner]] = {
 }
 
 
-def open_export(path: str | Path) -> Runner:
+def open_export(path: str | Path, *, trust_code: bool = False) -> Runner:
     """Return a function that runs an exported file: an input to a list of outputs, as tensors.
+
+    Opening executes nothing that a file brings along, with one exception: a package of AOTInductor
+    is machine code. A ``.pt2`` program is checked before torch reads it, since torch would unpickle
+    objects, evaluate expressions and call functions that it names.
 
     Args:
         path: a file of ``vitrail export``.
+        trust_code: you trust where the file comes from: open ``.aoti.pt2`` packages, and ``.pt2``
+            programs unchecked.
     Raises:
-        UsageError: no such file, or another ending.
+        UsageError: no such file, another ending, a damaged file, or code that is not trusted.
     """
     path = Path(path)
     opener = next((o for ending, o in ENDINGS.items() if path.name.endswith(ending)), None)
@@ -34,5 +40,13 @@ def open_export(path: str | Path) -> Runner:
             f"{path}, which is no exported file" if opener is None else f"{path}: no such file",
             f"a file ending in {', '.join(ENDINGS)}",
             f"write one first: vitrail export MODEL -o {path.stem}.onnx",
+        )
+    if opener is open_pt2:
+        return open_pt2(path, trust_code=trust_code)
+    if opener is open_aot and not trust_code:
+        raise UsageError(
+            f"{path}, a package of machine code, which is executed when it is opened",
+            f"{', '.join(list(ENDINGS)[1:])}, or a package that you trust",
+            "if you or people you trust wrote it: open_export(path, trust_code=True)",
         )
     return opener(path)
