@@ -1,8 +1,9 @@
 """A training run in a process of its own, on a tiny model; run by ``conftest.launch``.
 
 Globals given by the caller: ``job``, a dict with ``out``, ``data``, and optionally ``recipe``,
-``settings``, ``env``, ``pause`` (a moment at which the process says so and waits to be killed) and
-``report`` (a file for what the caller wants to know).
+``settings``, ``env``, ``batch_norm`` (a BatchNorm after the embedding), ``pause`` (a moment at
+which the process says so and waits for a signal) and ``report`` (a file for what the caller wants
+to know).
 """
 
 import json
@@ -14,11 +15,13 @@ job = globals()["job"]
 os.environ.update(job.get("env", {}))
 
 import torch  # noqa: E402
+from torch import nn  # noqa: E402
 
 from vitrail import create_model  # noqa: E402
 from vitrail.data.dataset import split  # noqa: E402
 from vitrail.data.sources import open_source  # noqa: E402
 from vitrail.training import checkpoint, loop  # noqa: E402
+from vitrail.training.interrupt import TrainingStopped  # noqa: E402
 from vitrail.training.machine import Settings  # noqa: E402
 from vitrail.training.recipe import Recipe  # noqa: E402
 
@@ -36,7 +39,21 @@ RECIPE = {
 
 def wait_here() -> None:
     Path(job["marker"]).touch()
-    time.sleep(600)
+    for _ in range(6000):  # a signal that is only noted ends one nap
+        time.sleep(0.1)
+        if job.get("signalled") and Path(job["signalled"]).exists():
+            return
+
+
+class Statistics(nn.Module):
+    """A BatchNorm of the last axis."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(dim)
+
+    def forward(self, x):
+        return self.norm(x.flatten(0, -2)).view_as(x)
 
 
 def pause_at(moment: str) -> None:
@@ -86,6 +103,15 @@ def pause_at(moment: str) -> None:
                 wait_here()
 
         loop.Run._end_epoch = ended
+    elif kind == "evaluation":
+        check = loop.Run._check_stop
+
+        def checked(self, done):
+            if reached():
+                wait_here()
+            check(self, done)
+
+        loop.Run._check_stop = checked
     else:
         raise AssertionError(moment)
 
@@ -102,11 +128,17 @@ def main() -> None:
         drop_path=job.get("drop_path", 0.1),
         **(TINY | job.get("fields", {})),
     )
+    if job.get("batch_norm"):
+        model.add_module("embed", nn.Sequential(model.embed, Statistics(TINY["dim"])))
     recipe = Recipe(**{**RECIPE, **job.get("recipe", {})})
     quiet = {"show": False, "cpu": True, "tensorboard": False}
     settings = Settings(out=Path(job["out"]), **{**quiet, **job.get("settings", {})})
     run = loop.Run(model, train, val, recipe, settings, (16, 16))
-    run.fit()
+    try:
+        run.fit()
+    except TrainingStopped as stopped:
+        print(stopped, flush=True)
+        raise SystemExit(130) from None
     if "report" in job and run.accelerator.is_main_process:
         kinds = sorted({type(p).__name__ for p in run.model.parameters()})
         Path(job["report"]).write_text(json.dumps({"parameters": kinds}))

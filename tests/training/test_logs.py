@@ -57,8 +57,29 @@ def test_tensorboard(tmp_path) -> None:
     log.close()
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
-    assert [(e.step, e.value) for e in events.Scalars("step/loss")] == [(3, 1.5)]
+    assert [(e.step, e.value) for e in events.Scalars("step/loss")] == [(4, 1.5)]
     assert [(e.step, e.value) for e in events.Scalars("epoch/val_top1")] == [(4, 0.75)]
+
+
+def test_a_resumed_run_keeps_what_it_had_logged(tmp_path) -> None:
+    """Steps after the checkpoint are replaced; its own epoch, logged at the same place, stays."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    def logged(step: int, rows: range, *epochs: int) -> None:
+        log = Logs(tmp_path, main=True, step=step, epoch=step // 4 + 1, tensorboard=True)
+        for number in rows:
+            log.add_steps([{**STEP, "step": number}])
+            if number + 1 in epochs:
+                log.add_epoch({**EPOCH, "step": number + 1})
+        log.close()
+
+    logged(0, range(7), 4)  # killed at step 7; the checkpoint is that of step 4
+    logged(4, range(4, 8), 8)
+    logged(8, range(8, 8))  # a finished run is resumed
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [e.step for e in events.Scalars("epoch/train_loss")] == [4, 8]
+    assert [e.step for e in events.Scalars("step/loss")] == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 def test_other_processes_are_silent(tmp_path) -> None:

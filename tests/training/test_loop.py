@@ -1,5 +1,6 @@
 """What can go wrong in a run, and what stays whole then."""
 
+import csv
 import errno
 import io
 import zipfile
@@ -10,12 +11,16 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from vitrail import create_model
-from vitrail.data.dataset import split
+from vitrail.data.dataset import Skipped, split
+from vitrail.data.images import ImageError
 from vitrail.data.sources import open_source
 from vitrail.errors import UsageError
 from vitrail.training import checkpoint, loop
 from vitrail.training.machine import Settings
+from vitrail.training.parallel import train_mode
 from vitrail.training.recipe import Recipe
+from vitrail.training.report import Report
+from vitrail.training.schedule import Cycle
 
 TINY = {"dim": 8, "depths": (1, 1), "num_heads": (1, 2), "window": (2, 2)}
 RECIPE = {"epochs": 2, "batch_size": 16, "lr": 1e-3, "warmup_epochs": 0.0, "crop": "pad"}
@@ -182,8 +187,28 @@ def test_damaged_images_are_skipped_and_named(damaged_zip, tmp_path, memory, cap
     assert {name[-9:] for name in run.skipped.reasons} == {"/b/03.png", "/a/18.png", "/b/33.png"}
     shown = capsys.readouterr().err
     assert "skipped 3 unreadable image(s)" in shown
-    if memory:
-        assert "b/03.png', a damaged or truncated picture" in shown
+    for name in run.skipped.reasons:
+        assert f"skipped '{name}', a damaged or truncated picture" in shown
+    with open(tmp_path / "out" / "skipped.csv", newline="") as file:
+        assert {row["image"]: row["reason"] for row in csv.DictReader(file)} == run.skipped.reasons
+    settings = {"memory": memory, "resume": True}
+    again = make(damaged_zip, tmp_path / "out", held=0.0, settings=settings, epochs=3)
+    assert again.skipped.reasons == run.skipped.reasons, "counted on"
+    again.fit()
+
+
+def test_only_the_first_skipped_images_are_shown(tmp_path, capsys) -> None:
+    skipped = Skipped(100)
+    report = Report(
+        Settings(out=tmp_path, tensorboard=False), Recipe(), 10, 5, skipped, main=True, step=0
+    )
+    for number in range(9):
+        skipped.add(f"{number}.png", ImageError(f"'{number}.png', damaged", "", ""))
+        report.steps([], 1, 0.0, 0.0)
+    report.close()
+    shown = capsys.readouterr().err
+    assert shown.count("damaged") == 5
+    assert shown.count("skipped.csv") == 1
 
 
 @pytest.mark.parametrize("memory", [1 << 30, 0])
@@ -228,6 +253,57 @@ def test_resuming_what_is_done(tiny_zip, tmp_path) -> None:
     before = (tmp_path / "out" / "epochs.csv").read_text()
     make(tiny_zip, tmp_path / "out", epochs=1, settings={"resume": True}).fit()
     assert (tmp_path / "out" / "epochs.csv").read_text() == before
+
+
+def test_a_finished_run_is_trained_on(tiny_zip, tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+    make(tiny_zip, out, epochs=1, settings={"show": True}).fit()
+    make(tiny_zip, out, epochs=1, settings={"show": True, "resume": True}).fit()
+    assert "all 4 steps are done; to train on, use --resume --epochs 2" in capsys.readouterr().err
+    run = make(tiny_zip, out, epochs=3, warmup_epochs=1.0, settings={"resume": True})
+    assert (run.step, run.schedule.total) == (4, 12)
+    run.fit()
+    with open(out / "steps.csv", newline="") as file:
+        rates = [float(row["lr"]) for row in csv.DictReader(file)]
+    assert len(rates) == 12
+    # The rate with which the first epoch ended, warm-up (a fifth of 8 steps), then down.
+    assert rates[4] < 1e-4 < rates[6]
+    assert rates[5] == 1e-3
+    again = make(tiny_zip, out, epochs=3, warmup_epochs=1.0, settings={"resume": True})
+    assert [again.schedule.rate(step) for step in range(12)] == pytest.approx(rates)
+
+
+def test_a_run_from_before_runs_could_be_extended(tiny_zip, tmp_path) -> None:
+    """Checkpoints of version 0.1.0 have neither cycles nor skipped images."""
+    out = tmp_path / "out"
+    make(tiny_zip, out, epochs=1, warmup_epochs=9.0).fit()
+    newest = checkpoint.newest(out)
+    assert newest is not None
+    run = {k: v for k, v in newest[1].run.items() if k not in ("cycles", "skipped")}
+    checkpoint.write(out, 4, checkpoint.Checkpoint(newest[1].tensors, run))
+    settings = {"resume": True}
+    same = make(tiny_zip, out, epochs=1, warmup_epochs=9.0, settings=settings).schedule
+    assert same.cycles == (Cycle(0, 4, 4, 5e-7),)
+    longer = make(tiny_zip, out, epochs=2, warmup_epochs=9.0, settings=settings).schedule
+    assert longer.cycles[0] == same.cycles[0]
+
+
+def test_fewer_epochs_than_are_done(tiny_zip, tmp_path) -> None:
+    make(tiny_zip, tmp_path / "out", epochs=2).fit()
+    expected = r"1 epochs for a run that has done 2[\s\S]*more than 2[\s\S]*--resume --epochs 4"
+    with pytest.raises(UsageError, match=expected):
+        make(tiny_zip, tmp_path / "out", epochs=1, settings={"resume": True})
+
+
+def test_statistics_of_a_frozen_batch_norm_stay(tiny_zip, tmp_path) -> None:
+    run = make(tiny_zip, tmp_path / "out", epochs=1, ema=0.0)
+    for trains in (True, False):
+        norm = torch.nn.BatchNorm1d(3).requires_grad_(trains)
+        run.model.add_module("extra", norm)
+        train_mode(run.model)
+        assert norm.training == trains
+        run.evaluate()
+        assert norm.training == trains
 
 
 def test_a_batch_that_cannot_be_cut(tiny_zip, tmp_path) -> None:

@@ -11,7 +11,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from vitrail.errors import UsageError
 from vitrail.training import checkpoint
+from vitrail.training.lock import FolderLock
 
 SETTINGS = {"checkpoint_every": 3, "workers": 0}
 MOMENTS = (
@@ -41,13 +43,17 @@ def finish(launch, **job) -> None:
 
 def kill_at(launch, moment: str, marker: Path, **job) -> None:
     process = launch(pause=moment, marker=str(marker), **job)
+    wait_for(marker, process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join(30)
+    assert process.exitcode == -signal.SIGKILL
+
+
+def wait_for(marker: Path, process) -> None:
     deadline = time.monotonic() + 240
     while not marker.exists():
         assert process.is_alive() and time.monotonic() < deadline
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.join(30)
-    assert process.exitcode == -signal.SIGKILL
 
 
 def rows(path: Path, *without: str) -> list[dict[str, str]]:
@@ -121,13 +127,74 @@ def test_killed_again_and_again(whole, launch, tiny_zip, tmp_path) -> None:
     same(whole, out)
 
 
-def test_a_damaged_newest_checkpoint_is_passed_over(whole, launch, tiny_zip, tmp_path) -> None:
+def test_a_damaged_newest_checkpoint_is_not_used(whole, launch, tiny_zip, tmp_path) -> None:
     job = {"out": str(tmp_path / "out"), "data": str(tiny_zip)}
     kill_at(launch, "step 10", tmp_path / "marker", settings=SETTINGS, **job)
     newest = checkpoint.found(tmp_path / "out")[-1]
     os.truncate(newest, newest.stat().st_size - 100)
     finish(launch, settings={**SETTINGS, "resume": True}, **job)
     same(whole, tmp_path / "out")
+
+
+def test_killed_with_batch_norm(launch, tiny_zip, tmp_path) -> None:
+    """Its statistics are part of the run: they are saved, shipped and resumed."""
+    job = {"data": str(tiny_zip), "batch_norm": True}
+    out = tmp_path / "out"
+    finish(launch, out=str(tmp_path / "whole"), settings=SETTINGS, **job)
+    kill_at(launch, "step 8", tmp_path / "marker", out=str(out), settings=SETTINGS, **job)
+    finish(launch, out=str(out), settings={**SETTINGS, "resume": True}, **job)
+    same(tmp_path / "whole", out)
+    mean = "embed.1.norm.running_mean"
+    saved, shipped = load_file(checkpoint.found(out)[-1]), load_file(out / "last.safetensors")
+    assert saved[f"model.{mean}"].abs().max() > 0.01
+    assert torch.equal(saved[f"model.{mean}"], shipped[mean])
+    assert saved["model.embed.1.norm.num_batches_tracked"] == STEPS
+    assert not torch.equal(saved["model.embed.1.norm.weight"], shipped["embed.1.norm.weight"])
+
+
+@pytest.mark.parametrize("moment", ["step 5", "evaluation 2"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_by_a_signal(moment, number, whole, launch, tiny_zip, tmp_path) -> None:
+    """The checkpoint of that very step is written, and the run goes on from it."""
+    out, marker, signalled = (tmp_path / name for name in ("out", "marker", "signalled"))
+    job = {"out": str(out), "data": str(tiny_zip)}
+    once = {"pause": moment, "marker": str(marker), "signalled": str(signalled)}
+    process = launch(settings={**SETTINGS, "checkpoint_every": 0, "workers": 1}, **once, **job)
+    wait_for(marker, process)
+    assert process.pid is not None
+    os.kill(process.pid, number)
+    signalled.touch()
+    process.join(60)
+    assert process.exitcode == 130
+    step = {"step 5": 5, "evaluation 2": 8}[moment]
+    newest = checkpoint.newest(out)
+    assert newest is not None
+    assert newest[1].run["step"] == step
+    finish(launch, settings={**SETTINGS, "resume": True}, **job)
+    same(whole, out)
+
+
+def test_two_runs_in_one_folder(whole, launch, tiny_zip, tmp_path) -> None:
+    """Neither a second run nor --resume begins while one goes on; a kill leaves no lock."""
+    out, marker = tmp_path / "out", tmp_path / "marker"
+    job = {"out": str(out), "data": str(tiny_zip)}
+    process = launch(pause="step 5", marker=str(marker), settings=SETTINGS, **job)
+    wait_for(marker, process)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    for resume in (False, True):
+        second = launch(settings={**SETTINGS, "resume": resume}, **job)
+        second.join(60)
+        assert second.exitcode == 1
+        with pytest.raises(
+            UsageError, match=rf"goes on: process {process.pid} on[\s\S]*--out .*-2"
+        ):
+            FolderLock(out)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join(30)
+    finish(launch, settings={**SETTINGS, "resume": True}, **job)
+    same(whole, out)
 
 
 @pytest.mark.compile

@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import pytest
 
-from vitrail.training.schedule import learning_rate
+from vitrail.training.schedule import Cycle, Schedule, learning_rate
 
 
 def rates(total=100, warmup=10, **more) -> list[float]:
@@ -32,3 +32,29 @@ def test_nothing_but_warmup() -> None:
 def test_ends_at_the_smallest_rate() -> None:
     last = learning_rate(100, total=100, warmup=10, peak=1.0, end=0.25)
     assert last == learning_rate(500, total=100, warmup=10, peak=1.0, end=0.25) == 0.25
+
+
+def test_an_extended_run_has_a_cycle_of_its_own() -> None:
+    """From the rate it has reached up to the highest, then down to the end."""
+    whole = Schedule((Cycle(0, 100, 10, 1e-6),), peak=1e-3, end=1e-5)
+    longer = whole.extended(100, 200, 50)
+    assert longer.total == 200
+    for step in range(100):
+        assert longer.rate(step) == whole.rate(step)
+        assert whole.rate(step) == learning_rate(
+            step, total=100, warmup=10, peak=1e-3, start=1e-6, end=1e-5
+        )
+    rates = [longer.rate(step) for step in range(100, 200)]
+    assert rates[0] == pytest.approx(1e-5)  # no jump
+    assert rates.index(max(rates)) == 20, "a fifth of the cycle at most warms up"
+    assert max(rates) == 1e-3
+    assert rates[-1] < 2e-5
+
+
+def test_a_run_that_is_extended_midway_does_not_jump() -> None:
+    schedule = Schedule((Cycle(0, 100, 10, 1e-6),), peak=1e-3, end=1e-5)
+    for step, total in ((60, 300), (5, 300), (60, 80)):
+        longer = schedule.extended(step, total, 10)
+        assert longer.rate(step) == pytest.approx(schedule.rate(step))
+        assert longer.rate(step - 1) == schedule.rate(step - 1)
+        assert longer.extended(total, 400, 3).rate(step + 3) == longer.rate(step + 3)

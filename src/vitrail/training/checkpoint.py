@@ -8,6 +8,7 @@ stored, for a run's random numbers depend on the seed and the step alone (``data
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from vitrail.files import write_whole
 FORMAT = "vitrail-training"
 KEEP = 2
 RESUME = "free some space, then run the same command with --resume; what was written is whole"
+_DAMAGED = (SafetensorError, OSError, KeyError, ValueError)
 _NAME = re.compile(r"step-(\d{8})\.safetensors")
 
 
@@ -77,8 +79,16 @@ def _readable(out: Path) -> Iterator[tuple[Path, Checkpoint]]:
     for path in reversed(found(out)):
         try:
             yield path, read(path)
-        except (SafetensorError, OSError, KeyError, ValueError):
-            continue  # damaged by something else than us; the one before it serves
+        except _DAMAGED:
+            continue  # the one before it serves
+
+
+def read_run(out: Path) -> dict[str, Any] | None:
+    """What the newest readable checkpoint says of its run, without its tensors; or None."""
+    for path in reversed(found(out)):
+        with suppress(*_DAMAGED), safe_open(path, framework="pt") as file:
+            return json.loads((file.metadata() or {})["run"])
+    return None
 
 
 def read(path: Path) -> Checkpoint:

@@ -1,6 +1,4 @@
-"""An exponential moving average of a model's parameters, which is what gets evaluated and
-shipped.
-"""
+"""An exponential moving average of a model's parameters, which is evaluated and written."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +11,8 @@ class Average:
     """Averages of all parameters, on the parameters' own device and, under FSDP, cut the same way.
 
     Early on the decay is (1 + step) / (10 + step), so that the random start is forgotten quickly.
+    Buffers are not averaged: the statistics of a BatchNorm are running averages already, and the
+    averaged model has the model's own.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:

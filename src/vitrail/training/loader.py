@@ -18,6 +18,7 @@ from vitrail.data.images import ImageError
 from vitrail.data.rng import key, permutation
 from vitrail.errors import UsageError
 from vitrail.training.augment import BatchAugment, Mix
+from vitrail.training.interrupt import ignore_interrupts
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +174,7 @@ def batches(
         pin_memory=pin,
         prefetch_factor=4 if workers else None,
         multiprocessing_context=worker_context(workers),
+        worker_init_fn=ignore_interrupts,
     )
     for item in loader:
         if isinstance(item, UsageError):

@@ -1,4 +1,4 @@
-"""What a run tells: a live display, CSV files and TensorBoard."""
+"""The output of a run: a live display, CSV files and TensorBoard."""
 
 import csv
 import io
@@ -54,8 +54,25 @@ def _shown(value: Any) -> Any:
     return f"{value:.8g}" if isinstance(value, float) else value
 
 
+def write_skipped(path: Path, reasons: Mapping[str, str]) -> None:
+    """Write a table of images that could not be read, with the reasons."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([("image", "reason"), *reasons.items()])
+    write_text(path, text.getvalue())
+
+
 class Logs:
-    """CSV and TensorBoard of the main process; silent on the others."""
+    """CSV and TensorBoard of the main process; nothing on the others.
+
+    Args:
+        out: the run's folder.
+        main: whether this is the main process.
+        step: optimiser steps that are done.
+        epoch: the epoch that the next step belongs to, from 1.
+        tensorboard: whether to write for TensorBoard, where a point's place is the number of steps
+            that were done, for epochs as for steps.
+    """
 
     def __init__(self, out: Path, *, main: bool, step: int, epoch: int, tensorboard: bool) -> None:
         self.main = main
@@ -67,7 +84,8 @@ class Logs:
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
-            self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=step)
+            # Drops what was logged from that place on.
+            self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
 
     def add_steps(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Log optimiser steps."""
@@ -76,7 +94,7 @@ class Logs:
         self.steps.add(rows)
         if self.writer is not None:
             for name in ("lr", "loss", "top1", "grad_norm"):
-                self.writer.add_scalar(f"step/{name}", rows[-1][name], rows[-1]["step"])
+                self.writer.add_scalar(f"step/{name}", rows[-1][name], rows[-1]["step"] + 1)
 
     def add_epoch(self, row: Mapping[str, Any]) -> None:
         """Log an epoch."""

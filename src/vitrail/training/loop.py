@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +28,24 @@ from vitrail.training.augment import Mix
 from vitrail.training.checkpoint import Checkpoint
 from vitrail.training.ema import Average
 from vitrail.training.evaluation import Scores, evaluate
+from vitrail.training.interrupt import Interrupt, TrainingStopped
 from vitrail.training.loader import Plan, batches
-from vitrail.training.logs import Display, Logs
-from vitrail.training.machine import Settings, start_accelerator
+from vitrail.training.lock import FolderLock
+from vitrail.training.logs import write_skipped
+from vitrail.training.machine import Settings, in_first_process, start_accelerator
 from vitrail.training.optimizers import build_optimizers
-from vitrail.training.parallel import shard, whole
+from vitrail.training.parallel import gather_reasons, shard, train_mode, whole
 from vitrail.training.recipe import Recipe
-from vitrail.training.schedule import learning_rate
-from vitrail.training.state import State, find_start
+from vitrail.training.report import Report
+from vitrail.training.schedule import Cycle, Schedule
+from vitrail.training.state import State, extend, find_start
 
 FLUSH = 10
 """Steps between two looks at the losses: on a GPU each look waits for it."""
+
+
+class _StopEvaluation(Exception):  # a signal came; no error
+    pass
 
 
 class Run:
@@ -52,7 +59,8 @@ class Run:
         settings: what to do with this machine.
         size: (height, width) of the images; the model's own by default.
     Raises:
-        UsageError: if the parts do not fit together, or ``settings.out`` holds another run.
+        UsageError: if the arguments do not fit together, ``settings.out`` holds another run or
+            cannot be written, or a run goes on there in another process.
     """
 
     def __init__(
@@ -65,14 +73,32 @@ class Run:
         size: tuple[int, int] | None = None,
     ) -> None:
         self.recipe, self.settings = recipe, settings
+        self.size = prepare.image_size(model, size)
         self.accelerator = start_accelerator(recipe, settings)
-        self.size = image_size(model, size)
+        self.interrupt = Interrupt(repeats=self.accelerator.num_processes == 1)
+        self.lock: FolderLock | None = None
+        in_first_process(self.accelerator, self._take_lock)
+        try:
+            self._prepare(model, train, val)
+        except BaseException:
+            self._release_lock()
+            raise
+
+    def _take_lock(self) -> None:
+        self.lock = FolderLock(self.settings.out)
+
+    def _release_lock(self) -> None:
+        if self.lock is not None:
+            self.lock.release()
+
+    def _prepare(self, model: Any, train: Subset, val: Subset) -> None:
+        settings = self.settings
         self.classes = train.source.classes
         preprocessing = replace(
             model.preprocessing, classes=self.classes, trained=True, size=self.size
         )
         model.preprocessing = preprocessing
-        self.plain = copy.deepcopy(model).cpu()
+        self.shipped = copy.deepcopy(model).cpu()
         self.skipped = Skipped(settings.max_bad)
         self._prepare_data(train, val, preprocessing)
         self._prepare_model(model)
@@ -82,9 +108,16 @@ class Run:
             for folder in (settings.out, checkpoint.folder_of(settings.out)):
                 remove_litter(folder)
         if start is not None:
-            self.state.load(start)
-            self.step, self.best = start.run["step"], start.run["best"]
-            self.sums = list(start.run["sums"])
+            self._continue(start)
+
+    def _continue(self, start: Checkpoint) -> None:
+        """Take up the run where a checkpoint left it."""
+        per_epoch = self.plan.steps_per_epoch
+        self.schedule = extend(self.schedule, start.run, self.recipe, per_epoch)
+        self.state.load(start)
+        self.step, self.best = start.run["step"], start.run["best"]
+        self.sums = list(start.run["sums"])
+        self.skipped.reasons = start.run.get("skipped", {}) | self.skipped.reasons
 
     def _prepare_data(self, train: Subset, val: Subset, preprocessing: Any) -> None:
         recipe, budget = self.recipe, self.settings.memory
@@ -101,8 +134,11 @@ class Run:
             rank=self.accelerator.process_index,
             processes=self.accelerator.num_processes,
         )
-        self.total = recipe.epochs * self.plan.steps_per_epoch
-        self.warmup = min(self.total, round(recipe.warmup_epochs * self.plan.steps_per_epoch))
+        total = recipe.epochs * self.plan.steps_per_epoch
+        warmup = min(total, round(recipe.warmup_epochs * self.plan.steps_per_epoch))
+        cycle = Cycle(0, total, warmup, recipe.warmup_lr)
+        end = min(recipe.min_lr, recipe.peak_lr)
+        self.schedule = Schedule((cycle,), peak=recipe.peak_lr, end=end)
         self.source = prepare.batch_source(self.train, recipe, preprocessing, self.size, self.plan)
         self.val_images: ImageDataset | None = None
         if len(self.val):
@@ -110,7 +146,8 @@ class Run:
 
     def _prepare_model(self, model: Any) -> None:
         recipe, fsdp = self.recipe, self.settings.fsdp
-        self.model: Any = model.to(self.accelerator.device).train()
+        self.model: Any = model.to(self.accelerator.device)
+        train_mode(self.model)
         if fsdp:
             shard(self.model)
         self.optimizers: list[Any] = [
@@ -143,64 +180,74 @@ class Run:
         Raises:
             UsageError: if the loss is not finite, too many images cannot be read, or the disk is
                 full; the last good checkpoint stays whole.
+            TrainingStopped: after Ctrl-C or SIGTERM; the checkpoint of the last step is written.
         """
-        per_epoch, every = self.plan.steps_per_epoch, self.settings.checkpoint_every
-        self._open_logs()
-        pending: list[dict[str, Any]] = []
-        first, self.started = self.step, time.monotonic()
+        self._open_report()
         try:
-            for images, targets in self._batches():
-                pending.append(self._step(images, targets))
-                self.step += 1
-                ends = self.step % per_epoch == 0
-                saves = ends or (every > 0 and self.step % every == 0)
-                if saves or self.step % FLUSH == 0 or self.step == first + 1:
-                    self._flush(pending)
-                if self.step == first + 2:
-                    self.display.restart_clock()  # the first steps compile and warm up
-                if ends:
-                    self._end_epoch()
-                if saves:
-                    self.save()
+            with self.interrupt:
+                self._fit()
+        except _StopEvaluation:
+            self.save()
+            raise self._stopped() from None
         finally:
-            self.display.close()
-            self.logs.close()
+            self.report.close()
+            self._release_lock()
         return self.settings.out / "best.safetensors"
 
-    def _open_logs(self) -> None:
-        main = self.accelerator.is_main_process
-        self.logs = Logs(
-            self.settings.out,
-            main=main,
+    def _fit(self) -> None:
+        per_epoch, every = self.plan.steps_per_epoch, self.settings.checkpoint_every
+        pending: list[dict[str, Any]] = []
+        first = self.counted = self.step
+        self.started = time.monotonic()
+        if self.sums[2] and self.step % per_epoch == 0:  # stopped while it was evaluated
+            self._end_epoch()
+            self.save()
+        for images, targets in self._batches():
+            pending.append(self._step(images, targets))
+            self.step += 1
+            ends = self.step % per_epoch == 0
+            saves = ends or (every > 0 and self.step % every == 0)
+            looks = saves or self.step % FLUSH == 0 or self.step == first + 1
+            stops = self.interrupt.agreed(self.accelerator, looks)
+            if looks or stops:
+                self._flush(pending)
+            if self.step == first + 2:
+                self.report.display.restart_clock()  # the first steps compile and warm up
+            if ends:
+                self._end_epoch()
+            if saves or stops:
+                self.save()
+            if stops and self.step < self.schedule.total:
+                raise self._stopped()
+
+    def _stopped(self) -> TrainingStopped:
+        where = f"stopped at step {self.step} of {self.schedule.total}"
+        return TrainingStopped(f"{where}; continue with --resume", self.interrupt.signal)
+
+    def _open_report(self) -> None:
+        self.report = Report(
+            self.settings,
+            self.recipe,
+            self.schedule.total,
+            self.plan.steps_per_epoch,
+            self.skipped,
+            main=self.accelerator.is_main_process,
             step=self.step,
-            epoch=self.step // self.plan.steps_per_epoch + 1,
-            tensorboard=self.settings.tensorboard,
         )
-        self.display = Display(
-            total=self.total,
-            epochs=self.recipe.epochs,
-            batch=self.recipe.batch_size,
-            first=self.step,
-            shown=self.settings.show and main,
-        )
-        count = sum(p.numel() for p in self.plain.parameters())
+        count = sum(p.numel() for p in self.shipped.parameters())
         in_memory = isinstance(self.train.source, prepare.MemorySource)
-        self.display.say(
+        self.report.open(
             f"{len(self.train):,} training and {len(self.val):,} validation images, "
             f"{len(self.classes)} classes, {'in memory' if in_memory else 'read as needed'}; "
             f"{count / 1e6:.2f} M parameters; {self.accelerator.num_processes} x "
             f"{self.accelerator.device.type}, {self.recipe.precision}"
         )
-        for reason in list(self.skipped.reasons.values())[:5]:
-            self.display.say(f"skipped: {reason}")
-        if self.step:
-            self.display.say(f"resumed after step {self.step} of {self.total}")
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         return batches(
             self.source,
             Mix(self.recipe, len(self.classes)),
-            range(self.step, self.total),
+            range(self.step, self.schedule.total),
             workers=self.settings.workers,
             pin=self.accelerator.device.type == "cuda",
             skipped=self.skipped,
@@ -236,15 +283,7 @@ class Run:
         return {"step": self.step, "lr": rate, "losses": losses, "norm": norm}
 
     def _set_rate(self) -> float:
-        recipe = self.recipe
-        rate = learning_rate(
-            self.step,
-            total=self.total,
-            warmup=self.warmup,
-            peak=recipe.peak_lr,
-            start=recipe.warmup_lr,
-            end=min(recipe.min_lr, recipe.peak_lr),
-        )
+        rate = self.schedule.rate(self.step)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["lr_scale"]
@@ -267,43 +306,41 @@ class Run:
                 | {"grad_norm": norm}
             )
         pending.clear()
-        self.logs.add_steps(rows)
-        done = max(1, self.sums[2])
-        epoch = (self.step - 1) // per_epoch
-        self.display.step(self.step, epoch, self.sums[0] / done, self.sums[1] / done)
+        self.report.steps(rows, self.step, *(total / self.sums[2] for total in self.sums[:2]))
 
     def _end_epoch(self) -> None:
         """Evaluate, log, and write the weights."""
         train_seconds = time.monotonic() - self.started
         scores = self.evaluate()
+        last_group = self.optimizers[-1].param_groups[-1]
         row: dict[str, Any] = {
             "epoch": self.step // self.plan.steps_per_epoch,
             "step": self.step,
-            "lr": float(self.optimizers[-1].param_groups[-1]["lr"]),
+            "lr": self.schedule.rate(self.step - 1) * last_group["lr_scale"],
             "train_loss": self.sums[0] / self.sums[2],
             "train_top1": self.sums[1] / self.sums[2],
-            "images_per_s": self.sums[2] * self.recipe.batch_size / train_seconds,
+            "images_per_s": (self.step - self.counted) * self.recipe.batch_size / train_seconds,
             "seconds": time.monotonic() - self.started,
             "skipped": len(self.skipped.reasons),
         }
         if scores is not None:
             row |= {"val_loss": scores.loss, "val_top1": scores.top1, "val_top5": scores.top5}
-        self.display.epoch(row)
+        self.report.epoch(row)
         self.sums = [0.0, 0.0, 0]
-        self.logs.add_epoch(row)
         weights = self.state.weights()
         self._write_weights("last", weights)
         if scores is None or scores.top1 > self.best:
             self.best = self.best if scores is None else scores.top1
             self._write_weights("best", weights)
-        self.started = time.monotonic()
+        self.started, self.counted = time.monotonic(), self.step
 
     def evaluate(self) -> Scores | None:
         """Measure the averaged weights on the validation images; None when there are none."""
         if self.val_images is None:
             return None
+        self.state.share_buffers()
         with self.average.applied() if self.average is not None else nullcontext():
-            return evaluate(
+            scores = evaluate(
                 self.model,
                 self.val_images,
                 classes=len(self.classes),
@@ -313,12 +350,19 @@ class Run:
                 autocast=lambda: self.accelerator.autocast(),
                 rank=self.accelerator.process_index,
                 processes=self.accelerator.num_processes,
+                on_batch=self._check_stop,
             )
+        train_mode(self.model)
+        return scores
+
+    def _check_stop(self, done: int) -> None:
+        if self.interrupt.agreed(self.accelerator, False):
+            raise _StopEvaluation
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for a run to be resumed."""
         return {
-            "model": f"{type(self.plain).__name__} {self.plain.config}",
+            "model": f"{type(self.shipped).__name__} {self.shipped.config}",
             "classes": list(self.classes),
             "images": len(self.train),
             "size": list(self.size),
@@ -332,9 +376,14 @@ class Run:
             UsageError: if the disk is full; older checkpoints stay as they are.
         """
         run = self.identity() | {"step": self.step, "best": self.best, "sums": self.sums}
+        run["cycles"] = [astuple(cycle) for cycle in self.schedule.cycles]
+        run["skipped"] = gather_reasons(self.skipped, self.accelerator.num_processes)
+        self.state.share_buffers()
         saved = Checkpoint(self.state.tensors(), run)
         if self.accelerator.is_main_process:
             checkpoint.write(self.settings.out, self.step, saved)
+            if run["skipped"]:
+                write_skipped(self.settings.out / "skipped.csv", run["skipped"])
         self.accelerator.wait_for_everyone()
 
     def _write_weights(self, name: str, weights: dict[str, Tensor]) -> None:
@@ -343,9 +392,9 @@ class Run:
             return
         from vitrail.weights import save
 
-        self.plain.load_state_dict(weights, strict=False)  # buffers are not trained
+        self.shipped.load_state_dict(weights)
         path = self.settings.out / f"{name}.safetensors"
-        write_whole(path, lambda part: save(self.plain, part), fix=checkpoint.RESUME)
+        write_whole(path, lambda part: save(self.shipped, part), fix=checkpoint.RESUME)
 
     def _not_finite(self, row: dict[str, Any], loss: float, norm: float) -> UsageError:
         saved = checkpoint.found(self.settings.out)
@@ -357,24 +406,6 @@ class Run:
             fix=f"start anew with --lr {self.recipe.peak_lr / 4:.2g}, a longer --warmup-epochs, "
             "or --precision fp32",
         )
-
-
-def image_size(model: Any, size: tuple[int, int] | None) -> tuple[int, int]:
-    """The (height, width) that a model is trained at.
-
-    Raises:
-        UsageError: if the model does not take colour images.
-    """
-    axes, channels = model.config.axes, model.config.in_channels
-    if axes != 2 or channels != 3:
-        raise UsageError(
-            given=f"{model.name or type(model).__name__}, whose input has {axes} axes and "
-            f"{channels} channels, to train on images",
-            allowed="a model with 2 axes and 3 channels",
-            fix="use --model swin_nano or another that `vitrail list` shows with HxW",
-        )
-    height, width = size or model.preprocessing.size
-    return height, width
 
 
 def fit(

@@ -1,11 +1,13 @@
 """What a run does with the machine it is on: devices, processes, folders, display."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast_object_list
 
 from vitrail.errors import UsageError
 from vitrail.training.recipe import Recipe
@@ -40,7 +42,7 @@ def start_accelerator(recipe: Recipe, settings: Settings) -> Accelerator:
     """Join the other processes, if any, and choose the device.
 
     Raises:
-        UsageError: if the batch cannot be shared evenly, or ``fsdp`` is asked of a lone process or
+        UsageError: if the batch cannot be shared evenly, or ``fsdp`` is set for a lone process or
             for an optimiser that cannot do it.
     """
     # Accelerate remembers the first precision of a process and refuses another; a second run of
@@ -49,7 +51,7 @@ def start_accelerator(recipe: Recipe, settings: Settings) -> Accelerator:
     accelerator = Accelerator(
         mixed_precision="bf16" if recipe.precision == "bf16" else "no",
         gradient_accumulation_steps=recipe.accumulate,
-        # Unless it is told, accelerate does not join processes on a machine without a GPU.
+        # By default accelerate does not join processes on a machine without a GPU.
         cpu=settings.cpu or not torch.accelerator.is_available(),
     )
     _check_batch(recipe, accelerator.num_processes)
@@ -66,6 +68,24 @@ def start_accelerator(recipe: Recipe, settings: Settings) -> Accelerator:
             fix="use --optimizer adamw",
         )
     return accelerator
+
+
+def in_first_process(accelerator: Accelerator, act: Callable[[], object]) -> None:
+    """Do something in the first process alone; what goes wrong there ends all of them.
+
+    Raises:
+        UsageError: as ``act``.
+    """
+    error: list[UsageError | None] = [None]
+    if accelerator.is_main_process:
+        try:
+            act()
+        except UsageError as raised:
+            error = [raised]
+    if accelerator.num_processes > 1:
+        broadcast_object_list(error)
+    if error[0] is not None:
+        raise error[0]
 
 
 def _check_batch(recipe: Recipe, processes: int) -> None:

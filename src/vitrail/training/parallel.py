@@ -1,8 +1,11 @@
-"""Several processes: what DDP and FSDP2 need beyond what accelerate does."""
+"""Modes, and what DDP and FSDP2 need beyond what accelerate does."""
 
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
+
+from vitrail.data.dataset import Skipped
 
 
 def shard(model: nn.Module) -> nn.Module:
@@ -23,8 +26,24 @@ def shard(model: nn.Module) -> nn.Module:
     return model
 
 
+def train_mode(model: nn.Module) -> None:
+    """Switch to training; a BatchNorm whose parameters are frozen keeps its statistics too."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            own = list(module.parameters())
+            if own and not any(parameter.requires_grad for parameter in own):
+                module.eval()
+
+
+def gather_reasons(skipped: Skipped, processes: int) -> dict[str, str]:
+    """Images that any process could not read, with the reasons; a collective operation."""
+    found = [skipped.reasons] if processes == 1 else gather_object([skipped.reasons])
+    return {name: reason for reasons in found for name, reason in reasons.items()}
+
+
 def whole(tensor: Tensor) -> Tensor:
-    """A tensor's full value on the CPU; all processes must ask for it together."""
+    """A tensor's full value on the CPU; a collective operation of all processes."""
     tensor = tensor.detach()
     if isinstance(tensor, DTensor):
         tensor = tensor.full_tensor()

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vitrail.data.dataset import ImageDataset, Skipped, Subset, load_into_memory
 from vitrail.data.transforms import eval_transform, train_transform
+from vitrail.errors import UsageError
 from vitrail.training.augment import BatchAugment
 from vitrail.training.loader import BatchSource, FromMemory, FromSource, Plan
 from vitrail.training.recipe import Recipe
@@ -29,6 +30,24 @@ class MemorySource:
     def image(self, index: int) -> Any:
         """The picture as a uint8 tensor, which the transforms take like a PIL picture."""
         return self.pixels[index]
+
+
+def image_size(model: Any, size: tuple[int, int] | None) -> tuple[int, int]:
+    """The (height, width) that a model is trained at.
+
+    Raises:
+        UsageError: if the model does not take colour images.
+    """
+    axes, channels = model.config.axes, model.config.in_channels
+    if axes != 2 or channels != 3:
+        raise UsageError(
+            given=f"{model.name or type(model).__name__}, whose input has {axes} axes and "
+            f"{channels} channels, to train on images",
+            allowed="a model with 2 axes and 3 channels",
+            fix="use --model swin_nano or another that `vitrail list` shows with HxW",
+        )
+    height, width = size or model.preprocessing.size
+    return height, width
 
 
 def into_memory(

@@ -1,0 +1,38 @@
+import os
+import signal
+import threading
+
+import pytest
+
+from vitrail.training.interrupt import Interrupt
+
+
+def test_a_signal_is_noted_and_a_second_one_interrupts(capfd) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with Interrupt(repeats=True) as interrupt:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupt.signal == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert "Ctrl-C again stops at once" in capfd.readouterr().err
+
+
+def test_launchers_repeat_signals() -> None:
+    with Interrupt(repeats=False) as interrupt:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert interrupt.signal == signal.SIGTERM
+
+
+def test_other_threads_have_no_handlers() -> None:
+    seen = []
+
+    def work() -> None:
+        with Interrupt(repeats=True) as interrupt:
+            seen.append(interrupt.signal)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [0]
