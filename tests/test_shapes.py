@@ -7,7 +7,7 @@ import torch
 
 from tests.support import refuses, unchecked
 from vitrail import UsageError
-from vitrail.shapes import as_size, greatest, least
+from vitrail.shapes import as_size, sym_max, sym_min
 
 
 def test_a_number_means_the_same_along_every_axis() -> None:
@@ -49,15 +49,15 @@ def test_the_three_lines() -> None:
 
 
 def test_the_least_and_the_greatest_of_lengths() -> None:
-    assert (least(3), least(4, 2, 3)) == (3, 2)
-    assert (greatest(3), greatest(4, 2, 7)) == (3, 7)
+    assert (sym_min(3), sym_min(4, 2, 3)) == (3, 2)
+    assert (sym_max(3), sym_max(4, 2, 7)) == (3, 7)
 
 
 @pytest.mark.compile
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_the_least_and_the_greatest_in_one_graph(dynamic: bool) -> None:
     def clamped(x: torch.Tensor) -> torch.Tensor:
-        return x.new_zeros(least(x.shape[0], 4) + greatest(x.shape[0], 6, 2) * 10)
+        return x.new_zeros(sym_min(x.shape[0], 4) + sym_max(x.shape[0], 6, 2) * 10)
 
     graph = torch.compile(clamped, backend="eager", fullgraph=True, dynamic=dynamic)
     for length in (3, 9):

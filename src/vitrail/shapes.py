@@ -43,7 +43,7 @@ def as_size(value: int | Sequence[int], axes: int, name: str, *, minimum: int = 
     return lengths
 
 
-def least(first: int, *rest: int) -> int:
+def sym_min(first: int, *rest: int) -> int:
     """Return the least number; on symbolic lengths, without a guard on which one it is."""
     # Dynamo knows what to do with `min`; with torch 2.11 it stops at `sym_min` of plain numbers.
     choose: Any = min if torch.compiler.is_dynamo_compiling() else torch.sym_min
@@ -52,12 +52,26 @@ def least(first: int, *rest: int) -> int:
     return first
 
 
-def greatest(first: int, *rest: int) -> int:
+def sym_max(first: int, *rest: int) -> int:
     """Return the greatest number; on symbolic lengths, without a guard on which one it is."""
     choose: Any = max if torch.compiler.is_dynamo_compiling() else torch.sym_max  # as above
     for other in rest:
         first = choose(first, other)
     return first
+
+
+def known(claim: bool) -> bool:
+    """Tell whether a claim about lengths holds whatever the size of the input.
+
+    Of plain numbers it is the claim itself. One about symbolic lengths is never asked, which would
+    tie the graph to inputs where the answer is the same, but only simplified: true where that
+    suffices, such as of a length that is what it is compared with.
+    """
+    if not torch.compiler.is_dynamo_compiling() and isinstance(claim, bool):
+        return claim
+    from torch.fx.experimental.symbolic_shapes import statically_known_true  # imports sympy
+
+    return statically_known_true(claim)
 
 
 def _nearest(value: object, minimum: int) -> int:

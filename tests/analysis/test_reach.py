@@ -182,9 +182,9 @@ def test_a_prefix_token_sees_what_the_grid_shows_it() -> None:
 class Alone(Global):
     """Prefix tokens see themselves, and the grid's tokens one another."""
 
-    def groups(self, spatial: Size) -> Groups:
-        groups = super().groups(spatial)
-        region = (groups.q_index >= 1).long()[None]
+    def groups(self, spatial: Size, device: torch.device | None = None) -> Groups:
+        groups = super().groups(spatial, device)
+        region = (groups.q_index >= 1).int()
         return Groups(groups.q_index, groups.k_index, region, region)
 
 

@@ -54,7 +54,7 @@ CASES: dict[str, tuple[Pattern, Size]] = {
 def places_of(pattern: Pattern, spatial: Size) -> tuple[Places, int, int]:
     """Return a pattern as the operation takes it, its tokens and its pooled cells."""
     groups = pattern.groups(spatial)
-    labels = (groups.q_region[0].int(), groups.k_region[0].int())
+    labels = groups.labels
     keys = groups.k_index[groups.k_index >= 0]
     places = Places(
         groups.q_index.int(), groups.k_index.int(), *labels, len(keys) == len(keys.unique())

@@ -48,7 +48,7 @@ def compare(rows: list[dict[str, str]], block: BlockTrace, token: int, head: int
     expected = block.row(position, None if head < 0 else head).numpy()
     assert np.abs(weights - expected).max() <= 2e-3
     assert weights.sum() == pytest.approx(1, abs=1e-4)
-    seen = (groups.q_region[0, group, query] == groups.k_region[0, group]).tolist()
+    seen = (groups.labels[0][group, query] == groups.labels[1][group]).tolist()
     standings = [
         "masked" if not may else "padding" if key < 0 else "seen"
         for may, key in zip(seen, index, strict=True)

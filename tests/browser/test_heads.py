@@ -104,7 +104,7 @@ def test_a_scores_two_parts_are_told_apart(saved, open_page) -> None:
     block = report.trace.blocks[1]
     assert block.bias is not None
     group, query = block.locate((3, 5))
-    seen = (block.groups.q_region[0, group, query] == block.groups.k_region[0, group]).numpy()
+    seen = (block.groups.labels[0][group, query] == block.groups.labels[1][group]).numpy()
     for head in range(block.heads):
         bias = block.bias.reshape(-1, *block.bias.shape[-3:])[0, head, query].numpy()[seen]
         weights = block.row((3, 5), head).numpy()[seen]

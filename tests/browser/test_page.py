@@ -72,7 +72,7 @@ def test_every_row_of_every_head_is_right_and_sums_to_one(saved, open_page, size
             right = np.stack([block.row(places[token], head).numpy() for head in heads])
             assert np.abs(rows - right).max() <= 2e-3
             group, query = block.locate(places[token])
-            seen = block.groups.q_region[0, group, query] == block.groups.k_region[0, group]
+            seen = block.groups.labels[0][group, query] == block.groups.labels[1][group]
             assert told["allowed"] == seen.int().tolist()
 
 

@@ -147,7 +147,7 @@ def test_it_equals_the_softmax_of_scores_bias_and_mask() -> None:
         q, k = seen[f"{block.name}.attn.attend"]
         assert block.bias is not None
         scores = torch.einsum("ghqd,ghkd->ghqk", q[0], k[0]) * q.shape[-1] ** -0.5 + block.bias
-        labels = (block.groups.q_region[0], block.groups.k_region[0])
+        labels = block.groups.labels
         hidden = labels[0][:, None, :, None] != labels[1][:, None, None, :]
         expected = scores.masked_fill(hidden, -math.inf).softmax(-1)
         assert torch.allclose(block.attention, expected, atol=1e-5), block.name

@@ -142,7 +142,7 @@ def test_focals_rolled_halo_wraps_around_and_the_exact_one_does_not() -> None:
         places = [divmod(key, width) for key in k_index.tolist() if 0 <= key < height * width]
         # Windows are 4 by 4 with a margin of 2: what lies farther away came around the border.
         near = [-2 <= y - top < 6 and -2 <= x - left < 6 for y, x in places]
-        asking, allowed = int((q_index >= 0).sum()), int((groups.k_region[0, window] == 0).sum())
+        asking, allowed = int((q_index >= 0).sum()), int((groups.labels[1][window] == 0).sum())
         total += asking * near.count(False) / allowed
         count += asking
     assert total > 0

@@ -34,7 +34,8 @@ def image() -> torch.Tensor:
 def hidden(block: BlockTrace) -> torch.Tensor:
     """Which key of which query may not be seen, ``[groups, queries, keys]``."""
     groups = block.groups
-    return groups.q_region[0][:, :, None] != groups.k_region[0][:, None, :]
+    q_region, k_region = groups.labels
+    return q_region[:, :, None] != k_region[:, None, :]
 
 
 def test_the_answer_is_the_same_to_the_last_bit(name: str) -> None:

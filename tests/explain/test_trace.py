@@ -15,7 +15,7 @@ from vitrail.shapes import Size
 
 def block(pattern: Pattern, spatial: Size, heads: int = 2) -> BlockTrace:
     """A trace whose scores are random numbers: keys that are unit vectors pick them out."""
-    groups = pattern.groups(spatial)
+    groups = pattern.groups_with_boxes(spatial)
     queries, keys = groups.q_index.shape[1], groups.k_index.shape[1]
     count = len(groups.q_index)
     return BlockTrace(
@@ -28,7 +28,7 @@ def block(pattern: Pattern, spatial: Size, heads: int = 2) -> BlockTrace:
         groups=groups,
         q=torch.randn(count, heads, queries, keys),
         k=torch.eye(keys).expand(count, heads, -1, -1),
-        region=(groups.q_region[0], groups.k_region[0]),
+        region=groups.labels,
     )
 
 
@@ -142,7 +142,8 @@ def test_what_is_asked_for_equals_the_whole(own: bool) -> None:
     trace = replace(plain, bias=torch.randn(*((groups,) if own else ()), heads, queries, keys))
     whole = trace.attention
     assert whole.shape == trace.shape == (9, 2, 12, 12)
-    seen = trace.groups.q_region[0][:, :, None] == trace.groups.k_region[0][:, None, :]
+    q_region, k_region = trace.groups.labels
+    seen = q_region[:, :, None] == k_region[:, None, :]
     assert trace.bias is not None
     scores = (trace.q + trace.bias).masked_fill(~seen[:, None], -torch.inf)
     torch.testing.assert_close(whole, scores.softmax(-1))

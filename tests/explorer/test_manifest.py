@@ -90,13 +90,13 @@ def test_every_mechanism_has_a_manifest_of_this_form(name: str) -> None:
         assert (arrays.get(facts["queries"]) == block.groups.q_index.numpy()).all()
         assert (arrays.get(facts["keys"]) == block.groups.k_index.numpy()).all()
         regions = {
-            "query_regions": block.groups.q_region[0],
-            "key_regions": block.groups.k_region[0],
+            "query_regions": block.groups.labels[0],
+            "key_regions": block.groups.labels[1],
         }
         for field, label in regions.items():
             if facts[field] is None:
-                assert (block.groups.q_region == 0).all()
-                assert (block.groups.k_region == 0).all()
+                assert (block.groups.labels[0] == 0).all()
+                assert (block.groups.labels[1] == 0).all()
             else:
                 assert (arrays.get(facts[field]) == label.numpy()).all()
         stats = arrays.get(facts["stats"])

@@ -161,10 +161,11 @@ def assert_same_order(layer: Layer, spatial: Size) -> None:
     found = recorder.q[0].transpose(1, 2).flatten(2)
     torch.testing.assert_close(found[asked], q[groups.q_index[asked]])
     if recorder.region is None:
-        assert (groups.k_region == 0).all()
+        assert (groups.labels[1] == 0).all()
     else:
         seen = recorder.region[0][..., :, None] == recorder.region[1][..., None, :]
-        assert torch.equal(seen, groups.q_region[..., :, None] == groups.k_region[..., None, :])
+        q_region, k_region = groups.labels
+        assert torch.equal(seen[0], q_region[..., :, None] == k_region[..., None, :])
 
 
 @given(focal_cases(levels=1))

@@ -97,7 +97,8 @@ def test_every_token_asks_once_and_is_answered(kind: type[Pattern], data: st.Dat
     assert len(allowed) == tokens
     assert allowed.any(dim=1).all()
     # A row without a key, padding's too, would be a softmax over nothing: not a number.
-    seen = groups.q_region[..., :, None] == groups.k_region[..., None, :]
+    q_region, k_region = groups.labels
+    seen = q_region[..., :, None] == k_region[..., None, :]
     assert seen.any(dim=-1).all()
 
 
@@ -111,7 +112,7 @@ def test_a_query_meets_a_key_once_and_never_padding(
     assert groups.k_index.max() < keys
     for g, (asking, seen) in enumerate(zip(groups.q_index, groups.k_index, strict=True)):
         for q, token in enumerate(asking.tolist()):
-            met = seen[groups.k_region[0, g] == groups.q_region[0, g, q]].tolist()
+            met = seen[groups.labels[1][g] == groups.labels[0][g, q]].tolist()
             if token >= 0:
                 assert -1 not in met
                 assert len(met) == len(set(met))
@@ -121,8 +122,8 @@ def test_a_query_meets_a_key_once_and_never_padding(
 def test_padding_is_a_region_of_its_own(kind: type[Pattern], data: st.DataObject) -> None:
     case = data.draw(laid((kind,)))
     groups = case.pattern.groups(case.spatial)
-    assert torch.equal(groups.q_index == -1, groups.q_region[0] == -1)
-    assert torch.equal(groups.k_index == -1, groups.k_region[0] == -1)
+    assert torch.equal(groups.q_index == -1, groups.labels[0] == -1)
+    assert torch.equal(groups.k_index == -1, groups.labels[1] == -1)
 
 
 @given(laid(SYMMETRIC))
@@ -135,7 +136,7 @@ def test_who_sees_is_seen(case: Laid) -> None:
 @given(laid(POOLED))
 def test_pooled_keys_follow_the_tokens_and_have_a_box(case: Laid) -> None:
     pattern, spatial = case.pattern, case.spatial
-    groups, tokens = pattern.groups(spatial), pattern.prefix + math.prod(spatial)
+    groups, tokens = pattern.groups_with_boxes(spatial), pattern.prefix + math.prod(spatial)
     (grid,) = groups.grids
     cells = list(range(tokens, tokens + math.prod(grid)))
     assert groups.k_index.tolist() == [[*range(pattern.prefix), *cells]]

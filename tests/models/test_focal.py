@@ -79,9 +79,9 @@ def test_every_field_reaches_its_layer() -> None:
 
 
 def test_published_numbers() -> None:
-    assert FOCAL_TINY.pattern(0).keys == 49 + 120 + 49
-    assert FOCAL_TINY.pattern(3).keys == 49 + 1
-    assert FOCAL_FAST_TINY.pattern(0).keys((56, 56)) == 128 + 64
+    assert FOCAL_TINY.pattern(0).num_keys == 49 + 120 + 49
+    assert FOCAL_TINY.pattern(3).num_keys == 49 + 1
+    assert FOCAL_FAST_TINY.pattern(0).num_keys((56, 56)) == 128 + 64
 
 
 def test_cells_start_as_means() -> None:

@@ -52,11 +52,12 @@ def test_pairs_and_scores_equal_what_the_groups_say(case: tuple[dict[str, object
     pattern, spatial = focal(case[0]), case[1]
     groups = pattern.groups(spatial)
     assert pattern.pairs(spatial) == pattern.allowed(spatial).sum()
-    assert groups.k_index.shape[1] == pattern.keys
-    assert pattern.scores(spatial) == groups.q_index.numel() * pattern.keys
+    assert groups.k_index.shape[1] == pattern.num_keys
+    assert pattern.scores(spatial) == groups.q_index.numel() * pattern.num_keys
     tokens = groups.q_index[groups.q_index >= 0]
     assert sorted(tokens.tolist()) == list(range(math.prod(spatial)))
-    seen = groups.q_region[..., :, None] == groups.k_region[..., None, :]
+    q_region, k_region = groups.labels
+    seen = q_region[..., :, None] == k_region[..., None, :]
     assert seen.any(dim=-1).all()
 
 
@@ -68,11 +69,11 @@ def test_exact_has_each_key_once(case: tuple[dict[str, object], Size]) -> None:
 
 def test_the_official_code_s_keys() -> None:
     """230 keys: 49, 132 of which 12 are there twice, and 49 pooled."""
-    assert OFFICIAL.keys == 230
+    assert OFFICIAL.num_keys == 230
     assert OFFICIAL.halo_keys == 132
     keys = OFFICIAL.groups((56, 56)).k_index[27].tolist()  # a window inside
     assert sorted(Counter(Counter(keys[:181]).values()).items()) == [(1, 157), (2, 12)]
-    assert Focal((7, 7), (3, 3), ((7, 7),)).keys == 49 + 120 + 49
+    assert Focal((7, 7), (3, 3), ((7, 7),)).num_keys == 49 + 120 + 49
     inside = Focal((7, 7), (3, 3)).groups((56, 56)).k_index[27]
     assert set(inside.tolist()) == set(keys[:181])
 
@@ -89,13 +90,13 @@ def test_rolls_wrap_at_the_border_and_the_exact_halo_does_not() -> None:
 def test_one_window_has_no_rolled_halo() -> None:
     """As the official code expands no window that covers the shortest axis."""
     assert OFFICIAL.pairs((7, 14)) == 98 * 49 + 98 * 2
-    assert not (OFFICIAL.groups((7, 14)).k_region[0, :, 49:181] == 0).any()
+    assert not (OFFICIAL.groups((7, 14)).labels[1][:, 49:181] == 0).any()
 
 
 @given(focal_cases())
 def test_boxes_are_the_tokens_of_a_key(case: tuple[dict[str, object], Size]) -> None:
     pattern, spatial = focal(case[0]), case[1]
-    groups = pattern.groups(spatial)
+    groups = pattern.groups_with_boxes(spatial)
     if not pattern.levels:
         assert groups.k_box is None
         return
@@ -113,12 +114,12 @@ def test_boxes_are_the_tokens_of_a_key(case: tuple[dict[str, object], Size]) -> 
 
 def test_cells_by_hand() -> None:
     """Level 0 pools whole windows; level 1 of the official code rounds down, and centres."""
-    groups = Focal((4,), (0,), ((1,), (1,))).groups((10,))
+    groups = Focal((4,), (0,), ((1,), (1,))).groups_with_boxes((10,))
     assert groups.grids == ((3,), (6,))
     assert groups.k_box is not None
     assert groups.k_box[1, 4:].tolist() == [[4, 8], [4, 6], [6, 8]]
     assert groups.k_box[2, 4:].tolist() == [[8, 10], [8, 10], [-1, -1]]
-    rolled = Focal((5,), (0,), ((1,), (1,)), "rolled").groups((10,))
+    rolled = Focal((5,), (0,), ((1,), (1,)), "rolled").groups_with_boxes((10,))
     assert rolled.k_box is not None
     assert rolled.k_box[0, 6:].tolist() == [[1, 3], [3, 5]]
 
@@ -163,7 +164,7 @@ def test_counts_of_the_nearest_equal_what_the_groups_say(case: tuple[Size, int, 
     groups = pattern.groups(spatial)
     assert pattern.pairs(spatial) == pattern.allowed(spatial).sum()
     assert pattern.scores(spatial) == groups.q_index.numel() * groups.k_index.shape[1]
-    assert groups.k_index.shape[1] == pattern.keys(spatial)
+    assert groups.k_index.shape[1] == pattern.num_keys(spatial)
 
 
 def test_ties_go_to_the_first() -> None:
@@ -172,7 +173,7 @@ def test_ties_go_to_the_first() -> None:
 
 
 def test_the_boxes_of_the_nearest() -> None:
-    box = Nearest((2, 3), 4).groups((4, 5)).k_box
+    box = Nearest((2, 3), 4).groups_with_boxes((4, 5)).k_box
     assert box is not None
     assert box[3, :4].tolist() == [[3, 4, 4, 5], [2, 3, 4, 5], [3, 4, 3, 4], [2, 3, 3, 4]]
     assert box[3, 4:].tolist() == [[2, 4, 3, 5], [0, 2, 3, 5], [2, 4, 0, 3], [0, 2, 0, 3]]

@@ -15,7 +15,7 @@ def test_the_pairs_of_a_vision_transformer() -> None:
 def test_prefix_tokens_come_first() -> None:
     groups = Global(prefix=2).groups((3,))
     assert groups.q_index.tolist() == groups.k_index.tolist() == [[0, 1, 2, 3, 4]]
-    assert groups.q_region.tolist() == [[[0, 0, 0, 0, 0]]]
+    assert groups.labels[0].tolist() == [[0, 0, 0, 0, 0]]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_groups_by_hand() -> None:
     """Five tokens at three a group: the stride is two, and the odd ones are one short."""
     groups = Grid((3,)).groups((5,))
     assert groups.q_index.tolist() == [[0, 2, 4], [1, 3, -1]]
-    assert groups.k_region.tolist() == [[[0, 0, 0], [0, 0, -1]]]
+    assert groups.labels[1].tolist() == [[0, 0, 0], [0, 0, -1]]
     square = Grid((2, 2)).groups((4, 2))
     assert square.k_index.tolist() == [[0, 1, 4, 5], [2, 3, 6, 7]]
 

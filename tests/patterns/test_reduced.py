@@ -37,7 +37,7 @@ def support(pool: Callable[[Tensor], Tensor], spatial: Size) -> Tensor:
 
 def boxes(pattern: Pattern, spatial: Size) -> Tensor:
     """Return ``[cells, *spatial]``: the tokens inside the box of each cell."""
-    box = pattern.groups(spatial).k_box
+    box = pattern.groups_with_boxes(spatial).k_box
     assert box is not None
     inside = torch.zeros(box.shape[1] - pattern.prefix, *spatial, dtype=torch.bool)
     for cell, bounds in enumerate(box[0, pattern.prefix :].tolist()):
@@ -86,10 +86,10 @@ def test_a_reduced_grid_is_never_empty(spatial: Size, reduction: Size, grid: Siz
 
 
 def test_boxes_by_hand() -> None:
-    box = Reduced((2, 4), prefix=1).groups((5, 3)).k_box
+    box = Reduced((2, 4), prefix=1).groups_with_boxes((5, 3)).k_box
     assert box is not None
     assert box.tolist() == [[[-1, -1, -1, -1], [0, 2, 0, 3], [2, 4, 0, 3]]]
-    box = Pooled((2,)).groups((5,)).k_box
+    box = Pooled((2,)).groups_with_boxes((5,)).k_box
     assert box is not None
     assert box.tolist() == [[[0, 3], [2, 5]]]
 

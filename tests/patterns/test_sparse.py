@@ -46,14 +46,14 @@ def test_fixed_by_hand() -> None:
         [3, 4, 5, 2, -1, 6],
         [6, -1, -1, 2, 5, -1],
     ]
-    assert groups.q_region.tolist() == [[[0, 0, 0], [0, 0, 0], [0, -1, -1]]]
-    assert groups.k_region[0, 2].tolist() == [0, -1, -1, 0, 0, -1]
+    assert groups.labels[0].tolist() == [[0, 0, 0], [0, 0, 0], [0, -1, -1]]
+    assert groups.labels[1][2].tolist() == [0, -1, -1, 0, 0, -1]
 
 
 def test_residues_by_hand() -> None:
     groups = SparseStrided(3, "residue").groups((7,))
     assert groups.q_index.tolist() == [[0, 3, 6], [1, 4, -1], [2, 5, -1]]
-    assert groups.k_region.tolist() == [[[0, 0, 0], [0, 0, -1], [0, 0, -1]]]
+    assert groups.labels[1].tolist() == [[0, 0, 0], [0, 0, -1], [0, 0, -1]]
 
 
 @pytest.mark.parametrize("part", ["local", "residue"])

@@ -47,11 +47,12 @@ def test_groups_are_what_the_operations_cut(case: Case) -> None:
     cut = partition(shift(pad(numbers, padded_lengths(case.spatial, window)), amount), window)
     assert torch.equal(groups.q_index, cut[0, ..., 0] - 1)
     masked = case.padding == "masked"
-    labels = regions(case.spatial, window, amount, mask_padding=masked)
-    assert torch.equal(groups.q_region == -1, labels == -1)
+    labels = regions(case.spatial, window, amount, mask_padding=masked)[0]
+    q_region, k_region = groups.labels
+    assert torch.equal(q_region == -1, labels == -1)
     # Labels are names: what counts is which of them are equal.
     same = labels[..., :, None] == labels[..., None, :]
-    assert torch.equal(same, groups.q_region[..., :, None] == groups.k_region[..., None, :])
+    assert torch.equal(same, q_region[..., :, None] == k_region[..., None, :])
 
 
 def test_a_regular_window_by_hand() -> None:
@@ -128,10 +129,10 @@ def test_what_cannot_be_is_refused(changes: dict[str, object], given: str, fix: 
 def test_padding_is_an_index_of_its_own() -> None:
     groups = Window((4,), (2,)).groups((5,))
     assert groups.q_index.tolist() == [[2, 3, 4, -1], [-1, -1, 0, 1]]
-    assert groups.q_region.tolist() == [[[0, 0, 0, -1], [-1, -1, 1, 1]]]
+    assert groups.labels[0].tolist() == [[0, 0, 0, -1], [-1, -1, 1, 1]]
     visible = Window((4,), (2,), padding="visible").groups((5,))
     assert visible.q_index.tolist() == groups.q_index.tolist()
-    assert visible.q_region.tolist() == [[[0, 0, 0, 0], [0, 0, 1, 1]]]
+    assert visible.labels[0].tolist() == [[0, 0, 0, 0], [0, 0, 1, 1]]
 
 
 def test_windows_fill_what_is_padded() -> None:

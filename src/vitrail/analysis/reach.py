@@ -207,7 +207,7 @@ class _Walk:
             tokens = torch.cat((tokens[:prefix], near.flatten()))
         pattern = block.attn.pattern
         if (pattern, grid) not in self.groups:
-            self.groups[pattern, grid] = pattern.groups(grid)
+            self.groups[pattern, grid] = pattern.groups_with_boxes(grid)
         return tokens | seen_by(self.groups[pattern, grid], tokens, grid)
 
 
@@ -219,7 +219,7 @@ def seen_by(groups: Groups, tokens: Bool[Tensor, " tokens"], grid: Size) -> Bool
         tokens: the set that asks, prefix tokens first.
         grid: tokens along each axis.
     """
-    q_region, k_region = groups.q_region[0], groups.k_region[0]
+    q_region, k_region = groups.labels
     labels = int(max(q_region.max(), k_region.max())) + 2
     first = torch.arange(len(q_region))[:, None] * labels + 1
     # One flag for each group and label: does a token with that label ask in that group?

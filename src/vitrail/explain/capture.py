@@ -145,7 +145,7 @@ def _watch_attention(
                 pattern=module.pattern,
                 spatial=grid,
                 stride=strides[stage],
-                groups=module.pattern.groups(grid),
+                groups=module.pattern.groups_with_boxes(grid),
                 **_inputs(attend, args, kwargs),
                 error=_error(attend, args, kwargs, output),
                 output=_magnitude(output),

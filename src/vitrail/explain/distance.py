@@ -107,8 +107,9 @@ def _places(index: Int[Tensor, "*tokens"], spatial: Size) -> Float[Tensor, "*tok
 
 
 def _allowed(block: BlockTrace, piece: Piece) -> Bool[Tensor, "groups queries keys"]:
-    q_region = block.groups.q_region[0][piece.groups, piece.queries]
-    return q_region[:, :, None] == block.groups.k_region[0][piece.groups][:, None]
+    q_region, k_region = block.groups.labels
+    asking = q_region[piece.groups, piece.queries]
+    return asking[:, :, None] == k_region[piece.groups][:, None]
 
 
 def _wrapped(block: BlockTrace, piece: Piece) -> Bool[Tensor, "groups #queries keys"]:

@@ -83,7 +83,8 @@ def describe_block(
 
     weights, missing = _weights(block, i, kept, arrays)
     # Labels that are all equal hold nobody apart.
-    apart = bool((told.q_region != 0).any() or (told.k_region != 0).any())
+    q_region, k_region = told.labels
+    apart = bool((q_region != 0).any() or (k_region != 0).any())
     stats = attention_stats(block.sample(COUNTED)).numpy().astype(np.float32)
     rgb = block.rgb
     assert rgb is not None, f"{block.name} was captured without its features"
@@ -109,8 +110,8 @@ def describe_block(
         "error": block.error,
         "queries": keep("queries", told.q_index),
         "keys": keep("keys", told.k_index),
-        "query_regions": keep("query_regions", told.q_region[0]) if apart else None,
-        "key_regions": keep("key_regions", told.k_region[0]) if apart else None,
+        "query_regions": keep("query_regions", q_region) if apart else None,
+        "key_regions": keep("key_regions", k_region) if apart else None,
         "boxes": keep("boxes", told.k_box),
         **weights,
         "bias": _bias(block, i, kept, arrays),

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from vitrail.shapes import Size, greatest, least
+from vitrail.shapes import Size, sym_max, sym_min
 
 
 class Keys(NamedTuple):
@@ -122,7 +122,7 @@ def rolled_halo(
     there = torch.cat([corner.seen for corner in corners], dim=-1)
     free = 1
     for n, m in zip(spatial, window, strict=True):
-        free = free * least(1, (n - 1) // m)  # 0 once one window covers an axis
+        free = free * sym_min(1, (n - 1) // m)  # 0 once one window covers an axis
     return Keys(index, there & (torch.ones_like(index) * free > 0))
 
 
@@ -182,7 +182,7 @@ def nearest(middles: Sequence[Tensor], spatial: Sequence[int], count: int) -> Ke
     candidates = index.shape[-1]
     order = distance * candidates + torch.arange(candidates, device=index.device)
     order = torch.where(seen, order, order + _FAR)
-    chosen = order.topk(least(count, math.prod(spatial)), dim=-1, largest=False).indices
+    chosen = order.topk(sym_min(count, math.prod(spatial)), dim=-1, largest=False).indices
     return Keys(index.gather(-1, chosen), seen.gather(-1, chosen))
 
 
@@ -197,11 +197,11 @@ def nearest_reach(spatial: Sequence[int], count: int) -> Size:
     than ``sqrt(axes) * (side - 1)``, and so no nearer place lies beyond that.
     """
     axes = len(spatial)
-    shortest = least(*spatial)
-    side = greatest((count + shortest - 1) // shortest, _side(count, axes))
+    shortest = sym_min(*spatial)
+    side = sym_max((count + shortest - 1) // shortest, _side(count, axes))
     numerator, denominator = {1: (1, 1), 2: (3, 2), 3: (7, 4)}[axes]  # at least sqrt(axes)
     reach = ((side - 1) * numerator + denominator - 1) // denominator
-    return tuple(least(reach, n - 1) for n in spatial)
+    return tuple(sym_min(reach, n - 1) for n in spatial)
 
 
 def _side(count: int, axes: int) -> int:

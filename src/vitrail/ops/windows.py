@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vitrail.errors import UsageError
-from vitrail.shapes import Size, greatest
+from vitrail.shapes import Size, sym_max
 
 
 def padded_lengths(spatial: Sequence[int], multiple: Sequence[int]) -> Size:
@@ -23,7 +23,7 @@ def padded_lengths(spatial: Sequence[int], multiple: Sequence[int]) -> Size:
 
 def at_least(spatial: Sequence[int], shortest: Sequence[int]) -> Size:
     """Return ``spatial``, and ``shortest`` where that is longer; without a branch on a length."""
-    return tuple(greatest(n, m) for n, m in zip(spatial, shortest, strict=True))
+    return tuple(sym_max(n, m) for n, m in zip(spatial, shortest, strict=True))
 
 
 def pad(

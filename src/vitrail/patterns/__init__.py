@@ -1,17 +1,18 @@
 """Who sees whom: small frozen values from which masks, kernels, costs and pictures follow."""
 
 from vitrail.patterns.axial import Axial
-from vitrail.patterns.base import Groups, Pattern
+from vitrail.patterns.base import Cut, Groups, Padding, Pattern
 from vitrail.patterns.focal import Focal, Halo
 from vitrail.patterns.global_ import Global
 from vitrail.patterns.grid import Grid
 from vitrail.patterns.nearest import Nearest
 from vitrail.patterns.reduced import Pooled, Reduced
 from vitrail.patterns.sparse import Part, SparseFixed, SparseStrided
-from vitrail.patterns.window import Padding, ShiftRule, Window
+from vitrail.patterns.window import ShiftRule, Window
 
 __all__ = [
     "Axial",
+    "Cut",
     "Focal",
     "Global",
     "Grid",

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 
 from vitrail.errors import UsageError
-from vitrail.patterns.base import Groups, Pattern, check_whole
+from vitrail.patterns.base import Cut, Groups, Pattern, check_whole
+from vitrail.patterns.lines import arange
 from vitrail.shapes import Size
 
 
@@ -43,17 +44,16 @@ class Axial(Pattern):
         others = [n for axis, n in enumerate(spatial) if axis != self.axis]
         return math.prod(others), spatial[self.axis]
 
-    def groups(self, spatial: Size) -> Groups:
-        """Write the lines down, row-major in the other axes, as ``movedim`` cuts them.
-
-        For tokens ``(batch, *spatial, channels)`` that is
-        ``x.movedim(1 + axis, -2).flatten(1, -3)``: batch, lines, tokens of a line, channels.
-        """
+    def groups(self, spatial: Size, device: torch.device | None = None) -> Groups:
+        """Write the lines down, row-major in the other axes; nothing is padded."""
         lines, length = self.fit(spatial)
-        grid = torch.arange(lines * length).view(spatial)
-        index = grid.movedim(self.axis, -1).reshape(lines, length)
-        region = torch.zeros_like(index)[None]
-        return Groups(index, index, region, region)
+        axes = [axis for axis in range(len(spatial)) if axis != self.axis]
+        grid = arange(lines * length, device).view(spatial).permute(*axes, self.axis)
+        # Not ``reshape``, whose question whether it must copy ties a graph to a length.
+        index = grid.clone(memory_format=torch.contiguous_format).view(lines, length)
+        extent = tuple(n if axis == self.axis else 1 for axis, n in enumerate(spatial))
+        cut = Cut(spatial, (self.axis,))
+        return Groups(index, index, full=True, unique_keys=True, cut=cut, extent=extent)
 
     def pairs(self, spatial: Size) -> int:
         """Count permitted pairs: every line, squared."""

@@ -2,7 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Int
@@ -11,6 +12,33 @@ from torch import Tensor
 from vitrail.errors import UsageError
 from vitrail.shapes import Size
 
+Padding = Literal["masked", "visible"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Groups that are views of the list of tokens: it is reshaped, and its axes are reordered.
+
+    Args:
+        shape: lengths of the axes that the list is reshaped to.
+        inner: those axes that run through the tokens of a group, slowest first; the others, in
+            their order, run through the groups.
+    """
+
+    shape: Size
+    inner: tuple[int, ...]
+
+    @property
+    def outer(self) -> tuple[int, ...]:
+        """The axes that run through the groups."""
+        return tuple(axis for axis in range(len(self.shape)) if axis not in self.inner)
+
+
+def window_cut(spatial: Size, window: Size) -> Cut:
+    """Return the views that cut a grid into windows that divide it."""
+    pairs = [(n // m, m) for n, m in zip(spatial, window, strict=True)]
+    return Cut(tuple(n for pair in pairs for n in pair), tuple(range(1, 2 * len(pairs), 2)))
+
 
 @dataclass(frozen=True, slots=True)
 class Groups:
@@ -18,24 +46,48 @@ class Groups:
 
     A query may see a key of its group when their regions are equal. Index -1 is padding: a place
     in a group that holds no token. Indices count the prefix tokens (such as CLS) first, then the
-    row-major tokens of the grid, then, for keys alone, each pooled grid of ``grids`` in turn.
+    row-major tokens of the grid, then, for keys alone, each pooled grid of ``grids`` in turn. Every
+    query stands in one group and sees a key there.
+
+    Whole numbers of 32 bits. The fields from ``full`` on are static: they are known without
+    reading a tensor, and claim nothing that does not hold at every size a traced graph serves.
 
     Args:
-        q_index: token of each query, or -1.
-        k_index: token of each key, or -1.
-        q_region: label of each query; -1 where padding is a region of its own.
-        k_region: label of each key.
+        q_index: token of each query, or -1; with a batch axis where groups differ by sample.
+        k_index: token of each key, or -1; the very same tensor where queries are the keys.
+        q_region: label of each query; -1 where padding is a region of its own. None: 0 for all.
+        k_region: label of each key; None as above.
         grids: lengths of each pooled key grid that follows the tokens, if any.
+        q_grid: lengths of the grid that queries are counted in, where they are not the tokens:
+            pooled or strided ones.
         k_box: which tokens of the query grid a key stands for, wherever keys are pooled: axis by
-            axis the first token and the one past the last; -1 for prefix tokens and padding.
+            axis the first token and the one past the last; -1 for prefix tokens and padding. Only
+            ``Pattern.groups_with_boxes`` fills it.
+        full: no index is -1.
+        unique_keys: no key stands in two groups.
+        cut: the views that give the queries, where views do.
+        extent: lengths of the box of tokens that each group is, row-major, where all are alike: a
+            bias by offset is then one for all.
     """
 
-    q_index: Int[Tensor, "groups queries"]
-    k_index: Int[Tensor, "groups keys"]
-    q_region: Int[Tensor, "batch groups queries"]
-    k_region: Int[Tensor, "batch groups keys"]
+    q_index: Int[Tensor, "... groups queries"]
+    k_index: Int[Tensor, "... groups keys"]
+    q_region: Int[Tensor, "... groups queries"] | None = None
+    k_region: Int[Tensor, "... groups keys"] | None = None
     grids: tuple[Size, ...] = ()
-    k_box: Int[Tensor, "groups keys bounds"] | None = field(default=None)
+    q_grid: Size | None = None
+    k_box: Int[Tensor, "groups keys bounds"] | None = None
+    full: bool = False
+    unique_keys: bool = False
+    cut: Cut | None = None
+    extent: Size | None = None
+
+    @property
+    def labels(self) -> tuple[Int[Tensor, "... groups queries"], Int[Tensor, "... groups keys"]]:
+        """The regions of queries and keys, zeros where there is but one."""
+        if self.q_region is None or self.k_region is None:
+            return torch.zeros_like(self.q_index), torch.zeros_like(self.k_index)
+        return self.q_region, self.k_region
 
 
 class Pattern(ABC):
@@ -46,9 +98,16 @@ class Pattern(ABC):
     prefix: int = 0
     """Prefix tokens (such as CLS) that stand before the grid; a pattern with some has a field."""
 
+    padding: Padding = "masked"
+    """Whether padding joins the softmax (``"visible"``); a pattern that lets it has a field."""
+
     @abstractmethod
-    def groups(self, spatial: Size) -> Groups:
-        """Write the pattern down for a grid of ``spatial`` tokens, prefix tokens not counted."""
+    def groups(self, spatial: Size, device: torch.device | None = None) -> Groups:
+        """Write the pattern down for a grid of ``spatial`` tokens, prefix tokens not counted.
+
+        Index arithmetic without a branch on a length: layers call it in ``forward``, and it traces
+        with symbolic lengths.
+        """
 
     @abstractmethod
     def pairs(self, spatial: Size) -> int:
@@ -57,6 +116,27 @@ class Pattern(ABC):
     @abstractmethod
     def scores(self, spatial: Size) -> int:
         """Count the products that an implementation by groups computes, padding included."""
+
+    def grid(self, lengths: Size) -> Size:
+        """Return the grid of a layer's tokens: with prefix tokens it gets a list that has both."""
+        return (lengths[0] - self.prefix,) if self.prefix else lengths
+
+    def cell_boxes(self, spatial: Size) -> Int[Tensor, "cells bounds"] | None:
+        """Return the box of every pooled key, in the order of their numbers, if there are any."""
+        del spatial
+        return None
+
+    def groups_with_boxes(self, spatial: Size) -> Groups:
+        """Return ``groups`` with the tokens that each key stands for, for pictures."""
+        groups, cells = self.groups(spatial), self.cell_boxes(spatial)
+        if cells is None:
+            return groups
+        place = coordinates(spatial)
+        tokens = torch.stack((place, place + 1), dim=-1).flatten(1)
+        # The last row is that of padding.
+        none = tokens.new_full((1, tokens.shape[1]), -1)
+        boxes = torch.cat((none.expand(self.prefix, -1), tokens, cells.to(tokens), none))
+        return replace(groups, k_box=boxes[groups.k_index])
 
     def allowed(self, spatial: Size) -> Bool[Tensor, "queries keys"]:
         """Tell for every pair of tokens whether the query may see the key.
@@ -71,14 +151,22 @@ class Pattern(ABC):
         """
         groups = self.groups(spatial)
         tokens = self.prefix + math.prod(spatial)
+        queries = tokens if groups.q_grid is None else math.prod(groups.q_grid)
         keys = tokens + sum(math.prod(grid) for grid in groups.grids)
-        seen = groups.q_region[0, :, :, None] == groups.k_region[0, :, None, :]
+        q_region, k_region = groups.labels
+        seen = q_region[:, :, None] == k_region[:, None, :]
         # One row and one column more than there are tokens: padding (-1) lands there.
-        allowed = torch.zeros(tokens + 1, keys + 1, dtype=torch.bool)
+        allowed = torch.zeros(queries + 1, keys + 1, dtype=torch.bool)
         rows = groups.q_index[:, :, None].expand_as(seen)
         columns = groups.k_index[:, None, :].expand_as(seen)
         allowed[rows[seen], columns[seen]] = True
         return allowed[:-1, :-1]
+
+
+def coordinates(spatial: Size) -> Int[Tensor, "tokens axes"]:
+    """Return where each token of a grid lies, in row-major order."""
+    lines = [torch.arange(n, dtype=torch.int32) for n in spatial]
+    return torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1).flatten(0, -2)
 
 
 def check_whole(name: str, given: object, minimum: int) -> None:

@@ -13,13 +13,21 @@ from itertools import product
 from typing import Literal
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from vitrail.errors import UsageError
-from vitrail.patterns.base import Groups, Pattern, check_axes, check_word
-from vitrail.patterns.lines import OUTSIDE, PADDING, boxes, cross
-from vitrail.patterns.window import Padding
-from vitrail.shapes import Size, as_size
+from vitrail.patterns.base import (
+    Groups,
+    Padding,
+    Pattern,
+    check_axes,
+    check_word,
+    coordinates,
+    window_cut,
+)
+from vitrail.patterns.lines import OUTSIDE, PADDING, arange, cross, steps, within
+from vitrail.shapes import Size, as_size, known, sym_min
 
 Halo = Literal["exact", "rolled"]
 
@@ -94,7 +102,7 @@ class Focal(Pattern):
     def fit(self, spatial: Size) -> Size:
         """Return the lengths of ``spatial`` tokens once padded to whole windows."""
         check_axes("window", self.window, spatial)
-        return tuple(-(-n // m) * m for n, m in zip(spatial, self.window, strict=True))
+        return tuple((n + m - 1) // m * m for n, m in zip(spatial, self.window, strict=True))
 
     @property
     def halo_keys(self) -> int:
@@ -106,92 +114,119 @@ class Focal(Pattern):
         return outer - math.prod(self.window)
 
     @property
-    def keys(self) -> int:
+    def num_keys(self) -> int:
         """All keys of one window, padding and duplicates included."""
         pooled = (math.prod(self.reach(k)) for k in range(len(self.levels)))
         return math.prod(self.window) + self.halo_keys + sum(pooled)
 
-    def groups(self, spatial: Size) -> Groups:
+    def groups(self, spatial: Size, device: torch.device | None = None) -> Groups:
         """Write the windows down, in row-major order; for the order of keys see the class."""
         padded = self.fit(spatial)
-        own = [_padded(_starts(n, m) + torch.arange(m), n)
-               for n, m in zip(spatial, self.window, strict=True)]  # fmt: skip
-        q_index, q_worst = cross(own, spatial)
-        fine, worst = self._halo(spatial, padded)
-        index = [q_index, fine]
-        status = [q_worst, worst]
-        bounds = [_of_tokens(torch.cat(index, dim=-1), spatial)]
-        grids, offset = [], math.prod(spatial)
+        own = [within(arange(length, device), n) for n, length in zip(spatial, padded, strict=True)]
+        q_index, q_worst = cross(own, self.window, spatial)
+        halo, worst = self._halo(spatial, padded, device)
+        index, marks = [q_index, halo], [q_worst, worst]
+        grids, before = [], math.prod(spatial)
         for k in range(len(self.levels)):
-            cells, told, box, grid = self._level(k, spatial, padded)
-            index.append(torch.where(cells < 0, -1, cells + offset))
-            status.append(told)
-            bounds.append(box)
+            grid = self._grid(k, padded)
+            cells, worst = cross(self._level(k, spatial, padded, device), self.reach(k), grid)
+            index.append(torch.where(cells < 0, -1, cells + before))
+            marks.append(worst)
             grids.append(grid)
-            offset += math.prod(grid)
+            before = before + math.prod(grid)
         hidden = OUTSIDE if self.padding == "visible" else PADDING
-        k_region = torch.where(torch.cat(status, dim=-1) <= hidden, -1, 0)[None]
-        k_box = torch.cat(bounds, dim=1) if grids else None
-        q_region = torch.zeros_like(q_index)[None]
-        k_index = torch.cat(index, dim=-1)
-        return Groups(q_index, k_index, q_region, k_region, tuple(grids), k_box)
+        k_region = torch.where(torch.cat(marks, dim=-1) <= hidden, -1, 0).to(torch.int32)
+        whole = all(known(n == length) for n, length in zip(spatial, padded, strict=True))
+        full = (
+            whole and not any(self.margin) and all(f == 1 for level in self.levels for f in level)
+        )
+        return Groups(
+            q_index, torch.cat(index, dim=-1),
+            None if full else torch.zeros_like(q_index), None if full else k_region,
+            grids=tuple(grids), full=full, cut=window_cut(spatial, self.window) if whole else None,
+        )  # fmt: skip
 
-    def _halo(self, spatial: Size, padded: Size) -> tuple[Tensor, Tensor]:
-        """Return number and status of the keys around each window."""
+    def _halo(
+        self, spatial: Size, padded: Size, device: torch.device | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return number and mark of the keys around each window."""
         sizes = tuple(zip(spatial, padded, self.window, self.margin, strict=True))
         if self.halo == "exact":
-            lines, inside = [], []
+            lines = []
             for n, length, m, e in sizes:
-                step = torch.arange(-e, m + e)
-                place = _starts(n, m) + step
+                place = steps(length // m, m + 2 * e, m, device) - e
                 outside = (place < 0) | (place >= length)
-                lines.append(_padded(place, n).masked_fill(outside, OUTSIDE))
-                inside.append(torch.where((step >= 0) & (step < m), 0, -1)[None])
-            around = cross(inside, (1,) * len(inside))[1][0] < 0
-            index, worst = cross(lines, spatial)
-            return index[:, around], worst[:, around]
-        corners = [self._corner(signs, sizes) for signs in product((1, -1), repeat=len(sizes))]
+                lines.append(within(place, n).masked_fill(outside, OUTSIDE))
+            around = [range(-e, m + e) for m, e in zip(self.window, self.margin, strict=True)]
+            return self._without_own(lines, spatial, around)
+        corners = []
+        for signs in product((1, -1), repeat=len(sizes)):
+            lines, around = [], []
+            for sign, (n, length, m, e) in zip(signs, sizes, strict=True):
+                place = arange(length, device) + sign * e
+                place = torch.where(place < 0, place + length, place)  # around, at the borders
+                lines.append(within(torch.where(place >= length, place - length, place), n))
+                around.append(range(sign * e, sign * e + m))
+            corners.append(self._without_own(lines, spatial, around))
         index, worst = (torch.cat(parts, dim=-1) for parts in zip(*corners, strict=True))
-        if any(n <= m for n, m in zip(spatial, self.window, strict=True)):
-            return torch.full_like(index, -1), torch.full_like(worst, OUTSIDE)
-        return index, worst
+        # 0 once one window covers an axis: then nothing is rolled.
+        free = sym_min(1, *((n - 1) // m for n, m in zip(spatial, self.window, strict=True)))
+        gone = torch.zeros_like(index) + free < 1
+        return index.masked_fill(gone, -1), worst.masked_fill(gone, OUTSIDE)
 
-    def _corner(
-        self, signs: tuple[int, ...], sizes: tuple[tuple[int, int, int, int], ...]
+    def _without_own(
+        self, lines: list[Tensor], spatial: Size, around: list[range]
     ) -> tuple[Tensor, Tensor]:
-        """Return what one roll brings from outside of each window: around, at the borders."""
-        lines, inside = [], []
-        for sign, (n, length, m, e) in zip(signs, sizes, strict=True):
-            step = sign * e + torch.arange(m)
-            lines.append(_padded((_starts(n, m) + step) % length, n))
-            inside.append(torch.where((step >= 0) & (step < m), 0, -1)[None])
-        around = cross(inside, (1,) * len(inside))[1][0] < 0
-        index, worst = cross(lines, [n for n, *_ in sizes])
-        return index[:, around], worst[:, around]
+        """Cross ``lines`` and leave out the tokens of the window itself.
 
-    def _level(self, k: int, spatial: Size, padded: Size) -> tuple[Tensor, Tensor, Tensor, Size]:
-        """Return number, status and box of the cells that each window sees, and their grid."""
-        grid = tuple(length // m * 2**k for length, m in zip(padded, self.window, strict=True))
-        lines, starts, stops = [], [], []
-        for axis, (n, cells) in enumerate(zip(spatial, grid, strict=True)):
-            size, first = self._cells(k, axis, padded[axis])
-            reach, side = self.reach(k)[axis], self.levels[k][axis] // 2
-            place = torch.arange(cells // 2**k)[:, None] * 2**k - side + torch.arange(reach)
-            start = first + place * size
-            line = place.masked_fill(start >= n, PADDING)
+        Args:
+            lines: places of keys along each axis.
+            spatial: of the grid.
+            around: how far those places are from the window's first token, along each axis.
+        """
+        kept = [
+            i for i, place in enumerate(product(*around))
+            if not all(0 <= p < m for p, m in zip(place, self.window, strict=True))
+        ]  # fmt: skip
+        places = torch.tensor(kept, dtype=torch.int64, device=lines[0].device)
+        index, worst = cross(lines, tuple(len(line) for line in around), spatial)
+        return index.index_select(1, places), worst.index_select(1, places)
+
+    def _grid(self, k: int, padded: Size) -> Size:
+        """Return the cells of level ``k`` along each axis."""
+        return tuple(length // m * 2**k for length, m in zip(padded, self.window, strict=True))
+
+    def _level(
+        self, k: int, spatial: Size, padded: Size, device: torch.device | None
+    ) -> list[Tensor]:
+        """Return the cells of level ``k`` that each window sees along each axis."""
+        lines = []
+        for axis, (n, cells) in enumerate(zip(spatial, self._grid(k, padded), strict=True)):
+            size, first = self.cell(k, axis, padded[axis])
+            place = steps(cells // 2**k, self.reach(k)[axis], 2**k, device)
+            place = place - self.levels[k][axis] // 2
+            line = place.masked_fill(first + place * size >= n, PADDING)
             lines.append(line.masked_fill((place < 0) | (place >= cells), OUTSIDE))
-            starts.append(start)
-            stops.append((start + size).clamp(max=n))
-        index, worst = cross(lines, grid)
-        box = boxes(starts, stops).masked_fill(worst[..., None] < 0, -1)
-        return index, worst, box, grid
+        return lines
+
+    def cell_boxes(self, spatial: Size) -> Int[Tensor, "cells bounds"] | None:
+        """Return the tokens that each cell of each level stands for."""
+        padded, boxes = self.fit(spatial), []
+        for k in range(len(self.levels)):
+            sizes, firsts = zip(
+                *(self.cell(k, axis, n) for axis, n in enumerate(padded)), strict=True
+            )
+            start = coordinates(self._grid(k, padded)) * torch.tensor(sizes) + torch.tensor(firsts)
+            stop = torch.minimum(start + torch.tensor(sizes), torch.tensor(spatial))
+            boxes.append(torch.stack((start, stop), dim=-1).flatten(1))
+        return torch.cat(boxes) if boxes else None
 
     def reach(self, k: int) -> Size:
         """Return the cells of level ``k`` that a window sees along each axis."""
         return tuple(f - 1 + 2**k for f in self.levels[k])
 
-    def _cells(self, k: int, axis: int, length: int) -> tuple[int, int]:
-        """Return the tokens of a cell along one axis, and the first token of the first cell.
+    def cell(self, k: int, axis: int, length: int) -> tuple[int, int]:
+        """Return the tokens of a cell of level ``k`` along one axis, and its first cell's first.
 
         Cells of the official code are rounded down; what is left over is cut off at both ends.
         """
@@ -216,7 +251,7 @@ class Focal(Pattern):
                 seen = [min(n, a + m + e) - max(0, a - e) for a in range(0, n, m)]
             fine *= _dot(asking, seen)
             for k in range(len(self.levels)):
-                size, first = self._cells(k, axis, length)
+                size, first = self.cell(k, axis, length)
                 full = min(length // m * 2**k, -(-(n - first) // size))
                 side = self.levels[k][axis] // 2
                 near = [max(0, min(full, (i + 1) * 2**k + side) - max(0, i * 2**k - side))
@@ -226,29 +261,8 @@ class Focal(Pattern):
 
     def scores(self, spatial: Size) -> int:
         """Count all products: every window is full, and so are its keys."""
-        return math.prod(self.fit(spatial)) * self.keys
+        return math.prod(self.fit(spatial)) * self.num_keys
 
 
 def _dot(asking: list[int], seen: list[int]) -> int:
     return sum(a * s for a, s in zip(asking, seen, strict=True))
-
-
-def _starts(length: int, window: int) -> Tensor:
-    """Return ``[windows, 1]``: the first token of each window along an axis."""
-    return torch.arange(0, length, window)[:, None]
-
-
-def _padded(place: Tensor, length: int) -> Tensor:
-    """Mark places beyond the last token as padding."""
-    return place.masked_fill(place >= length, PADDING)
-
-
-def _of_tokens(index: Tensor, spatial: Size) -> Tensor:
-    """Return the box of each token, -1 for padding."""
-    sides: list[Tensor] = []
-    rest = index
-    for n in reversed(spatial):
-        place = rest % n
-        sides = [place, place + 1, *sides]
-        rest = rest // n
-    return torch.stack(sides, dim=-1).masked_fill(index[..., None] < 0, -1)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
-from vitrail.patterns.base import Groups, Pattern, check_whole
+from vitrail.patterns.base import Cut, Groups, Pattern, check_whole
+from vitrail.patterns.lines import arange
 from vitrail.shapes import Size
 
 
@@ -27,11 +28,13 @@ class Global(Pattern):
     def __post_init__(self) -> None:
         check_whole("prefix", self.prefix, 0)
 
-    def groups(self, spatial: Size) -> Groups:
+    def groups(self, spatial: Size, device: torch.device | None = None) -> Groups:
         """Write one group down: the prefix tokens, then the grid in row-major order."""
-        index = torch.arange(self.prefix + math.prod(spatial))[None]
-        region = torch.zeros_like(index)[None]
-        return Groups(index, index, region, region)
+        tokens = self.prefix + math.prod(spatial)
+        index = arange(tokens, device)[None]
+        extent = None if self.prefix else spatial
+        cut = Cut((tokens,), (0,))
+        return Groups(index, index, full=True, unique_keys=True, cut=cut, extent=extent)
 
     def pairs(self, spatial: Size) -> int:
         """Count permitted pairs: all of them."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import torch
 
-from vitrail.patterns.base import Groups, Pattern, check_axes
-from vitrail.patterns.lines import PADDING, cross
-from vitrail.shapes import Size, as_size
+from vitrail.patterns.base import Cut, Groups, Pattern, check_axes
+from vitrail.patterns.lines import arange, cross, within
+from vitrail.shapes import Size, as_size, known
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +41,23 @@ class Grid(Pattern):
         check_axes("grid", self.size, spatial)
         return tuple((n + m - 1) // m for n, m in zip(spatial, self.size, strict=True))
 
-    def groups(self, spatial: Size) -> Groups:
-        """Write the groups down, row-major by their first token; tokens row-major in a group.
-
-        Where ``size`` divides the grid, that is, axis by axis, ``x.unflatten(axis, (size, -1))``
-        with the axes of strides moved before those of tokens.
-        """
-        lines = []
-        for n, m, stride in zip(spatial, self.size, self.fit(spatial), strict=True):
-            place = torch.arange(m * stride).view(m, stride).T
-            lines.append(place.masked_fill(place >= n, PADDING))
-        index, worst = cross(lines, spatial)
-        region = worst[None]
-        return Groups(index, index, region, region)
+    def groups(self, spatial: Size, device: torch.device | None = None) -> Groups:
+        """Write the groups down, row-major by their first token; tokens row-major in a group."""
+        strides, lines = self.fit(spatial), []
+        for n, m, stride in zip(spatial, self.size, strides, strict=True):
+            place = arange(stride * m, device)
+            lines.append(within(place // m + place % m * stride, n))
+        index, region = cross(lines, self.size, spatial)
+        full = all(known(m * s == n) for n, m, s in zip(spatial, self.size, strides, strict=True))
+        cut = None
+        if full:
+            pairs = zip(self.size, strides, strict=True)
+            cut = Cut(
+                tuple(n for pair in pairs for n in pair), tuple(range(0, 2 * len(spatial), 2))
+            )
+        q_region = None if full else region
+        return Groups(index, index, q_region, q_region, full=full, unique_keys=True, cut=cut,
+                      extent=self.size)  # fmt: skip
 
     def pairs(self, spatial: Size) -> int:
         """Count permitted pairs: along each axis, the squared lengths of its groups."""

@@ -1,51 +1,63 @@
 """Patterns that are the product of what they are along each axis: lines, and their crossing.
 
-A line holds, for each window along one axis, the places of its keys: numbers of tokens (or cells)
-from 0 up; ``PADDING`` for a place beyond the last token; ``OUTSIDE`` for none at all.
+A line holds, for each group along one axis, the places of its keys: numbers of tokens (or cells)
+from 0 up; ``PADDING`` for a place beyond the last token; ``OUTSIDE`` for none at all. The groups of
+a line follow one another in one row: a tensor with an axis of groups would tie a traced graph to
+inputs with more than one.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
+
+from vitrail.shapes import Size
 
 PADDING, OUTSIDE = -1, -2
 
+Line = Int[Tensor, " places"]
 
-def cross(lines: Sequence[Tensor], lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
+
+def arange(length: int, device: torch.device | None) -> Int[Tensor, " length"]:
+    """Return the whole numbers below ``length``, in 32 bits."""
+    return torch.arange(length, dtype=torch.int32, device=device)
+
+
+def steps(groups: int, width: int, step: int, device: torch.device | None) -> Line:
+    """Return ``width`` places for each group, the first of which are ``step`` apart."""
+    place = arange(groups * width, device)
+    return place if step == width else place + place // width * (step - width)
+
+
+def within(place: Line, length: int, mark: int = PADDING) -> Line:
+    """Mark places beyond the last token."""
+    return place.masked_fill(place >= length, mark)
+
+
+def cross(lines: Sequence[Line], widths: Size, lengths: Size) -> tuple[Tensor, Tensor]:
     """Combine one line for each axis.
 
     Args:
-        lines: ``[windows, places]`` along each axis.
+        lines: places of all groups along each axis.
+        widths: places of each group along each axis.
         lengths: of the grid that the places count in.
     Returns:
-        ``[windows, places]`` of all axes together, both in row-major order: the number on the
-        flattened grid, or -1; and the worst that an axis said, 0 for nothing bad.
+        ``[groups, places]`` of all axes together, both in row-major order: the number on the
+        flattened grid, or -1; and the least mark of any axis, 0 for none.
     """
-    index = torch.zeros(1, 1, dtype=torch.int64)
-    worst = torch.zeros(1, 1, dtype=torch.int64)
-    for line, n in zip(lines, lengths, strict=True):
-        here = line[None, :, None, :]
-        index = _joined(index[:, None, :, None] * n + here)
-        worst = _joined(torch.minimum(worst[:, None, :, None], here))
-    return index.masked_fill(worst < 0, -1), worst
-
-
-def boxes(starts: Sequence[Tensor], stops: Sequence[Tensor]) -> Tensor:
-    """Return ``[windows, places, 2 * axes]``: first token and one past the last, axis by axis."""
-    sides: list[Tensor] = []
-    for start, stop in zip(starts, stops, strict=True):
-        windows, places = start.shape
-        ones = torch.ones_like(start)
-        spread = [_joined(side[:, None, :, None] * ones[None, :, None, :]) for side in sides]
-        before = sides[0].shape if sides else (1, 1)
-        here = (before[0], windows, before[1], places)
-        sides = spread + [
-            _joined(side[None, :, None, :].expand(here).contiguous()) for side in (start, stop)
-        ]
-    return torch.stack(sides, dim=-1)
-
-
-def _joined(x: Tensor) -> Tensor:
-    """Flatten ``[windows, windows, places, places]`` to ``[windows, places]``."""
-    return x.flatten(2).flatten(0, 1)
+    index, worst = lines[0], lines[0].clamp(max=0)
+    for line, n in zip(lines[1:], lengths[1:], strict=True):
+        index = index[..., None] * n + line
+        worst = torch.minimum(worst[..., None], line.clamp(max=0))
+    index = index.masked_fill(worst < 0, -1)
+    counts = [line.shape[0] // width for line, width in zip(lines, widths, strict=True)]
+    shape = [n for pair in zip(counts, widths, strict=True) for n in pair]
+    order = (*range(0, len(shape), 2), *range(1, len(shape), 2))
+    groups = math.prod(counts), math.prod(widths)
+    return tuple(
+        # Not ``reshape``, whose question whether it must copy ties a graph to a length.
+        x.view(shape).permute(order).clone(memory_format=torch.contiguous_format).view(groups)
+        for x in (index, worst)
+    )  # type: ignore[return-value]  # two of them

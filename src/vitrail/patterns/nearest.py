@@ -6,13 +6,23 @@ them to ``torch.topk``; and that maps which the window does not divide are padde
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
-from vitrail.patterns.base import Groups, Pattern, check_axes, check_whole
-from vitrail.shapes import Size, as_size
+from vitrail.patterns.base import (
+    Groups,
+    Pattern,
+    check_axes,
+    check_whole,
+    coordinates,
+    window_cut,
+)
+from vitrail.patterns.lines import OUTSIDE, arange, cross, within
+from vitrail.shapes import Size, as_size, known, sym_max, sym_min
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,57 +51,91 @@ class Nearest(Pattern):
     def fit(self, spatial: Size) -> Size:
         """Return the windows along each axis."""
         check_axes("window", self.window, spatial)
-        return tuple(-(-n // m) for n, m in zip(spatial, self.window, strict=True))
+        return tuple((n + m - 1) // m for n, m in zip(spatial, self.window, strict=True))
 
-    def groups(self, spatial: Size) -> Groups:
+    def groups(self, spatial: Size, device: torch.device | None = None) -> Groups:
         """Write the windows down, in row-major order."""
         grid = self.fit(spatial)
-        windows = _places(grid)
-        size, lengths = torch.tensor(self.window), torch.tensor(spatial)
-        first = windows * size
-        middle = torch.minimum(first + size // 2, lengths - 1)
-        tokens, cells = _places(spatial), windows
-        near = _nearest(middle, tokens, self.count)
-        near_cells = _nearest(cells, cells, self.count)
-        asking = first[:, None] + _places(self.window)
-        beyond = (asking >= lengths).any(-1)
-        q_index = _number(asking, spatial).masked_fill(beyond, -1)
-        box = torch.stack((tokens, tokens + 1), dim=-1).flatten(1)[near]
-        stop = torch.minimum(first + size, lengths)
-        cell_box = torch.stack((first, stop), dim=-1).flatten(1)[near_cells]
-        k_index = torch.cat((near, near_cells + len(tokens)), dim=-1)
-        q_region, k_region = torch.zeros_like(q_index)[None], torch.zeros_like(k_index)[None]
-        k_box = torch.cat((box, cell_box), dim=1)
-        return Groups(q_index, k_index, q_region, k_region, (grid,), k_box)
+        own, tokens, cells = [], [], []
+        for n, count, m in zip(spatial, grid, self.window, strict=True):
+            own.append(within(arange(count * m, device), n))
+            last = torch.zeros((), dtype=torch.int32, device=device) + (n - 1)
+            tokens.append(torch.minimum(arange(count, device) * m + m // 2, last))
+            cells.append(arange(count, device))
+        q_index, _ = cross(own, self.window, spatial)
+        near, near_cells = nearest(tokens, spatial, self.count), nearest(cells, grid, self.count)
+        full = all(known(n == c * m) for n, c, m in zip(spatial, grid, self.window, strict=True))
+        return Groups(
+            q_index, torch.cat((near, near_cells + math.prod(spatial)), dim=-1), grids=(grid,),
+            full=full, cut=window_cut(spatial, self.window) if full else None,
+        )  # fmt: skip
 
-    def keys(self, spatial: Size) -> int:
+    def cell_boxes(self, spatial: Size) -> Int[Tensor, "cells bounds"]:
+        """Return the tokens of each window."""
+        size = torch.tensor(self.window)
+        first = coordinates(self.fit(spatial)) * size
+        return torch.stack((first, torch.minimum(first + size, torch.tensor(spatial))), -1).flatten(
+            1
+        )
+
+    def num_keys(self, spatial: Size) -> int:
         """Return how many keys each window has."""
         return min(self.count, math.prod(spatial)) + min(self.count, math.prod(self.fit(spatial)))
 
     def pairs(self, spatial: Size) -> int:
         """Count permitted pairs: every token has all keys of its window."""
-        return math.prod(spatial) * self.keys(spatial)
+        return math.prod(spatial) * self.num_keys(spatial)
 
     def scores(self, spatial: Size) -> int:
         """Count all products: every window is full, padding included."""
-        return math.prod(self.fit(spatial)) * math.prod(self.window) * self.keys(spatial)
+        return math.prod(self.fit(spatial)) * math.prod(self.window) * self.num_keys(spatial)
 
 
-def _places(spatial: Size) -> Tensor:
-    """Return ``[tokens, axes]``: where each token of a grid lies, in row-major order."""
-    lines = [torch.arange(n) for n in spatial]
-    return torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1).flatten(0, -2)
+def nearest(
+    middles: Sequence[Int[Tensor, " windows"]], spatial: Size, count: int
+) -> Int[Tensor, "all_windows keys"]:
+    """Return the ``count`` places of a grid that are nearest to the middle of each window.
+
+    Args:
+        middles: along each axis, the place on the grid that is the middle of each window.
+        spatial: lengths of the grid.
+        count: how many; all, on a grid that has fewer.
+    Returns:
+        Numbers by rising distance, in row-major order where that is equal.
+    """
+    device, lines, steps = middles[0].device, [], []
+    far = reach(spatial, count)
+    for middle, n, r in zip(middles, spatial, far, strict=True):
+        step = arange(2 * r + 1, device) - r
+        place = (middle[:, None] + step).flatten()
+        lines.append(within(torch.where(place < 0, OUTSIDE, place), n, OUTSIDE))
+        steps.append((step * step)[None])
+    index, marks = cross(lines, tuple(2 * r + 1 for r in far), spatial)
+    distance = torch.zeros(1, 1, dtype=torch.int64, device=device)
+    for square in steps:
+        distance = (distance[:, :, None] + square[:, None, :]).flatten(1)
+    # One whole number that orders by distance first and by place second, so that no two are equal.
+    candidates = distance.shape[1]
+    order = distance * candidates + torch.arange(candidates, device=device)
+    order = torch.where(marks < 0, order + _FAR, order)
+    chosen = order.topk(sym_min(count, math.prod(spatial)), dim=-1, largest=False).indices
+    return index.gather(-1, chosen)
 
 
-def _number(places: Tensor, spatial: Size) -> Tensor:
-    """Return the row-major number of each place."""
-    number = torch.zeros_like(places[..., 0])
-    for place, n in zip(places.unbind(-1), spatial, strict=True):
-        number = number * n + place
-    return number
+_FAR = 1 << 50
 
 
-def _nearest(middles: Tensor, places: Tensor, count: int) -> Tensor:
-    """Return for each of ``middles`` the numbers of the ``count`` nearest ``places``."""
-    distance = (middles[:, None] - places).square().sum(-1)
-    return distance.argsort(dim=-1, stable=True)[:, :count]
+def reach(spatial: Size, count: int) -> Size:
+    """Return how far along each axis the nearest ``count`` places can lie.
+
+    A box of ``side`` places along each axis (of all of them where the axis is shorter) holds
+    ``count`` of them and can be laid on the grid around any middle: none of its places is farther
+    than ``sqrt(axes) * (side - 1)``, and so no nearer place lies beyond that.
+    """
+    axes = len(spatial)
+    shortest = sym_min(*spatial)
+    cube = next(side for side in range(1, count + 1) if side**axes >= count)
+    side = sym_max((count + shortest - 1) // shortest, cube)
+    numerator, denominator = {1: (1, 1), 2: (3, 2), 3: (7, 4)}[axes]  # at least sqrt(axes)
+    far = ((side - 1) * numerator + denominator - 1) // denominator
+    return tuple(sym_min(far, n - 1) for n in spatial)

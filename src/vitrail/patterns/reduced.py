@@ -10,10 +10,12 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
-from vitrail.patterns.base import Groups, Pattern, check_axes, check_whole
-from vitrail.shapes import Size, as_size, greatest
+from vitrail.patterns.base import Cut, Groups, Pattern, check_axes, check_whole, coordinates
+from vitrail.patterns.lines import arange
+from vitrail.shapes import Size, as_size, sym_max
 
 # Along one axis: each cell's first token and the token past its last.
 _Bounds = list[tuple[int, int]]
@@ -47,20 +49,21 @@ class Reduced(Pattern):
         Whole-number arithmetic without branches on a length: it also runs on symbolic ones.
         """
         check_axes("reduction", self.reduction, spatial)
-        return tuple(greatest(1, n // r) for n, r in zip(spatial, self.reduction, strict=True))
+        return tuple(sym_max(1, n // r) for n, r in zip(spatial, self.reduction, strict=True))
 
-    def groups(self, spatial: Size) -> Groups:
+    def groups(self, spatial: Size, device: torch.device | None = None) -> Groups:
         """Write one group down: all tokens ask; keys are the prefix tokens, then all cells.
 
         Queries: the prefix tokens, then the grid in row-major order. Keys: the prefix tokens,
         then the pooled grid in row-major order, as a convolution's output is flattened.
         """
-        cells = self.fit(spatial)
-        bounds = [
-            [(i * r, min((i + 1) * r, n)) for i in range(count)]
-            for n, r, count in zip(spatial, self.reduction, cells, strict=True)
-        ]
-        return _pooled(spatial, bounds, self.prefix)
+        return _pooled(spatial, self.fit(spatial), self.prefix, device)
+
+    def cell_boxes(self, spatial: Size) -> Int[Tensor, "cells bounds"]:
+        """Return the tokens that each cell stands for."""
+        lines = zip(spatial, self.reduction, self.fit(spatial), strict=True)
+        return _boxes([[(i * r, min((i + 1) * r, n)) for i in range(count)]
+                       for n, r, count in lines])  # fmt: skip
 
     def pairs(self, spatial: Size) -> int:
         """Count permitted pairs: every token and every key."""
@@ -91,14 +94,15 @@ class Pooled(Pattern):
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", as_size(self.size, len(self.size), "size"))
 
-    def groups(self, spatial: Size) -> Groups:
+    def groups(self, spatial: Size, device: torch.device | None = None) -> Groups:
         """Write one group down: the tokens ask, keys are the cells, both in row-major order."""
         check_axes("size", self.size, spatial)
-        bounds = [
-            [(i * n // s, -(-(i + 1) * n // s)) for i in range(s)]
-            for n, s in zip(spatial, self.size, strict=True)
-        ]
-        return _pooled(spatial, bounds, 0)
+        return _pooled(spatial, self.size, 0, device)
+
+    def cell_boxes(self, spatial: Size) -> Int[Tensor, "cells bounds"]:
+        """Return the tokens that each cell is the mean of."""
+        lines = zip(spatial, self.size, strict=True)
+        return _boxes([[(i * n // s, -(-(i + 1) * n // s)) for i in range(s)] for n, s in lines])
 
     def pairs(self, spatial: Size) -> int:
         """Count permitted pairs: every token and every cell."""
@@ -110,21 +114,20 @@ class Pooled(Pattern):
         return self.pairs(spatial)
 
 
-def _pooled(spatial: Size, bounds: list[_Bounds], prefix: int) -> Groups:
+def _pooled(spatial: Size, cells: Size, prefix: int, device: torch.device | None) -> Groups:
     """Return one group in which every token meets the prefix tokens and every cell."""
     tokens = prefix + math.prod(spatial)
-    grid = tuple(len(axis) for axis in bounds)
-    cells = torch.arange(tokens, tokens + math.prod(grid))
-    q_index = torch.arange(tokens)[None]
-    k_index = torch.cat((torch.arange(prefix), cells))[None]
-    box = torch.cat((torch.full((prefix, 2 * len(bounds)), -1), _boxes(bounds)))[None]
-    q_region, k_region = torch.zeros_like(q_index)[None], torch.zeros_like(k_index)[None]
-    return Groups(q_index, k_index, q_region, k_region, (grid,), box)
+    numbers = arange(tokens + math.prod(cells), device)
+    keys = numbers[tokens:]
+    if prefix:
+        keys = torch.cat((numbers[:prefix], keys))
+    queries, cut = numbers[:tokens].view(1, -1), Cut((tokens,), (0,))
+    keys = keys.view(1, -1)
+    return Groups(queries, keys, grids=(cells,), full=True, unique_keys=True, cut=cut)
 
 
-def _boxes(bounds: list[_Bounds]) -> Tensor:
-    """Return ``[cells, 2 * axes]``: the box of every cell of the grid, in row-major order."""
-    axes = [torch.tensor(axis) for axis in bounds]
-    places = torch.meshgrid(*(torch.arange(len(axis)) for axis in axes), indexing="ij")
-    sides = [axis[place.flatten()] for axis, place in zip(axes, places, strict=True)]
-    return torch.cat(sides, dim=-1)
+def _boxes(bounds: list[_Bounds]) -> Int[Tensor, "cells bounds"]:
+    """Return the box of every cell of the grid, in row-major order."""
+    lines = [torch.tensor(axis) for axis in bounds]
+    place = coordinates(tuple(len(line) for line in lines)).unbind(-1)
+    return torch.cat([line[cell] for line, cell in zip(lines, place, strict=True)], dim=-1)

@@ -12,8 +12,9 @@ from typing import Literal, get_args
 
 import torch
 
-from vitrail.patterns.base import Groups, Pattern, check_whole, check_word
-from vitrail.shapes import Size
+from vitrail.patterns.base import Cut, Groups, Pattern, check_whole, check_word
+from vitrail.patterns.lines import arange
+from vitrail.shapes import Size, known
 
 Part = Literal["local", "residue"]
 
@@ -43,7 +44,7 @@ class SparseFixed(Pattern):
         """
         return _fit(self.block, spatial)
 
-    def groups(self, spatial: Size) -> Groups:
+    def groups(self, spatial: Size, device: torch.device | None = None) -> Groups:
         """Write the blocks down: queries are a block, keys that block and then all last tokens.
 
         Queries, and the first keys: the padded list as ``(blocks, block)``. The other keys, one a
@@ -52,11 +53,13 @@ class SparseFixed(Pattern):
         """
         blocks, block = self.fit(spatial)
         tokens = math.prod(spatial)
-        own = _cut(tokens, blocks, block)
-        last = (torch.arange(1, blocks + 1) * block).clamp(max=tokens) - 1
-        others = last.expand(blocks, -1).masked_fill(torch.eye(blocks, dtype=torch.bool), -1)
+        own, full = _cut(tokens, blocks, block, device)
+        number = arange(blocks, device)
+        last = ((number + 1) * block).clamp(max=tokens) - 1
+        others = torch.where(number[:, None] == number, -1, last)
         keys = torch.cat((own, others), dim=1)
-        return Groups(own, keys, _label(own), _label(keys))
+        cut = Cut((blocks, block), (1,)) if full else None
+        return Groups(own, keys, own.clamp(max=0), keys.clamp(max=0), cut=cut)
 
     def pairs(self, spatial: Size) -> int:
         """Count permitted pairs: a block squared, and one more key for each other block."""
@@ -102,18 +105,20 @@ class SparseStrided(Pattern):
         """
         return _fit(self.block, spatial)
 
-    def groups(self, spatial: Size) -> Groups:
+    def groups(self, spatial: Size, device: torch.device | None = None) -> Groups:
         """Write the groups down: the padded list as ``(blocks, block)``, transposed for residues.
 
         ``"local"``: one group a block, in order. ``"residue"``: ``block`` groups, one a rest in
         rising order, of ``blocks`` places each. Keys are the queries, in the same order.
         """
         blocks, block = self.fit(spatial)
-        index = _cut(math.prod(spatial), blocks, block)
+        index, full = _cut(math.prod(spatial), blocks, block, device)
+        inner = 1
         if self.part == "residue":
-            index = index.T
-        region = _label(index)
-        return Groups(index, index, region, region)
+            index, inner = index.T.clone(memory_format=torch.contiguous_format), 0
+        region = None if full else index.clamp(max=0)
+        cut = Cut((blocks, block), (inner,)) if full else None
+        return Groups(index, index, region, region, full=full, unique_keys=True, cut=cut)
 
     def pairs(self, spatial: Size) -> int:
         """Count permitted pairs: the real tokens of every group, squared."""
@@ -147,12 +152,10 @@ def _fit(block: int | None, spatial: Size) -> tuple[int, int]:
     return (tokens + block - 1) // block, block
 
 
-def _cut(tokens: int, blocks: int, block: int) -> torch.Tensor:
-    """Return ``[blocks, block]``: the numbers of a list of ``tokens``, padded with -1."""
-    index = torch.arange(blocks * block)
-    return index.masked_fill(index >= tokens, -1).view(blocks, block)
-
-
-def _label(index: torch.Tensor) -> torch.Tensor:
-    """Return the regions of one batch: 0 for tokens, -1 for padding and what is masked."""
-    return index.clamp(max=0)[None]
+def _cut(
+    tokens: int, blocks: int, block: int, device: torch.device | None
+) -> tuple[torch.Tensor, bool]:
+    """Return ``[blocks, block]``, the numbers of a list padded with -1, and whether none is."""
+    index = arange(blocks * block, device)
+    index = index.masked_fill(index >= tokens, -1).view(blocks, block)
+    return index, known(blocks * block == tokens)

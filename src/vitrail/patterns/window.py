@@ -14,10 +14,17 @@ from typing import Literal, get_args
 import torch
 
 from vitrail.errors import UsageError
-from vitrail.patterns.base import Groups, Pattern, check_axes, check_word
-from vitrail.shapes import Size, as_size, least
+from vitrail.patterns.base import (
+    Groups,
+    Padding,
+    Pattern,
+    check_axes,
+    check_word,
+    window_cut,
+)
+from vitrail.patterns.lines import arange, cross, within
+from vitrail.shapes import Size, as_size, known, sym_min
 
-Padding = Literal["masked", "visible"]
 ShiftRule = Literal["axis", "clamp", "shortest", "always", "never"]
 
 
@@ -67,35 +74,40 @@ class Window(Pattern):
         if self.shift_rule in ("always", "never"):
             return self.size, self.shift if self.shift_rule == "always" else (0,) * len(spatial)
         if self.shift_rule == "shortest":
-            shortest = least(*spatial, *self.size)
+            shortest = sym_min(*spatial, *self.size)
             # 1 while every axis is longer than its window, 0 once one window covers an axis.
-            free = least(*(_longer(n, m) for n, m in zip(spatial, self.size, strict=True)))
+            free = sym_min(*(_longer(n, m) for n, m in zip(spatial, self.size, strict=True)))
             window = tuple(m * free + shortest * (1 - free) for m in self.size)
             return window, tuple(s * free for s in self.shift)
         free_axes = tuple(_longer(n, m) for n, m in zip(spatial, self.size, strict=True))
         shift = tuple(s * free for s, free in zip(self.shift, free_axes, strict=True))
         if self.shift_rule == "clamp":
-            return tuple(least(n, m) for n, m in zip(spatial, self.size, strict=True)), shift
+            return tuple(sym_min(n, m) for n, m in zip(spatial, self.size, strict=True)), shift
         return self.size, shift
 
-    def groups(self, spatial: Size) -> Groups:
-        """Write the windows down, in the order in which ``ops.windows.partition`` cuts them."""
+    def groups(self, spatial: Size, device: torch.device | None = None) -> Groups:
+        """Write the windows down, row-major, and the tokens of each, row-major."""
         window, shift = self.fit(spatial)
-        index = torch.zeros((), dtype=torch.int64)
-        region = torch.zeros((), dtype=torch.int64)
-        padded = torch.zeros((), dtype=torch.bool)
-        for n, m, s in zip(spatial, window, shift, strict=True):
-            length = -(-n // m) * m
-            position = (torch.arange(length) + s) % length
-            wrapped = torch.arange(length) >= length - s
-            index = index[..., None] * n + position
-            region = region[..., None] * 2 + wrapped
-            padded = padded[..., None] | (position >= n)
-        index = index.masked_fill(padded, -1)
+        lengths = [(n + m - 1) // m * m for n, m in zip(spatial, window, strict=True)]
+        tokens, sides = [], []
+        for n, length, s in zip(spatial, lengths, shift, strict=True):
+            place = arange(length, device)
+            # Pad first, then roll (ADR 1): the last ``s`` places hold the first ones, and what was
+            # brought round from the other side is a region of its own.
+            wrapped = place >= length - s
+            tokens.append(within(torch.where(wrapped, place - length, place) + s, n))
+            sides.append(wrapped.to(torch.int32))
+        index, padded = cross(tokens, window, spatial)
+        region, _ = cross(sides, window, (2,) * len(spatial))
         if self.padding == "masked":
-            region = region.masked_fill(padded, -1)
-        index, region = _cut(index, window), _cut(region, window)[None]
-        return Groups(index, index, region, region)
+            region = region.masked_fill(padded < 0, -1)
+        full = all(known(n == length) for n, length in zip(spatial, lengths, strict=True))
+        regular = all(known(s == 0) for s in shift)
+        cut = window_cut(spatial, window) if full and regular else None
+        if regular and (full or self.padding == "visible"):
+            region = None
+        return Groups(index, index, region, region, full=full, unique_keys=True, cut=cut,
+                      extent=window)  # fmt: skip
 
     def pairs(self, spatial: Size) -> int:
         """Count permitted pairs: along each axis, the squared lengths of the runs of tokens."""
@@ -118,13 +130,4 @@ def _longer(length: int, window: int) -> int:
 
     Nothing here is ever negative: ONNX divides towards zero, Python towards minus infinity.
     """
-    return least(1, (length - 1) // window)
-
-
-def _cut(grid: torch.Tensor, window: Size) -> torch.Tensor:
-    """Cut a padded grid into ``[windows, tokens]``."""
-    for axis, m in enumerate(window):
-        grid = grid.unflatten(2 * axis, (-1, m))
-    axes = len(window)
-    grid = grid.permute(*range(0, 2 * axes, 2), *range(1, 2 * axes, 2))
-    return grid.flatten(axes).flatten(0, axes - 1)
+    return sym_min(1, (length - 1) // window)
