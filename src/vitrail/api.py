@@ -61,17 +61,20 @@ def create_model(
     return create_with_weights(name, entry, config, weights, fixed_classes=num_classes is not None)
 
 
-def from_model(model: nn.Module) -> Backbone:
-    """Return the Vitrail model with the outputs of a live timm, torchvision or transformers Swin.
+def from_model(model: nn.Module, *, check: bool = True) -> Backbone:
+    """Return the Vitrail model with the outputs of a live model of timm, torchvision, transformers.
 
     Args:
-        model: the peer's module; it is not changed.
+        model: the peer's Swin, PVT or ViT; it is not changed.
+        check: run a copy of it beside the conversion, on one input of its own size and on one that
+            it pads, and refuse what differs.
     Raises:
-        UsageError: a module of another kind.
+        UsageError: a module of another kind, one with settings that no model here has, or one that
+            computes something else than its class does.
     """
     from vitrail.weights import from_model
 
-    return from_model(model)
+    return from_model(model, check=check)
 
 
 def transform(model: Backbone, *, train: bool = False) -> "Transform":

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from vitrail.ops.resample import resize_grid, resize_linear
+from vitrail.ops.resample import resize_antialiased, resize_grid, resize_linear
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,12 @@ def test_linearly_it_is_torch_s_too(axes: int) -> None:
 def test_linearly_its_own_lengths_change_nothing() -> None:
     x = torch.randn(1, 4, 6, 2)
     assert resize_linear(x, (4, 6)) is x
+
+
+def test_antialiased_it_is_torch_s_too() -> None:
+    for n, wanted in (((14, 14), (7, 20)), ((5, 9), (17, 3)), ((4, 4), (5, 4)), ((1, 3), (6, 1))):
+        x = torch.randn(2, *n, 3, dtype=torch.float64)
+        first = x.movedim(-1, 1)
+        expected = F.interpolate(first, size=wanted, mode="bicubic", antialias=True).movedim(1, -1)
+        torch.testing.assert_close(resize_antialiased(x, wanted), expected, rtol=0, atol=1e-13)
+    assert resize_antialiased(x, (1, 3)) is x

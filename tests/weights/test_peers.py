@@ -80,7 +80,8 @@ def test_timm_s_variants(draw, fields):
                                     "dynamic_img_size": True}])  # fmt: skip
 def test_timm_at_other_sizes_shifts_as_it_was_built(draw, fields, size):
     peer = from_timm(draw, **fields)
-    ours = from_model(peer)
+    with pytest.warns(UserWarning, match=r"windows of \(7, 7\) tokens do not divide \(strict_img"):
+        ours = from_model(peer)
     rule = "always" if "always_partition" in fields else ("always", "never")
     assert ours.config.shift_rule == rule
     same(ours, peer, size)
@@ -93,6 +94,23 @@ def test_timm_s_features_only(draw):
     ours = from_model(peer)
     assert ours.out_indices == (0, 2)
     same(ours, peer, (56, 56), feature_maps=True)
+
+
+def test_timm_at_other_sizes_that_shifts_along_one_axis_is_refused(draw):
+    with pytest.raises(UsageError, match="strict_img_size=False") as error:
+        from_model(from_timm(draw, img_size=(28, 112), window_size=(7, 7), dynamic_img_size=True))
+    assert "square img_size" in error.value.fix
+
+
+@pytest.mark.parametrize("outs", [(1, 3), (-2,)])
+def test_timm_s_pvt_v2_with_features_only(draw, outs):
+    peer = draw(timm.create_model("pvt_v2_b0", features_only=True, out_indices=outs)).eval()
+    ours = from_model(peer)
+    assert ours.out_indices == ((1, 3) if outs == (1, 3) else (2,))
+    x = torch.randn(1, 3, 75, 64)
+    with torch.inference_mode():
+        for a, b in zip(ours(x), peer(x), strict=True):
+            torch.testing.assert_close(a.movedim(-1, 1), b, rtol=1e-3, atol=1e-4)
 
 
 def test_timm_s_rolled_padding_is_warned_of(draw):
@@ -125,7 +143,7 @@ def test_torchvision_s_unequal_sides(draw):
 
 def test_a_catalog_model_is_named():
     peer = torchvision.models.swin_t()
-    ours = from_model(peer)
+    ours = from_model(peer, check=False)
     assert ours.name == "swin_tiny"
     assert ours.preprocessing.size == (224, 224)
 
@@ -173,6 +191,41 @@ def test_transformers_backbones(draw, name, size):
         torch.testing.assert_close(a.movedim(-1, 1), b, rtol=1e-3, atol=1e-4)
 
 
+def test_transformers_swin_that_an_input_has_changed_is_taken_as_it_was_built(draw):
+    fresh = huggingface(draw, "SwinForImageClassification")
+    used = copy.deepcopy(fresh)
+    with torch.inference_mode():
+        used(torch.randn(1, 3, 64, 64))
+    with pytest.warns(UserWarning, match="changed the window or shift of 1 of the layers"):
+        ours = from_model(used)
+    same(ours, fresh, (130, 140))
+
+
+def test_transformers_pyramid_returns_the_maps_asked_for(draw):
+    config = transformers.PvtV2Config(
+        hidden_sizes=(12, 20, 24, 36), num_attention_heads=(1, 2, 3, 4), depths=(1,) * 4,
+        mlp_ratios=(2,) * 4, out_features=["stage2", "stage4"],
+    )  # fmt: skip
+    peer = draw(transformers.PvtV2Backbone(config)).eval()
+    ours = from_model(peer)
+    x = torch.randn(1, 3, 75, 64)
+    with torch.inference_mode():
+        for a, b in zip(ours(x), peer(x).feature_maps, strict=True):
+            torch.testing.assert_close(a.movedim(-1, 1), b, rtol=1e-3, atol=1e-4)
+    assert ours.dims == (20, 36)
+
+
+@pytest.mark.parametrize("name", ["SwinModel", "Swinv2Model"])
+def test_transformers_models_without_a_pooler_return_all_tokens(draw, name):
+    config = huggingface(draw, name).config
+    peer = draw(getattr(transformers, name)(config, add_pooling_layer=False)).eval()
+    ours = from_model(peer)
+    x = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        theirs = copy.deepcopy(peer)(x).last_hidden_state
+    torch.testing.assert_close(ours(x).flatten(1, 2), theirs, rtol=1e-3, atol=1e-4)
+
+
 def test_transformers_position_table_is_taken_over(draw):
     peer = huggingface(draw, "SwinForImageClassification", use_absolute_embeddings=True)
     ours = from_model(peer)
@@ -196,12 +249,41 @@ def test_type_and_mode_are_the_peer_s(draw):
     assert not from_model(from_timm(draw)).training
 
 
+def test_nothing_is_drawn_or_changed(draw):
+    peer = huggingface(draw, "SwinForImageClassification", hidden_dropout_prob=0.1).train()
+    peer.swin.eval()
+    modes = [module.training for module in peer.modules()]
+    layers = [m for m in peer.modules() if hasattr(m, "shift_size")]
+    before = [(layer.window_size, layer.shift_size) for layer in layers]
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    from_model(peer)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert [module.training for module in peer.modules()] == modes
+    assert [(layer.window_size, layer.shift_size) for layer in layers] == before
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_narrow_types_are_compared_in_wide_ones(draw, dtype):
+    assert from_model(from_timm(draw).to(dtype)).embed.proj.weight.dtype == dtype
+
+
+def test_models_without_numbers_are_not_run():
+    with torch.device("meta"):
+        peer = torchvision.models.swin_t()
+    ours = from_model(peer)
+    assert ours.name == "swin_tiny"
+    assert ours.embed.proj.weight.is_meta
+    assert not ours.preprocessing.trained
+
+
 def test_wrappers_are_looked_through(draw):
     peer = from_timm(draw)
-    assert from_model(nn.DataParallel(peer)).config == from_model(peer).config
+    config = from_model(peer).config
+    assert from_model(nn.DataParallel(peer)).config == config
     compiled = torch.compile(peer)
     assert isinstance(compiled, nn.Module)
-    assert from_model(compiled).config == from_model(peer).config
+    assert from_model(compiled).config == config
 
 
 # --- what is refused ----------------------------------------------------------------------------
@@ -238,7 +320,7 @@ def test_other_activations_are_refused(draw):
 
 
 def test_norms_with_several_eps_are_refused(draw):
-    with pytest.raises(UsageError, match="several values of norm_eps") as error:
+    with pytest.raises(UsageError, match="several values of layer_norm_eps") as error:
         from_model(huggingface(draw, "SwinModel", layer_norm_eps=1e-6))
     assert "one value" in error.value.fix
 
@@ -248,3 +330,67 @@ def test_a_stem_among_the_features_is_refused(draw):
     with pytest.raises(UsageError, match="'stem'") as error:
         from_model(peer)
     assert "model.embed" in error.value.fix
+
+
+class Doubled(timm.models.swin_transformer.SwinTransformer):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Mixed(timm.models.vision_transformer.VisionTransformer):
+    def forward_features(self, x, **options):
+        tokens = super().forward_features(x, **options)
+        return tokens + 1e-3 * tokens.mean(1, keepdim=True)
+
+
+class Floored(transformers.SwinForImageClassification):
+    """Differs where the patch does not divide the input, and nowhere else."""
+
+    def forward(self, pixel_values, **options):
+        height, width = (n // 4 * 4 for n in pixel_values.shape[2:])
+        return super().forward(pixel_values[..., :height, :width], **options)
+
+
+class Failing(transformers.Swinv2Backbone):
+    def forward(self, pixel_values, more):
+        return super().forward(pixel_values)
+
+
+SUBCLASSES = {
+    "forward": lambda: Doubled(img_size=56, num_classes=5, **NUMBERS),
+    "features": lambda: Mixed(img_size=64, embed_dim=24, depth=2, num_heads=3),
+    "padding": lambda: Floored(transformers.SwinConfig(image_size=64, window_size=8, **NUMBERS)),
+    "arguments": lambda: Failing(transformers.Swinv2Config(image_size=64, **NUMBERS)),
+}
+
+
+@pytest.mark.parametrize("name", SUBCLASSES)
+def test_a_subclass_that_computes_something_else_is_refused(name):
+    peer = SUBCLASSES[name]()  # weights as they are at the start, under which much has no effect
+    with pytest.raises(UsageError, match=type(peer).__qualname__) as error:
+        from_model(peer)
+    assert "from_model(model, check=False)" in error.value.fix
+    assert from_model(peer, check=False).config.axes == 2
+
+
+def test_a_subclass_under_another_name_is_what_its_class_is(draw):
+    class Named(transformers.SwinBackbone):
+        pass
+
+    config = transformers.SwinConfig(image_size=64, window_size=8, out_features=["stage1"],
+                                     **NUMBERS)  # fmt: skip
+    assert from_model(draw(Named(config))).out_indices == (0,)
+
+
+def test_a_hook_that_changes_outputs_is_refused(draw):
+    peer = from_timm(draw)
+    peer.norm.register_forward_hook(lambda module, args, out: out + 1)
+    with pytest.raises(UsageError, match="differ by"):
+        from_model(peer)
+
+
+def test_a_peer_that_cannot_be_copied_is_warned_of(draw):
+    peer = from_timm(draw)
+    peer.kept = peer.head.fc.weight * 2  # a tensor with a history
+    with pytest.warns(UserWarning, match="cannot be copied"):
+        from_model(peer)

@@ -23,7 +23,7 @@ def size_range(model: Backbone) -> tuple[Size, Size]:
     line or grid of one token that attends to itself alone, where its length may change.
     """
     config = model.config
-    smooth = any(isinstance(m, AbsolutePosition) and not m.linear for m in model.modules())
+    smooth = any(isinstance(m, AbsolutePosition) and m.resize == "smooth" for m in model.modules())
     tokens = [1] * config.axes
     if config.axes == 3 or smooth:
         tokens[-1] = 2

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vitrail.errors import UsageError
 from vitrail.ops.relative import log_coordinates, relative_index, sliced_index
-from vitrail.ops.resample import resize_grid, resize_linear
+from vitrail.ops.resample import resize_antialiased, resize_grid, resize_linear
 from vitrail.shapes import Size
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ else:
     Self = Any  # the shape checker looks at one method at a time, where Self means nothing
 
 BiasLookup = Literal["offset", "sliced"]
+PositionResize = Literal["smooth", "linear", "antialiased"]
 _LOOKUPS = {"offset": relative_index, "sliced": sliced_index}
+_RESIZES = {"smooth": resize_grid, "linear": resize_linear, "antialiased": resize_antialiased}
 
 
 class _WindowBias(nn.Module):
@@ -131,12 +133,19 @@ class AbsolutePosition(nn.Module):
     Args:
         grid: lengths of the grid that the table was made for, in tokens; others are interpolated.
         dim: channels.
-        linear: interpolate between the two nearest places along each axis (PVT), not smoothly.
+        resize: how: ``"smooth"``, bicubic in two dimensions; ``"linear"``, between the two nearest
+            places along each axis (PVT); ``"antialiased"``, cubic over all places that a longer
+            step covers (timm).
+    Raises:
+        UsageError: an unknown word.
     """
 
-    def __init__(self, grid: Size, dim: int, *, linear: bool = False) -> None:
+    def __init__(self, grid: Size, dim: int, *, resize: PositionResize = "smooth") -> None:
         super().__init__()
-        self.linear = linear
+        if resize not in _RESIZES:
+            known = ", ".join(_RESIZES)
+            raise UsageError(f"position_resize={resize!r}", known, "use position_resize='smooth'")
+        self.resize: PositionResize = resize
         self.table = nn.Parameter(torch.empty(1, *grid, dim))
 
     def reset_parameters(self) -> None:
@@ -147,5 +156,4 @@ class AbsolutePosition(nn.Module):
         self, x: Float[Tensor, "batch *spatial dim"]
     ) -> Float[Tensor, "batch *spatial dim"]:
         """Return ``x`` plus its places' vectors."""
-        resize = resize_linear if self.linear else resize_grid
-        return x + resize(self.table, x.shape[1:-1])
+        return x + _RESIZES[self.resize](self.table, x.shape[1:-1])

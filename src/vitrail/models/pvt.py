@@ -181,7 +181,7 @@ class PVT(Pyramid):
                 reduced(config.reductions[stage], prefix),
                 lambda dim, hidden: Mlp(dim, hidden, drop=config.drop),
             ),
-            position=AbsolutePosition(config.positions[stage], dim, linear=True),
+            position=AbsolutePosition(config.positions[stage], dim, resize="linear"),
             prefix=PrefixTokens(dim, prefix, position=True) if prefix else None,
         )
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from vitrail.errors import UsageError
 from vitrail.layers import AbsolutePosition, GlobalAttention, Mlp, PrefixTokens, PreNormBlock
+from vitrail.layers.position import PositionResize
 from vitrail.models.backbone import Backbone
 from vitrail.models.config import BackboneConfig, check_width
 from vitrail.models.stage import Stage
@@ -32,6 +33,8 @@ class ViTConfig(BackboneConfig):
         dim: channels.
         mlp_ratio: hidden channels of the perceptron over channels.
         positions: grid that the table of positions was made for, in tokens.
+        position_resize: how positions are brought to another grid: ``"smooth"`` (bicubic), or
+            ``"antialiased"`` as timm does (ADR 36).
         prefix: tokens that stand before the grid, the first of them for the head; 0 for none,
             with ``global_pool="avg"``.
         depths: number of blocks, of the one stage.
@@ -44,6 +47,7 @@ class ViTConfig(BackboneConfig):
     patch: Size = (16, 16)
     mlp_ratio: float = 4.0
     positions: Size = (14, 14)
+    position_resize: PositionResize = "smooth"
     prefix: int = 1
     drop_path: float = 0.1
     norm_eps: float = 1e-6
@@ -81,7 +85,8 @@ class ViT(Backbone):
 
     def build_position(self) -> AbsolutePosition:
         """Build the table of positions of the grid."""
-        return AbsolutePosition(self.config.positions, self.config.dim)
+        config = self.config
+        return AbsolutePosition(config.positions, config.dim, resize=config.position_resize)
 
     def build_stage(self, stage: int) -> Stage:
         """Build the tokens before the grid, and the blocks."""

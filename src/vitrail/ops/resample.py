@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vitrail.ops.windows import known_zero
-from vitrail.shapes import Size
+from vitrail.shapes import Size, sym_max
 
 # What torch offers for each number of axes; the official code uses bicubic for images.
 _MODES = {1: "linear", 2: "bicubic", 3: "trilinear"}
@@ -60,4 +60,36 @@ def resize_linear(
         near = x.index_select(axis, first)
         far = x.index_select(axis, (first + 1).clamp(max=n - 1))
         x = near + (far - near) * share
+    return x
+
+
+def resize_antialiased(
+    x: Float[Tensor, "batch *spatial channels"], spatial: Size
+) -> Float[Tensor, "batch *resized channels"]:
+    """Interpolate a grid by a cubic that spans all values that a step to a shorter grid covers.
+
+    The same numbers as ``F.interpolate`` with ``mode="bicubic", antialias=True``, one axis after
+    the other, by a product with a matrix that arithmetic on lengths makes.
+
+    Args:
+        x: values on a grid.
+        spatial: lengths wanted.
+    Returns:
+        Values on a grid of those lengths; ``x`` itself where they are its own.
+    Source: Keys 1981, "Cubic convolution interpolation for digital image processing", a = -1/2.
+    """
+    for axis, length in enumerate(spatial, start=1):
+        n = x.shape[axis]
+        if known_zero(n - length):
+            continue
+        kind = torch.promote_types(x.dtype, torch.float32)
+        middle = (torch.arange(length, device=x.device, dtype=kind) + 0.5) * (n / length)
+        place = torch.arange(n, device=x.device, dtype=kind) + 0.5
+        # A step shorter than one place does not narrow the cubic.
+        far = (place - middle[:, None]).abs() / (sym_max(n, length) / length)
+        near = (1.5 * far - 2.5) * far * far + 1
+        tail = ((2.5 - 0.5 * far) * far - 4) * far + 2
+        weights = torch.where(far < 1, near, torch.where(far < 2, tail, torch.zeros_like(far)))
+        weights = (weights / weights.sum(dim=1, keepdim=True)).to(x.dtype)
+        x = (weights @ x.movedim(axis, -2)).movedim(-2, axis)
     return x

@@ -22,7 +22,8 @@ from vitrail.weights.sources import Source, read_source
 _log = logging.getLogger("vitrail.weights")
 # What a model does with its weights, rather than which weights it has: a file of ours decides.
 _BEHAVIOUR = ("window", "pretrained_window", "padding", "shift_rule", "mask_value", "bias_lookup",
-              "patch_fit", "norm_eps", "embed_norm_eps", "global_pool")  # fmt: skip
+              "patch_fit", "position_resize", "norm_eps", "embed_norm_eps",
+              "global_pool")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,10 @@ No peer is imported: a module is recognised by the name of its class. Its struct
 the shapes of its weights, its behaviour (windows, heads, what padding does) from its attributes.
 """
 
+import warnings
 from dataclasses import replace
 
+import torch
 from torch import nn
 
 from vitrail.errors import UsageError
@@ -15,25 +17,45 @@ from vitrail.weights.detect import Detected, detect
 from vitrail.weights.families import FAMILIES, Hints, Peer
 from vitrail.weights.infer import infer_config, name_of
 from vitrail.weights.load import Weights, load_opened
+from vitrail.weights.peer_check import compare
 
 
-def from_model(model: nn.Module) -> Backbone:
+def from_model(model: nn.Module, *, check: bool = True) -> Backbone:
     """Return the Vitrail model with the outputs of a live model of timm, torchvision, transformers.
 
     Args:
         model: the peer's module; it is not changed. Wrappers of torch (compiled, data parallel)
             are looked through.
+        check: run a copy of the peer beside the conversion, at the peer's own size and at one that
+            it pads, with its weights and with random ones; that takes two forward passes of each,
+            on one input. Models on the meta device are not run.
     Returns:
         A new model on the same device, in the same type and mode. Its config says how it differs
         from a fresh one of ours; a Swin has ``padding="visible"``, ``mask_value=-100``, and the
         peer's ``shift_rule``, ``patch_fit`` and ``bias_lookup``.
     Raises:
-        UsageError: a module of another kind, or one with parts that no model here has.
+        UsageError: a module of another kind, one with parts or settings that no model here has, or
+            (``check``) one that computes something else than its class does.
     """
     model = _unwrapped(model)
+    on_meta = any(parameter.is_meta for parameter in model.parameters())
+    # Building draws numbers, which are nobody's: weights come from the peer.
+    with torch.random.fork_rng(_accelerators(model)):
+        ours, peer = _converted(model)
+        if check and not on_meta:
+            compare(model, ours, peer, _quietly_converted)
+    trained = not on_meta and was_trained(model)
+    ours._set_preprocessing(**{"trained": trained, **peer.preprocessing})
+    return ours.train(model.training)
+
+
+def _converted(model: nn.Module) -> tuple[Backbone, Peer]:
+    """Return our model of a peer, and what was read of the peer."""
     peer = _read(model)
     detected = detect(model.state_dict() if peer.state is None else peer.state)
     reading = rules.read(detected.state, detected.format.rules(detected.stages, peer.grids))
+    # The reader knows what they tell, and on the meta device they tell nothing.
+    reading.buffers = {key: kept for key, kept in reading.buffers.items() if not kept.is_meta}
     windows = None if peer.windows is None else tuple(peer.windows)
     hints = Hints(window=windows, num_heads=peer.num_heads)
     config = infer_config(reading, family=detected.family, hints=hints)
@@ -41,8 +63,20 @@ def from_model(model: nn.Module) -> Backbone:
     parameter = next(model.parameters())
     ours = _build(config, detected, peer).to(parameter.device, parameter.dtype)
     load_opened(ours, Weights(detected, reading, config))
-    ours._set_preprocessing(**{"trained": was_trained(model), **peer.preprocessing})
-    return ours.train(model.training)
+    return ours.train(model.training), peer
+
+
+def _quietly_converted(model: nn.Module) -> tuple[Backbone, Peer]:
+    """As ``_converted``, of a copy whose original has been warned of."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _converted(model)
+
+
+def _accelerators(model: nn.Module) -> list[int]:
+    """Return the numbers of the GPUs whose random states building and running may change."""
+    devices = {parameter.device for parameter in model.parameters()}
+    return sorted({d.index for d in devices if d.type == "cuda" and d.index is not None})
 
 
 def was_trained(model: nn.Module) -> bool:

@@ -73,6 +73,29 @@ class Hints:
     guess: bool = False
 
 
+def channels_last(out: Any) -> list[Tensor]:
+    """Return the tensors of a peer's answer whose channels come last already."""
+    return [out] if isinstance(out, Tensor) else [*out]
+
+
+def unchanged(copied: Any) -> None:
+    """Leave a copy of a peer as it is."""
+    del copied
+
+
+@dataclass(frozen=True)
+class Departure:
+    """A behaviour of a peer that its conversion does not have on purpose; an ADR says why.
+
+    Args:
+        remove: takes it out of a copy of the peer.
+        fields: fields of the configuration that take out of ours what stands in its place.
+    """
+
+    remove: Callable[[Any], None]
+    fields: Mapping[str, Any]
+
+
 @dataclass
 class Peer:
     """What a reader found out about a live module of a peer.
@@ -84,6 +107,11 @@ class Peer:
         state: its state dict under other names than its own.
         grids: grids of its position tables, by our key.
         preprocessing: the input that it wants.
+        other_size: lengths of another input that it takes, with padding wherever it pads; None
+            where it takes its own size alone.
+        answers: returns the tensors of what it returns, as the conversion returns them.
+        reset: brings a copy back to what it was when it was built.
+        departure: what the conversion does otherwise on purpose.
     """
 
     fields: dict[str, Any]
@@ -92,6 +120,10 @@ class Peer:
     state: dict[str, Tensor] | None = None
     grids: Grids | None = None
     preprocessing: dict[str, Any] = field(default_factory=dict)
+    other_size: Size | None = None
+    answers: Callable[[Any], list[Tensor]] = channels_last
+    reset: Callable[[Any], None] = unchanged
+    departure: Departure | None = None
 
 
 Reader = Callable[[Any], Peer | None]

@@ -1,11 +1,13 @@
 """What readers of live peers have in common."""
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from vitrail.errors import UsageError
+from vitrail.shapes import Size
 
 
 def timm_input(model: Any) -> dict[str, Any]:
@@ -31,8 +33,70 @@ def transformers_input(settings: Any) -> dict[str, Any]:
     return wanted
 
 
+def transformers_answers(out: Any) -> list[Tensor]:
+    """Return logits, or maps with their channels last, or else the pooled or all tokens."""
+    maps = getattr(out, "feature_maps", None)
+    if maps is not None:
+        return [one.movedim(1, -1) for one in maps]
+    for name in ("logits", "pooler_output"):
+        found = getattr(out, name, None)
+        if found is not None:
+            return [found]
+    tokens = out.last_hidden_state
+    return [tokens.movedim(1, -1) if tokens.ndim == 4 else tokens]
+
+
+def reset_output(copied: Any) -> None:
+    """Have a copy of a transformers model return its outputs by name."""
+    copied.config.return_dict = True
+
+
+def stages_of(model: Any) -> tuple[int, ...]:
+    """Return the stages whose maps a transformers backbone returns."""
+    names = list(model.out_features)
+    if "stem" in names:
+        raise UsageError(
+            f"a backbone with out_features={names}",
+            "stages only: stage1, stage2, ...",
+            "take the stem's output with model.embed",
+        )
+    return tuple(int(name.removeprefix("stage")) - 1 for name in names)
+
+
+def timm_list(model: Any, part: str) -> tuple[list[Any], dict[str, Any], dict[str, Tensor]] | None:
+    """Read timm's ``features_only`` wrapper, which flattens ``layers.0`` to ``layers_0``.
+
+    Args:
+        model: the wrapper.
+        part: what the model's stages are called.
+    Returns:
+        The stages, fields of the configuration, and the state dict under the model's own names;
+        None where it has no such stages.
+    """
+    names = [name for name, _ in model.named_children() if name.startswith(f"{part}_")]
+    if not names or "patch_embed" not in dict(model.named_children()):
+        return None
+    outs = tuple(int(name.removeprefix(f"{part}_")) for name in model.return_layers)
+    state = {k.replace(f"{part}_", f"{part}.", 1): v for k, v in model.state_dict().items()}
+    fields = {"out_indices": tuple(sorted(outs)), "num_classes": 0}
+    return [model[name] for name in names], fields, state
+
+
+def odd_size(patch: Size, window: Size) -> Size:
+    """Return a small input that patches and windows have to pad, and on which windows shift.
+
+    Args:
+        patch: input samples per token and axis.
+        window: tokens that a window spans along each axis.
+    """
+    tokens = (m + m // 2 + 1 + axis for axis, m in enumerate(window))
+    return tuple(p * n + (p > 1) for p, n in zip(patch, tokens, strict=True))
+
+
 def pair(value: Any) -> tuple[int, int]:
     """Return a size as height and width."""
+    if isinstance(value, dict):
+        return (int(value["height"]), int(value["width"]))
     return (int(value), int(value)) if not hasattr(value, "__len__") else (value[0], value[1])
 
 
@@ -45,12 +109,79 @@ def pool(name: str) -> str:
     return name
 
 
+def check_parts(name: str, parts: Iterable[Any], package: str, *known: str) -> None:
+    """Refuse parts that are, or come from, other classes of a package than models here have.
+
+    What a user's own subclass computes is for the comparison to find out (``peer_check``).
+
+    Args:
+        name: what the constructor calls them.
+        parts: the modules.
+        package: the peer's package, or torch.
+        known: names of the classes.
+    """
+    for part in parts:
+        mro = type(part).__mro__
+        own = [kind for kind in mro if kind.__module__.partition(".")[0] == package]
+        if not own or own[0].__name__ not in known:
+            raise UsageError(
+                f"a model with {name} of class {type(part).__module__}.{type(part).__qualname__}",
+                f"{name} of class {' or '.join(f'{package}.{kind}' for kind in known)}",
+                f"build the model with the usual {name}",
+            )
+
+
+def check_norms(model: nn.Module, *names: str) -> None:
+    """Refuse norms that are not layer norms with a weight and a bias.
+
+    Args:
+        model: the peer.
+        names: how the last part of a norm's name begins.
+    """
+    for name, module in model.named_modules():
+        last = name.rpartition(".")[2]
+        if not last.startswith(names) or isinstance(module, nn.Identity):
+            continue
+        if not isinstance(module, nn.LayerNorm) or module.bias is None:
+            raise UsageError(
+                f"a model with norm_layer of class {type(module).__name__} ({name})",
+                "a norm_layer with a weight and a bias: torch.nn.LayerNorm",
+                "build the model with the usual norm_layer",
+            )
+
+
+def check_values(model: Any, values: Iterable[tuple[str, Any, Any]]) -> None:
+    """Refuse values of a constructor that no model here has.
+
+    Args:
+        model: the peer.
+        values: (name, value, the one value that models here have).
+    """
+    for name, value, allowed in values:
+        if value != allowed:
+            raise UsageError(
+                f"a {type(model).__name__} with {name}={value!r}",
+                f"{name}={allowed!r}",
+                f"build it with {name}={allowed!r}, or use the peer itself",
+            )
+
+
+def warn_of_training(model: Any, **rates: float) -> None:
+    """Warn of probabilities of dropping that no model here has; they matter in training alone."""
+    told = ", ".join(f"{name}={rate}" for name, rate in rates.items() if rate)
+    if told:
+        warnings.warn(
+            f"{type(model).__name__}: {told} is not taken over, and would only matter in training",
+            stacklevel=5,
+        )
+
+
 def check_gelu(activations: Iterable[Any]) -> None:
-    """Refuse other activations."""
+    """Refuse other activations, which are act_layer to timm."""
     for activation in activations:
         if type(activation).__name__ != "GELU" or getattr(activation, "approximate", "") == "tanh":
             raise UsageError(
-                f"a model with {type(activation).__name__} activations",
+                f"a model with {type(activation).__name__} activations (act_layer)",
                 "GELU, as in every published model",
                 "use the model it was made from",
             )
@@ -77,6 +208,11 @@ def only(values: set[Any], name: str) -> Any:
     return values.pop()
 
 
-def norm_eps(model: nn.Module) -> float:
-    """Return what every norm adds to the variance."""
-    return only({m.eps for m in model.modules() if isinstance(m, nn.LayerNorm)}, "norm_eps")
+def norm_eps(model: nn.Module, name: str = "norm_eps") -> float:
+    """Return what every norm adds to the variance.
+
+    Args:
+        model: the peer.
+        name: what the peer calls it.
+    """
+    return only({m.eps for m in model.modules() if isinstance(m, nn.LayerNorm)}, name)

@@ -1,60 +1,153 @@
 """What a live PVT v2 of timm, or a PVT of transformers, does: heads, norms, dropping."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+from torch import Tensor
+
+from vitrail.errors import UsageError
 from vitrail.weights.families.base import Peer, Reader
 from vitrail.weights.families.live import (
     check_act,
     check_gelu,
+    check_norms,
+    odd_size,
     only,
+    pair,
     pool,
+    reset_output,
+    stages_of,
     timm_input,
+    timm_list,
+    transformers_answers,
     transformers_input,
+    warn_of_training,
 )
 
 
 def _read_timm(model: Any) -> Peer:
-    stages = list(model.stages)
+    fields = _timm_fields(model, list(model.stages)) | {"global_pool": pool(str(model.global_pool))}
+    warn_of_training(model, drop_rate=model.head_drop.p)
+    return _timm_peer(model, list(model.stages), fields)
+
+
+def _read_timm_list(model: Any) -> Peer | None:
+    found = timm_list(model, "stages")
+    if found is None:
+        return None
+    stages, fields, state = found
+    peer = _timm_peer(model, stages, _timm_fields(model, stages) | fields)
+    peer.state = state
+    return peer
+
+
+def _timm_fields(model: Any, stages: list[Any]) -> dict[str, Any]:
     blocks = [block for stage in stages for block in stage.blocks]
     check_gelu(block.mlp.act for block in blocks)
-    fields = {
-        "global_pool": pool(str(model.global_pool)),
+    check_norms(model, "norm")
+    return {
         "norm_eps": only({block.norm1.eps for block in blocks}, "norm_eps"),
         "embed_norm_eps": float(model.patch_embed.norm.eps),
         "drop": float(blocks[0].attn.proj_drop.p),
         "attn_drop": float(blocks[0].attn.attn_drop.p),
         "drop_path": float(getattr(blocks[-1].drop_path1, "drop_prob", 0.0)),
     }
-    heads = tuple(stage.blocks[0].attn.num_heads for stage in stages)
-    return Peer(fields, num_heads=heads, preprocessing=timm_input(model))
 
 
-def _read_transformers(model: Any) -> Peer:
+def _timm_peer(model: Any, stages: list[Any], fields: dict[str, Any]) -> Peer:
+    return Peer(
+        fields,
+        num_heads=tuple(stage.blocks[0].attn.num_heads for stage in stages),
+        preprocessing=timm_input(model),
+        other_size=odd_size((4, 4), (8, 8)),
+        answers=_channels_first,
+    )
+
+
+def _channels_first(out: Any) -> list[Tensor]:
+    """Return logits as they are, and maps with their channels last."""
+    outs = [out] if isinstance(out, Tensor) else [*out]
+    return [one.movedim(1, -1) if one.ndim == 4 else one for one in outs]
+
+
+def _read_transformers(model: Any, part: str = "") -> Peer:
     settings = model.config
     check_act(model, settings)
-    eps = float(settings.layer_norm_eps)
     fields: dict[str, Any] = {
-        "norm_eps": eps,
-        "embed_norm_eps": eps,
+        "norm_eps": float(settings.layer_norm_eps),
+        "embed_norm_eps": float(settings.layer_norm_eps),
         "drop": float(settings.hidden_dropout_prob),
         "attn_drop": float(settings.attention_probs_dropout_prob),
         "drop_path": float(settings.drop_path_rate),
     }
+    wanted = transformers_input(settings)
     if settings.model_type == "pvt":
+        _check_patches(settings)
         fields["patch_fit"] = "floor"
-    heads = tuple(settings.num_attention_heads)
-    return Peer(fields, num_heads=heads, preprocessing=transformers_input(settings))
+        other = tuple(n + 1 for n in wanted["size"])
+    else:
+        fields |= _overlapping(settings)
+        other = odd_size(fields["patch"], pair(max(settings.sr_ratios)))
+    if part == "Model":
+        fields["global_pool"] = ""  # all tokens: it pools none
+    elif part == "Backbone":
+        fields |= {"out_indices": stages_of(model), "num_classes": 0}
+    return Peer(
+        fields,
+        num_heads=tuple(settings.num_attention_heads[: settings.num_encoder_blocks]),
+        preprocessing=wanted,
+        other_size=other,
+        answers=transformers_answers,
+        reset=reset_output,
+    )
+
+
+def _check_patches(settings: Any) -> None:
+    """Refuse patches of a PVT with gaps or overlaps: its ``strides`` are its kernels' lengths."""
+    stages = settings.num_encoder_blocks
+    patches = [pair(size) for size in settings.patch_sizes[:stages]]
+    kernels = [pair(size) for size in settings.strides[:stages]]
+    if kernels != patches or len({*patches[1:]}) > 1:
+        raise UsageError(
+            f"a PVT with patch_sizes={settings.patch_sizes} and strides={settings.strides}",
+            "strides equal to patch_sizes, and both equal from the second stage on",
+            "use the peer itself",
+        )
+
+
+def _overlapping(settings: Any) -> dict[str, Any]:
+    """Return patches and their strides of a PVT v2: one for the first stage, one for the others."""
+    stages = settings.num_encoder_blocks
+    kernels = [pair(size) for size in settings.patch_sizes[:stages]]
+    strides = [pair(size) for size in settings.strides[:stages]]
+    for name, sizes in (("patch_sizes", kernels), ("strides", strides)):
+        if len({*sizes[1:]}) > 1:
+            raise UsageError(
+                f"a PVT v2 with {name}={getattr(settings, name)}",
+                f"{name} that are equal from the second stage on",
+                "use the peer itself",
+            )
+    found: dict[str, Any] = {"patch": strides[0], "patch_kernel": kernels[0]}
+    if stages > 1:
+        found |= {"merge": strides[1], "merge_kernel": kernels[1]}
+    # Zeros at the end are what an odd kernel has there anyway; with an even one they add a token.
+    even = any(length % 2 == 0 for kernel in kernels for length in kernel)
+    return found | ({"patch_fit": "floor"} if even else {})
+
+
+def _transformers(prefix: str, *parts: str) -> dict[tuple[str, str], Reader]:
+    return {
+        ("transformers", f"{prefix}{part}"): partial(_read_transformers, part=part)
+        for part in parts
+    }
 
 
 READERS: Mapping[str, Mapping[tuple[str, str], Reader]] = {
-    "pvt": {
-        ("transformers", name): _read_transformers
-        for name in ("PvtForImageClassification", "PvtModel")
-    },
+    "pvt": _transformers("Pvt", "ForImageClassification", "Model"),
     "pvt_v2": {
         ("timm", "PyramidVisionTransformerV2"): _read_timm,
-        ("transformers", "PvtV2ForImageClassification"): _read_transformers,
-        ("transformers", "PvtV2Model"): _read_transformers,
+        ("timm", "FeatureListNet"): _read_timm_list,
+        **_transformers("PvtV2", "ForImageClassification", "Model", "Backbone"),
     },
 }

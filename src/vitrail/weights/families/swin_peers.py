@@ -2,23 +2,32 @@
 
 import warnings
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from torch import nn
 
 from vitrail.errors import UsageError
-from vitrail.weights.families.base import Peer, Reader
+from vitrail.weights.families.base import Departure, Peer, Reader
 from vitrail.weights.families.live import (
     check_act,
     check_gelu,
+    check_norms,
+    check_parts,
+    check_values,
     norm_eps,
+    odd_size,
     only,
     pair,
     pool,
+    reset_output,
+    stages_of,
     timm_input,
+    timm_list,
+    transformers_answers,
     transformers_input,
+    warn_of_training,
 )
-from vitrail.weights.rules import State
 
 # Every peer lets padding join the softmax, and adds -100 across regions.
 _AS_PEERS: dict[str, Any] = {"padding": "visible", "mask_value": -100.0}
@@ -31,32 +40,44 @@ def _read_timm(model: Any) -> Peer:
     stages = list(model.layers)
     fields = _timm_fields(model, stages)
     fields["global_pool"] = pool(str(model.global_pool))
-    return _peer(model, [_window(s.blocks) for s in stages], fields, wanted=timm_input(model))
+    warn_of_training(model, drop_rate=model.head.drop.p)
+    return _timm_peer(model, stages, fields)
 
 
-def _read_timm_features(model: Any) -> Peer | None:
-    """Read timm's ``features_only`` wrapper, which flattens ``layers.0`` to ``layers_0``."""
-    names = [name for name, _ in model.named_children() if name.startswith("layers_")]
-    if not names or "patch_embed" not in dict(model.named_children()):
+def _read_timm_list(model: Any) -> Peer | None:
+    found = timm_list(model, "layers")
+    if found is None:
         return None
-    stages = [model[name] for name in names]
-    fields = _timm_fields(model, stages)
-    fields |= {"out_indices": tuple(model.feature_info.out_indices), "num_classes": 0}
-    state = {k.replace("layers_", "layers.", 1): v for k, v in model.state_dict().items()}
-    return _peer(model, [_window(s.blocks) for s in stages], fields, state)
+    stages, fields, state = found
+    peer = _timm_peer(model, stages, _timm_fields(model, stages) | fields)
+    peer.state = state
+    return peer
 
 
 def _timm_fields(model: Any, stages: list[Any]) -> dict[str, Any]:
     blocks = [block for stage in stages for block in stage.blocks]
     check_gelu(block.mlp.act for block in blocks)
-    fixed = bool(model.patch_embed.strict_img_size)
+    check_norms(model, "norm")
+    check_parts("embed_layer", [model.patch_embed], "timm", "PatchEmbed")
+    if hasattr(blocks[0].attn, "scale"):
+        dims = [block.attn.dim // block.attn.num_heads for block in blocks]
+        heads = [block.attn.qkv.out_features // 3 // block.attn.num_heads for block in blocks]
+        check_values(model, [("head_dim", heads, dims)])
+    ratios = [float(block.mlp_ratio) for block in blocks]
+    check_values(model, [("mlp_ratio", ratios, ratios[:1] * len(ratios))])
     if any(block.always_partition for block in blocks):
         rule: Any = "always"
-    elif fixed:
+    elif bool(model.patch_embed.strict_img_size):
         rule = "axis"  # what timm decided for the one size that it accepts
     else:
         rule = tuple(_built_shift(stage.blocks) for stage in stages)
-    _warn_of_rolled_padding(blocks)
+        if "axis" in rule:
+            raise UsageError(
+                f"a {type(model).__name__} with strict_img_size=False (dynamic_img_size) built for "
+                f"img_size={tuple(model.patch_embed.img_size)}, where it shifts along one axis",
+                "one that shifts along both axes or none, as it keeps to that at every size",
+                "build it for a square img_size, or with strict_img_size=True",
+            )
     return _pretrained([stage.blocks[0].attn for stage in stages]) | {
         "shift_rule": rule,
         "drop": float(blocks[0].attn.proj_drop.p),
@@ -65,18 +86,45 @@ def _timm_fields(model: Any, stages: list[Any]) -> dict[str, Any]:
     }
 
 
-def _warn_of_rolled_padding(blocks: Iterable[Any]) -> None:
+def _timm_peer(model: Any, stages: list[Any], fields: dict[str, Any]) -> Peer:
+    windows = [_window(stage.blocks) for stage in stages]
+    peer = _peer(model, windows, fields)
+    peer.preprocessing = timm_input(model)
+    patch = model.patch_embed
+    if not patch.strict_img_size:
+        # It pads maps, not patches.
+        axes = zip(patch.patch_size, odd_size((1, 1), windows[0]), strict=True)
+        peer.other_size = tuple(p * n for p, n in axes)
+    if _warn_of_rolled_padding([b for stage in stages for b in stage.blocks], patch):
+        peer.departure = Departure(_unshift, {"shift_rule": "never"})
+    return peer
+
+
+def _warn_of_rolled_padding(blocks: Iterable[Any], patch: Any) -> bool:
     """Tell of the one thing that is not taken over: timm rolls maps before it pads them."""
-    for block in blocks:
-        axes = zip(block.input_resolution, block.window_size, strict=True)
-        if any(block.shift_size) and any(n % m for n, m in axes):
-            warnings.warn(
-                f"timm rolls a map of {tuple(block.input_resolution)} tokens before padding it to "
-                f"windows of {tuple(block.window_size)}, so that opposite edges see one another; "
-                "Vitrail pads first, and its outputs differ there",
-                stacklevel=4,
-            )
-            return
+    for block in (block for block in blocks if any(block.shift_size)):
+        grid, window = tuple(block.input_resolution), tuple(block.window_size)
+        if not patch.strict_img_size:
+            given = f"maps that windows of {window} tokens do not divide (strict_img_size=False)"
+        elif any(n % m for n, m in zip(grid, window, strict=True)):
+            given = f"a map of {grid} tokens before padding it to windows of {window}"
+        else:
+            continue
+        before = "" if patch.strict_img_size else ", before it pads them"
+        warnings.warn(
+            f"timm rolls {given}{before}, so that opposite edges see one another; "
+            "Vitrail pads first, and its outputs differ there (ADR 1)",
+            stacklevel=6,
+        )
+        return True
+    return False
+
+
+def _unshift(copied: Any) -> None:
+    """Take the shifts out of a copy: without them, rolling and padding have no order."""
+    for module in copied.modules():
+        if hasattr(module, "shift_size") and hasattr(module, "attn_mask"):
+            module.shift_size, module.attn_mask = (0, 0), None
 
 
 # --- torchvision ----------------------------------------------------------------------------------
@@ -86,62 +134,107 @@ def _read_torchvision(model: Any) -> Peer:
     parts = [part for part in model.features if isinstance(part, nn.Sequential)]
     stages: list[Any] = [part for part in parts if hasattr(part[0], "attn")]
     blocks = [block for stage in stages for block in stage]
+    second = "V2" if hasattr(blocks[0].attn, "logit_scale") else ""
+    check_parts("block", blocks, "torchvision", f"SwinTransformerBlock{second}")
+    merges = [part for part in model.features if hasattr(part, "reduction")]
+    check_parts("downsample_layer", merges, "torchvision", f"PatchMerging{second}")
     check_gelu(block.mlp[1] for block in blocks)
-    video = len(blocks[0].attn.window_size) == 3
+    check_norms(model, "norm")
+    window = tuple(blocks[0].attn.window_size)
     behaviour: dict[str, Any] = {"shift_rule": "axis", "patch_fit": "floor"}
-    if video:
+    if len(window) == 3:
         behaviour = {"shift_rule": "clamp", "patch_fit": "pad", "bias_lookup": "sliced"}
+        check_parts("patch_embed", [model.patch_embed], "torchvision", "PatchEmbed3d")
+        patch = model.patch_embed.proj.stride
+    else:
+        patch = model.features[0][0].stride
     fields = behaviour | {
         "drop": float(blocks[0].attn.dropout),
         "attn_drop": float(blocks[0].attn.attention_dropout),
         "drop_path": float(blocks[-1].stochastic_depth.p),
     }
-    return _peer(model, [tuple(stage[0].attn.window_size) for stage in stages], fields)
+    peer = _peer(model, [tuple(stage[0].attn.window_size) for stage in stages], fields)
+    peer.other_size = odd_size(patch, window)
+    return peer
 
 
 # --- transformers ---------------------------------------------------------------------------------
 
 
-def _read_transformers(model: Any) -> Peer:
+def _read_transformers(model: Any, part: str = "") -> Peer:
     settings = model.config
     check_act(model, settings)
-    parts = dict(model.named_children())
-    core = parts.get("swin", parts.get("swinv2", model))
+    children = dict(model.named_children())
+    core = children.get("swin", children.get("swinv2", model))
     stages = list(core.encoder.layers)
     cosine = hasattr(stages[0].blocks[0].attention, "self")
     fields: dict[str, Any] = {
+        "norm_eps": norm_eps(model, "layer_norm_eps"),
         "drop": float(settings.hidden_dropout_prob),
         "attn_drop": float(settings.attention_probs_dropout_prob),
         "drop_path": float(settings.drop_path_rate),
     }
-    bare = type(model).__name__.endswith("Backbone")
-    if bare:
-        fields |= _backbone_outputs(model)
+    if part == "Backbone":
+        # Its Swin V2 backbone has no norms of its own.
+        norms = hasattr(model, "hidden_states_norms")
+        fields |= {"out_indices": stages_of(model), "feature_norms": norms, "num_classes": 0}
+    elif core.pooler is None:
+        fields["global_pool"] = ""
     if cosine:
+        absolute = settings.use_absolute_embeddings
+        check_values(settings, [("use_absolute_embeddings", absolute, False)])
         windows = [pair(stage.blocks[0].window_size) for stage in stages]
         fields["shift_rule"] = tuple(_built_shift(stage.blocks) for stage in stages)
         fields |= _pretrained([stage.blocks[0].attention.self for stage in stages])
     else:
         # Its layers overwrite their window_size when they meet a small map: the settings do not.
         windows = [pair(settings.window_size)] * len(stages)
-        fields["shift_rule"] = "always" if bare else "shortest"
-    return _peer(model, windows, fields, wanted=transformers_input(settings))
+        fields["shift_rule"] = "always" if part == "Backbone" else "shortest"
+        _warn_of_memory(model, part)
+    peer = _peer(model, windows, fields)
+    peer.preprocessing = transformers_input(settings)
+    peer.answers, peer.reset = transformers_answers, _forget
+    if settings.use_absolute_embeddings:
+        peer.grids = {"position.table": tuple(core.embeddings.patch_grid)}
+    else:
+        peer.other_size = odd_size(pair(settings.patch_size), pair(settings.window_size))
+        if fields["shift_rule"] == "shortest":
+            # It fails where a map is shorter than its window: the table of biases does not shrink.
+            least = settings.window_size * 2 ** (len(stages) - 1) + 1
+            sides = zip(pair(settings.patch_size), (least, least + 1), strict=True)
+            peer.other_size = tuple(p * n + (p > 1) for p, n in sides)
+    return peer
 
 
-def _backbone_outputs(model: Any) -> dict[str, Any]:
-    names = list(model.out_features)
-    if "stem" in names:
-        raise UsageError(
-            f"a backbone with out_features={names}",
-            "stages only: stage1, stage2, ...",
-            "take the stem's output with model.embed",
+def _layers(model: Any) -> list[tuple[Any, int, int]]:
+    """Return the layers of transformers' Swin, each with the window and shift it was built with."""
+    layers = [m for m in model.modules() if hasattr(m, "set_shift_and_window_size")]
+    shifted = [i % 2 for depth in model.config.depths for i in range(depth)]
+    size = int(model.config.window_size)
+    return [(layer, size, odd * (size // 2)) for layer, odd in zip(layers, shifted, strict=False)]
+
+
+def _forget(copied: Any) -> None:
+    """Bring a copy of a transformers Swin back to what it was before its first input."""
+    reset_output(copied)
+    for layer, window, shift in _layers(copied):
+        layer.window_size, layer.shift_size = window, shift
+
+
+def _warn_of_memory(model: Any, part: str) -> None:
+    """Tell of layers that an input has changed for good; ours are as those that are built anew."""
+    changed = [
+        layer
+        for layer, window, shift in _layers(model)
+        if (int(layer.window_size), int(layer.shift_size)) != (window, shift)
+    ]
+    if changed and part != "Backbone":
+        warnings.warn(
+            f"an earlier input has changed the window or shift of {len(changed)} of the layers of "
+            f"this {type(model).__name__} for good, and what it returns at larger sizes; Vitrail's "
+            "model computes what the peer does when it is built anew (ADR 3)",
+            stacklevel=5,
         )
-    # Its Swin V2 backbone has no norms of its own.
-    return {
-        "out_indices": tuple(int(name.removeprefix("stage")) - 1 for name in names),
-        "feature_norms": hasattr(model, "hidden_states_norms"),
-        "num_classes": 0,
-    }
 
 
 # --- shared ---------------------------------------------------------------------------------------
@@ -149,26 +242,20 @@ def _backbone_outputs(model: Any) -> dict[str, Any]:
 READERS: dict[tuple[str, str], Reader] = {
     ("timm", "SwinTransformer"): _read_timm,
     ("timm", "SwinTransformerV2"): _read_timm,
-    ("timm", "FeatureListNet"): _read_timm_features,
+    ("timm", "FeatureListNet"): _read_timm_list,
     ("torchvision", "SwinTransformer"): _read_torchvision,
     ("torchvision", "SwinTransformer3d"): _read_torchvision,
     **{
-        ("transformers", name): _read_transformers
+        ("transformers", f"{prefix}{part}"): partial(_read_transformers, part=part)
         for prefix in ("Swin", "Swinv2")
-        for name in (f"{prefix}ForImageClassification", f"{prefix}Model", f"{prefix}Backbone")
+        for part in ("ForImageClassification", "Model", "Backbone")
     },
 }
 
 
-def _peer(
-    model: Any,
-    windows: list[Any],
-    fields: dict[str, Any],
-    state: State | None = None,
-    wanted: dict[str, Any] | None = None,
-) -> Peer:
-    fields = {"norm_eps": norm_eps(model)} | _AS_PEERS | fields
-    return Peer(fields, windows, state=state, preprocessing=wanted or {})
+def _peer(model: Any, windows: list[Any], fields: dict[str, Any]) -> Peer:
+    eps = fields["norm_eps"] if "norm_eps" in fields else norm_eps(model)
+    return Peer({"norm_eps": eps} | _AS_PEERS | fields, windows)
 
 
 def _window(blocks: Iterable[Any]) -> tuple[int, ...]:

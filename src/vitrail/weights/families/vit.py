@@ -4,11 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import nn
+
 from vitrail.errors import UsageError
 from vitrail.models import BackboneConfig
 from vitrail.models.vit import ViT, ViTConfig
 from vitrail.weights.families.base import Family, Format, Hints, Peer, Reader, vitrail
-from vitrail.weights.families.live import check_gelu, only, timm_input
+from vitrail.weights.families.live import (
+    check_gelu,
+    check_norms,
+    check_parts,
+    check_values,
+    only,
+    timm_input,
+    warn_of_training,
+)
 from vitrail.weights.families.shapes import (
     compare_heads,
     depths_of,
@@ -145,34 +155,80 @@ def _holds(config: BackboneConfig) -> bool:
 # --- live peers -----------------------------------------------------------------------------------
 
 
-def _read_timm(model: Any) -> Peer | None:
+def _read_timm(model: Any) -> Peer:
     blocks = list(model.blocks)
-    check_gelu(block.mlp.act for block in blocks)
-    attention = blocks[0].attn
-    pool = str(model.global_pool)
-    if pool not in ("token", ""):
-        raise UsageError(
-            f"a ViT with global_pool={pool!r}",
-            "'token' or '': others normalise after the mean, which no ViT here does",
-            "build it with global_pool='token'",
-        )
+    _check_timm(model, blocks)
+    attention, patch = blocks[0].attn, model.patch_embed
     fields: dict[str, Any] = {
-        "global_pool": pool,
+        "global_pool": str(model.global_pool),
         "norm_eps": only({block.norm1.eps for block in blocks}, "norm_eps"),
         "drop": float(attention.proj_drop.p),
         "attn_drop": float(attention.attn_drop.p),
         "drop_path": float(getattr(blocks[-1].drop_path1, "drop_prob", 0.0)),
-        "patch_fit": "pad" if model.patch_embed.dynamic_img_pad else "floor",
+        "patch_fit": "pad" if patch.dynamic_img_pad else "floor",
     }
-    grid = tuple(model.patch_embed.grid_size)
+    grid, other = tuple(patch.grid_size), None
+    if model.dynamic_img_size:
+        fields["position_resize"] = "antialiased"
+        rest = 1 if patch.dynamic_img_pad else 0
+        axes = zip(patch.patch_size, grid, (1, 2), strict=True)
+        other = tuple(p * (n + more) + rest for p, n, more in axes)
     return Peer(fields, num_heads=(attention.num_heads,), grids={"position.table": grid},
-                preprocessing=timm_input(model))  # fmt: skip
+                preprocessing=timm_input(model), other_size=other)  # fmt: skip
+
+
+def _check_timm(model: Any, blocks: list[Any]) -> None:
+    """Refuse by name what timm's ViT may have and no ViT here does."""
+    pooling, first = str(model.global_pool), blocks[0]
+    if pooling not in ("token", ""):
+        raise UsageError(
+            f"a ViT with global_pool={pooling!r}",
+            "'token' or '': others normalise after the mean, which no ViT here does",
+            "build it with global_pool='token'",
+        )
+    check_parts("block_fn", blocks, "timm", "Block")
+    check_parts("attn_layer", [block.attn for block in blocks], "timm", "Attention")
+    check_parts("mlp_layer", [block.mlp for block in blocks], "timm", "Mlp")
+    check_parts("embed_layer", [model.patch_embed], "timm", "PatchEmbed")
+    check_gelu(block.mlp.act for block in blocks)
+    check_norms(model, "norm")
+
+    def has(part: Any) -> bool:
+        return not isinstance(part, nn.Identity)
+
+    check_values(model, [
+        ("qk_norm", has(first.attn.q_norm), False),
+        ("scale_attn_norm", has(first.attn.norm), False),
+        ("scale_mlp_norm", has(first.mlp.norm), False),
+        ("proj_bias", first.attn.proj.bias is not None, True),
+        ("init_values (layer scale)", has(first.ls1), False),
+        ("pos_embed", "none" if model.pos_embed is None else "learn", "learn"),
+        ("no_embed_class", bool(model.no_embed_class and model.num_prefix_tokens), False),
+        ("reg_tokens", int(model.num_reg_tokens), 0),
+        ("pre_norm", has(model.norm_pre), False),
+        ("embed_norm_layer eps", getattr(model.patch_embed.norm, "eps", first.norm1.eps),
+         first.norm1.eps),
+        ("fc_norm", has(model.fc_norm), False),
+        ("final_norm", has(model.norm), True),
+    ])  # fmt: skip
+    warn_of_training(
+        model,
+        drop_rate=model.head_drop.p,
+        pos_drop_rate=model.pos_drop.p,
+        patch_drop_rate=getattr(model.patch_drop, "prob", 0.0),
+    )
 
 
 def _read_torchvision(model: Any) -> Peer:
     layers = list(model.encoder.layers)
     attention = layers[0].self_attention
     check_gelu(layer.mlp[1] for layer in layers)
+    check_norms(model, "ln")
+    stem = type(model.conv_proj).__name__
+    check_values(model, [
+        ("representation_size", "pre_logits" in dict(model.heads.named_children()), False),
+        ("conv_stem_configs", stem != "Conv2d", False),
+    ])  # fmt: skip
     fields: dict[str, Any] = {
         "norm_eps": only({layer.ln_1.eps for layer in layers}, "norm_eps"),
         "drop": float(model.dropout),
