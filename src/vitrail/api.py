@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vitrail.errors import UsageError
-from vitrail.models import CATALOG, Backbone, canonical_name
+from vitrail.models import CATALOG, Backbone, canonical_name, unwrapped
 from vitrail.models.words import check_fields
 
 if TYPE_CHECKING:
@@ -148,6 +148,6 @@ def cost(
             "fields of the config where the model is given by name",
             "give the name, or leave them out",
         )
-    preprocessing = getattr(model, "preprocessing", None)
+    preprocessing = getattr(unwrapped(model), "preprocessing", None)
     own = getattr(preprocessing, "size", 224)
     return cost(model, own if size is None else size, batch=batch, dtype=dtype, training=training)

@@ -13,7 +13,7 @@ from tests.explain.dense import attention_matrix, descent
 from tests.mechanisms import MECHANISMS
 from tests.support import drawn, refuses, small
 from vitrail.attention.reference import probabilities
-from vitrail.explain import Trace, attention_layers, capture, digest, erf, gradcam, gradient_rollout
+from vitrail.explain import Trace, capture, digest, erf, gradcam, gradient_rollout
 from vitrail.explain.gradient_rollout import attention_ends
 from vitrail.models import Backbone
 
@@ -30,17 +30,19 @@ def retained(model: Backbone, image: Tensor, cls: int) -> dict[str, tuple[Tensor
     """Attention and its gradient, with every softmax really a node of the graph."""
     kept: dict[str, Tensor] = {}
     with ExitStack() as hooks:
-        for name, module in attention_layers(model).items():
+        for layer in model.attention_layers():
 
             def leave(
-                attend: Any, args: Any, kwargs: Any, output: Tensor, block: str = name[:-5]
+                attend: Any, args: Any, kwargs: Any, output: Tensor, block: str = layer.around
             ) -> Tensor:
                 del output
                 q, k, v = args
                 kept[block] = probabilities(q, k, mask_value=attend.mask_value, **kwargs)
                 return kept[block] @ v
 
-            hooks.callback(module.attend.register_forward_hook(leave, with_kwargs=True).remove)
+            hooks.callback(
+                layer.module.attend.register_forward_hook(leave, with_kwargs=True).remove
+            )
         score = model(image)[0, cls]
     gradients = torch.autograd.grad(score, list(kept.values()))
     return {

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from tests.mechanisms import MECHANISMS
 from tests.pyramids import small_pyramid
 from tests.support import drawn, refuses, small, unchecked
+from vitrail.layers import Attend
 from vitrail.models import (
     Backbone,
     Focal,
@@ -29,6 +30,7 @@ from vitrail.models import (
     TinyConfig,
     ViT,
     ViTConfig,
+    place_of,
 )
 from vitrail.models.levels import in_format
 from vitrail.models.tiny import Mechanism
@@ -380,6 +382,24 @@ def test_every_parameter_has_its_layer_and_may_be_spared(name: str) -> None:
     assert layers["head.weight"] == model.num_layers - 1
     assert model.no_weight_decay() <= layers.keys()
     assert "head.weight" not in model.no_weight_decay()
+
+
+@every
+def test_blocks_and_attention_layers_are_found(name: str) -> None:
+    model = made(name)
+    blocks, layers = model.blocks(), model.attention_layers()
+    assert [(b.stage, b.index) for b in blocks] == [
+        (stage, index) for stage, depth in enumerate(model.config.depths) for index in range(depth)
+    ]
+    assert all(model.get_submodule(b.name) is b.module for b in blocks)
+    attends = [m for m in model.modules() if isinstance(m, Attend)]
+    assert [layer.module.attend for layer in layers] == attends
+    for layer in layers:
+        assert model.get_submodule(layer.name) is layer.module
+        assert layer.name.startswith(f"stages.{layer.stage}.blocks.{layer.block}")
+        assert layer.name.startswith(layer.around)
+        assert place_of(layer.name) == ("blocks", layer.stage, layer.block)
+    assert len({layer.around for layer in layers}) == len(layers)
 
 
 @every

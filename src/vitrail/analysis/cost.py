@@ -18,6 +18,7 @@ from vitrail.analysis.reach import receptive_field
 from vitrail.analysis.watch import Attention, Record, on_meta, part_of, watching
 from vitrail.errors import UsageError
 from vitrail.fused import check_original
+from vitrail.models import Backbone, unwrapped
 from vitrail.shapes import Size, as_size
 
 
@@ -255,7 +256,8 @@ def cost(
     scratch of kernels and the rounding of an allocator are not part of it.
 
     Args:
-        model: a Vitrail backbone; it is not changed.
+        model: a Vitrail backbone, also in a wrapper of torch (compiled, data parallel); it is not
+            changed.
         size: input samples along each axis; one number stands for every axis.
         batch: inputs at once.
         dtype: of weights and inputs; default the model's own.
@@ -263,14 +265,14 @@ def cost(
     Raises:
         UsageError: another kind of model, or a size, batch or dtype that cannot be.
     """
-    config = getattr(model, "config", None)
-    if not hasattr(config, "stage_strides"):
+    model = unwrapped(model)
+    if not isinstance(model, Backbone):
         raise UsageError(
             f"a model of class {type(model).__name__}",
             "a Vitrail model with attention blocks",
             "create it with vitrail.create_model, or convert it with vitrail.from_model",
         )
-    assert config is not None
+    config = model.config
     check_original(model)
     if batch < 1:
         raise UsageError(f"batch={batch}", "at least 1", "use batch=1")

@@ -6,7 +6,6 @@ from the shapes they meet, attention from ``pattern.scores`` of the layer that a
 
 import copy
 import math
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -18,14 +17,14 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from vitrail.layers import Attend
+from vitrail.models import place_of
+from vitrail.models.parts import EMBEDDING
+from vitrail.models.stage import Stage
 from vitrail.patterns import Pattern
 from vitrail.shapes import Size
 
 Model = TypeVar("Model", bound=nn.Module)
 
-STAGE = re.compile(r"stages\.(\d+)(?:\.|$)")
-BLOCK = re.compile(r"stages\.\d+\.blocks\.\d+(?:\.|$)")
-_EMBED = re.compile(r"(embed|position|position_drop)(?:\.|$)")
 _CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d)
 _PRODUCTS = (
     *(torch.matmul, torch.bmm, torch.mm),
@@ -35,10 +34,10 @@ _PRODUCTS = (
 
 def part_of(name: str) -> int | str:
     """Return the number of the stage that a module or parameter belongs to, "embed" or "head"."""
-    match = STAGE.match(name)
-    if match is not None:
-        return int(match[1])
-    return "embed" if _EMBED.match(name) else "head"
+    part, stage, _ = place_of(name)
+    if stage is not None:
+        return stage
+    return "embed" if part in EMBEDDING else "head"
 
 
 def on_meta(model: Model, dtype: torch.dtype | None = None) -> Model:
@@ -140,7 +139,7 @@ def watching(model: nn.Module) -> Iterator[Record]:
         for name, module in model.named_modules():
             here = (part_of(name), _kind(name, module, layers))
             _keep_place(module, here, place, stack)
-            if STAGE.fullmatch(name):
+            if isinstance(module, Stage):
                 _watch_grid(part_of(name), module, record, stack)
         for name, layer in layers.items():
             _watch_attention(name, layer, record, stack)
@@ -157,7 +156,7 @@ def _kind(name: str, module: nn.Module, layers: dict[str, nn.Module]) -> str:
         return "attention"
     if any(name == layer or name.startswith(layer + ".") for layer in layers):
         return "projections"
-    return "mlp" if BLOCK.match(name) else "rest"
+    return "rest" if place_of(name).block is None else "mlp"
 
 
 def _keep_place(

@@ -61,7 +61,7 @@ def export_and_measure(
     Raises:
         UsageError: data that cannot be read, or a model that takes no images or gives no classes.
     """
-    if (model.config.axes, model.config.in_channels) != (2, 3) or (test and model.bare):
+    if not model.takes_photos or (test and model.bare):
         raise UsageError(
             f"--int8 {'--test ' if test else ''}for a model with {model.config.axes} axes, "
             f"{model.config.in_channels} channels{' and no classes' if model.bare else ''}",

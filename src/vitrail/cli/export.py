@@ -139,7 +139,7 @@ def _check_names(
 
 
 def _no_photos(model: Any) -> str:
-    if (model.config.axes, model.config.in_channels) != (2, 3):
+    if not model.takes_photos:
         return "none (the model takes no colour images)"
     return "none (to compare on some: pip install 'vitrail[demo]', or --photo FILE)"
 

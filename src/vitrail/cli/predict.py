@@ -94,7 +94,7 @@ def classify(
 def _input(model: "Backbone", image: Any, size: tuple[int, int] | None) -> "torch.Tensor":
     from vitrail.data.transforms import eval_transform
 
-    if model.config.axes != 2 or model.config.in_channels != 3:
+    if not model.takes_photos:
         raise UsageError(
             given=f"a photo for {model.name}, whose input has {model.config.axes} axes and "
             f"{model.config.in_channels} channels",

@@ -1,6 +1,6 @@
 """Look inside a model without changing it."""
 
-from vitrail.explain.capture import attention_layers, capture, digest
+from vitrail.explain.capture import capture, digest
 from vitrail.explain.distance import attention_distance, attention_stats, entropy
 from vitrail.explain.erf import erf
 from vitrail.explain.gradcam import gradcam
@@ -18,7 +18,6 @@ __all__ = [
     "ModelFacts",
     "Trace",
     "attention_distance",
-    "attention_layers",
     "attention_stats",
     "capture",
     "digest",

@@ -1,7 +1,6 @@
 """Watch one forward pass of the real model: hooks and patterns, never a second copy of it."""
 
 import hashlib
-import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -16,14 +15,12 @@ from vitrail.errors import UsageError
 from vitrail.explain.features import principal_colours
 from vitrail.explain.merging import merge_shares
 from vitrail.explain.modes import evaluating
+from vitrail.explain.subject import subject
 from vitrail.explain.trace import CHUNK, BlockTrace, MergeTrace, ModelFacts, Trace, spread
-from vitrail.fused import check_original
 from vitrail.layers import Attend, ConvMerging
+from vitrail.models import AttentionLayer, Backbone
+from vitrail.models.stage import Stage
 from vitrail.shapes import Size
-
-_BLOCK = re.compile(r"(stages\.(\d+)\.blocks\.(\d+))\.")
-_MERGE = re.compile(r"stages\.(\d+)\.merge")
-_PREFIX = re.compile(r"stages\.(\d+)\.prefix")
 
 # The grid of each stage that has prefix tokens: behind them the blocks see a list without lengths.
 _Grids = dict[int, Size]
@@ -47,7 +44,8 @@ def capture(
     of so many weights in all, spread evenly, the first and the last of each among them.
 
     Args:
-        model: a Vitrail backbone of any rank.
+        model: a Vitrail backbone of any rank, or a module with one inside; its answer is that
+            module's.
         image: one input, normalised as the model expects it.
         weights: where the weights came from, for the record.
         transform: how the image was made from the photo, for the record.
@@ -56,55 +54,38 @@ def capture(
     Raises:
         UsageError: more than one image, a wrong rank, or a model without attention to watch.
     """
-    check_original(model)
-    watched = attention_layers(model)
-    if not watched:
-        raise UsageError(
-            f"a model of class {type(model).__name__}",
-            "a Vitrail model with attention blocks",
-            "create it with vitrail.create_model, or convert it with vitrail.from_model",
-        )
-    config: Any = model.config
-    strides: Sequence[Size] = config.stage_strides
+    model, backbone = subject(model)
+    config = backbone.config
+    strides = config.stage_strides
     parameter = next(model.parameters())
     image = one_image(image, config.axes).to(parameter.device)
     grids: _Grids = {}
     blocks: list[BlockTrace] = []
     merges: list[MergeTrace] = []
-    around = {name.rsplit(".", 1)[0] for name in watched}
     with evaluating(model), ExitStack() as hooks:
-        for name, module in model.named_modules():
-            if name in watched:
-                _watch_attention(name, module, strides, grids, blocks, hooks)
-            elif name in around:
-                _watch_features(name, module, blocks, hooks)
-            elif _MERGE.fullmatch(name):
-                _watch_merge(name, module, strides, merges, hooks)
-            elif _PREFIX.fullmatch(name):
-                _watch_prefix(name, module, grids, hooks)
+        for layer in backbone.attention_layers():
+            _watch_attention(layer, strides, grids, blocks, hooks)
+            _watch_features(layer.around, backbone, blocks, hooks)
+        for number, stage in enumerate(backbone.stages):
+            assert isinstance(stage, Stage)
+            if stage.merge is not None:
+                _watch_merge(number, stage.merge, strides, merges, hooks)
+            if stage.prefix is not None:
+                _watch_prefix(number, stage.prefix, grids, hooks)
         logits = model(image)
     return Trace(
-        model=_facts(model, weights, transform),
+        model=_facts(backbone, weights, transform),
         spatial=tuple(image.shape[2:]),
         blocks=tuple(blocks),
         merges=tuple(merges),
         # Pooled features of a model without a head are no answer.
         logits=(
             logits[0].float().cpu()
-            if isinstance(logits, Tensor) and config.num_classes
+            if isinstance(logits, Tensor) and (config.num_classes or model is not backbone)
             else torch.empty(0)
         ),
-        classes=getattr(getattr(model, "preprocessing", None), "classes", None),
+        classes=backbone.preprocessing.classes if model is backbone else None,
     )
-
-
-def attention_layers(model: nn.Module) -> dict[str, Any]:
-    """Return a model's attention layers by name: what has an ``Attend``, inside a block."""
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(getattr(module, "attend", None), Attend) and _BLOCK.match(name)
-    }
 
 
 def digest(model: nn.Module) -> str:
@@ -117,17 +98,14 @@ def digest(model: nn.Module) -> str:
 
 
 def _watch_attention(
-    name: str,
-    module: Any,
+    layer: AttentionLayer,
     strides: Sequence[Size],
     grids: _Grids,
     blocks: list[BlockTrace],
     hooks: ExitStack,
 ) -> None:
-    """Add a ``BlockTrace`` to ``blocks`` when ``module`` runs."""
-    match = _BLOCK.match(name)
-    assert match is not None, name
-    stage = int(match[2])
+    """Add a ``BlockTrace`` to ``blocks`` when the layer runs."""
+    stage, module = layer.stage, layer.module
     spatial: list[Size] = []
 
     def enter(_: nn.Module, args: tuple[Tensor, ...]) -> None:
@@ -139,9 +117,9 @@ def _watch_attention(
         grid = spatial.pop()
         blocks.append(
             BlockTrace(
-                name=match[1],
+                name=layer.around,
                 stage=stage,
-                block=int(match[3]),
+                block=layer.block,
                 pattern=module.pattern,
                 spatial=grid,
                 stride=strides[stage],
@@ -216,9 +194,9 @@ def _error(
 
 
 def _watch_features(
-    name: str, module: nn.Module, blocks: list[BlockTrace], hooks: ExitStack
+    name: str, backbone: Backbone, blocks: list[BlockTrace], hooks: ExitStack
 ) -> None:
-    """Complete the last ``BlockTrace`` when its block has run."""
+    """Complete the last ``BlockTrace`` when the module around its attention has run."""
 
     def leave(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:
         block = blocks[-1]
@@ -227,19 +205,16 @@ def _watch_features(
         features = grid.reshape(*block.spatial, -1)
         blocks[-1] = replace(block, dim=output.shape[-1], rgb=principal_colours(features))
 
-    hooks.callback(module.register_forward_hook(leave).remove)
+    hooks.callback(backbone.get_submodule(name).register_forward_hook(leave).remove)
 
 
 def _watch_merge(
-    name: str,
+    stage: int,
     module: nn.Module,
     strides: Sequence[Size],
     merges: list[MergeTrace],
     hooks: ExitStack,
 ) -> None:
-    match = _MERGE.fullmatch(name)
-    assert match is not None, name
-    stage = int(match[1])
     factor = tuple(s // b for s, b in zip(strides[stage], strides[stage - 1], strict=True))
 
     def leave(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
@@ -261,12 +236,9 @@ def _watch_merge(
     hooks.callback(module.register_forward_hook(leave).remove)
 
 
-def _watch_prefix(name: str, module: nn.Module, grids: _Grids, hooks: ExitStack) -> None:
-    match = _PREFIX.fullmatch(name)
-    assert match is not None, name
-
+def _watch_prefix(stage: int, module: nn.Module, grids: _Grids, hooks: ExitStack) -> None:
     def enter(_: nn.Module, args: tuple[Tensor, ...]) -> None:
-        grids[int(match[1])] = tuple(args[0].shape[1:-1])
+        grids[stage] = tuple(args[0].shape[1:-1])
 
     hooks.callback(module.register_forward_pre_hook(enter).remove)
 
@@ -284,15 +256,16 @@ def one_image(image: Tensor, axes: int) -> Tensor:
     return image
 
 
-def _facts(model: Any, weights: str, transform: Sequence[str]) -> ModelFacts:
+def _facts(model: Backbone, weights: str, transform: Sequence[str]) -> ModelFacts:
+    embed: Any = model.embed
     return ModelFacts(
-        name=getattr(model, "name", None) or type(model).__name__,
+        name=model.name or type(model).__name__,
         weights=weights,
-        trained=bool(getattr(getattr(model, "preprocessing", None), "trained", False)),
+        trained=model.preprocessing.trained,
         sha256=digest(model),
         parameters=sum(p.numel() for p in model.parameters()),
         patch=model.config.patch,
-        overlap=tuple(model.embed.proj.padding),
+        overlap=tuple(embed.proj.padding),
         pool=model.config.global_pool,
         transform=tuple(transform),
     )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vitrail.errors import UsageError
 from vitrail.explain.gradients import differentiable, probe, stage_number
+from vitrail.explain.subject import subject
 from vitrail.explain.trace import Position
 
 
@@ -46,10 +47,11 @@ def erf(
     def enter(_: nn.Module, args: tuple[Tensor, ...]) -> None:
         grids.append(tuple(args[0].shape[1:-1]))
 
-    whole: Any = model
+    model, backbone = subject(model)
+    stages: Any = backbone.stages
     with differentiable(model, image), ExitStack() as hooks:
         batch = probe(model, image)
-        owner: Any = whole.stages[stage_number(whole, stage)]
+        owner = stages[stage_number(backbone, stage)]
         hooks.callback(owner.register_forward_pre_hook(enter).remove)
         hooks.callback(owner.blocks[-1].register_forward_hook(keep).remove)
         model(batch)

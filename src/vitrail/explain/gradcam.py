@@ -12,6 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vitrail.explain.gradients import class_score, differentiable, stage_number
+from vitrail.explain.subject import subject
+from vitrail.models import Backbone
 from vitrail.shapes import Size
 
 
@@ -47,8 +49,9 @@ def gradcam(
         del args
         kept.append(output)
 
+    model, backbone = subject(model)
     with differentiable(model, image), ExitStack() as hooks:
-        owner, layer = explained(model, stage)
+        owner, layer = explained(backbone, stage)
         hooks.callback(owner.register_forward_pre_hook(enter).remove)
         hooks.callback(layer.register_forward_hook(leave).remove)
         score = class_score(model, image, cls)
@@ -59,10 +62,10 @@ def gradcam(
     return (feature @ slope.mean(0)).relu().unflatten(0, grids[0]).cpu()
 
 
-def explained(model: Any, stage: int) -> tuple[Any, nn.Module]:
+def explained(model: Backbone, stage: int) -> tuple[Any, nn.Module]:
     """Return a stage, and the layer whose output stands for it in Grad-CAM."""
     number = stage_number(model, stage)
-    owner = model.stages[number]
+    owner: Any = model.stages[number]
     last = number == len(model.stages) - 1
     if last and owner.prefix is not None and model.global_pool == "token":
         return owner, owner.blocks[-1].norm1

@@ -12,17 +12,17 @@ routed by a block is left out, as the paper leaves out the class token's own col
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vitrail.explain.capture import attention_layers, capture
+from vitrail.explain.capture import capture
 from vitrail.explain.gradients import class_score, differentiable
 from vitrail.explain.pieces import pieces
 from vitrail.explain.rollout import answer_row
 from vitrail.explain.routing import Part, descend, taken
+from vitrail.explain.subject import subject
 from vitrail.explain.trace import BlockTrace, Trace
 
 
@@ -60,6 +60,7 @@ def gradient_rollout(
     Raises:
         UsageError: no classifier, or no such class.
     """
+    model, backbone = subject(model)
     trace = capture(model, image) if trace is None else trace
     ends = attention_ends(model, image, cls)
 
@@ -70,7 +71,7 @@ def gradient_rollout(
         return torch.cat((stayed, routed + taken(stayed + routed, block, _weighted(block, ends))))
 
     start = answer_row(trace)
-    if model.global_pool == "avg":
+    if backbone.global_pool == "avg":
         start = ends.pooled.to(start.dtype)[None]
     rows = torch.cat((start, torch.zeros_like(start)))
     routed = descend(trace, rows, len(trace.blocks) - 1, pull)[-1][1]
@@ -87,18 +88,18 @@ def attention_ends(model: nn.Module, image: Float[Tensor, "..."], cls: int) -> E
         del args
         tokens.append(output)
 
+    model, backbone = subject(model)
     with differentiable(model, image), ExitStack() as hooks:
-        for name, module in attention_layers(model).items():
-            block = name.rpartition(".")[0]
+        for layer in backbone.attention_layers():
 
             def leave(
-                _: nn.Module, args: tuple[Tensor, ...], output: Tensor, block: str = block
+                _: nn.Module, args: tuple[Tensor, ...], output: Tensor, block: str = layer.around
             ) -> None:
                 if block not in outputs:  # a second pass would keep its graph alive
                     values[block], outputs[block] = args[2][0].detach().cpu(), output
 
-            hooks.callback(module.attend.register_forward_hook(leave).remove)
-        last: Any = getattr(model, "norm", None) or model.stages[-1]  # pyright: ignore
+            hooks.callback(layer.module.attend.register_forward_hook(leave).remove)
+        last = backbone.stages[-1] if backbone.norm is None else backbone.norm
         hooks.callback(last.register_forward_hook(end).remove)
         score = class_score(model, image, cls)
         *gradients, slope = torch.autograd.grad(score, [*outputs.values(), *tokens])

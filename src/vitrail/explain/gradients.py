@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from vitrail.errors import UsageError
 from vitrail.explain.capture import one_image
-from vitrail.fused import check_original
+from vitrail.explain.subject import subject
+from vitrail.models import Backbone
 
 # Inputs of more numbers than this (about 600 x 600 pixels) are recomputed block by block in the
 # backward pass: slower by a forward pass, but only one block's insides are in memory at a time.
@@ -48,16 +49,9 @@ def differentiable(model: nn.Module, image: Float[Tensor, "..."]) -> Iterator[No
 
 def probe(model: nn.Module, image: Float[Tensor, "..."]) -> Float[Tensor, "1 channels *samples"]:
     """Return the image as a batch from which gradients flow, also where weights are frozen."""
-    config: Any = getattr(model, "config", None)
-    if config is None or not hasattr(model, "stages"):
-        raise UsageError(
-            f"a model of class {type(model).__name__}",
-            "a Vitrail model with stages",
-            "create it with vitrail.create_model, or convert it with vitrail.from_model",
-        )
-    check_original(model)
+    model, backbone = subject(model)
     weight = next(model.parameters())
-    image = one_image(image, config.axes).detach()
+    image = one_image(image, backbone.config.axes).detach()
     return image.to(weight.device, weight.dtype).clone().requires_grad_()
 
 
@@ -68,8 +62,8 @@ def class_score(model: nn.Module, image: Float[Tensor, "..."], cls: int) -> Floa
         UsageError: a model without a head, or no such class.
     """
     batch = probe(model, image)
-    head = getattr(model, "head", None)
-    if head is None:
+    model, backbone = subject(model)
+    if model is backbone and backbone.head is None:
         raise UsageError(
             f"class {cls} of a model without a head",
             "a model that classifies",
@@ -88,7 +82,7 @@ def class_score(model: nn.Module, image: Float[Tensor, "..."], cls: int) -> Floa
     return logits[0, cls]
 
 
-def stage_number(model: Any, stage: int) -> int:
+def stage_number(model: Backbone, stage: int) -> int:
     """Return the number of a stage from 0 up, of one that may count from the end."""
     count = len(model.stages)
     if not -count <= stage < count:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from vitrail.data.images import open_photo
 from vitrail.errors import UsageError
-from vitrail.explain import Trace, attention_layers, capture, digest
+from vitrail.explain import Trace, capture, digest
 from vitrail.explain.modes import evaluating
 from vitrail.explorer.arrays import Arrays
 from vitrail.explorer.checks import Adapted, Plain
@@ -27,7 +27,7 @@ from vitrail.explorer.manifest import Blocks, Subject, check_size, describe
 from vitrail.explorer.photo import SHORTER, Prepared, prepare, whole_photo
 from vitrail.explorer.recipe import model_source, photo_source
 from vitrail.explorer.report import Report
-from vitrail.models import Backbone
+from vitrail.models import Backbone, unwrapped
 from vitrail.shapes import Size
 from vitrail.weights import from_model, model_from_file
 
@@ -124,6 +124,7 @@ def unfold(
     """
     source, name = options.get("source"), options.get("name", "photo")
     peer, warned = None, ""
+    model = unwrapped(model)
     if not isinstance(model, Backbone):
         peer = model
         model, warned = _converted(model)
@@ -184,12 +185,11 @@ def default_size(model: Backbone, photo: Size | None = None) -> Size:
 
 
 def _checked(model: nn.Module) -> Backbone:
-    config = getattr(model, "config", None)
-    axes, channels = getattr(config, "axes", 2), getattr(config, "in_channels", 3)
-    if not isinstance(model, Backbone) or (axes, channels) != (2, 3):
-        kind = f"{type(model).__name__} with {axes} spatial axes and {channels} channels"
+    assert isinstance(model, Backbone)
+    if not model.takes_photos:
+        axes, channels = model.config.axes, model.config.in_channels
         raise UsageError(
-            f"a model of class {kind}",
+            f"a {type(model).__name__} with {axes} spatial axes and {channels} channels",
             "a Vitrail model for photos: two spatial axes, three channels",
             "use e.g. vitrail.create_model('swin_nano'), or vitrail.from_model(...) for a peer's",
         )
@@ -207,10 +207,10 @@ def _is_bundled(model: Backbone, sha256: str) -> bool:
 def blocks_at(model: Backbone, size: Size) -> Blocks:
     """Return every block's pattern with the grid that it will meet, give or take a token."""
     blocks = []
-    for name, layer in attention_layers(model).items():
-        stride = model.config.stage_strides[int(name.split(".")[1])]
+    for layer in model.attention_layers():
+        stride = model.config.stage_strides[layer.stage]
         spatial = tuple(-(-n // s) for n, s in zip(size, stride, strict=True))
-        blocks.append((layer.pattern, spatial))
+        blocks.append((layer.module.pattern, spatial))
     return blocks
 
 

@@ -31,7 +31,7 @@ def photo_inputs(
     Raises:
         UsageError: a file that is no photo, or photos that were asked for without torchvision.
     """
-    if (model.config.axes, model.config.in_channels) != (2, 3):
+    if not model.takes_photos:
         return
     files = own_photos() if photos is None else [Path(photo) for photo in photos]
     if not files:

@@ -98,10 +98,9 @@ def check_blocks(model: Backbone) -> None:
 
 def _patterns(model: Backbone) -> list[list[Pattern]]:
     """Return who sees whom in each stage, layer by layer."""
-    return [
-        [m.pattern for m in stage.modules() if isinstance(getattr(m, "pattern", None), Pattern)]  # type: ignore[misc]
-        for stage in model.stages
-    ]
+    layers = model.attention_layers()
+    stages = range(len(model.stages))
+    return [[layer.module.pattern for layer in layers if layer.stage == stage] for stage in stages]
 
 
 def _extents(model: Backbone, stages: int | None = None) -> list[list[int]]:

@@ -3,7 +3,9 @@
 from vitrail.models.backbone import Backbone
 from vitrail.models.catalog import CATALOG, Entry, canonical_name, entry_of, names_near
 from vitrail.models.config import BackboneConfig
+from vitrail.models.finding import backbone_of, unwrapped
 from vitrail.models.focal import Focal, FocalConfig, FocalFast, FocalFastConfig
+from vitrail.models.parts import AttentionLayer, Block, place_of
 from vitrail.models.preprocessing import Preprocessing
 from vitrail.models.pvt import PVT, PVTConfig
 from vitrail.models.pvt_v2 import PVTV2, PVTV2Config
@@ -16,8 +18,10 @@ __all__ = [
     "CATALOG",
     "PVT",
     "PVTV2",
+    "AttentionLayer",
     "Backbone",
     "BackboneConfig",
+    "Block",
     "Entry",
     "Focal",
     "FocalConfig",
@@ -34,7 +38,10 @@ __all__ = [
     "TinyConfig",
     "ViT",
     "ViTConfig",
+    "backbone_of",
     "canonical_name",
     "entry_of",
     "names_near",
+    "place_of",
+    "unwrapped",
 ]

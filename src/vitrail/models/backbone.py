@@ -12,6 +12,7 @@ from vitrail.models.config import BackboneConfig
 from vitrail.models.hub import HubModel
 from vitrail.models.inputs import check_input
 from vitrail.models.levels import check_format, in_format, wanted_levels
+from vitrail.models.parts import Parts
 from vitrail.models.preprocessing import Preprocessing
 from vitrail.models.stage import Stage
 from vitrail.shapes import Size
@@ -22,7 +23,7 @@ else:
     Self = Any  # the shape checker looks at one method at a time, where Self means nothing
 
 
-class Backbone(HubModel, nn.Module):
+class Backbone(HubModel, Parts, nn.Module):
     """A hierarchy of stages over embedded patches, with a classifier on top.
 
     Args:
@@ -122,6 +123,11 @@ class Backbone(HubModel, nn.Module):
     def num_classes(self) -> int:
         """Classes of the head; 0 for no head."""
         return self.config.num_classes
+
+    @property
+    def takes_photos(self) -> bool:
+        """Whether inputs are colour images: two spatial axes and three channels."""
+        return self.config.takes_photos
 
     @property
     def global_pool(self) -> str:
@@ -292,64 +298,6 @@ class Backbone(HubModel, nn.Module):
             for module in self._frozen_modules():
                 module.eval()
         return self
-
-    def no_weight_decay(self) -> set[str]:
-        """Return the names of the parameters that the papers exempt from weight decay."""
-        return {
-            name
-            for name, parameter in self.named_parameters()
-            if parameter.ndim <= 1
-            or name.endswith("position.table")
-            or ".prefix." in name
-            or ".attn.bias." in name
-            or name.endswith(".logit_scale")
-        }
-
-    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Return the patterns by which timm's optimiser factory finds a parameter's layer.
-
-        With them ``timm.optim.create_optimizer_v2(model, layer_decay=...)`` makes the groups that
-        it makes for timm's own model of the family. Timm counts the last norm with the last block,
-        ``layer_index`` counts it with the head.
-
-        Args:
-            coarse: a layer is a stage rather than a block.
-        """
-        stem = r"^(?:embed|position|stages\.0\.(?:position|prefix))\."
-        if coarse:
-            return {"stem": stem, "blocks": r"^stages\.(\d+)\."}
-        with_previous = (99999,)  # as timm says it
-        blocks = [
-            (r"^stages\.(\d+)\.(?:merge|position|prefix)\.", (0,)),
-            (r"^stages\.(\d+)\.blocks\.(\d+)\.", None),
-            (r"^stages\.(\d+)\.norm\.", with_previous),
-            (r"^norm\.", with_previous),
-        ]
-        return {"stem": stem, "blocks": blocks}
-
-    @property
-    def num_layers(self) -> int:
-        """Number of depths that ``layer_index`` tells apart: the embedding, each block, the end."""
-        return sum(self.config.depths[: len(self.stages)]) + 2
-
-    def layer_index(self, name: str) -> int:
-        """Return the depth of a parameter: 0 the embedding, then each block, last norm and head.
-
-        What a stage has before its blocks counts with the first of them, its norm with the last;
-        positions and prefix tokens of the first stage count with the embedding.
-        """
-        parts = name.split(".")
-        if parts[0] in ("embed", "position") or (parts[:2] == ["stages", "0"] and (
-            parts[2] in ("position", "prefix")
-        )):  # fmt: skip
-            return 0
-        if parts[0] != "stages":
-            return self.num_layers - 1
-        stage = int(parts[1])
-        block = int(parts[3]) if parts[2] == "blocks" else 0
-        if parts[2] == "norm":
-            block = self.config.depths[stage] - 1
-        return 1 + sum(self.config.depths[:stage]) + block
 
     def _embed(self, x: Tensor) -> Tensor:
         check_input(self.config, x)

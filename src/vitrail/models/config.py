@@ -85,6 +85,11 @@ class BackboneConfig:
         return len(self.patch)
 
     @property
+    def takes_photos(self) -> bool:
+        """Whether inputs are colour images: two spatial axes and three channels."""
+        return self.axes == 2 and self.in_channels == 3
+
+    @property
     def stage_dims(self) -> tuple[int, ...]:
         """Channels of each stage."""
         raise NotImplementedError

@@ -38,11 +38,10 @@ def image_size(model: Any, size: tuple[int, int] | None) -> tuple[int, int]:
     Raises:
         UsageError: if the model does not take colour images.
     """
-    axes, channels = model.config.axes, model.config.in_channels
-    if axes != 2 or channels != 3:
+    if not model.takes_photos:
         raise UsageError(
-            given=f"{model.name or type(model).__name__}, whose input has {axes} axes and "
-            f"{channels} channels, to train on images",
+            given=f"{model.name or type(model).__name__}, whose input has {model.config.axes} axes "
+            f"and {model.config.in_channels} channels, to train on images",
             allowed="a model with 2 axes and 3 channels",
             fix="use --model swin_nano or another that `vitrail list` shows with HxW",
         )

@@ -1,11 +1,11 @@
 """Compare a file's weights with a model's, and bring those that differ into shape."""
 
-import re
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from vitrail.models import Backbone, BackboneConfig
+from vitrail.models import Backbone, BackboneConfig, place_of
+from vitrail.models.parts import Place
 from vitrail.shapes import Size
 from vitrail.weights.families import Reshape
 from vitrail.weights.infer import differences, name_of
@@ -100,9 +100,9 @@ def _absent(key: str, state: State, fix: str) -> Entry:
             key, "missing", "the file is of a detector's backbone, without a last norm",
             "create the model with out_indices=(0, 1, 2, 3), feature_norms=True",
         )  # fmt: skip
-    block = re.match(r"stages\.(\d+)\.(?:blocks\.\d+\.)?", key)
-    if block and not any(k.startswith(block[0]) for k in state):
-        return Entry(key, "missing", f"the file has fewer blocks in stage {block[1]}", fix)
+    _, stage, block = place_of(key)
+    if stage is not None and not any(_within(place_of(k), stage, block) for k in state):
+        return Entry(key, "missing", f"the file has fewer blocks in stage {stage}", fix)
     if key.endswith(_QKV_BIASES):
         return Entry(key, "missing", "the file's projections have no bias", "use qkv_bias=False")
     if key == "position.table":
@@ -114,17 +114,17 @@ def _absent(key: str, state: State, fix: str) -> Entry:
 def _left(key: str, model: Backbone, fix: str) -> Entry:
     """Explain why the model has no place for a weight."""
     built = len(model.stages)
-    stage = re.match(r"stages\.(\d+)\.", key)
+    _, stage, block = place_of(key)
     if key.startswith("head.") and model.head is None:
         return Entry(key, "ignored", "the model has no head")
     if key.startswith("norm.") and model.norm is None:
         return Entry(key, "ignored", "a bare backbone has no last norm")
     if key.startswith("feature_norms."):
         return Entry(key, "ignored", "the model has no such norm per stage")
-    if stage and model.bare and built <= int(stage[1]) < len(model.config.depths):
+    if stage is not None and model.bare and built <= stage < len(model.config.depths):
         return Entry(key, "ignored", "a stage after the last of out_indices")
-    if stage and (int(stage[1]) >= built or not _has_block(key, model)):
-        return Entry(key, "unexpected", f"the model has fewer blocks in stage {stage[1]}", fix)
+    if stage is not None and (stage >= built or (block or 0) >= model.config.depths[stage]):
+        return Entry(key, "unexpected", f"the model has fewer blocks in stage {stage}", fix)
     if ".prefix." in key and getattr(model.config, "prefix", None) == 0:
         return Entry(key, "ignored", "the model has no prefix tokens")
     if key.endswith(_QKV_BIASES):
@@ -137,9 +137,9 @@ def _left(key: str, model: Backbone, fix: str) -> Entry:
     return Entry(key, "unexpected", "the model has no such weight", fix)
 
 
-def _has_block(key: str, model: Backbone) -> bool:
-    block = re.match(r"stages\.(\d+)\.blocks\.(\d+)\.", key)
-    return block is None or int(block[2]) < model.config.depths[int(block[1])]
+def _within(place: Place, stage: int, block: int | None) -> bool:
+    """Tell whether a place is in a stage and, unless ``block`` is None, in that block of it."""
+    return place.stage == stage and block in (None, place.block)
 
 
 def _advice(config: BackboneConfig, known: BackboneConfig | None) -> str:

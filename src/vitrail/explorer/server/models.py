@@ -31,8 +31,7 @@ class Models:
         given = self._given_name
         choices = {} if given is None else {given: ["given"]}
         for name in (_BUNDLED, *CATALOG):
-            config = CATALOG[name].config
-            if (config.axes, config.in_channels) == (2, 3):
+            if CATALOG[name].config.takes_photos:
                 own = [*choices.get(name, []), *(["bundled"] if name == _BUNDLED else []), "none"]
                 choices[name] = list(dict.fromkeys(own))
         return choices

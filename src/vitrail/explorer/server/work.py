@@ -1,7 +1,6 @@
 """What a job does: a model, a photo, one run; it tells how far it is and stops when told to."""
 
 import math
-import re
 import threading
 import time
 from collections.abc import Iterator
@@ -15,12 +14,12 @@ from vitrail.explorer.explore import unfold
 from vitrail.explorer.server.jobs import Job
 from vitrail.explorer.server.models import Models
 from vitrail.explorer.server.store import Kept, Store
+from vitrail.models import backbone_of
 
 # Seconds that a run leaves to the page which draws its trace: until that has not asked for so long,
 # and at most so many. A run that was quick so far has not much more to do.
 QUIET, MOST = 1.0, 5.0
 SHORT = 1.0
-_BLOCK = re.compile(r"stages\.(\d+)\.blocks\.\d+")
 
 
 class Pages:
@@ -102,12 +101,9 @@ class Work:
 @contextmanager
 def watched(model: nn.Module, job: Job) -> Iterator[None]:
     """Let every block tell the job that it begins, and stop there when the job is cancelled."""
-    blocks = {
-        name: int(match[1])
-        for name, _ in model.named_modules()
-        if (match := _BLOCK.fullmatch(name))
-    }
-    stages = 1 + max(blocks.values(), default=0)
+    backbone = backbone_of(model)
+    blocks = [] if backbone is None else backbone.blocks()
+    stages = 1 + max((block.stage for block in blocks), default=0)
     thread, begun = threading.get_ident(), 0
 
     def begins(stage: int) -> None:
@@ -123,11 +119,10 @@ def watched(model: nn.Module, job: Job) -> Iterator[None]:
         begun += 1
 
     with ExitStack() as hooks:
-        for name, stage in blocks.items():
-            module = model.get_submodule(name)
+        for block in blocks:
 
-            def hook(_: nn.Module, __: Any, stage: int = stage) -> None:
+            def hook(_: nn.Module, __: Any, stage: int = block.stage) -> None:
                 begins(stage)
 
-            hooks.callback(module.register_forward_pre_hook(hook).remove)
+            hooks.callback(block.module.register_forward_pre_hook(hook).remove)
         yield

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from vitrail.errors import UsageError
-from vitrail.models import CATALOG, BackboneConfig
+from vitrail.models import CATALOG, BackboneConfig, place_of
 from vitrail.weights.families.base import Hints
 from vitrail.weights.report import Entry
 from vitrail.weights.rules import State
@@ -44,9 +44,8 @@ def depths_of(state: State) -> tuple[int, ...]:
     """
     blocks: dict[int, int] = {}
     for key in state:
-        found = re.match(r"stages\.(\d+)\.blocks\.(\d+)\.", key)
-        if found:
-            stage, block = int(found[1]), int(found[2])
+        _, stage, block = place_of(key)
+        if stage is not None and block is not None:
             blocks[stage] = max(blocks.get(stage, 0), block + 1)
     absent = sorted(set(range(max(blocks) + 1)) - set(blocks))
     if absent:

@@ -1,0 +1,29 @@
+"""The backbone to look at in whatever model a user has."""
+
+from torch import nn
+
+from vitrail.errors import UsageError
+from vitrail.fused import check_original
+from vitrail.models import Backbone, backbone_of, unwrapped
+
+
+def subject(model: nn.Module) -> tuple[nn.Module, Backbone]:
+    """Return the model to run, without torch's wrappers, and the backbone in it.
+
+    Args:
+        model: a backbone; a compiled, data-parallel or averaged one; or a module with one inside,
+            such as ``nn.Sequential(backbone, head)``.
+    Raises:
+        UsageError: it has no Vitrail backbone, several, or one that ``optimize`` made.
+    """
+    model = unwrapped(model)
+    backbone = backbone_of(model)
+    if backbone is None or not backbone.attention_layers():
+        raise UsageError(
+            f"a model of class {type(model).__name__}",
+            "a Vitrail model with attention blocks",
+            "create it with vitrail.create_model, or convert it with vitrail.from_model",
+        )
+    check_original(backbone)
+    check_original(model)
+    return model, backbone
