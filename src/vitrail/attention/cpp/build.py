@@ -4,6 +4,7 @@ import ctypes
 import functools
 import hashlib
 import itertools
+import logging
 import os
 import platform
 import re
@@ -16,8 +17,8 @@ from pathlib import Path
 import torch  # loads the OpenMP runtime that the kernel must share
 
 from vitrail.errors import UsageError
-from vitrail.files import whole_or_absent
 
+_log = logging.getLogger("vitrail.kernels")
 SOURCE = Path(__file__).with_name("grouped.cpp")
 FLAGS = (
     "-std=c++17",
@@ -68,7 +69,8 @@ def library(source: Path = SOURCE) -> ctypes.CDLL:
     Args:
         source: of the kernel; it may include the headers beside it and beside this module.
     Raises:
-        UsageError: no compiler, or it does not accept the source.
+        UsageError: no compiler, or it does not accept the source; a folder that cannot be written,
+            or that others may write.
     """
     reason = why_not()
     if reason is not None:
@@ -81,13 +83,13 @@ def library(source: Path = SOURCE) -> ctypes.CDLL:
     program = list(itertools.takewhile(lambda word: not word.startswith("-"), words))
     # The user's options have the last word.
     options = [*FLAGS, *_openmp(), *words[len(program) :]]
-    key = _key(program, options, source)
+    name = f"{source.stem}-{_key(program, options, source)}"
     try:
-        target = cache_folder() / f"{source.stem}-{key}.so"
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _build(program, options, source, target)
-        return ctypes.CDLL(str(target))
+        from vitrail.attention.cpp import store  # of modules that other systems do not have
+
+        folder = store.private_folder(cache_folder())
+        build = functools.partial(_build, program, options, source)
+        return ctypes.CDLL(str(store.kept(folder, name, build)))
     except (OSError, RuntimeError) as error:  # RuntimeError: nobody knows the user's home
         raise UsageError(
             f"the folder that keeps kernels, $VITRAIL_CACHE or ~/.cache/vitrail: {error}",
@@ -130,15 +132,22 @@ def _key(program: list[str], options: list[str], source: Path) -> str:
 
 
 def _build(program: list[str], options: list[str], source: Path, target: Path) -> None:
-    """Compile ``source``; ``target`` appears whole or not at all."""
-    with whole_or_absent(target) as made:
-        line = [*program, str(source), *options, "-o", str(made)]
-        done = subprocess.run(line, capture_output=True, text=True)
-        if done.returncode != 0:
-            lines = [line for line in done.stderr.splitlines() if "error" in line]
-            said = (lines or done.stderr.splitlines() or [f"exit status {done.returncode}"])[0]
-            raise UsageError(
-                f"{shlex.join(program)} does not build the kernel: {said}",
-                "g++ 12, which it is tested with, or a later compiler",
-                "set CXX to another compiler",
-            )
+    """Compile ``source`` to ``target``."""
+    _announce()
+    _log.info("building %s: %s", source.name, shlex.join([*program, *options]))
+    line = [*program, str(source), *options, "-o", str(target)]
+    done = subprocess.run(line, capture_output=True, text=True)
+    if done.returncode != 0:
+        lines = [line for line in done.stderr.splitlines() if "error" in line]
+        said = (lines or done.stderr.splitlines() or [f"exit status {done.returncode}"])[0]
+        raise UsageError(
+            f"{shlex.join(program)} does not build the kernel: {said}",
+            "g++ 12, which it is tested with, or a later compiler",
+            "set CXX to another compiler",
+        )
+
+
+@functools.cache
+def _announce() -> None:
+    """Say once in a process why it pauses."""
+    _log.warning("building kernels for this processor: once, up to 60 s; see %s", cache_folder())
