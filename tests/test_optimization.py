@@ -43,7 +43,7 @@ def test_the_copy_is_fused_and_the_model_is_as_it_was() -> None:
     assert found.path == "fused"
     assert found.difference <= found.allowed == optimization.TOLERANCE
     assert "fused: chosen" in found.explain()
-    assert "compiled: passed over" in found.explain()
+    assert "compiled: not used: fused was chosen" in found.explain()
 
 
 @needs_compiler
@@ -230,7 +230,7 @@ def test_a_compiler_that_does_not_work_is_passed_over(
         monkeypatch.setitem(paths, "fused", refuse)
         monkeypatch.setitem(paths, "compiled", refuse_too)
     x = odd_input("2-D")
-    with pytest.warns(UserWarning, match="passed over") as warned:
+    with pytest.warns(UserWarning, match="failed and is not used") as warned:
         made = vitrail.optimize(small("2-D"), x, training=training)
     assert len(warned) == 2
     assert told(made).path == "eager"
@@ -286,19 +286,95 @@ def test_what_cannot_be_is_refused() -> None:
         vitrail.optimize(small("2-D"), path="quick")
     with refuses("no example for Linear", "example="):
         vitrail.optimize(nn.Linear(3, 3))
-    with refuses("only the layers of Vitrail", "leave path out"):
+    with refuses("no Vitrail model in it", "leave path out"):
         vitrail.optimize(nn.Linear(3, 3), torch.zeros(1, 3), path="fused")
     with refuses("torch.float64", "leave path out"):
         vitrail.optimize(small("2-D"), dtype=torch.float64, path="fused")
 
 
+class Wrapped(nn.Module):
+    """A backbone in two branches, between layers of the user's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(31)
+        self.body = small("2-D", num_classes=0)
+        self.twin = self.body
+        self.other = small("V2", num_classes=0)
+        self.head = nn.Linear(32, 4)
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        x = self.norm(x)
+        twice = torch.cat([self.body(x), self.twin(x.flip(-1))], -1)
+        return {"logits": self.head(twice), "features": self.other(x)}
+
+
+@needs_compiler
+@pytest.mark.parametrize("training", [False, True])
+def test_every_backbone_in_a_module_is_fused_and_nothing_else(training: bool) -> None:
+    model, x = Wrapped().eval(), odd_input("2-D")
+    made = vitrail.optimize(model, x, training=training)
+    found = told(made)
+    assert found.path == "fused"
+    assert 0 < found.difference <= found.allowed
+    assert type(made.norm) is nn.LayerNorm and type(made.head) is nn.Linear
+    assert made.twin is made.body
+    for part in (made.body, made.other):
+        assert part.optimization is found
+        with refuses("optimize made", "keep that one"):
+            vitrail.cost(part)
+    torch.testing.assert_close(made(x), model(x), atol=1e-5, rtol=1e-5)
+    with refuses("optimize made", "keep that one"):
+        vitrail.optimize(made, x)
+
+
+@needs_compiler
+def test_a_sequence_is_checked_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoil(model: nn.Module) -> None:
+        with torch.no_grad():
+            model.get_submodule("1").weight.add_(1)  # type: ignore[operator]
+
+    model = nn.Sequential(small("2-D", num_classes=0), nn.Linear(16, 3))
+    monkeypatch.setitem(optimization._PATHS, "fused", spoil)
+    with refuses("path='fused'", "path='eager'"):
+        vitrail.optimize(model, odd_input("2-D"))
+
+
+@needs_compiler
+def test_a_layer_shared_with_what_surrounds_a_backbone_is_left_to_another_path() -> None:
+    model = nn.Sequential(small("2-D", num_classes=0), nn.Linear(16, 8))
+    model.append(model[0].get_submodule("stages.1.blocks.0.mlp.drop"))  # no weights: no matter
+    assert told(vitrail.optimize(model, odd_input("2-D"))).path == "fused"
+    model.append(nn.Sequential(model[0].get_submodule("stages.0.blocks.0.attn.proj")))
+    with refuses("0.stages.0.blocks.0.attn.proj and 3.0 are one layer", "leave path out"):
+        vitrail.optimize(model, odd_input("2-D"), path="fused")
+
+
+def test_a_model_that_can_be_converted_is_answered_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torchvision = pytest.importorskip("torchvision")
+    monkeypatch.setattr(torch, "compile", None)
+    monkeypatch.setattr(nn.Module, "compile", None)
+    model = torchvision.models.swin_transformer.SwinTransformer(
+        [4, 4], 8, [2], [2], [7, 7], num_classes=3
+    )
+    x = torch.randn(1, 3, 56, 56)
+    for training in (False, True):
+        with refuses("a SwinTransformer of torchvision", "optimize(vitrail.from_model(model))"):
+            vitrail.optimize(model, x, training=training)
+    assert told(vitrail.optimize(model, x, path="eager")).path == "eager"
+    assert vitrail.optimize(vitrail.from_model(model), x)(x).shape == (1, 3)
+
+
 @pytest.mark.compile
-def test_a_module_of_another_library_is_compiled() -> None:
+def test_a_module_of_another_library_is_compiled(caplog: pytest.LogCaptureFixture) -> None:
     model = nn.Sequential(nn.Linear(6, 5), nn.GELU(), nn.Linear(5, 2))
     x = torch.randn(3, 6)
     made = vitrail.optimize(model, x)
     assert told(made).path == "compiled"
-    assert "only the layers of Vitrail" in told(made).explain()
+    assert "no Vitrail model in it" in told(made).explain()
+    assert "compiling a Sequential by torch.compile" in caplog.text
     found = made(x)
     assert not found.requires_grad
     torch.testing.assert_close(found, model(x).detach())

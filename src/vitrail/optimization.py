@@ -1,6 +1,7 @@
 """The fast way to infer or to train on the machine at hand, found equal before it is returned."""
 
 import copy
+import logging
 import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -12,9 +13,10 @@ from torch.utils._pytree import tree_leaves
 from vitrail import fused
 from vitrail.attention.cpp import build
 from vitrail.errors import UsageError
-from vitrail.fused import Optimization
-from vitrail.models import Backbone
+from vitrail.models import Backbone, Optimization, check_original
+from vitrail.weights.peers import convertible
 
+_log = logging.getLogger("vitrail.optimize")
 # Of the largest output.
 TOLERANCE = 1e-4
 # A narrow type may double the error that it has by itself beside float32, and be off by one
@@ -33,11 +35,12 @@ def optimize(
 ) -> nn.Module:
     """Return a copy of a model for inference, made fast for this machine and checked against it.
 
-    On a CPU with a C++ compiler, blocks are computed by kernels that are built once for the
-    processor: attention in place, norms and sums within the linear layers, a perceptron's hidden
-    channels never out of the cache. Otherwise ``torch.compile`` with frozen weights serves, which
-    needs a C++ compiler too on a CPU; and where neither works, the model as it is. A path that
-    was expected to work and did not is passed over with a warning.
+    On a CPU with a C++ compiler, the blocks of every Vitrail backbone in the module are computed by
+    kernels that are built once for the processor: attention in place, norms and sums within the
+    linear layers, a perceptron's hidden channels never out of the cache; what surrounds the
+    backbones stays as it is. Otherwise ``torch.compile`` with frozen weights serves, which needs a
+    C++ compiler too on a CPU; and where neither works, the model as it is. If a path fails, a
+    warning is issued and the next is tried; with an explicit ``path=``, the failure raises.
 
     The copy has a model's methods and the attribute ``optimization``, whose ``explain()`` says
     what was done. It takes no gradients; change, move or save the model that it was made from.
@@ -46,7 +49,8 @@ def optimize(
     the batches, and everything else (optimiser, weights to save, evaluation) the model.
 
     Args:
-        model: any module; it is not changed.
+        model: any module; it is not changed. A model of timm, torchvision or transformers that
+            ``from_model`` takes is converted first, or needs a ``path``.
         example: an input, on the model's device; default random numbers of the size that the
             weights want.
         dtype: of weights and inputs; default the model's own. bfloat16 is twice as fast as
@@ -58,10 +62,17 @@ def optimize(
         A module that takes inputs of any size that the model takes.
     Raises:
         UsageError: an unknown path or one that cannot serve, a module of another library without
-            an example, an example of integers, a type for training, or results that differ from
-            the model's.
+            an example, one that ``from_model`` takes without a path, an example of integers, a type
+            for training, or results that differ from the model's.
     """
-    fused.check_original(model)
+    check_original(model)
+    if path is None and convertible(model):
+        raise UsageError(
+            f"a {type(model).__name__} of {type(model).__module__.partition('.')[0]}",
+            "a Vitrail model, or a module with some in it: kernels serve their blocks",
+            "optimize(vitrail.from_model(model)), which has the same outputs; or path='compiled', "
+            "which takes torch.compile half a minute",
+        )
     example = _checked_example(model, example)
     with torch.autocast(example.device.type, enabled=False):  # answers in the weights' own type
         if training:
@@ -92,7 +103,7 @@ def _for_inference(
         allowed = TOLERANCE
         if kind in NARROW:
             allowed = 2 * _difference(_flat(frozen(x)), wanted) + NARROW[kind]
-        (made, found), chosen, reasons = _first_to_serve(served, frozen, kind, path)
+        (made, found), chosen, reasons = _first_to_serve(served, frozen, path)
     difference = _difference(found, wanted)
     return _checked(made, Optimization(chosen, kind, difference, allowed, reasons))
 
@@ -125,7 +136,7 @@ def _for_training(
             module.training = mode
         return made, found
 
-    (made, found), chosen, reasons = _first_to_serve(served, calm, example.dtype, path)
+    (made, found), chosen, reasons = _first_to_serve(served, calm, path)
     difference = _furthest(found, wanted)
     return _checked(made, Optimization(chosen, example.dtype, difference, allowed, reasons))
 
@@ -168,20 +179,37 @@ def _checked(made: nn.Module, told: Optimization) -> nn.Module:
             f"at most {told.allowed:.1e}",
             "use path='eager', and tell the authors of Vitrail",
         )
-    made.optimization = told  # type: ignore[assignment]
+    for module in (made, *_backbones(made)):
+        module.optimization = told  # type: ignore[assignment]
     return made
 
 
+def _backbones(model: nn.Module) -> list[Backbone]:
+    return [module for module in model.modules() if isinstance(module, Backbone)]
+
+
 def _fuse(model: nn.Module) -> None:
-    fused.fuse(model)
+    for backbone in _backbones(model):
+        fused.fuse(backbone)
+
+
+def _fuse_training(model: nn.Module) -> None:
+    for backbone in _backbones(model):
+        fused.train_fused(backbone)
 
 
 def _compile_training(model: nn.Module) -> None:
+    _announce_compiler(model)
     model.compile()  # in place, and of no concern to copies of it
+
+
+def _announce_compiler(model: nn.Module) -> None:
+    _log.warning("compiling a %s by torch.compile: often half a minute", type(model).__name__)
 
 
 def _compile(model: nn.Module) -> None:
     """Compile the forward pass with its weights as constants, which holds without gradients."""
+    _announce_compiler(model)
     options: dict[str, Any] = {"freezing": True} if _device(model).type == "cpu" else {}
     compiled = torch.compile(model.forward, options=options)
     model.forward = torch.no_grad()(compiled)
@@ -198,41 +226,40 @@ _PATHS: dict[str, Callable[[nn.Module], None]] = {
 }
 
 _TRAINING_PATHS: dict[str, Callable[[nn.Module], None]] = {
-    "fused": fused.train_fused,
+    "fused": _fuse_training,
     "compiled": _compile_training,
     "eager": _leave,
 }
 
 
 def _first_to_serve(
-    served: Callable[[str], Served], model: nn.Module, dtype: torch.dtype, path: str | None
+    served: Callable[[str], Served], model: nn.Module, path: str | None
 ) -> tuple[Served, str, tuple[str, ...]]:
     """Return what the first path gives that works, its name, and a line about each.
 
     Args:
         served: makes a copy go a path, and returns what comes of it.
         model: that copies are made of.
-        dtype: of the inputs.
         path: the only one to try, which may fail; default all.
     """
     if path is not None and path not in _PATHS:
         raise UsageError(
             f"path={path!r}", f"one of {', '.join(_PATHS)}", "leave it out to let it choose"
         )
-    obstacles = {"fused": _why_not_fused(model, dtype), "compiled": _why_not_compiled(model)}
+    obstacles = {"fused": _why_not_fused(model), "compiled": _why_not_compiled(model)}
     if path is not None and obstacles.get(path) is not None:
         raise UsageError(
             f"path={path!r} for {type(model).__name__}: {obstacles[path]}",
-            "a Vitrail model on the CPU, and a C++ compiler; 'eager' always",
+            "Vitrail models on the CPU, and a C++ compiler; 'eager' always",
             "leave path out to let it choose",
         )
     taken, lines = None, []
     for name in _PATHS:
         obstacle = obstacles.get(name)
         if path is not None and name != path:
-            obstacle = obstacle or "another was asked for"
+            obstacle = obstacle or f"path={path!r} was given"
         elif taken is not None:
-            obstacle = obstacle or "another came first"
+            obstacle = obstacle or f"{taken[1]} was chosen"
         if obstacle is None:
             try:
                 taken = served(name), name
@@ -240,11 +267,11 @@ def _first_to_serve(
                 if path is not None or not _of_a_compiler(error):
                     raise
                 obstacle = error.given if isinstance(error, UsageError) else _in_short(error)
-                warnings.warn(f"path {name!r} was passed over: {obstacle}", stacklevel=4)
+                warnings.warn(f"path {name!r} failed and is not used: {obstacle}", stacklevel=4)
         if obstacle is None:
-            lines.append(f"{name}: {'asked for' if path else 'chosen'}")
+            lines.append(f"{name}: chosen")
         else:
-            lines.append(f"{name}: passed over: {obstacle}")
+            lines.append(f"{name}: not used: {obstacle}")
     assert taken is not None  # the model as it is serves everywhere
     return *taken, tuple(lines)
 
@@ -260,24 +287,37 @@ def _in_short(error: Exception) -> str:
     return " ".join(str(error).splitlines()[:2]) or type(error).__name__
 
 
-def _why_not_fused(model: nn.Module, dtype: torch.dtype) -> str | None:
-    """Return why a model's parts cannot be fused, or None if they can."""
-    if not isinstance(model, Backbone):
-        return "only the layers of Vitrail's own models are known"
-    if twice := _in_two_places(model):
+def _why_not_fused(model: nn.Module) -> str | None:
+    """Return why the backbones in a module cannot be fused, or None if they can."""
+    backbones = _backbones(model)
+    if not backbones:
+        return "no Vitrail model in it, whose layers are known"
+    if twice := _in_two_places(model, backbones):
         return f"{' and '.join(twice)} are one layer"
-    return fused.why_not(dtype, _device(model).type)
+    for backbone in backbones:
+        parameter = next(backbone.parameters())
+        if reason := fused.why_not(parameter.dtype, parameter.device.type):
+            return reason
+    return None
 
 
-def _in_two_places(model: nn.Module) -> tuple[str, str] | None:
-    """Return the names of a layer with weights that stands in two places, or None.
+def _in_two_places(model: nn.Module, backbones: list[Backbone]) -> tuple[str, str] | None:
+    """Return the names of a layer with weights in a backbone that stands in two places, or None.
 
     What a kernel computes together, a layer with the norm before it, would differ between them.
+    A whole backbone in two places is one object in both, before and after.
     """
     names: dict[nn.Module, str] = {}
-    for name, module in model.named_modules(remove_duplicate=False):
-        if module in names and any(True for _ in module.parameters()):
-            return names[module], name
+    left: list[tuple[str, nn.Module]] = [("", model)]
+    while left:
+        name, module = left.pop()
+        if module in names:
+            inside = any(module in set(one.modules()) - {one} for one in backbones)
+            if inside and any(True for _ in module.parameters()):
+                return min(names[module], name), max(names[module], name)
+        if module not in names or module not in backbones:
+            prefix = name and f"{name}."
+            left += [(prefix + key, child) for key, child in module._modules.items() if child]
         names[module] = name
     return None
 

@@ -52,7 +52,7 @@ def test_the_reference_serves_what_fused_attention_does_not(
     assert choose(problem) == "reference"
     assert BACKENDS["reference"].why_not(problem) is None
     passed, chosen = explain(problem).splitlines()
-    assert passed.startswith("sdpa: passed over: ")
+    assert passed.startswith("sdpa: not used: ")
     assert reason in passed
     assert chosen == "reference: chosen"
 
@@ -60,7 +60,7 @@ def test_the_reference_serves_what_fused_attention_does_not(
 def test_the_explanation_names_the_chosen_one() -> None:
     assert explain(PROBLEM).splitlines() == [
         "sdpa: chosen",
-        "reference: passed over: another came first",
+        "reference: not used: sdpa was chosen",
     ]
 
 
@@ -145,9 +145,7 @@ def test_the_explanation_of_a_layer_names_the_kernels_too() -> None:
     assert [line.partition(":")[0] for line in found] == [*KERNELS, *BACKENDS]
     assert found[1] == "cpp: chosen"
     found = explain(replace(LAYER, observed=True), "cpp").splitlines()
-    assert (
-        found[1] == "cpp: passed over: a hook on attend wants to see its queries, keys and values"
-    )
+    assert found[1] == "cpp: not used: a hook on attend wants to see its queries, keys and values"
     assert found[3] == "sdpa: chosen"
     assert explain(LAYER, "reference").splitlines()[-1] == "reference: chosen"
 

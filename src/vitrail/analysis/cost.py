@@ -17,8 +17,7 @@ from vitrail.analysis.memory import Run, estimate
 from vitrail.analysis.reach import receptive_field
 from vitrail.analysis.watch import Attention, Record, on_meta, part_of, watching
 from vitrail.errors import UsageError
-from vitrail.fused import check_original
-from vitrail.models import Backbone, unwrapped
+from vitrail.models import Backbone, check_original, unwrapped
 from vitrail.shapes import Size, as_size
 
 

@@ -52,7 +52,7 @@ def explain(problem: Problem, backend: str | None = None) -> str:
             if name in KERNELS
             else BACKENDS[name].why_not(problem)
         )
-        lines.append(f"{name}: passed over: {reason or 'another came first'}")
+        lines.append(f"{name}: not used: {reason or f'{chosen} was chosen'}")
     return "\n".join(lines)
 
 

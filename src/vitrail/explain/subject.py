@@ -3,8 +3,7 @@
 from torch import nn
 
 from vitrail.errors import UsageError
-from vitrail.fused import check_original
-from vitrail.models import Backbone, backbone_of, unwrapped
+from vitrail.models import Backbone, backbone_of, check_original, unwrapped
 
 
 def subject(model: nn.Module) -> tuple[nn.Module, Backbone]:
@@ -24,6 +23,5 @@ def subject(model: nn.Module) -> tuple[nn.Module, Backbone]:
             "a Vitrail model with attention blocks",
             "create it with vitrail.create_model, or convert it with vitrail.from_model",
         )
-    check_original(backbone)
     check_original(model)
     return model, backbone

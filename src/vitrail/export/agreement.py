@@ -14,8 +14,7 @@ from vitrail.errors import UsageError
 from vitrail.export.photos import Photos, photo_inputs
 from vitrail.export.program import as_it_runs
 from vitrail.export.sizes import LARGEST_BATCH, checked_size, size_range, trial_shapes
-from vitrail.fused import check_original
-from vitrail.models import Backbone
+from vitrail.models import Backbone, check_original
 from vitrail.shapes import Size
 
 TOLERANCE = 1e-4  # of the largest output, or absolute where outputs are below one

@@ -2,14 +2,11 @@
 
 from vitrail.fused.fuse import fuse
 from vitrail.fused.kernel import why_not
-from vitrail.fused.record import Optimization, check_original
 from vitrail.fused.trained import train_fused, with_same_parameters
 from vitrail.fused.training import build_for_training
 
 __all__ = [
-    "Optimization",
     "build_for_training",
-    "check_original",
     "fuse",
     "train_fused",
     "why_not",

@@ -5,6 +5,7 @@ from vitrail.models.catalog import CATALOG, Entry, canonical_name, entry_of, nam
 from vitrail.models.config import BackboneConfig
 from vitrail.models.finding import backbone_of, unwrapped
 from vitrail.models.focal import Focal, FocalConfig, FocalFast, FocalFastConfig
+from vitrail.models.optimized import Optimization, check_original
 from vitrail.models.parts import AttentionLayer, Block, place_of
 from vitrail.models.preprocessing import Preprocessing
 from vitrail.models.pvt import PVT, PVTConfig
@@ -27,6 +28,7 @@ __all__ = [
     "FocalConfig",
     "FocalFast",
     "FocalFastConfig",
+    "Optimization",
     "PVTConfig",
     "PVTV2Config",
     "Preprocessing",
@@ -40,6 +42,7 @@ __all__ = [
     "ViTConfig",
     "backbone_of",
     "canonical_name",
+    "check_original",
     "entry_of",
     "names_near",
     "place_of",

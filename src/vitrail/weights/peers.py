@@ -79,6 +79,15 @@ def _accelerators(model: nn.Module) -> list[int]:
     return sorted({d.index for d in devices if d.type == "cuda" and d.index is not None})
 
 
+def convertible(model: nn.Module) -> bool:
+    """Tell whether ``from_model`` knows a module's class and reads its structure."""
+    try:
+        _read(_unwrapped(model))
+    except UsageError:
+        return False
+    return True
+
+
 def was_trained(model: nn.Module) -> bool:
     """Tell whether a live model's weights have been trained: whether any norm has left its start.
 

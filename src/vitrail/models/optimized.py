@@ -20,7 +20,7 @@ class Optimization:
             number. A model of a narrow type answers in
             float32 for this, so that its own roundings do not count as the truth.
         allowed: the largest difference that would have been accepted.
-        reasons: one line for each path: why it was taken or passed over.
+        reasons: one line for each path: why it was chosen, or is not used.
     """
 
     path: str
@@ -36,14 +36,16 @@ class Optimization:
 
 
 def check_original(model: nn.Module) -> None:
-    """Refuse a copy that ``vitrail.optimize`` made, where the layers of the model are looked at.
+    """Refuse a module with a copy that ``vitrail.optimize`` made, where its layers are read.
 
     Raises:
-        UsageError: it is one.
+        UsageError: it is one, or holds one.
     """
-    if isinstance(getattr(model, "optimization", None), Optimization):
-        raise UsageError(
-            f"a {type(model).__name__} that optimize made, whose layers may be this machine's own",
-            "the model that it was made from",
-            "keep that one beside the copy, and pass it here",
-        )
+    for module in model.modules():
+        if isinstance(getattr(module, "optimization", None), Optimization):
+            raise UsageError(
+                f"a {type(module).__name__} that optimize made, whose layers may be this machine's "
+                "own",
+                "the model that it was made from",
+                "keep that one beside the copy, and pass it here",
+            )
