@@ -16,6 +16,7 @@ from vitrail.errors import UsageError
 from vitrail.fused import kernel
 from vitrail.fused.blocks import FusedBlock
 from vitrail.layers import PatchMerging, PreNormBlock
+from vitrail.models import Backbone
 from vitrail.weights import model_from_file, save
 
 
@@ -320,7 +321,7 @@ def test_every_backbone_in_a_module_is_fused_and_nothing_else(training: bool) ->
     assert type(made.norm) is nn.LayerNorm and type(made.head) is nn.Linear
     assert made.twin is made.body
     for part in (made.body, made.other):
-        assert part.optimization is found
+        assert isinstance(part, Backbone) and told(part) is found
         with refuses("optimize made", "keep that one"):
             vitrail.cost(part)
     torch.testing.assert_close(made(x), model(x), atol=1e-5, rtol=1e-5)
@@ -342,10 +343,10 @@ def test_a_sequence_is_checked_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> No
 
 @needs_compiler
 def test_a_layer_shared_with_what_surrounds_a_backbone_is_left_to_another_path() -> None:
-    model = nn.Sequential(small("2-D", num_classes=0), nn.Linear(16, 8))
-    model.append(model[0].get_submodule("stages.1.blocks.0.mlp.drop"))  # no weights: no matter
+    body = small("2-D", num_classes=0)
+    model = nn.Sequential(body, nn.Linear(16, 8), body.get_submodule("stages.1.blocks.0.mlp.drop"))
     assert told(vitrail.optimize(model, odd_input("2-D"))).path == "fused"
-    model.append(nn.Sequential(model[0].get_submodule("stages.0.blocks.0.attn.proj")))
+    model.append(nn.Sequential(body.get_submodule("stages.0.blocks.0.attn.proj")))
     with refuses("0.stages.0.blocks.0.attn.proj and 3.0 are one layer", "leave path out"):
         vitrail.optimize(model, odd_input("2-D"), path="fused")
 

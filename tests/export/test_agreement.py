@@ -24,6 +24,8 @@ from vitrail.export import (
     export_pt2,
     size_range,
 )
+from vitrail.export.agreement import Order
+from vitrail.export.onnx import write_onnx
 from vitrail.layers import Attend, WindowAttention
 from vitrail.models import Backbone, Tiny, TinyConfig, ViT, ViTConfig
 from vitrail.shapes import Size
@@ -126,15 +128,41 @@ def assert_truth(model: Backbone, report: ExportReport) -> None:
         assert all(low <= n for n, low in zip(shape[1:], report.smallest, strict=True))
 
 
-def test_onnx_names_its_inputs_and_outputs(tmp_path: Path) -> None:
-    model, path = small("1-D", depths=(1,), num_heads=(2,)), tmp_path / "model.onnx"
-    export_onnx(model, path, 40)
+def lengths(value: Any) -> list[int | str]:
+    """Return an ONNX value's lengths, or the names of those that may change."""
+    return [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "axes", "out"),
+    [
+        ("1-D", (40,), ["length"], ["((length + 1)//2)"]),
+        ("2-D", (16, 24), ["height", "width"], ["((height + 1)//2)", "((width + 1)//2)"]),
+        ("3-D", (6, 8, 10), ["depth", "height", "width"], []),
+    ],
+)
+def test_onnx_names_its_inputs_outputs_and_axes(
+    kind: str, size: Size, axes: list[str], out: list[str], tmp_path: Path
+) -> None:
+    model = small(kind, depths=(1,), num_heads=(2,), num_classes=0, out_indices=(0,))
+    path = tmp_path / "model.onnx"
+    write_onnx(Order(model, path, size, dynamic=True), path)
     graph = onnx.load(path).graph
     assert [value.name for value in graph.input] == ["input"]
+    assert [value.name for value in graph.output] == ["features_0"]
+    assert lengths(graph.input[0]) == ["batch", 3, *axes]
+    found = lengths(graph.output[0])
+    assert (found[0], found[-1]) == ("batch", 8)
+    assert not out or found[1:-1] == out
+
+
+def test_a_graph_of_one_size_has_no_names_for_its_axes(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    model = small("1-D", depths=(1,), num_heads=(2,))
+    write_onnx(Order(model, path, (40,), dynamic=False), path)
+    graph = onnx.load(path).graph
     assert [value.name for value in graph.output] == ["logits"]
-    batch, channels, length = graph.input[0].type.tensor_type.shape.dim
-    assert channels.dim_value == 3
-    assert batch.dim_param != length.dim_param
+    assert (lengths(graph.input[0]), lengths(graph.output[0])) == ([1, 3, 40], [1, 5])
 
 
 @pytest.mark.parametrize(

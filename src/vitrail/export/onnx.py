@@ -20,7 +20,7 @@ from vitrail.export.agreement import (
     output_names,
 )
 from vitrail.export.photos import Photos
-from vitrail.export.program import export_program
+from vitrail.export.program import AXES, export_program
 from vitrail.export.safety import check_onnx, damaged
 from vitrail.files import whole_or_absent
 from vitrail.models import Backbone
@@ -41,7 +41,8 @@ def export_onnx(
 ) -> ExportReport:
     """Write an ONNX file, and compare it with the model before it takes its place.
 
-    Needs the extra ``export``. Preprocessing, classes and sizes are in the file's metadata.
+    Needs the extra ``export``. Preprocessing, classes and sizes are in the file's metadata. Axes of
+    any length are called batch, and depth, height and width, or length in 1-D.
 
     Args:
         model: any backbone; it is not changed.
@@ -81,7 +82,7 @@ def write_onnx(order: Order, path: Path) -> None:
         )  # fmt: skip
     # Plain products: the exporter takes torch's fused attention apart in a way that views reject.
     program = export_program(order.model, order.size, dynamic=order.dynamic, backend="reference")
-    graph = _graph(order.model, program)
+    graph = _graph(order, program)
     for part in (graph.model, *graph.model.graph):
         part.metadata_props.clear()  # of the exporter's, for debugging it: a sixth of a small file
     for key, value in description(order).items():
@@ -110,7 +111,8 @@ def open_onnx(path: Path) -> Runner:
     return run
 
 
-def _graph(model: Backbone, program: ExportedProgram) -> Any:
+def _graph(order: Order, program: ExportedProgram) -> Any:
+    names = dict(enumerate(AXES[len(order.size)], 2))
     with warnings.catch_warnings():
         # About torch's own use of what it deprecates, and about names it gives to sizes.
         warnings.simplefilter("ignore")
@@ -120,5 +122,6 @@ def _graph(model: Backbone, program: ExportedProgram) -> Any:
             dynamo=True,
             verbose=False,
             input_names=["input"],
-            output_names=output_names(model),
+            output_names=output_names(order.model),
+            dynamic_shapes=({0: "batch", **names},) if order.dynamic else None,
         )

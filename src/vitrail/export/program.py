@@ -14,7 +14,7 @@ from vitrail.layers import Attend, WindowAttention
 from vitrail.models import Backbone
 from vitrail.shapes import Size
 
-_AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
+AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 
 def export_program(
@@ -44,7 +44,7 @@ def export_program(
         smallest, largest = size_range(model)
         # The numbers of the example mean nothing, but none may be one: it would be a constant.
         batch, size = 2, example_size(model)
-        ranges = zip(_AXES[len(size)], smallest, largest, strict=True)
+        ranges = zip(AXES[len(size)], smallest, largest, strict=True)
         lengths = [Dim(name, min=low, max=high) for name, low, high in ranges]
         dims = ({0: Dim("batch", min=1, max=LARGEST_BATCH), **dict(enumerate(lengths, 2))},)
     x = torch.zeros(
