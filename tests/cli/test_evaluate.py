@@ -101,6 +101,24 @@ def test_text(weights, tmp_path, capsys) -> None:
     assert "elk" in out
 
 
+def test_skipped_images_are_named(weights, tmp_path, capsys) -> None:
+    path = make_zip(tmp_path / "a.zip", CLASSES, bad=7)
+    assert main.run(["evaluate", str(path), "-w", str(weights), "--json"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.count("bad") == captured.err.count("which is no picture") == 5
+    found = json.loads(captured.out)["skipped_images"]
+    assert [entry["image"] for entry in found] == [f"{path}/ant/bad{n}.png" for n in range(7)]
+    assert all("no picture" in entry["error"] for entry in found)
+
+
+def test_a_place_that_cannot_be_written(weights, tmp_path, capsys) -> None:
+    """It is refused before the data are looked for."""
+    (tmp_path / "c.csv").mkdir()
+    words = ["evaluate", str(tmp_path / "gone"), "-w", str(weights)]
+    assert main.run([*words, "--confusion", str(tmp_path / "c.csv")]) == 2
+    assert "c.csv, which is a folder" in capsys.readouterr().err
+
+
 def test_too_many_bad_images(weights, tmp_path, capsys) -> None:
     path = make_zip(tmp_path / "z.zip", CLASSES, bad=2)
     assert main.run(["evaluate", str(path), "-w", str(weights), "--max-bad", "1"]) == 2
@@ -138,7 +156,7 @@ def test_confusion_of_many_classes() -> None:
 @pytest.mark.parametrize(
     ("words", "named", "fix"),
     [
-        (["--confusion", "c.txt"], "--confusion c.txt", "use confusion.png"),
+        (["--confusion", "c.txt"], "--confusion c.txt", "use --confusion confusion.png"),
         (["--size", "big"], "--size big", "write --size"),
         (["--device", "cuda:99"], "--device cuda:99", "use --device cpu"),
     ],

@@ -1,6 +1,9 @@
 import csv
 import io
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +12,12 @@ import torch
 from PIL import Image
 
 from vitrail import create_model
-from vitrail.cli import main
+from vitrail.cli import main, predict
+from vitrail.data.images import open_photo
+from vitrail.errors import UsageError
 from vitrail.weights import save
 
+SOURCE = str(Path(__file__).parents[2] / "src")
 TINY = {"dim": 8, "depths": (1, 1), "num_heads": (1, 2), "window": (2, 2)}
 CLASSES = ("dark", "light", "\x1b[31mred")
 
@@ -80,6 +86,146 @@ def test_text(weights, tmp_path, capsys) -> None:
     assert "%" in out
     assert "\x1b[31m" not in out, "names from a file do not steer the terminal"
     assert "untrained" not in out
+
+
+def test_folders_patterns_and_standard_input(weights, tmp_path, monkeypatch, capsys) -> None:
+    """The pictures of a folder in its order, with those of the folders in it."""
+    folder = tmp_path / "photos [1]"
+    (folder / "deep").mkdir(parents=True)
+    (folder / ".hidden").mkdir()
+    names = [photo(folder, name) for name in ("b.png", "a.JPG", "deep/c.webp", ".hidden/d.png")]
+    (folder / "notes.txt").write_text("no picture")
+    data = names[0].read_bytes()
+
+    def found(*words: str) -> list[str]:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        assert main.run(["predict", *words, "-w", str(weights), "--json"]) == 0
+        answers = json.loads(capsys.readouterr().out)["photos"]
+        assert all(answer["top"] for answer in answers)
+        return [answer["photo"] for answer in answers]
+
+    inside = [str(folder / name) for name in ("a.JPG", "b.png", "deep/c.webp")]
+    assert found(str(folder)) == inside
+    assert found(str(tmp_path / "photos*" / "*.png")) == [inside[1]]
+    assert found(str(tmp_path / "phot*")) == inside
+    assert found(str(names[0]), "-") == [inside[1], "-"]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "fix"),
+    [
+        ("empty", "empty', which holds no picture", "name the pictures themselves"),
+        ("*.png", "*.png', which no file matches", "check the path"),
+    ],
+)
+def test_nothing_to_classify(name, given, fix, weights, tmp_path, capsys) -> None:
+    (tmp_path / "empty").mkdir()
+    assert main.run(["predict", str(tmp_path / name), "-w", str(weights)]) == 2
+    error = capsys.readouterr().err
+    assert given in error
+    assert f"fix: {fix}" in error
+
+
+def test_standard_input_that_is_no_picture(weights, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    assert main.run(["predict", "-", "-w", str(weights)]) == 2
+    assert "'standard input', which is no picture" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ending", ["json", "csv"])
+def test_a_file_of_answers(ending, weights, tmp_path, capsys) -> None:
+    path, out = photo(tmp_path, "a.png"), tmp_path / "new" / f"answers.{ending}"
+    assert main.run(["predict", str(path), "-w", str(weights), "-o", str(out)]) == 0
+    assert capsys.readouterr().out == f"{out}\n"
+    assert main.run(["predict", str(path), "-w", str(weights), f"--{ending}"]) == 0
+    assert out.read_text() == capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("output", "given", "fix"),
+    [
+        ("answers.txt", "--output answers.txt", "answers.json"),
+        ("{tmp}/a.png/a.json", "where nothing can be written", "choose another place"),
+        ("{tmp}/folder.json", "which is a folder", "name a file in it"),
+        ("{tmp}/tiny.json", "the file that is read", "tiny-new.json"),
+    ],
+)
+def test_a_place_that_cannot_be_written(output, given, fix, weights, tmp_path, capsys) -> None:
+    """It is refused before any photo is opened."""
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "tiny.json").symlink_to(weights)
+    path = photo(tmp_path, "a.png")
+    words = ["predict", str(path), "-w", str(weights), "-o", output.format(tmp=tmp_path)]
+    assert main.run(words) == 2
+    error = capsys.readouterr().err
+    assert given in error
+    assert fix in error.splitlines()[2]
+
+
+def test_the_size_that_is_shown(weights, tmp_path, capsys) -> None:
+    path = str(photo(tmp_path, "a.png"))
+    assert main.run(["predict", path, "-w", str(weights)]) == 0
+    assert "at 16 x 16 pixels" in capsys.readouterr().out
+    assert main.run(["predict", path, "-w", str(weights), "--size", "8x24"]) == 0
+    assert "at 8 x 24 (the weights are for 16 x 16) pixels" in capsys.readouterr().out
+    assert main.run(["predict", path, "-w", str(weights), "--size", "8x24", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["size"], answer["trained_size"]) == ([8, 24], [16, 16])
+
+
+def test_weights_with_nan(tmp_path, capsys) -> None:
+    """Refused for what they are, by whoever reads them first."""
+    model = create_model("swin_nano", num_classes=3, **TINY)
+    with pytest.raises(UsageError, match=r"not finite[\s\S]*other --weights"):
+        model.get_parameter("head.weight").data.fill_(float("nan"))
+        predict.classify(model.eval(), open_photo(photo(tmp_path, "a.png")), 1)
+
+
+def test_names_that_are_not_unicode(weights, tmp_path, capsysbinary) -> None:
+    """A name in Latin-1 in a folder of a system that writes UTF-8."""
+    path = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    with open(path, "wb") as file:
+        Image.new("RGB", (20, 20)).save(file, "PNG")
+    for how in ("--json", "--csv"):
+        assert main.run(["predict", os.fsdecode(path), "-w", str(weights), how]) == 0
+        shown = capsysbinary.readouterr().out.decode("utf-8")
+        assert r"caf\udce9.png" in shown
+        if how == "--json":
+            assert os.fsencode(json.loads(shown)["photos"][0]["photo"]) == path
+    assert main.run(["predict", os.fsdecode(path), "-w", str(weights)]) == 0
+    (tmp_path / "bad.json").unlink(missing_ok=True)
+    out = tmp_path / "answers.json"
+    assert main.run(["predict", os.fsdecode(path), "-w", str(weights), "-o", str(out)]) == 0
+    assert os.fsencode(json.loads(out.read_text("utf-8"))["photos"][0]["photo"]) == path
+
+
+@pytest.mark.parametrize("how", [[], ["--json"], None])
+def test_output_in_ascii(how, weights, tmp_path) -> None:
+    photo(tmp_path, "é.png")
+    words = ["list"] if how is None else ["predict", "é.png", "-w", str(weights), *how]
+    env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": SOURCE}
+    done = subprocess.run(
+        [sys.executable, "-m", "vitrail", *words],
+        cwd=tmp_path, env=env, capture_output=True, timeout=250, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout.decode("ascii")
+    if how:
+        assert json.loads(shown)["photos"][0]["photo"] == "é.png"
+    elif how is not None:
+        assert "##" in shown
+
+
+def test_many_photos_that_cannot_be_opened(weights, tmp_path, capsys) -> None:
+    """Few are shown; all have their reason in the JSON."""
+    for number in range(9):
+        (tmp_path / f"{number}.png").write_bytes(b"no picture")
+    photo(tmp_path, "good.png")
+    assert main.run(["predict", str(tmp_path), "-w", str(weights), "--json"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("given: ") == 5
+    assert "9 of 10 photos cannot be opened" in captured.err
+    assert sum("no picture" in a.get("error", "") for a in json.loads(captured.out)["photos"]) == 9
 
 
 def test_untrained_weights_are_called_so(tmp_path, capsys) -> None:

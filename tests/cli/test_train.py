@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import zipfile
@@ -16,6 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from vitrail.cli import main
+from vitrail.training import loop
 
 SOURCE = str(Path(__file__).parents[2] / "src")
 QUICK = ["--epochs", "1", "-b", "16", "--size", "16", "--cpu", "--workers", "0"]
@@ -74,11 +76,44 @@ def test_its_weights_work_everywhere(trained, data, tmp_path, capsys) -> None:
     assert {row["class"] for row in top} == {"blue", "green", "red"}
 
 
-def test_resume(trained, data, capsys) -> None:
-    assert train(data, trained) == 2
+def test_resume(data, tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+    assert train(data, out) == 0
+    assert train(data, out) == 2
     assert "add --resume" in capsys.readouterr().err
-    assert train(data, trained, "--resume") == 0
-    assert capsys.readouterr().out.strip() == str(trained / "best.safetensors")
+    words = ["train", str(data / "train-*.zip"), "-o", str(out), *QUICK[2:], "--resume"]
+    assert main.run(words) == 0
+    captured = capsys.readouterr()
+    assert captured.out.strip() == str(out / "best.safetensors")
+    assert "all 1 steps are done; to train on, use --resume --epochs 2" in captured.err
+    assert main.run([*words, "--epochs", "2"]) == 0
+    assert "resumed after step 1 of 2" in capsys.readouterr().err
+    assert main.run(words) == 0
+    assert "all 2 steps are done" in capsys.readouterr().err
+
+
+def test_ctrl_c(data, tmp_path, monkeypatch, capsys) -> None:
+    take = loop.Run._step
+
+    def step(self, images, targets):
+        if self.step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return take(self, images, targets)
+
+    monkeypatch.setattr(loop.Run, "_step", step)
+    assert train(data, tmp_path / "out", "--epochs", "3") == 130
+    assert "stopped at step 2 of 3; continue with --resume" in capsys.readouterr().err
+    monkeypatch.setattr(loop.Run, "_step", take)
+    assert train(data, tmp_path / "out", "--epochs", "3", "--resume") == 0
+    assert "resumed after step 2 of 3" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(tmp_path, capsys) -> None:
+    (tmp_path / "file").touch()
+    assert main.run(["train", str(tmp_path / "no data"), "-o", str(tmp_path / "file" / "a")]) == 2
+    error = capsys.readouterr().err
+    assert "given: --out " in error
+    assert "choose another place for --out" in error
 
 
 def test_from_weights_with_other_classes_and_a_frozen_backbone(trained, tmp_path) -> None:
@@ -119,10 +154,15 @@ def test_validation_data_of_its_own(data, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("words", "named", "fix"),
     [
-        (["--val-part", "1"], "--val-part 1", "use 0.05"),
+        (["--val-part", "1"], "--val-part 1", "use --val-part 0.05"),
         (["--freeze", "head"], "--freeze head", "--freeze backbone"),
-        (["--lr", "-1"], "lr=-1", "use the default"),
-        (["--precision", "fp8"], "precision='fp8'", "use 'bf16'"),
+        (["--freeze", "9"], "--freeze 9", "use --freeze 0 to train everything"),
+        (["--drop-path", "2"], "--drop-path 2.0", "use --drop-path 0.1"),
+        (["--lr", "-1"], "given: --lr -1.0", "leave --lr out"),
+        (["--epochs", "0"], "given: --epochs 0", "use --epochs 300, the default"),
+        (["--layer-decay", "2"], "given: --layer-decay 2.0", "use --layer-decay 1.0, the default"),
+        (["--precision", "fp8"], "given: --precision fp8", "use --precision bf16"),
+        (["--workers", "-1"], "value for '--workers'", "train --help"),
         (["-b", "100"], "batch of 100 with 24", "--batch-size 24"),
         (["--fsdp"], "--fsdp on 1 process", "torchrun"),
         (["-m", "swin_nanno"], "swin_nanno", "swin_nano"),

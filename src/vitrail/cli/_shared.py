@@ -4,7 +4,8 @@ import ast
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -114,9 +115,50 @@ def several_values(*options: str) -> type[TyperCommand]:
     return Several
 
 
+@contextmanager
+def option_words(**options: str) -> Iterator[None]:
+    """Put errors about fields that options have given into the words of the command line.
+
+    `lr=-1.0` becomes `--lr -1.0`, and the fix `use lr=None` becomes `leave --lr out`.
+
+    Args:
+        options: the option of each field.
+    """
+    try:
+        yield
+    except UsageError as error:
+        given, fix = error.given, error.fix
+        for field, option in options.items():
+            fix = re.sub(rf"\buse {field}=None\b", f"leave {option} out", fix)
+            value = re.compile(rf"\b{field}='?([^\s',]*)'?")
+            given, fix = value.sub(rf"{option} \1", given), value.sub(rf"{option} \1", fix)
+        raise type(error)(given, error.allowed, fix) from None
+
+
+def to_json(value: Any) -> str:
+    """Return `value` as JSON that any UTF-8 reader takes; odd bytes of file names are escaped."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def print_json(value: Any) -> None:
-    """Print `value` as JSON on stdout."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print `value` as JSON on stdout, escaped where its encoding does not know a character."""
+    print(to_json(value) if prints("é█√") else json.dumps(value, indent=2))
+
+
+def prints(text: str) -> bool:
+    """Return whether stdout can show `text`, which an encoding such as ASCII cannot."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def size_words(size: Iterable[int], trained: Iterable[int]) -> str:
+    """Return an input size, and the one of the weights where that is another."""
+    shown, own = (" x ".join(map(str, lengths)) for lengths in (size, trained))
+    return shown if shown == own else f"{shown} (the weights are for {own})"
 
 
 def console() -> "Console":

@@ -1,17 +1,30 @@
 """`vitrail evaluate`: a model's accuracy on labelled images."""
 
+import csv
+import io
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vitrail.cli._failures import printable
 from vitrail.cli._models import OptionalModel, OptionalWeights, choose_device, load_model
-from vitrail.cli._shared import DeviceOption, JsonOption, SizeOption, parse_size, print_json
+from vitrail.cli._shared import (
+    DeviceOption,
+    JsonOption,
+    SizeOption,
+    parse_size,
+    print_json,
+    progress,
+    size_words,
+)
 from vitrail.errors import UsageError
-from vitrail.files import check_apart
+from vitrail.files import check_apart, check_writable, write_text, write_whole
 
 if TYPE_CHECKING:
+    from vitrail.data.dataset import Skipped
     from vitrail.training.evaluation import Scores
 
 
@@ -54,23 +67,35 @@ def run(
 ) -> None:
     """Measure a model on labelled images: top-1 and top-5 accuracy, and loss.
 
-    Each image is resized and cropped as for a prediction, in 32-bit floats.
+    Each image is resized and cropped as for a prediction, in 32-bit floats. The first images that
+    cannot be read are named on stderr, and all of them by --json.
     """
+    from vitrail.data.dataset import MAX_SHOWN, Skipped
     from vitrail.data.sources import open_source
 
     if confusion is not None and confusion.suffix not in (".csv", ".png"):
-        raise UsageError(f"--confusion {confusion}", "a .csv or .png file", "use confusion.png")
+        raise UsageError(
+            f"--confusion {confusion}", "a .csv or .png file", "use --confusion confusion.png"
+        )
     if confusion is not None:
         check_apart(confusion, weights, *data)
+        check_writable(confusion, "--confusion")
     lengths: Any = parse_size(size)
     loaded, named = load_model(model, weights)
     source = open_source(data, train=False, root=root, download=download)
+    skipped = Skipped(max_bad)
     scores, names = measure(
-        loaded, source, lengths, batch_size, workers, max_bad, choose_device(device)
+        loaded, source, lengths, batch_size, workers, skipped, choose_device(device)
     )
     if int(os.environ.get("RANK", "0")) > 0:
         return
+    for reason in list(skipped.reasons.values())[:MAX_SHOWN]:
+        print(printable(f"skipped {reason}"), file=sys.stderr)
     answer = summary(loaded, named, lengths, scores, names, per_class=per_class or as_json)
+    if as_json:
+        answer["skipped_images"] = [
+            {"image": name, "error": reason} for name, reason in skipped.reasons.items()
+        ]
     if confusion is not None:
         write_confusion(scores.confusion, names, confusion)
     if as_json:
@@ -85,16 +110,17 @@ def measure(
     size: tuple[int, int] | None,
     batch_size: int,
     workers: int,
-    max_bad: int,
+    skipped: "Skipped",
     device: Any,
 ) -> "tuple[Scores, tuple[str, ...]]":
     """Measure ``model`` on ``source``; started with torchrun, each process takes its share."""
     import torch
 
-    from vitrail.data.dataset import ImageDataset, Skipped, split
+    from vitrail.data.dataset import ImageDataset, split
     from vitrail.data.sources import relabel
     from vitrail.data.transforms import eval_transform
     from vitrail.training.evaluation import evaluate
+    from vitrail.training.parallel import gather_reasons
 
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if processes > 1 and not torch.distributed.is_initialized():
@@ -104,17 +130,23 @@ def measure(
     names = model.preprocessing.classes or source.classes
     whole = split(relabel(source, names, model.config.num_classes), 0.0, 0)[0]
     pictures = ImageDataset(whole, eval_transform(model.preprocessing, size))
-    scores = evaluate(
-        model.to(device),
-        pictures,
-        classes=model.config.num_classes,
-        batch_size=batch_size,
-        workers=workers,
-        skipped=Skipped(max_bad),
-        device=device,
-        rank=int(os.environ.get("RANK", "0")),
-        processes=processes,
-    )
+    rank = int(os.environ.get("RANK", "0"))
+    with progress() as bar:
+        bar.disable = rank > 0 or not sys.stderr.isatty()
+        task = bar.add_task("evaluating", total=-(-len(pictures) // processes))
+        scores = evaluate(
+            model.to(device),
+            pictures,
+            classes=model.config.num_classes,
+            batch_size=batch_size,
+            workers=workers,
+            skipped=skipped,
+            device=device,
+            rank=rank,
+            processes=processes,
+            on_batch=lambda done: bar.update(task, completed=done),
+        )
+    skipped.reasons = gather_reasons(skipped, processes)
     return scores, tuple(names)
 
 
@@ -132,6 +164,7 @@ def summary(
         "model": model.name,
         "weights": weights,
         "size": list(size or model.preprocessing.size),
+        "trained_size": list(model.preprocessing.size),
         "images": scores.count,
         "skipped": scores.skipped,
         "top1": scores.top1,
@@ -151,7 +184,7 @@ def summary(
 
 def print_text(answer: dict[str, Any], *, per_class: bool) -> None:
     """Print the measures for people."""
-    size = " x ".join(map(str, answer["size"]))
+    size = size_words(answer["size"], answer["trained_size"])
     print(f"{answer['model']} ({answer['weights']}) on {answer['images']:,} images at {size}")
     print(f"  top-1 {answer['top1']:.2%}")
     print(f"  top-5 {answer['top5']:.2%}")
@@ -161,25 +194,19 @@ def print_text(answer: dict[str, Any], *, per_class: bool) -> None:
     if per_class:
         width = max(map(len, answer["per_class"]))
         for name, value in answer["per_class"].items():
-            print(f"  {name:<{width}}  {value:.2%}")
+            print(f"  {printable(name):<{width}}  {value:.2%}")
 
 
 def write_confusion(matrix: Any, names: tuple[str, ...], path: Path) -> None:
     """Write the confusion matrix as a table or a picture."""
-    from vitrail.files import write_whole
-
-    def table(temporary: Path) -> None:
-        rows = [",".join(["true\\predicted", *names])]
-        rows += [
-            ",".join([name, *map(str, row)])
-            for name, row in zip(names, matrix.tolist(), strict=True)
-        ]
-        temporary.write_text("\n".join(rows) + "\n")
-
-    def picture(temporary: Path) -> None:
-        _draw(matrix, names).save(temporary)
-
-    write_whole(path, table if path.suffix == ".csv" else picture)
+    if path.suffix == ".png":
+        write_whole(path, _draw(matrix, names).save)
+        return
+    rows = io.StringIO()
+    writer = csv.writer(rows, lineterminator="\n")
+    writer.writerow(["true\\predicted", *names])
+    writer.writerows([name, *row] for name, row in zip(names, matrix.tolist(), strict=True))
+    write_text(path, rows.getvalue())
 
 
 def _draw(matrix: Any, names: tuple[str, ...]) -> Any:

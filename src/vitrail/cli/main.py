@@ -12,6 +12,7 @@ How to add a verb `foo`:
 """
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -121,6 +122,9 @@ def run(args: Sequence[str] | None = None) -> int:
     Returns:
         0 for success, 2 for an error the user can mend, 130 after Ctrl-C.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files may hold what it cannot encode
+            stream.reconfigure(errors="backslashreplace")
     command = typer.main.get_command(build_app())
     words = list(sys.argv[1:] if args is None else args)
     try:

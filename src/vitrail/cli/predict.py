@@ -1,31 +1,56 @@
 """`vitrail predict`: the classes of photos."""
 
 import csv
+import glob
+import io
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from vitrail.cli._failures import printable
 from vitrail.cli._models import OptionalModel, OptionalWeights, choose_device, load_model
-from vitrail.cli._shared import DeviceOption, JsonOption, SizeOption, parse_size, print_json
+from vitrail.cli._shared import (
+    DeviceOption,
+    JsonOption,
+    SizeOption,
+    parse_size,
+    print_json,
+    prints,
+    progress,
+    size_words,
+    to_json,
+)
 from vitrail.errors import UsageError
+from vitrail.files import check_apart, check_writable, write_text
 
 if TYPE_CHECKING:
-    import torch
-
+    from vitrail.data.images import Photo
     from vitrail.models import Backbone
+
+MAX_ERRORS = 5  # photos that cannot be opened, shown in full
 
 
 def run(
     photos: Annotated[
-        list[Path], typer.Argument(metavar="PHOTO...", help="Picture files: JPEG, PNG, WebP, ...")
+        list[str],
+        typer.Argument(
+            metavar="PHOTO...",
+            help="Picture files (JPEG, PNG, WebP, ...), folders of them, patterns such as "
+            "'photos/*.jpg', or - for a picture on standard input.",
+        ),
     ],
     model: OptionalModel = None,
     weights: OptionalWeights = None,
     top: Annotated[int, typer.Option("--top", "-k", help="Classes to show for each photo.")] = 5,
     size: SizeOption = None,
     device: DeviceOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write the answers to this file: .json or .csv."),
+    ] = None,
     as_json: JsonOption = False,
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print CSV: photo, rank, class, probability.")
@@ -33,67 +58,125 @@ def run(
 ) -> None:
     """Classify photos and print the most probable classes of each.
 
-    Among several photos, one that cannot be opened is reported on stderr and the others are still
-    classified; the exit code is then 2.
+    Each photo is resized and cropped to the size that the weights were trained at, if --size names
+    no other. Among several photos, one that cannot be opened is reported on stderr and the others
+    are still classified; the exit code is then 2.
     """
     if top < 1:
         raise UsageError(given=f"--top {top}", allowed="1 or more", fix="use --top 5")
     if as_json and as_csv:
         raise UsageError("--json and --csv together", "one of them", "leave one out")
     lengths: Any = parse_size(size)
+    names = list(expand(photos))
+    if output is not None:
+        if output.suffix not in (".json", ".csv"):
+            raise UsageError(f"--output {output}", "a .json or .csv file", "use answers.json")
+        check_apart(output, weights, *names)
+        check_writable(output)
     loaded, source = load_model(model, weights)
-    chosen = choose_device(device)
-    answers: list[dict[str, Any]] = []
-    for photo in photos:
-        try:
-            answers.append(classify(loaded.to(chosen), photo, top, lengths))
-        except UsageError as error:
-            if len(photos) == 1:
-                raise
-            print(error, file=sys.stderr)
-            answers.append({"photo": str(photo), "error": error.given})
-    if as_json:
-        print_json({"weights": source, "photos": answers})
-    elif as_csv:
-        print_csv(answers)
+    check_classifier(loaded)
+    loaded = loaded.to(choose_device(device))
+    own = loaded.preprocessing.size
+    facts = {"weights": source, "size": list(lengths or own), "trained_size": list(own)}
+    answers = answer_all(loaded, names, top, lengths)
+    if as_json or as_csv or output is not None:
+        found = list(answers)
+        failed = any("error" in answer for answer in found)
+        if as_json or (output is not None and output.suffix == ".json"):
+            write_answers({**facts, "photos": found}, None if as_json else output)
+        if as_csv or (output is not None and output.suffix == ".csv"):
+            write_csv(found, None if as_csv else output)
     else:
-        print_text(answers, trained=loaded.preprocessing.trained)
-    if any("error" in answer for answer in answers):
+        failed = print_text(answers, facts, trained=loaded.preprocessing.trained)
+    if failed:
         raise typer.Exit(2)
 
 
-def classify(
-    model: "Backbone", photo: Path, top: int, size: tuple[int, int] | None = None
-) -> dict[str, Any]:
-    """Return the most probable classes of one photo.
+def expand(photos: list[str]) -> Iterator[str]:
+    """Yield the picture files that arguments stand for; "-" stays as it is.
 
     Args:
-        model: a model with a head.
-        photo: the file.
-        top: how many classes, at most those the model knows.
-        size: (height, width) to use instead of the model's own.
+        photos: files, folders, which are searched with the folders in them, and patterns.
     Raises:
-        UsageError: the photo cannot be opened, or the model does not take photos.
+        UsageError: a folder without a picture, or a pattern that nothing matches.
     """
-    import torch
+    from vitrail.data.sources import image_files
 
-    from vitrail.data.images import open_photo
+    for given in photos:
+        if Path(given).is_dir():
+            found = [str(Path(given) / name) for name in image_files(Path(given), Path(given))]
+            if not found:
+                raise UsageError(
+                    f"the folder {given!r}, which holds no picture",
+                    "a folder with files such as .jpg, .png or .webp",
+                    "name the pictures themselves, if their names end otherwise",
+                )
+            yield from found
+        elif glob.has_magic(given) and not Path(given).exists():
+            found = sorted(glob.glob(given, recursive=True))
+            if not found:
+                raise UsageError(
+                    f"the pattern {given!r}, which no file matches",
+                    "a pattern such as 'photos/*.jpg'",
+                    "check the path; relative paths start at the current folder",
+                )
+            yield from expand(found)  # matches are there, and so no patterns
+        else:
+            yield given
 
-    opened = open_photo(photo)
-    with torch.no_grad():
-        logits = model(_input(model, opened.image, size))[0].float()
-    best = logits.softmax(-1).topk(min(top, len(logits)))
-    names = model.preprocessing.classes
-    found = [
-        {"class": names[index] if names else f"class {index}", "index": index, "probability": p}
-        for p, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-    ]
-    return {"photo": str(photo), "notes": list(opened.notes), "top": found}
+
+def answer_all(
+    model: "Backbone", names: list[str], top: int, size: tuple[int, int] | None
+) -> Iterator[dict[str, Any]]:
+    """Yield the answer for each photo; errors of some of several photos are shown on stderr.
+
+    Raises:
+        ImageError: the only photo cannot be opened.
+    """
+    from vitrail.data.images import ImageError
+
+    failed = 0
+    # Where answers are printed in a terminal as they come, they show the progress themselves.
+    with progress() as bar:
+        bar.disable = len(names) == 1 or not sys.stderr.isatty() or sys.stdout.isatty()
+        for name in bar.track(names, description="classifying"):
+            try:
+                photo = read_photo(name)
+            except ImageError as error:
+                if len(names) == 1:
+                    raise
+                failed += 1
+                if failed <= MAX_ERRORS:
+                    print(printable(str(error)), file=sys.stderr)
+                yield {"photo": name, "error": error.given}
+                continue
+            yield {"photo": name, **classify(model, photo, top, size)}
+    if failed > MAX_ERRORS:
+        print(
+            f"{failed} of {len(names)} photos cannot be opened; --json gives all reasons",
+            file=sys.stderr,
+        )
 
 
-def _input(model: "Backbone", image: Any, size: tuple[int, int] | None) -> "torch.Tensor":
-    from vitrail.data.transforms import eval_transform
+def read_photo(name: str) -> "Photo":
+    """Open a file, or decode what comes on standard input for "-".
 
+    Raises:
+        ImageError: it cannot be read.
+    """
+    from vitrail.data.images import MAX_BYTES, decode, open_photo
+
+    if name == "-":
+        return decode(sys.stdin.buffer.read(MAX_BYTES + 1), "standard input")
+    return open_photo(name)
+
+
+def check_classifier(model: "Backbone") -> None:
+    """Refuse a model that does not classify photos.
+
+    Raises:
+        UsageError: another kind of input, or no head.
+    """
     if not model.takes_photos:
         raise UsageError(
             given=f"a photo for {model.name}, whose input has {model.config.axes} axes and "
@@ -107,37 +190,92 @@ def _input(model: "Backbone", image: Any, size: tuple[int, int] | None) -> "torc
             allowed="weights with one",
             fix="train one: vitrail train DATA --weights FILE --freeze backbone",
         )
+
+
+def classify(
+    model: "Backbone", photo: "Photo", top: int, size: tuple[int, int] | None = None
+) -> dict[str, Any]:
+    """Return the most probable classes of one photo, and notes on what was done to it.
+
+    Args:
+        model: a model with a head.
+        photo: the opened file.
+        top: how many classes, at most those the model knows.
+        size: (height, width) to use instead of the model's own.
+    Raises:
+        UsageError: the model's outputs are not finite.
+    """
+    import torch
+
+    from vitrail.data.transforms import eval_transform
+
     device = next(model.parameters()).device
-    return eval_transform(model.preprocessing, size)(image)[None].to(device)
+    image: torch.Tensor = eval_transform(model.preprocessing, size)(photo.image)
+    with torch.no_grad():
+        logits = model(image[None].to(device))[0].float()
+    if not logits.isfinite().all():
+        raise UsageError(
+            given=f"{model.name} with outputs that are not finite (NaN or infinite)",
+            allowed="weights with finite outputs",
+            fix="use other --weights: these hold NaN or infinite numbers, or overflow",
+        )
+    best = logits.softmax(-1).topk(min(top, len(logits)))
+    names = model.preprocessing.classes
+    found = [
+        {"class": names[index] if names else f"class {index}", "index": index, "probability": p}
+        for p, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    ]
+    return {"notes": list(photo.notes), "top": found}
 
 
-def print_csv(answers: list[dict[str, Any]]) -> None:
-    """Print one row a photo and class."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+def write_answers(answer: dict[str, Any], path: Path | None) -> None:
+    """Write JSON to a file, or to stdout."""
+    if path is None:
+        print_json(answer)
+    else:
+        write_text(path, to_json(answer) + "\n")
+        print(path)
+
+
+def write_csv(answers: list[dict[str, Any]], path: Path | None) -> None:
+    """Write one row a photo and class to a file, or to stdout."""
+    rows: TextIO = io.StringIO()
+    writer = csv.writer(rows, lineterminator="\n")
     writer.writerow(["photo", "rank", "class", "probability"])
     for answer in answers:
         for rank, row in enumerate(answer.get("top", ()), 1):
             writer.writerow([answer["photo"], rank, row["class"], f"{row['probability']:.6f}"])
+    if path is None:
+        print(rows.getvalue(), end="")
+    else:
+        write_text(path, rows.getvalue())
+        print(path)
 
 
-def print_text(answers: list[dict[str, Any]], *, trained: bool) -> None:
-    """Print each photo's classes with bars."""
+def print_text(answers: Iterator[dict[str, Any]], facts: dict[str, Any], *, trained: bool) -> bool:
+    """Print each photo's classes with bars as they come; return whether a photo failed."""
     from rich.text import Text
 
     from vitrail.cli._shared import console
     from vitrail.explorer import plain
 
-    out = console()
-    if not trained:
-        out.print(Text("These weights are untrained: the answers mean nothing.", style="yellow"))
-    for answer in answers:
+    out, failed, block = console(), False, "█" if prints("█") else "#"
+    for number, answer in enumerate(answers):
+        if number == 0:  # not before a model that answers NaN, or a photo alone, has been refused
+            sizes = size_words(facts["size"], facts["trained_size"])
+            out.print(Text(f"{facts['weights']} at {sizes} pixels", style="dim"))
+            if not trained:
+                out.print(
+                    Text("These weights are untrained: the answers mean nothing.", style="yellow")
+                )
         if "error" in answer:
+            failed = True
             continue
         out.print(Text(plain(answer["photo"]), style="bold"))
         for note in answer["notes"]:
             out.print(Text(f"  {note}", style="dim"))
         width = max(len(plain(row["class"])) for row in answer["top"])
         for row in answer["top"]:
-            bar = "█" * round(30 * row["probability"])
             out.print(f"  {plain(row['class']):<{width}} {row['probability']:6.1%} ", end="")
-            out.print(Text(bar, style="blue"))
+            out.print(Text(block * round(30 * row["probability"]), style="blue"))
+    return failed

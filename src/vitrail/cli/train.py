@@ -1,19 +1,27 @@
 """`vitrail train`: train a model on folders or zips of images."""
 
+from dataclasses import fields as dataclass_fields
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vitrail.cli._shared import ModelOption, SizeOption, WeightsOption, parse_size
+from vitrail.cli._shared import (
+    ModelOption,
+    SizeOption,
+    WeightsOption,
+    option_words,
+    parse_size,
+)
 from vitrail.errors import UsageError
 
 if TYPE_CHECKING:
     from vitrail.data.dataset import Subset
 
 
-def _option(text: str, *names: str) -> Any:
-    return typer.Option(*names, help=text)
+def _option(text: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=text, **more)
 
 
 DATA_HELP = (
@@ -25,7 +33,7 @@ def run(
     data: Annotated[list[str], typer.Argument(metavar="DATA", help=DATA_HELP)],
     model: ModelOption = "swin_nano",
     out: Annotated[
-        Path, _option("Folder for weights, checkpoints and logs.", "--out", "-o")
+        Path, _option("Folder for weights, checkpoints and logs.", "--out", "--output", "-o")
     ] = Path("runs/train"),
     val: Annotated[list[str] | None, _option("Validation data, as DATA; may be repeated.")] = None,
     val_part: Annotated[
@@ -35,7 +43,10 @@ def run(
     freeze: Annotated[
         str, _option("What is not trained: a number of stages, or 'backbone' for all but the head.")
     ] = "0",
-    epochs: Annotated[int, _option("Passes over the data.")] = 300,
+    epochs: Annotated[
+        int | None,
+        _option("Passes over the data; by default 300, or those of the run that is resumed."),
+    ] = None,
     batch_size: Annotated[
         int, _option("Images an optimiser step, over all processes.", "--batch-size", "-b")
     ] = 128,
@@ -76,16 +87,20 @@ def run(
         bool, _option("Cut parameters over the processes instead of copying them.", "--fsdp")
     ] = False,
     seed: Annotated[int, _option("Seed of everything random.")] = 0,
-    workers: Annotated[int, _option("Processes that prepare batches ahead; 0 for none.")] = 1,
+    workers: Annotated[
+        int, _option("Processes that prepare batches ahead; 0 for none.", min=0)
+    ] = 1,
     size: SizeOption = None,
     checkpoint_every: Annotated[
-        int, _option("Steps between checkpoints besides one an epoch; 0 for none.")
+        int, _option("Steps between checkpoints besides one an epoch; 0 for none.", min=0)
     ] = 0,
-    resume: Annotated[bool, _option("Go on with the run in --out.", "--resume")] = False,
+    resume: Annotated[
+        bool, _option("Continue the run in --out; with --epochs N, to another end.", "--resume")
+    ] = False,
     max_bad: Annotated[
-        int, _option("Unreadable images that are skipped before it is an error.")
+        int, _option("Unreadable images that are skipped before it is an error.", min=0)
     ] = 100,
-    memory: Annotated[int, _option("MB that decoded images may take.")] = 2048,
+    memory: Annotated[int, _option("MB that decoded images may take.", min=0)] = 2048,
     cpu: Annotated[bool, _option("Use the CPU even where there is a GPU.", "--cpu")] = False,
     root: Annotated[Path, _option("Where torchvision's data sets lie.")] = Path(
         "~/.cache/vitrail/data"
@@ -97,8 +112,10 @@ def run(
     """Train a model on labelled images and write its weights.
 
     The folder --out then holds best.safetensors and last.safetensors (for predict, evaluate and
-    explore), checkpoints, epochs.csv, steps.csv and logs for TensorBoard. A run that was stopped,
-    however it was stopped, goes on with the same command and --resume.
+    explore), checkpoints, epochs.csv, steps.csv, logs for TensorBoard, and skipped.csv if images
+    could not be read. Ctrl-C stops a run after the current step. A run that was stopped, however it
+    was stopped, continues with the same command and --resume; so does a finished one with more
+    --epochs, whose learning rate warms up once more and then decays.
 
     On several processes or machines:
     torchrun --nproc-per-node N -m vitrail train ...; on GPUs accelerate launch -m vitrail train ...
@@ -107,44 +124,57 @@ def run(
     import torch
 
     from vitrail import create_model
+    from vitrail.files import check_folder
+    from vitrail.training.checkpoint import read_run
+    from vitrail.training.interrupt import TrainingStopped
     from vitrail.training.loop import fit
     from vitrail.training.machine import Settings
     from vitrail.training.recipe import Recipe
 
+    check_folder(out, "--out")
     lengths: Any = parse_size(size)
-    train, held = open_parts(data, val, val_part, seed, root, download)
+    resumed = read_run(out) if resume else None
+    default: int = resumed["recipe"]["epochs"] if resumed else 300
+    passes = default if epochs is None else epochs
+    names = [field.name for field in dataclass_fields(Recipe)]
+    with option_words(**{name: "--" + name.replace("_", "-") for name in names}):
+        recipe = Recipe(
+            epochs=passes,
+            batch_size=batch_size,
+            optimizer=optimizer,
+            lr=lr,
+            min_lr=min_lr,
+            weight_decay=weight_decay,
+            layer_decay=layer_decay,
+            warmup_epochs=min(20.0, passes / 5) if warmup_epochs is None else warmup_epochs,
+            clip=clip,
+            smoothing=smoothing,
+            mixup=mixup,
+            cutmix=cutmix,
+            mix_probability=mix_probability,
+            crop="resized" if crop == "auto" else crop,
+            randaugment=randaugment,
+            erase=erase,
+            ema=ema,
+            precision=precision,
+            accumulate=accumulate,
+            seed=seed,
+        )
+    train, held = open_subsets(data, val, val_part, seed, root, download)
     torch.manual_seed(seed)
     fields: dict[str, Any] = {} if drop_path is None else {"drop_path": drop_path}
     stages = frozen_stages(freeze)
     if stages:
         fields["frozen_stages"] = stages
-    network = create_model(model, num_classes=len(train.source.classes), weights=weights, **fields)
+    with option_words(frozen_stages="--freeze", drop_path="--drop-path"):
+        network = create_model(
+            model, num_classes=len(train.source.classes), weights=weights, **fields
+        )
     if freeze == "backbone":
         network.requires_grad_(False)
         network.head.requires_grad_(True)  # type: ignore[union-attr]  # it was given classes
-    small = max(lengths or network.preprocessing.size) <= 64
-    recipe = Recipe(
-        epochs=epochs,
-        batch_size=batch_size,
-        optimizer=optimizer,
-        lr=lr,
-        min_lr=min_lr,
-        weight_decay=weight_decay,
-        layer_decay=layer_decay,
-        warmup_epochs=min(20.0, epochs / 5) if warmup_epochs is None else warmup_epochs,
-        clip=clip,
-        smoothing=smoothing,
-        mixup=mixup,
-        cutmix=cutmix,
-        mix_probability=mix_probability,
-        crop=crop if crop != "auto" else "pad" if small else "resized",
-        randaugment=randaugment,
-        erase=erase,
-        ema=ema,
-        precision=precision,
-        accumulate=accumulate,
-        seed=seed,
-    )
+    if crop == "auto" and max(lengths or network.preprocessing.size) <= 64:
+        recipe = replace(recipe, crop="pad")
     settings = Settings(
         out=out,
         resume=resume,
@@ -156,10 +186,14 @@ def run(
         max_bad=max_bad,
         cpu=cpu,
     )
-    typer.echo(str(fit(network, train, held, recipe, settings, lengths)))
+    try:
+        typer.echo(str(fit(network, train, held, recipe, settings, lengths)))
+    except TrainingStopped as stopped:
+        typer.echo(str(stopped), err=True)
+        raise typer.Exit(128 + stopped.signal) from None
 
 
-def open_parts(
+def open_subsets(
     data: list[str], val: list[str] | None, share: float, seed: int, root: Path, download: bool
 ) -> "tuple[Subset, Subset]":
     """Return the training and the validation images.
@@ -171,7 +205,7 @@ def open_parts(
     from vitrail.data.sources import open_source
 
     if not 0 <= share < 1:
-        raise UsageError(f"--val-part {share}", "a number from 0 to below 1", "use 0.05")
+        raise UsageError(f"--val-part {share}", "a number from 0 to below 1", "use --val-part 0.05")
     source = open_source(data, train=True, root=root, download=download)
     if not val:
         return split(source, share, seed)

@@ -54,7 +54,7 @@ class FolderSource:
         try:
             for entry in sorted(root.iterdir()):
                 if entry.is_dir() and not entry.name.startswith("."):
-                    found[entry.name] = sorted(_walk(entry, root))
+                    found[entry.name] = image_files(entry, root)
         except OSError as error:
             raise UsageError(
                 given=f"the folder {str(error.filename or root)!r}, which cannot be listed "
@@ -247,9 +247,14 @@ def _expand(item: str) -> list[Path]:
     return [Path(match) for match in matches]
 
 
-def _walk(folder: Path, root: Path) -> list[str]:
-    """Names of the images below ``folder``, relative to ``root``.
+def image_files(folder: Path, root: Path) -> list[str]:
+    """Names of the image files below ``folder``, by their endings, without hidden ones.
 
+    Args:
+        folder: searched with all folders in it.
+        root: a folder above it, to which the names are relative.
+    Returns:
+        The names, sorted.
     Raises:
         OSError: a folder cannot be listed.
     """
@@ -261,7 +266,7 @@ def _walk(folder: Path, root: Path) -> list[str]:
     for where, folders, files in os.walk(folder, onerror=fail):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [str((Path(where) / file).relative_to(root)) for file in files if _is_image(file)]
-    return found
+    return sorted(found)
 
 
 def _is_image(name: str) -> bool:

@@ -56,14 +56,14 @@ class Recipe:
                 raise UsageError(
                     given=f"{name}={value!r}",
                     allowed=f"a number from {low:g} to {high:g}",
-                    fix=f"use the default, {_default(name)!r}",
+                    fix=f"use {name}={_default(name)!r}, the default",
                 )
         for name, allowed in _CHOICES:
             if getattr(self, name) not in allowed:
                 raise UsageError(
                     given=f"{name}={getattr(self, name)!r}",
                     allowed=" or ".join(map(repr, allowed)),
-                    fix=f"use {allowed[0]!r}",
+                    fix=f"use {name}={allowed[0]!r}",
                 )
 
     @property
