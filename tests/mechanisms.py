@@ -1,6 +1,7 @@
 """A small model for images of every mechanism in the catalog, with drawn weights."""
 
 from collections.abc import Callable
+from typing import Any
 
 from tests.pyramids import small_pyramid
 from tests.support import drawn, small
@@ -10,6 +11,8 @@ from vitrail.models import (
     FocalConfig,
     FocalFast,
     FocalFastConfig,
+    MaxViT,
+    MaxViTConfig,
     Tiny,
     TinyConfig,
     ViT,
@@ -49,6 +52,16 @@ def _vit() -> Backbone:
         dim=8, depths=(2,), num_heads=(2,), patch=(3, 3), positions=(4, 4), prefix=2, num_classes=5
     )
     return drawn(ViT(config)).eval()
+
+
+def small_maxvit(axes: int = 2, **changes: Any) -> Backbone:
+    """Return a small MaxViT whose window, grid and widths are no squares or twins."""
+    fields: dict[str, Any] = {
+        "dims": (8, 12), "depths": (2, 2), "num_heads": (2, 3), "stem_dim": 6, "num_classes": 5,
+        "window": (3, 4, 2)[:axes], "grid": (4, 3, 2)[:axes], "patch": (2, 4, 2)[:axes],
+        "merge": (2,) * axes, **changes,
+    }  # fmt: skip
+    return drawn(MaxViT(MaxViTConfig(**fields))).eval()
 
 
 MECHANISMS: dict[str, Callable[[], Backbone]] = {

@@ -45,7 +45,7 @@ def small(kind: str, *, seed: int = 0, **changes: Any) -> Backbone:
 
 
 def drawn(model: Module, seed: int = 0) -> Module:
-    """Fill every parameter with numbers at which it matters: no zeros, no ones."""
+    """Fill every parameter and running statistic with numbers at which it matters."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -57,6 +57,10 @@ def drawn(model: Module, seed: int = 0) -> Module:
             else:
                 value = 0.5 + 0.5 * noise
             parameter.copy_(value)
+        for name, buffer in model.named_buffers():
+            if name.endswith(("running_mean", "running_var")):
+                noise = torch.randn(buffer.shape, generator=generator, dtype=torch.float64)
+                buffer.copy_(0.5 * noise if name.endswith("mean") else 0.5 + noise.abs())
     return model
 
 

@@ -46,6 +46,9 @@ def test_torchvision_s_models_have_as_many_parameters(name: str) -> None:
     with torch.device("meta"):
         theirs = models.get_model(name)
     expected = count(theirs)
+    if name == "maxvit_t":  # without two biases, with one more shortcut: fields that weights bring
+        assert ours(name) - expected == (64 + 1000) - (64 * 64 + 64)
+        return
     if name.startswith("swin_v2"):  # keys have a bias there, which is kept at zero
         config = entry_of(name).config
         expected -= sum(map(math.prod, zip(config.depths, config.stage_dims, strict=True)))

@@ -20,7 +20,9 @@ from vitrail.models import Backbone
 
 
 def drawn(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Fill every parameter with numbers of a size at which it matters and nothing overflows.
+    """Fill every parameter and running statistic with numbers at which it matters.
+
+    They are of a size at which nothing overflows.
 
     Attention scores stay within a spread of 60, where a mask of -100 still hides.
     """
@@ -38,6 +40,10 @@ def drawn(model: nn.Module, seed: int = 0) -> nn.Module:
                 p.copy_(1 + 0.1 * noise)
             else:
                 p.copy_(0.3 * noise)
+        for name, buffer in model.named_buffers():
+            if name.endswith(("running_mean", "running_var")):
+                noise = torch.randn(buffer.shape, generator=generator, dtype=buffer.dtype)
+                buffer.copy_(0.3 * noise if name.endswith("mean") else 0.5 + noise.abs())
     return model
 
 
@@ -48,6 +54,8 @@ def last_blocks(model: Any) -> list[nn.Module]:
     """Return the last block of each stage: its output is the stage's map."""
     if hasattr(model, "stages"):  # ours, timm's PVT v2
         return [stage.blocks[-1] for stage in model.stages]
+    if hasattr(model, "partition_size"):  # torchvision's MaxViT
+        return [block.layers[-1] for block in model.blocks]
     if hasattr(model, "blocks"):  # timm's ViT
         return [model.blocks[-1]]
     if hasattr(model, "conv_proj"):  # torchvision's ViT
@@ -66,8 +74,10 @@ def answers(model: nn.Module, x: Tensor) -> list[Tensor]:
     """Return the map of each stage as ``[batch, tokens, channels]``, and the logits."""
     found: list[Tensor] = []
 
-    def keep(_: nn.Module, __: Any, out: Any) -> None:
+    def keep(module: nn.Module, __: Any, out: Any) -> None:
         out = out[0] if isinstance(out, tuple) else out
+        if type(module).__name__ in ("MaxxVitBlock", "MaxVitLayer"):
+            out = out.movedim(1, -1)
         found.append(out.reshape(out.shape[0], -1, out.shape[-1]))
 
     handles = [block.register_forward_hook(keep) for block in last_blocks(model)]

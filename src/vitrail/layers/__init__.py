@@ -9,7 +9,9 @@ from vitrail.layers.embed import PatchEmbed
 from vitrail.layers.focal_attention import FocalAttention, NearestAttention
 from vitrail.layers.focal_bias import CoordinateBias, FocalBias
 from vitrail.layers.global_attention import GlobalAttention
+from vitrail.layers.grid_attention import GridAttention
 from vitrail.layers.grouped_attention import GroupedAttention
+from vitrail.layers.mbconv import ConvStem, MBConv
 from vitrail.layers.merge import ConvMerging, PatchMerging, PostNormPatchMerging
 from vitrail.layers.mlp import DepthwiseMlp, Mlp
 from vitrail.layers.offset_bias import OffsetBias
@@ -25,6 +27,7 @@ __all__ = [
     "AxialAttention",
     "ContinuousBias",
     "ConvMerging",
+    "ConvStem",
     "CoordinateBias",
     "CosineWindowAttention",
     "DepthwiseMlp",
@@ -32,7 +35,9 @@ __all__ = [
     "FocalAttention",
     "FocalBias",
     "GlobalAttention",
+    "GridAttention",
     "GroupedAttention",
+    "MBConv",
     "Mlp",
     "NearestAttention",
     "OffsetBias",

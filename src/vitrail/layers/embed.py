@@ -71,16 +71,20 @@ class PatchEmbed(nn.Module):
         Raises:
             UsageError: the input is of another type than the weights, outside autocast.
         """
-        weight = self.proj.weight
-        if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
-            raise UsageError(
-                f"an input of {x.dtype} for weights of {weight.dtype}",
-                "the same type for both, or autocast",
-                f"use x.to({weight.dtype}), or model.to({x.dtype})",
-            )
+        check_type(x, self.proj.weight)
         if self.patch_fit == "pad":
             x = pad_samples(x, padded_lengths(x.shape[2:], self.patch))
         return self.norm(self.proj(x).movedim(1, -1))
+
+
+def check_type(x: Tensor, weight: Tensor) -> None:
+    """Refuse an input of another type than the weights that read it first, outside autocast."""
+    if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise UsageError(
+            f"an input of {x.dtype} for weights of {weight.dtype}",
+            "the same type for both, or autocast",
+            f"use x.to({weight.dtype}), or model.to({x.dtype})",
+        )
 
 
 def channels_first(

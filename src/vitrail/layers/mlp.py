@@ -1,9 +1,18 @@
 """The two-layer perceptron of a transformer block, alone or with a look at the neighbours."""
 
+from typing import Literal
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from vitrail.layers.embed import CONVOLUTIONS, channels_first, channels_last
+
+Act = Literal["gelu", "gelu_tanh"]
+
+
+def gelu(act: Act) -> nn.GELU:
+    """Return the activation of that name: the exact GELU, or its approximation by a tangent."""
+    return nn.GELU(approximate="tanh" if act == "gelu_tanh" else "none")
 
 
 class Mlp(nn.Module):
@@ -13,12 +22,13 @@ class Mlp(nn.Module):
         dim: channels in and out.
         hidden: channels between.
         drop: probability of dropping a value after each layer.
+        act: ``"gelu"``, or its approximation ``"gelu_tanh"``.
     """
 
-    def __init__(self, dim: int, hidden: int, *, drop: float = 0.0) -> None:
+    def __init__(self, dim: int, hidden: int, *, drop: float = 0.0, act: Act = "gelu") -> None:
         super().__init__()
         self.fc1 = nn.Linear(dim, hidden)
-        self.act = nn.GELU()
+        self.act = gelu(act)
         self.fc2 = nn.Linear(hidden, dim)
         self.drop = nn.Dropout(drop)
 

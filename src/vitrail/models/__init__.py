@@ -5,6 +5,7 @@ from vitrail.models.catalog import CATALOG, Entry, canonical_name, entry_of, nam
 from vitrail.models.config import BackboneConfig
 from vitrail.models.finding import backbone_of, unwrapped
 from vitrail.models.focal import Focal, FocalConfig, FocalFast, FocalFastConfig
+from vitrail.models.maxvit import MaxViT, MaxViTConfig
 from vitrail.models.optimized import Optimization, check_original
 from vitrail.models.parts import AttentionLayer, Block, place_of
 from vitrail.models.preprocessing import Preprocessing
@@ -28,6 +29,8 @@ __all__ = [
     "FocalConfig",
     "FocalFast",
     "FocalFastConfig",
+    "MaxViT",
+    "MaxViTConfig",
     "Optimization",
     "PVTConfig",
     "PVTV2Config",

@@ -99,6 +99,9 @@ PEER_NAMES: dict[str, tuple[str, ...]] = {
     "pvt_v2_b3": ("pvt_v2_b3", "OpenGVLab/pvt_v2_b3"),
     "pvt_v2_b4": ("pvt_v2_b4", "OpenGVLab/pvt_v2_b4"),
     "pvt_v2_b5": ("pvt_v2_b5", "OpenGVLab/pvt_v2_b5"),
+    "maxvit_tiny": ("maxvit_tiny_tf_224", "maxvit_t"),
+    "maxvit_small": ("maxvit_small_tf_224",),
+    "maxvit_base": ("maxvit_base_tf_224",),
     "vit_tiny": (
         "vit_tiny_patch16_224",
         "deit_tiny_patch16_224",

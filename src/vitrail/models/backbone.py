@@ -1,7 +1,7 @@
 """The contract of every backbone: what users of the field expect a model to answer."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -26,6 +26,8 @@ else:
 class Backbone(HubModel, Parts, nn.Module):
     """A hierarchy of stages over embedded patches, with a classifier on top.
 
+    A family whose last norm comes after the tokens are pooled says so by ``norm_pooled``.
+
     Args:
         config: every number of the model.
         preprocessing: the input that its weights want.
@@ -33,6 +35,8 @@ class Backbone(HubModel, Parts, nn.Module):
     Raises:
         UsageError: from the config's own checks.
     """
+
+    norm_pooled: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class Backbone(HubModel, Parts, nn.Module):
         self._check_pool(config.global_pool)
         self.num_features = self.dims[-1]
         self.norm = self.build_norm() if not self.bare else None
+        self.pre_logits = self.build_pre_logits() if not self.bare else None
         self.head = self._new_head(config.num_classes) if not self.bare else None
         self.feature_norms = nn.ModuleDict()
         if config.feature_norms:
@@ -65,8 +70,8 @@ class Backbone(HubModel, Parts, nn.Module):
         self.set_grad_checkpointing(config.checkpointing)
         self._freeze()
 
-    def build_embed(self) -> PatchEmbed:
-        """Build what makes tokens of the input; its ``proj`` is a convolution."""
+    def build_embed(self) -> nn.Module:
+        """Build what makes tokens of the input; its ``proj`` is the convolution that reads it."""
         config = self.config
         return PatchEmbed(
             config.in_channels,
@@ -88,6 +93,10 @@ class Backbone(HubModel, Parts, nn.Module):
     def build_norm(self) -> nn.Module | None:
         """Build the norm after the last stage, if there is one."""
         return nn.LayerNorm(self.config.stage_dims[-1], eps=self.config.norm_eps)
+
+    def build_pre_logits(self) -> nn.Module | None:
+        """Build what stands between the pooled tokens and the head, if anything does."""
+        return None
 
     def reset_parameters(self) -> None:
         """Initialise every parameter as the papers do; also after ``to_empty`` on a meta model."""
@@ -143,14 +152,15 @@ class Backbone(HubModel, Parts, nn.Module):
     def forward_features(
         self, x: Float[Tensor, "batch channels *samples"]
     ) -> Float[Tensor, "batch *tokens dim"]:
-        """Return the last stage's tokens, normalised, channels-last on their grid.
+        """Return the last stage's tokens, channels-last on their grid, normalised.
 
-        Where there are prefix tokens, it is the list of all tokens, those first.
+        Not normalised where the norm is of pooled tokens (``norm_pooled``). Where there are prefix
+        tokens, it is the list of all tokens, those first.
         """
         tokens = grid = self._embed(x)
         for stage in self.stages:
             tokens, grid = self._pass(stage, grid)
-        return tokens if self.norm is None else self.norm(tokens)
+        return tokens if self.norm is None or self.norm_pooled else self.norm(tokens)
 
     def forward_head(
         self, x: Float[Tensor, "batch *tokens dim"], pre_logits: bool = False
@@ -167,6 +177,10 @@ class Backbone(HubModel, Parts, nn.Module):
             prefix = self.num_prefix_tokens
             grid = x[:, prefix:] if prefix else x
             x = grid.mean(dim=tuple(range(1, grid.ndim - 1)))
+        if self.norm_pooled and self.norm is not None:
+            x = self.norm(x)
+        if self.pre_logits is not None:
+            x = self.pre_logits(x)
         return x if pre_logits or self.head is None else self.head(x)
 
     def features(
@@ -282,7 +296,8 @@ class Backbone(HubModel, Parts, nn.Module):
         head = self._new_head(num_classes)
         if head is not None:
             nn.init.trunc_normal_(head.weight, std=self.config.init_std)
-            nn.init.zeros_(head.bias)
+            if head.bias is not None:
+                nn.init.zeros_(head.bias)
             head.to(parameter.device, parameter.dtype)
         self.head = head
 
@@ -324,7 +339,7 @@ class Backbone(HubModel, Parts, nn.Module):
         """Return the norm that follows a level, other than those inside it."""
         if str(index) in self.feature_norms:
             return self.feature_norms[str(index)]
-        return self.norm if index == self.num_levels - 1 else None
+        return self.norm if index == self.num_levels - 1 and not self.norm_pooled else None
 
     def _check_pool(self, pool: str) -> None:
         if pool == "token" and not self.bare and not self.num_prefix_tokens:

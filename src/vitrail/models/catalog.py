@@ -4,11 +4,12 @@ import difflib
 from typing import NamedTuple
 
 from vitrail.errors import UsageError
-from vitrail.models import focal, pvt, pvt_v2, swin, swin_v2, tiny, vit
+from vitrail.models import focal, maxvit, pvt, pvt_v2, swin, swin_v2, tiny, vit
 from vitrail.models.aliases import ALIASES, alias_of
 from vitrail.models.backbone import Backbone
 from vitrail.models.config import BackboneConfig
 from vitrail.models.focal import Focal, FocalFast
+from vitrail.models.maxvit import MaxViT
 from vitrail.models.preprocessing import Preprocessing
 from vitrail.models.pvt import PVT
 from vitrail.models.pvt_v2 import PVTV2
@@ -35,6 +36,7 @@ _SEQUENCE = Preprocessing(size=(4096,), crop=1.0, mean=(0.0,), std=(1.0,))
 _PVT = Preprocessing(size=(224, 224), crop=0.875)
 _NANO = Preprocessing(size=(32, 32), crop=1.0)
 _VIT = Preprocessing(size=(224, 224), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+_MAXVIT = Preprocessing(size=(224, 224), crop=0.95)
 _FOCAL = Preprocessing(size=(224, 224), crop=0.875)
 
 CATALOG: dict[str, Entry] = {
@@ -81,6 +83,9 @@ CATALOG: dict[str, Entry] = {
     "focal_fast_tiny": Entry(focal.FOCAL_FAST_TINY, FocalFast, _FOCAL),
     "focal_fast_small": Entry(focal.FOCAL_FAST_SMALL, FocalFast, _FOCAL),
     "focal_fast_base": Entry(focal.FOCAL_FAST_BASE, FocalFast, _FOCAL),
+    "maxvit_tiny": Entry(maxvit.MAXVIT_TINY, MaxViT, _MAXVIT),
+    "maxvit_small": Entry(maxvit.MAXVIT_SMALL, MaxViT, _MAXVIT),
+    "maxvit_base": Entry(maxvit.MAXVIT_BASE, MaxViT, _MAXVIT),
     "vit_tiny": Entry(vit.VIT_TINY, ViT, _VIT),
     "vit_small": Entry(vit.VIT_SMALL, ViT, _VIT),
     "vit_base": Entry(vit.VIT_BASE, ViT, _VIT),

@@ -1,11 +1,16 @@
 """A stage: what happens at one resolution."""
 
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vitrail.layers import PrefixTokens
+from vitrail.layers.mbconv import has_statistics, statistics_kept
 from vitrail.shapes import Size
 
 
@@ -23,7 +28,7 @@ class Stage(nn.Module):
     def __init__(
         self,
         merge: nn.Module | None,
-        blocks: list[nn.Module],
+        blocks: Sequence[nn.Module],
         *,
         position: nn.Module | None = None,
         prefix: PrefixTokens | None = None,
@@ -65,7 +70,7 @@ class Stage(nn.Module):
         """Return the output of a block, whose activations are recomputed if checkpointing."""
         if self.checkpointing and torch.is_grad_enabled():
             # Non-reentrant: also right when the input needs no gradient (a frozen stem).
-            return checkpoint(block, x, use_reentrant=False)
+            return checkpoint(block, x, use_reentrant=False, **_recomputing(block))
         return block(x)
 
     def grid_of(
@@ -73,3 +78,11 @@ class Stage(nn.Module):
     ) -> Float[Tensor, "batch *grid dim"]:
         """Return the tokens of the grid alone, of lengths ``spatial``, without prefix tokens."""
         return tokens if self.prefix is None else self.prefix.split(tokens, spatial)[1]
+
+
+def _recomputing(block: nn.Module) -> dict[str, Any]:
+    """Return what keeps a block's running statistics from counting a recomputed batch twice."""
+    # A compiled graph recomputes values, and counts once.
+    if torch.compiler.is_compiling() or not has_statistics(block):
+        return {}
+    return {"context_fn": lambda: (nullcontext(), statistics_kept(block))}

@@ -197,7 +197,7 @@ def create_with_weights(
 def _told(weights: Weights) -> tuple[str, ...]:
     """Return the fields that a source of weights decides."""
     if weights.detected.format.name == "vitrail" and weights.preprocessing is not None:
-        return _BEHAVIOUR
+        return (*_BEHAVIOUR, *weights.family.behaviour)
     return tuple(weights.detected.format.fields)
 
 

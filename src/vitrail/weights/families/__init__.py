@@ -1,7 +1,7 @@
 """The families of models whose weights are known: one record each, in a file of its own."""
 
 from vitrail.models import Backbone, BackboneConfig
-from vitrail.weights.families import focal, pvt, swin, tiny, vit
+from vitrail.weights.families import focal, maxvit, pvt, swin, tiny, vit
 from vitrail.weights.families.base import Family, Format, Hints, Peer, Reshape
 
 __all__ = ["FAMILIES", "Family", "Format", "Hints", "Peer", "Reshape", "family_of", "models"]
@@ -11,6 +11,7 @@ FAMILIES: tuple[Family, ...] = (
     *pvt.FAMILIES,
     *vit.FAMILIES,
     *focal.FAMILIES,
+    *maxvit.FAMILIES,
     *tiny.FAMILIES,
 )
 

@@ -151,6 +151,7 @@ class Family:
         infer: returns the configuration that shapes (and hints) tell.
         identity: properties of a configuration by which the catalog's models are told apart.
         advised: fields to name where a file's model differs from the one it is loaded into.
+        behaviour: fields of this family alone that a file of ours decides, not the model's name.
         holds: whether a configuration is of this family.
         readers: (package, class) of live peers -> what reads them.
         reshape: makes the function that brings tensors of its own kind into another shape.
@@ -170,6 +171,7 @@ class Family:
     identity: tuple[str, ...]
     advised: tuple[str, ...]
     holds: Callable[[BackboneConfig], bool]
+    behaviour: tuple[str, ...] = ()
     readers: Mapping[tuple[str, str], Reader] = field(default_factory=dict)
     reshape: Callable[[Reading, BackboneConfig | None, BackboneConfig], Reshape] | None = None
     compare: Callable[[BackboneConfig, BackboneConfig], list[Entry]] = lambda *_: []

@@ -13,7 +13,7 @@ from vitrail.shapes import Size
 def timm_input(model: Any) -> dict[str, Any]:
     """Return the preprocessing that a timm model asks for."""
     found = dict(getattr(model, "pretrained_cfg", None) or {})
-    size = tuple(getattr(model.patch_embed, "img_size", None) or ())
+    size = tuple(getattr(getattr(model, "patch_embed", model), "img_size", None) or ())
     wanted: dict[str, Any] = {"size": size} if size else {}
     if found.get("interpolation") in ("bilinear", "bicubic"):
         wanted["interpolation"] = found["interpolation"]

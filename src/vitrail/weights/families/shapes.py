@@ -32,7 +32,7 @@ def check_whole(state: State) -> None:
         UsageError: parts are missing.
     """
     needed(state, "embed.proj.weight")
-    if not any(key.startswith("stages.0.blocks.0.attn.") for key in state):
+    if not has(state, r"^stages\.0\.blocks\.0\.(\w+\.)?attn\."):
         needed(state, "stages.0.blocks.0.attn.proj.weight")
 
 
