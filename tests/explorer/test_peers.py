@@ -83,3 +83,25 @@ def test_torchvisions_swin_is_explored(picture: Image.Image) -> None:
     report = explore(model.eval(), picture, size=(40, 36), scored=False)
     assert report.manifest["model"]["adapted"]["from"] == "torchvision SwinTransformer"
     assert checks(report.manifest)["adapted"]["passed"]
+
+
+@pytest.mark.parametrize("name", ["SwinBackbone", "SwinModel", "PvtV2Backbone"])
+def test_models_without_logits_are_compared_by_their_maps(name: str, picture: Image.Image) -> None:
+    transformers: Any = pytest.importorskip("transformers", reason="pip install 'vitrail[peers]'")
+    if name.startswith("Pvt"):
+        config = transformers.PvtV2Config(
+            image_size=64, hidden_sizes=(8, 8), depths=(1, 1), num_attention_heads=(1, 2),
+            num_encoder_blocks=2, mlp_ratios=(2, 2), out_features=["stage1", "stage2"],
+        )  # fmt: skip
+    else:
+        config = transformers.SwinConfig(
+            image_size=64, window_size=8, embed_dim=12, depths=(2, 2), num_heads=(2, 4),
+            out_features=["stage1", "stage2"],
+        )  # fmt: skip
+    model = drawn(getattr(transformers, name)(config))
+    layers = [m for m in model.modules() if hasattr(m, "shift_size")]
+    shifts = [layer.shift_size for layer in layers]
+    report = explore(model, picture, scored=False)
+    assert report.manifest["model"]["adapted"]["from"] == f"transformers {name}"
+    assert checks(report.manifest)["adapted"]["passed"]
+    assert [layer.shift_size for layer in layers] == shifts, "it is left as it was found"

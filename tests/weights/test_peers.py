@@ -244,7 +244,10 @@ def test_the_peer_is_not_changed_and_shares_nothing(draw):
 
 
 def test_type_and_mode_are_the_peer_s(draw):
-    assert from_model(from_timm(draw).double()).embed.proj.weight.dtype == torch.float64
+    assert (
+        from_model(from_timm(draw).double()).state_dict()["embed.proj.weight"].dtype
+        == torch.float64
+    )
     assert from_model(from_timm(draw).train()).training
     assert not from_model(from_timm(draw)).training
 
@@ -265,7 +268,34 @@ def test_nothing_is_drawn_or_changed(draw):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_narrow_types_are_compared_in_wide_ones(draw, dtype):
-    assert from_model(from_timm(draw).to(dtype)).embed.proj.weight.dtype == dtype
+    assert from_model(from_timm(draw).to(dtype)).state_dict()["embed.proj.weight"].dtype == dtype
+
+
+def test_of_several_types_the_widest_is_taken(draw):
+    peer = from_timm(draw).to(torch.bfloat16)
+    peer.norm.float()
+    assert from_model(peer, check=False).state_dict()["embed.proj.weight"].dtype == torch.float32
+    ours, theirs = from_model(peer).state_dict(), peer.state_dict()
+    assert torch.equal(ours["norm.weight"], theirs["norm.weight"])
+
+
+def test_quantised_weights_are_refused(draw):
+    peer = from_timm(draw)
+    peer.norm.weight = nn.Parameter(peer.norm.weight.detach().to(torch.int8), requires_grad=False)
+    with pytest.raises(UsageError, match=r"norm\.weight is of torch\.int8") as error:
+        from_model(peer)
+    assert "before it is quantised" in error.value.fix
+
+
+@pytest.mark.parametrize("tokens", [{}, {"class_token": False}])
+def test_timm_s_vit_that_takes_the_mean_of_normalised_tokens(draw, tokens):
+    fields = {"img_size": 64, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 5}
+    peer = timm.models.vision_transformer.VisionTransformer(
+        **fields, global_pool="avg", fc_norm=False, **tokens
+    )
+    ours = from_model(draw(peer).eval())
+    assert ours.config.global_pool == "avg"
+    same(ours, peer, (64, 64))
 
 
 def test_models_without_numbers_are_not_run():
@@ -273,7 +303,7 @@ def test_models_without_numbers_are_not_run():
         peer = torchvision.models.swin_t()
     ours = from_model(peer)
     assert ours.name == "swin_tiny"
-    assert ours.embed.proj.weight.is_meta
+    assert ours.state_dict()["norm.weight"].is_meta
     assert not ours.preprocessing.trained
 
 

@@ -153,7 +153,8 @@ def to_input(grid: Float[Tensor, "*grid"], trace: Trace) -> Float[Tensor, "*samp
 def _unique(values: Int[Tensor, " all"]) -> tuple[Int[Tensor, " some"], Int[Tensor, " some"]]:
     """Return the different values, and where each of them stands."""
     found, inverse = values.unique(return_inverse=True)
-    return found, torch.empty_like(found).scatter_(0, inverse, torch.arange(len(values)))
+    places = torch.empty(len(found), dtype=torch.int64)
+    return found, places.scatter_(0, inverse, torch.arange(len(values)))
 
 
 def _factor(trace: Trace, stage: int) -> Size:

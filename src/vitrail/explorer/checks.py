@@ -29,8 +29,8 @@ class Adapted(NamedTuple):
 
     Args:
         source: its class, with the library's name.
-        difference: greatest difference between its logits and ours on the same input.
-        largest: greatest magnitude of its logits.
+        difference: greatest difference between its outputs and ours on the same input.
+        largest: greatest magnitude of its outputs.
         warned: what the conversion said of a difference, or nothing.
     """
 
@@ -94,7 +94,7 @@ def describe_checks(
                 "The converted model is the original",
                 adapted.difference,
                 1e-3 * max(1.0, adapted.largest),
-                f"The largest difference between the logits of the {adapted.source} that was "
+                f"The largest difference between the outputs of the {adapted.source} that was "
                 "given and of its conversion, on this very input."
                 + (f" A difference is known: {adapted.warned}." if adapted.warned else ""),
             )

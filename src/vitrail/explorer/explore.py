@@ -29,7 +29,7 @@ from vitrail.explorer.recipe import model_source, photo_source
 from vitrail.explorer.report import Report
 from vitrail.models import Backbone, unwrapped
 from vitrail.shapes import Size
-from vitrail.weights import from_model, model_from_file
+from vitrail.weights import from_model, model_from_file, peer_difference
 
 
 class Options(TypedDict, total=False):
@@ -62,7 +62,7 @@ def explore(
     """Run a model on a photo and return the page that shows how it attends.
 
     Args:
-        model: a Vitrail model for images, or a Swin of timm, torchvision or transformers, which is
+        model: a Vitrail model for images, or one of timm, torchvision or transformers, which is
             converted and compared with the conversion on this photo; it is left as it was found.
         photo: a file, or a Pillow image.
         size: height and width of the model's input, in pixels; default see ``default_size``.
@@ -153,7 +153,7 @@ def unfold(
         own = _plain_run(backbone, prepared.input, trace.logits)
         if peer is None:
             return own, None
-        return own, _compared(peer, prepared.input, trace.logits, warned)
+        return own, _compared(peer, backbone, prepared.input, warned)
 
     for manifest, arrays in describe(subject, compare):
         yield trace, manifest, arrays
@@ -239,16 +239,13 @@ def _converted(peer: nn.Module) -> tuple[Backbone, str]:
 
 
 def _compared(
-    peer: nn.Module,
-    image: Float[Tensor, "1 3 height width"],
-    logits: Float[Tensor, "classes"],
-    warned: str,
+    peer: nn.Module, model: Backbone, image: Float[Tensor, "1 3 height width"], warned: str
 ) -> Adapted:
     """Run another library's model on the input of its conversion."""
     kind = f"{type(peer).__module__.partition('.')[0]} {type(peer).__name__}"
     try:
-        with evaluating(peer):
-            out = peer(image)
+        with evaluating(model):
+            difference, largest = peer_difference(peer, model, image)
     except (AssertionError, ValueError, RuntimeError) as error:
         height, width = image.shape[2:]
         raise UsageError(
@@ -257,8 +254,7 @@ def _compared(
             "a size that the model itself takes, to compare its conversion with it",
             "leave size out, make the model for this size, or explore vitrail.from_model(model)",
         ) from None
-    theirs = getattr(out, "logits", out)[0].float().cpu()
-    return Adapted(kind, _difference(theirs, logits), float(theirs.abs().max()), warned)
+    return Adapted(kind, difference, largest, warned)
 
 
 def _difference(a: Float[Tensor, "*a"], b: Float[Tensor, "*b"]) -> float:

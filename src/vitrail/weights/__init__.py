@@ -2,7 +2,7 @@
 
 from vitrail.weights.convert import Conversion, convert, to_format
 from vitrail.weights.load import create_with_weights, load, model_from_file
-from vitrail.weights.peers import from_model, was_trained
+from vitrail.weights.peers import from_model, peer_difference, was_trained
 from vitrail.weights.report import Entry, LoadReport
 from vitrail.weights.save import save
 from vitrail.weights.sources import Source, read_source
@@ -17,6 +17,7 @@ __all__ = [
     "from_model",
     "load",
     "model_from_file",
+    "peer_difference",
     "read_state",
     "resolve",
     "save",

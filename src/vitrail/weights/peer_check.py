@@ -20,6 +20,7 @@ from vitrail.errors import UsageError
 from vitrail.models import Backbone
 from vitrail.shapes import Size
 from vitrail.weights.families import Peer
+from vitrail.weights.families.live import reset_output
 
 Convert = Callable[[nn.Module], tuple[Backbone, Peer]]
 # Of more parameters than this, two copies of 8 bytes each are too much, and too slow.
@@ -87,6 +88,26 @@ def _compare_at(size: Size, copied: nn.Module, ours: Backbone, peer: Peer) -> No
 def _run(copied: nn.Module, x: Tensor, peer: Peer) -> list[Tensor]:
     peer.reset(copied)
     return [_tokens(out) for out in peer.answers(copied(x))]
+
+
+def difference_on(x: Tensor, model: nn.Module, ours: Backbone, peer: Peer) -> tuple[float, float]:
+    """Return how far a peer and its conversion differ on an input, and the peer's largest value.
+
+    Args:
+        x: the input.
+        model: the peer as it is now; a copy of it is run, in evaluation mode.
+        ours: its conversion, in evaluation mode.
+        peer: what was read of it.
+    """
+    copied = copy.deepcopy(model).eval()
+    reset_output(copied)
+    with torch.no_grad():
+        theirs, mine = [_tokens(out) for out in peer.answers(copied(x))], _listed(ours(x))
+    pairs = zip(mine, theirs, strict=True)
+    return (
+        max(float((a - b).abs().max()) for a, b in pairs),
+        max(float(b.abs().max()) for b in theirs),
+    )
 
 
 def _precision(model: nn.Module) -> torch.dtype:

@@ -6,18 +6,19 @@ the shapes of its weights, its behaviour (windows, heads, what padding does) fro
 
 import warnings
 from dataclasses import replace
+from functools import reduce
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vitrail.errors import UsageError
-from vitrail.models import CATALOG, Backbone, BackboneConfig, Preprocessing
+from vitrail.models import CATALOG, Backbone, BackboneConfig, Preprocessing, unwrapped
 from vitrail.weights import rules
 from vitrail.weights.detect import Detected, detect
 from vitrail.weights.families import FAMILIES, Hints, Peer
 from vitrail.weights.infer import infer_config, name_of
 from vitrail.weights.load import Weights, load_opened
-from vitrail.weights.peer_check import compare
+from vitrail.weights.peer_check import compare, difference_on
 
 
 def from_model(model: nn.Module, *, check: bool = True) -> Backbone:
@@ -30,14 +31,15 @@ def from_model(model: nn.Module, *, check: bool = True) -> Backbone:
             it pads, with its weights and with random ones; that takes two forward passes of each,
             on one input. Models on the meta device are not run.
     Returns:
-        A new model on the same device, in the same type and mode. Its config says how it differs
-        from a fresh one of ours; a Swin has ``padding="visible"``, ``mask_value=-100``, and the
-        peer's ``shift_rule``, ``patch_fit`` and ``bias_lookup``.
+        A new model on the same device, in the same mode and type; of several types, the widest.
+        Its config says how it differs from a fresh one of ours; a Swin has ``padding="visible"``,
+        ``mask_value=-100``, and the peer's ``shift_rule``, ``patch_fit`` and ``bias_lookup``.
     Raises:
         UsageError: a module of another kind, one with parts or settings that no model here has, or
             (``check``) one that computes something else than its class does.
     """
-    model = _unwrapped(model)
+    model = unwrapped(model)
+    _check_numbers(model)
     on_meta = any(parameter.is_meta for parameter in model.parameters())
     # Building draws numbers, which are nobody's: weights come from the peer.
     with torch.random.fork_rng(_accelerators(model)):
@@ -60,8 +62,9 @@ def _converted(model: nn.Module) -> tuple[Backbone, Peer]:
     hints = Hints(window=windows, num_heads=peer.num_heads)
     config = infer_config(reading, family=detected.family, hints=hints)
     config = replace(config, **dict(detected.format.fields) | peer.fields)
-    parameter = next(model.parameters())
-    ours = _build(config, detected, peer).to(parameter.device, parameter.dtype)
+    parameters = list(model.parameters())
+    widest = reduce(torch.promote_types, {parameter.dtype for parameter in parameters})
+    ours = _build(config, detected, peer).to(parameters[0].device, widest)
     load_opened(ours, Weights(detected, reading, config))
     return ours.train(model.training), peer
 
@@ -82,10 +85,38 @@ def _accelerators(model: nn.Module) -> list[int]:
 def convertible(model: nn.Module) -> bool:
     """Tell whether ``from_model`` knows a module's class and reads its structure."""
     try:
-        _read(_unwrapped(model))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _read(unwrapped(model))
     except UsageError:
         return False
     return True
+
+
+def peer_difference(model: nn.Module, ours: Backbone, x: Tensor) -> tuple[float, float]:
+    """Return how far a live peer and its conversion differ on an input, and the largest value.
+
+    Args:
+        model: the peer as it is now; a copy of it is run, in evaluation mode.
+        ours: its conversion, in evaluation mode.
+        x: an input that both take.
+    """
+    model = unwrapped(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        peer = _read(model)
+    return difference_on(x, model, ours, peer)
+
+
+def _check_numbers(model: nn.Module) -> None:
+    """Refuse weights that are no real numbers, such as quantised ones."""
+    for name, parameter in model.named_parameters():
+        if not parameter.is_floating_point():
+            raise UsageError(
+                f"a {type(model).__name__} whose {name} is of {parameter.dtype}",
+                "floating-point weights",
+                "convert the model before it is quantised",
+            )
 
 
 def was_trained(model: nn.Module) -> bool:
@@ -121,11 +152,3 @@ def _read(model: nn.Module) -> Peer:
         f"a module of these classes: {', '.join(classes)}",
         "for weights in a file, use create_model(name, weights=path)",
     )
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    """Look through torch.compile and data-parallel wrappers."""
-    while type(model).__name__ in ("OptimizedModule", "DistributedDataParallel", "DataParallel"):
-        name = "_orig_mod" if type(model).__name__ == "OptimizedModule" else "module"
-        model = getattr(model, name)
-    return model

@@ -47,8 +47,9 @@ def transformers_answers(out: Any) -> list[Tensor]:
 
 
 def reset_output(copied: Any) -> None:
-    """Have a copy of a transformers model return its outputs by name."""
-    copied.config.return_dict = True
+    """Have a copy of a peer return its outputs by name, if it is of transformers."""
+    if hasattr(getattr(copied, "config", None), "return_dict"):
+        copied.config.return_dict = True
 
 
 def stages_of(model: Any) -> tuple[int, ...]:

@@ -85,7 +85,9 @@ def _read_transformers(model: Any, part: str = "") -> Peer:
     if settings.model_type == "pvt":
         _check_patches(settings)
         fields["patch_fit"] = "floor"
-        other = tuple(n + 1 for n in wanted["size"])
+        # It takes one number of tokens; what patches do not divide is dropped.
+        patch = pair(settings.patch_sizes[0])
+        other = tuple(n + (n % p < p - 1) for n, p in zip(wanted["size"], patch, strict=True))
     else:
         fields |= _overlapping(settings)
         other = odd_size(fields["patch"], pair(max(settings.sr_ratios)))

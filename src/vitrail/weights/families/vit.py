@@ -177,13 +177,20 @@ def _read_timm(model: Any) -> Peer:
                 preprocessing=timm_input(model), other_size=other)  # fmt: skip
 
 
+def _is_plain_mean(model: Any) -> bool:
+    """Tell whether pooling is the mean of the grid's tokens, normalised before."""
+    whole = model.pool_include_prefix and model.num_prefix_tokens
+    return isinstance(model.fc_norm, nn.Identity) and not whole
+
+
 def _check_timm(model: Any, blocks: list[Any]) -> None:
     """Refuse by name what timm's ViT may have and no ViT here does."""
     pooling, first = str(model.global_pool), blocks[0]
-    if pooling not in ("token", ""):
+    if pooling not in ("token", "") and not (pooling == "avg" and _is_plain_mean(model)):
         raise UsageError(
             f"a ViT with global_pool={pooling!r}",
-            "'token' or '': others normalise after the mean, which no ViT here does",
+            "'token', '', or 'avg' with fc_norm=False: others normalise after the mean, or pool "
+            "as no ViT here does",
             "build it with global_pool='token'",
         )
     check_parts("block_fn", blocks, "timm", "Block")
