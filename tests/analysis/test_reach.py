@@ -248,3 +248,21 @@ def test_what_is_not_there_is_refused(
 def test_another_model_is_refused() -> None:
     with refuses("Linear", "create_model"):
         receptive_field(nn.Linear(1, 1), 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "extent"),
+    [
+        ("swin_tiny", 16384, (1288, 1288)),
+        ("video_swin_tiny", 4096, (192, 1288, 1288)),
+        ("focal_fast_tiny", 2048, (2048, 2048)),
+        ("pvt_v2_b0", 4097, (4097, 4097)),
+    ],
+)
+def test_large_inputs_take_no_more_memory_than_what_is_seen(
+    name: str, size: int, extent: Size
+) -> None:
+    """As masks of all samples these would take 0.3 GB to 70 GB, and Nearest's distances 20 GB."""
+    with torch.device("meta"):
+        model = create_model(name)
+    assert receptive_field(model, size).stages[-1].extent == extent

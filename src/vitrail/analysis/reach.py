@@ -7,18 +7,19 @@ does so for almost all weights: the set is the support of the gradient (a peer's
 ``mask_value`` leaks a little more, which is not counted).
 """
 
-import itertools
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from vitrail.errors import UsageError
 from vitrail.layers import DepthwiseMlp, PatchEmbed
 from vitrail.patterns import Groups, Pattern
+from vitrail.patterns.base import seen_by
+from vitrail.patterns.sets import Spans, TokenSet, joined
 from vitrail.shapes import Size, as_size
 
 
@@ -76,7 +77,7 @@ def reach(
     walk = _Walk(model, size)
     stage = _index("stage", stage, len(walk.stages))
     block = _index("block", block, len(walk.stages[stage].blocks))
-    return walk.back(stage, block, walk.token(stage, position))
+    return walk.mask(walk.back(stage, block, walk.token(stage, position)))
 
 
 def receptive_field(model: nn.Module, size: int | Size) -> ReceptiveField:
@@ -89,22 +90,22 @@ def receptive_field(model: nn.Module, size: int | Size) -> ReceptiveField:
         UsageError: another kind of model, or a size that cannot be.
     """
     walk = _Walk(model, size)
-    last = len(walk.stages) - 1
     # Samples that no patch takes in (patch_fit="floor") are beyond every token.
-    seen = walk.below(0, torch.ones(walk.grids[0], dtype=torch.bool))
+    seen = walk.share(walk.below(0, [TokenSet.whole(walk.grids[0])]))
     stages: list[StageReach] = []
     global_from = None
-    for stage in range(last + 1):
+    for stage in range(len(walk.stages)):
         blocks = len(walk.stages[stage].blocks)
-        masks = walk.probes(stage, blocks - 1)
-        shares = [float(mask.double().mean()) for mask in masks]
-        stages.append(StageReach(walk.grids[stage], extent(masks[1]), shares[1], min(shares)))
-        if global_from is None and all(torch.equal(mask, seen) for mask in masks):
+        fields = walk.probes(stage, blocks - 1)
+        shares = [walk.share(field) for field in fields]
+        middle = walk.extent(fields[1])
+        stages.append(StageReach(walk.grids[stage], middle, shares[1], min(shares)))
+        if global_from is None and min(shares) == seen:
             # A later block sees no less than an earlier one: the first that sees all will do.
             global_from = next(
                 (stage, block)
                 for block in range(blocks)
-                if all(torch.equal(mask, seen) for mask in walk.probes(stage, block))
+                if all(walk.share(field) == seen for field in walk.probes(stage, block))
             )
     return ReceptiveField(walk.size, tuple(stages), global_from)
 
@@ -119,8 +120,19 @@ def extent(mask: Bool[Tensor, "*samples"]) -> Size:
     return tuple(lengths)
 
 
+class _Tokens(NamedTuple):
+    """Tokens of a stage: of its prefix, and of its grid in boxes that do not overlap."""
+
+    prefix: Bool[Tensor, " prefix"]
+    grid: list[TokenSet]
+
+
 class _Walk:
-    """The way back from a token to the input, through one model at one size."""
+    """The way back from a token to the input, through one model at one size.
+
+    Along each axis the input is cut where a patch begins or ends, and what lies between two cuts
+    is kept as one place: no set is as large as the input.
+    """
 
     def __init__(self, model: Any, size: int | Size) -> None:
         if not isinstance(getattr(model, "stages", None), nn.ModuleList):
@@ -131,33 +143,37 @@ class _Walk:
             )
         self.size = as_size(size, model.config.axes, "size")
         self.stages: list[Any] = list(model.stages)
-        # Which finer tokens (or samples) each token of a stage is made of, along each axis.
-        self.lines = [_lines(model.embed, self.size)]
+        patches = _spans(model.embed, self.size)
+        edges = [torch.tensor([0, n]) for n in self.size]
+        self.cuts = [
+            torch.cat((e, p.flatten())).unique() for e, p in zip(edges, patches, strict=True)
+        ]
+        # Which finer tokens (or pieces of the input) each token of a stage is made of.
+        self.spans = [[torch.searchsorted(c, p) for c, p in zip(self.cuts, patches, strict=True)]]
         for stage in self.stages[1:]:
-            grid = tuple(len(line) for line in self.lines[-1])
-            whole = [torch.eye(n, dtype=torch.bool) for n in grid]
-            self.lines.append(whole if stage.merge is None else _lines(stage.merge, grid))
-        self.grids: list[Size] = [tuple(len(line) for line in lines) for lines in self.lines]
+            grid = tuple(len(line) for line in self.spans[-1])
+            self.spans.append(_spans(stage.merge, grid))
+        self.grids: list[Size] = [tuple(len(line) for line in lines) for lines in self.spans]
         self.groups: dict[tuple[Pattern, Size], Groups] = {}
+        self.below_all: dict[int, list[TokenSet]] = {}
 
     def prefix(self, stage: int) -> int:
         """Return how many prefix tokens a stage has."""
         prefix = self.stages[stage].prefix
         return 0 if prefix is None else prefix.count
 
-    def token(self, stage: int, position: int | Size) -> Bool[Tensor, " tokens"]:
+    def token(self, stage: int, position: int | Size) -> _Tokens:
         """Return the set of one token, out of a stage's prefix tokens and grid."""
-        grid, prefix = self.grids[stage], self.prefix(stage)
-        tokens = torch.zeros(prefix + math.prod(grid), dtype=torch.bool)
+        grid, prefix = self.grids[stage], torch.zeros(self.prefix(stage), dtype=torch.bool)
         if isinstance(position, int):
-            if not 0 <= position < prefix:
+            if not 0 <= position < len(prefix):
                 raise UsageError(
-                    f"position={position} in a stage with {prefix} prefix tokens",
+                    f"position={position} in a stage with {len(prefix)} prefix tokens",
                     f"one number for each of the {len(grid)} axes, or a prefix token's number",
                     f"use position={tuple(n // 2 for n in grid)}",
                 )
-            tokens[position] = True
-            return tokens
+            prefix[position] = True
+            return _Tokens(prefix, [])
         inside = [0 <= p < n for p, n in zip(position, grid, strict=False)]
         if len(position) != len(grid) or not all(inside):
             raise UsageError(
@@ -165,96 +181,109 @@ class _Walk:
                 f"a place on the grid, from {(0,) * len(grid)}",
                 f"use position={tuple(n // 2 for n in grid)}",
             )
-        tokens[prefix:].view(grid)[tuple(position)] = True
-        return tokens
+        return _Tokens(prefix, [TokenSet(tuple(position), (1,) * len(grid))])
 
-    def probes(self, stage: int, block: int) -> list[Bool[Tensor, "*samples"]]:
-        """Return what the grid's first, middle and last token see."""
+    def probes(self, stage: int, block: int) -> list[list[TokenSet]]:
+        """Return what the grid's first, middle and last token see, in pieces of the input."""
         grid = self.grids[stage]
         places = ((0,) * len(grid), tuple(n // 2 for n in grid), tuple(n - 1 for n in grid))
         return [self.back(stage, block, self.token(stage, place)) for place in places]
 
-    def back(
-        self, stage: int, block: int, tokens: Bool[Tensor, " tokens"]
-    ) -> Bool[Tensor, "*samples"]:
-        """Return the samples that can influence some ``tokens`` after a block."""
+    def back(self, stage: int, block: int, tokens: _Tokens) -> list[TokenSet]:
+        """Return the pieces of the input that can influence some ``tokens`` after a block."""
         for module in reversed(self.stages[stage].blocks[: block + 1]):
             tokens = self.through(stage, module, tokens)
-        grid = tokens[self.prefix(stage) :].view(self.grids[stage])
-        return self.below(stage, grid)
+        return self.below(stage, tokens.grid)
 
-    def below(self, stage: int, grid: Bool[Tensor, "*grid"]) -> Bool[Tensor, "*samples"]:
-        """Return the samples that can influence some tokens of a stage before its blocks."""
-        for axis, line in enumerate(self.lines[stage]):
-            grid = _spread(grid, axis, line)
+    def below(self, stage: int, tokens: list[TokenSet]) -> list[TokenSet]:
+        """Return the pieces that can influence some tokens of a stage before its blocks."""
+        if not self._is_all(stage, tokens):
+            return self._below(stage, tokens)
+        if stage not in self.below_all:
+            self.below_all[stage] = self._below(stage, tokens)
+        return self.below_all[stage]
+
+    def _below(self, stage: int, tokens: list[TokenSet]) -> list[TokenSet]:
+        found = joined(one.spread(self.spans[stage]) for one in tokens)
         if stage == 0:
-            return grid
+            return found
         # Behind the first stage, finer tokens went through the blocks of the stage before.
-        tokens = torch.cat((torch.zeros(self.prefix(stage - 1), dtype=torch.bool), grid.flatten()))
-        return self.back(stage - 1, len(self.stages[stage - 1].blocks) - 1, tokens)
+        prefix = torch.zeros(self.prefix(stage - 1), dtype=torch.bool)
+        return self.back(stage - 1, len(self.stages[stage - 1].blocks) - 1, _Tokens(prefix, found))
 
-    def through(
-        self, stage: int, block: Any, tokens: Bool[Tensor, " tokens"]
-    ) -> Bool[Tensor, " tokens"]:
+    def through(self, stage: int, block: Any, tokens: _Tokens) -> _Tokens:
         """Return the tokens before a block that can influence some after it."""
-        if tokens.all():
+        grid, near = self.grids[stage], tokens.grid
+        if tokens.prefix.all() and self._is_all(stage, near):
             return tokens  # both branches are residual: they cannot be less
-        grid, prefix = self.grids[stage], self.prefix(stage)
         if isinstance(block.mlp, DepthwiseMlp):
-            near = tokens[prefix:].view(grid)
-            for axis, n in enumerate(grid):
-                near = _spread(near, axis, _taps(n, n, 3, 1, 1))
-            tokens = torch.cat((tokens[:prefix], near.flatten()))
+            spans = [_taps(n, n, 3, 1, 1) for n in grid]
+            near = joined(one.spread(spans) for one in near)
         pattern = block.attn.pattern
+        if len(tokens.prefix) or pattern.prefix:
+            return self._with_prefix(pattern, grid, _Tokens(tokens.prefix, near))
+        seen = [found for one in near for found in pattern.seen(grid, one)]
+        return _Tokens(tokens.prefix, joined([*near, *seen]))
+
+    def _with_prefix(self, pattern: Pattern, grid: Size, tokens: _Tokens) -> _Tokens:
         if (pattern, grid) not in self.groups:
             self.groups[pattern, grid] = pattern.groups_with_boxes(grid)
-        return tokens | seen_by(self.groups[pattern, grid], tokens, grid)
+        dense = torch.zeros(grid, dtype=torch.bool)
+        for one in tokens.grid:
+            dense |= one.dense(grid)
+        before = torch.cat((tokens.prefix, dense.flatten()))
+        after = before | seen_by(self.groups[pattern, grid], before, grid)
+        prefix, mask = after.tensor_split([len(tokens.prefix)])
+        if not mask.any():
+            return _Tokens(prefix, [])
+        return _Tokens(prefix, [TokenSet.of((0,) * len(grid), mask.view(grid))])
+
+    def _is_all(self, stage: int, tokens: list[TokenSet]) -> bool:
+        return len(tokens) == 1 and tokens[0].covers(self.grids[stage])
+
+    def share(self, pieces: list[TokenSet]) -> float:
+        """Return the share of the input's samples that lie in some of its pieces."""
+        total = 0
+        for one in pieces:
+            lengths = [
+                cuts.diff()[start : start + n]
+                for start, n, cuts in zip(one.first, one.lengths, self.cuts, strict=True)
+            ]
+            if one.mask is None:
+                total += math.prod(int(line.sum()) for line in lengths)
+                continue
+            # Sums of whole numbers below 2**53: exact, whatever their order.
+            count = one.mask.double()
+            for line in reversed(lengths):
+                count = count @ line.double()
+            total += int(count)
+        return total / math.prod(self.size)
+
+    def extent(self, pieces: list[TokenSet]) -> Size:
+        """Return the lengths, in samples, of the least box around some pieces; zeros for none."""
+        if not pieces:
+            return (0,) * len(self.size)
+        ends = (zip(*(one.first for one in pieces), strict=True),
+                zip(*(one.stop for one in pieces), strict=True))  # fmt: skip
+        return tuple(
+            int(cuts[max(stop)] - cuts[min(first)])
+            for cuts, first, stop in zip(self.cuts, *ends, strict=True)
+        )
+
+    def mask(self, pieces: list[TokenSet]) -> Bool[Tensor, "*samples"]:
+        """Return the samples of some pieces of the input."""
+        whole = torch.zeros([len(cuts) - 1 for cuts in self.cuts], dtype=torch.bool)
+        for one in pieces:
+            whole |= one.dense(tuple(whole.shape))
+        for axis, cuts in enumerate(self.cuts):
+            whole = whole.repeat_interleave(cuts.diff(), axis)
+        return whole
 
 
-def seen_by(groups: Groups, tokens: Bool[Tensor, " tokens"], grid: Size) -> Bool[Tensor, " tokens"]:
-    """Return the tokens that some ``tokens`` attend to, themselves or through pooled keys.
-
-    Args:
-        groups: who sees whom on ``grid``.
-        tokens: the set that asks, prefix tokens first.
-        grid: tokens along each axis.
-    """
-    q_region, k_region = groups.labels
-    labels = int(max(q_region.max(), k_region.max())) + 2
-    first = torch.arange(len(q_region))[:, None] * labels + 1
-    # One flag for each group and label: does a token with that label ask in that group?
-    asking = torch.zeros(len(q_region) * labels, dtype=torch.bool)
-    asks = (groups.q_index >= 0) & tokens[groups.q_index.clamp(min=0)]
-    asking[(first + q_region)[asks]] = True
-    seen = asking[first + k_region] & (groups.k_index >= 0)
-    found = torch.zeros_like(tokens)
-    pooled = seen & (groups.k_index >= len(tokens))
-    found[groups.k_index[seen & ~pooled]] = True
-    if groups.k_box is not None and pooled.any():
-        found[len(tokens) - math.prod(grid) :] |= _filled(groups.k_box[pooled], grid).flatten()
-    return found
-
-
-def _filled(boxes: Int[Tensor, "boxes bounds"], grid: Size) -> Bool[Tensor, "*grid"]:
-    """Return the places of a grid that lie in any of some boxes."""
-    # Signs at the corners of each box, whose running sums along every axis count the boxes.
-    corners = torch.zeros([n + 1 for n in grid], dtype=torch.int64)
-    for ends in itertools.product((0, 1), repeat=len(grid)):
-        place = tuple(boxes[:, 2 * axis + end] for axis, end in enumerate(ends))
-        sign = torch.full((len(boxes),), (-1) ** sum(ends))
-        corners.index_put_(place, sign, accumulate=True)
-    for axis in range(len(grid)):
-        corners = corners.cumsum(axis)
-    return corners[tuple(slice(n) for n in grid)] > 0
-
-
-def _spread(grid: Tensor, axis: int, line: Bool[Tensor, "coarse fine"]) -> Tensor:
-    """Return what some places are made of, along one axis."""
-    return (grid.movedim(axis, -1).float() @ line.float() > 0).movedim(-1, axis)
-
-
-def _lines(module: Any, spatial: Size) -> list[Tensor]:
+def _spans(module: Any, spatial: Size) -> list[Spans]:
     """Return for each axis which of ``spatial`` places each coarser place is made of."""
+    if module is None:
+        return [_taps(n, n, 1, 1, 0) for n in spatial]
     if not isinstance(module, PatchEmbed):
         factors = zip(spatial, module.factor, strict=True)
         return [_taps(n, -(-n // f) * f, f, f, 0) for n, f in factors]
@@ -268,12 +297,11 @@ def _lines(module: Any, spatial: Size) -> list[Tensor]:
     return lines
 
 
-def _taps(n: int, length: int, kernel: int, stride: int, padding: int) -> Bool[Tensor, "out n"]:
+def _taps(n: int, length: int, kernel: int, stride: int, padding: int) -> Spans:
     """Return which of ``n`` places each output of a convolution over ``length`` places sees."""
     outputs = (length + 2 * padding - kernel) // stride + 1
-    start = torch.arange(outputs)[:, None] * stride - padding
-    place = torch.arange(n)
-    return (place >= start) & (place < start + kernel)
+    start = torch.arange(outputs) * stride - padding
+    return torch.stack((start, start + kernel), dim=-1).clamp(0, n)
 
 
 def _index(name: str, given: int, count: int) -> int:

@@ -12,6 +12,7 @@ import torch
 from vitrail.errors import UsageError
 from vitrail.patterns.base import Cut, Groups, Pattern, check_whole
 from vitrail.patterns.lines import arange
+from vitrail.patterns.sets import TokenSet
 from vitrail.shapes import Size
 
 
@@ -59,6 +60,14 @@ class Axial(Pattern):
         """Count permitted pairs: every line, squared."""
         lines, length = self.fit(spatial)
         return lines * length**2
+
+    def seen(self, spatial: Size, tokens: TokenSet) -> list[TokenSet]:
+        """Return the lines through some tokens; see the base class."""
+        self.fit(spatial)
+        lines = tokens.box.any(self.axis, keepdim=True)
+        lengths = [n if axis == self.axis else -1 for axis, n in enumerate(spatial)]
+        first = tuple(0 if axis == self.axis else p for axis, p in enumerate(tokens.first))
+        return [TokenSet.of(first, lines.expand(lengths))]
 
     def scores(self, spatial: Size) -> int:
         """Count all products: nothing is padded."""

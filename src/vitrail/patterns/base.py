@@ -10,6 +10,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from vitrail.errors import UsageError
+from vitrail.patterns.sets import TokenSet, boxes_filled
 from vitrail.shapes import Size
 
 Padding = Literal["masked", "visible"]
@@ -138,6 +139,20 @@ class Pattern(ABC):
         boxes = torch.cat((none.expand(self.prefix, -1), tokens, cells.to(tokens), none))
         return replace(groups, k_box=boxes[groups.k_index])
 
+    def seen(self, spatial: Size, tokens: TokenSet) -> list[TokenSet]:
+        """Return the tokens that some tokens attend to, themselves or through pooled keys.
+
+        For patterns without prefix tokens. Patterns override this slow way with a closed form
+        that takes no more memory than the sets, on a grid of any size. Tokens of the set itself
+        may be missing in the answer, as a block's input reaches its output in any case.
+
+        Args:
+            spatial: lengths of the grid, in tokens.
+            tokens: the queries.
+        """
+        found = seen_by(self.groups_with_boxes(spatial), tokens.dense(spatial).flatten(), spatial)
+        return [TokenSet.of((0,) * len(spatial), found.view(spatial))] if found.any() else []
+
     def allowed(self, spatial: Size) -> Bool[Tensor, "queries keys"]:
         """Tell for every pair of tokens whether the query may see the key.
 
@@ -167,6 +182,31 @@ def coordinates(spatial: Size) -> Int[Tensor, "tokens axes"]:
     """Return where each token of a grid lies, in row-major order."""
     lines = [torch.arange(n, dtype=torch.int32) for n in spatial]
     return torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1).flatten(0, -2)
+
+
+def seen_by(groups: Groups, tokens: Bool[Tensor, " tokens"], grid: Size) -> Bool[Tensor, " tokens"]:
+    """Return the tokens that some ``tokens`` attend to, themselves or through pooled keys.
+
+    Args:
+        groups: who sees whom on ``grid``.
+        tokens: the queries, prefix tokens first.
+        grid: tokens along each axis.
+    """
+    q_region, k_region = groups.labels
+    labels = int(max(q_region.max(), k_region.max())) + 2
+    first = torch.arange(len(q_region))[:, None] * labels + 1
+    # One flag for each group and label: does the group have a query with that label?
+    flags = torch.zeros(len(q_region) * labels, dtype=torch.bool)
+    queries = (groups.q_index >= 0) & tokens[groups.q_index.clamp(min=0)]
+    flags[(first + q_region)[queries]] = True
+    seen = flags[first + k_region] & (groups.k_index >= 0)
+    found = torch.zeros_like(tokens)
+    pooled = seen & (groups.k_index >= len(tokens))
+    found[groups.k_index[seen & ~pooled]] = True
+    if groups.k_box is not None and pooled.any():
+        cells = boxes_filled(groups.k_box[pooled]).dense(grid)
+        found[len(tokens) - math.prod(grid) :] |= cells.flatten()
+    return found
 
 
 def check_whole(name: str, given: object, minimum: int) -> None:

@@ -27,6 +27,7 @@ from vitrail.patterns.base import (
     window_cut,
 )
 from vitrail.patterns.lines import OUTSIDE, PADDING, arange, cross, steps, within
+from vitrail.patterns.sets import Spans, TokenSet, joined
 from vitrail.shapes import Size, as_size, known, sym_min
 
 Halo = Literal["exact", "rolled"]
@@ -258,6 +259,32 @@ class Focal(Pattern):
                         for i in range(length // m)]  # fmt: skip
                 pooled[k] *= _dot(asking, near)
         return fine + sum(pooled)
+
+    def seen(self, spatial: Size, tokens: TokenSet) -> list[TokenSet]:
+        """Return the surroundings of all windows that hold some tokens; see the base class."""
+        padded = self.fit(spatial)
+        covered = any(n <= m for n, m in zip(spatial, self.window, strict=True))
+        fine: list[list[Spans]] = []
+        for n, length, m, e in zip(spatial, padded, self.window, self.margin, strict=True):
+            start = torch.arange(n) // m * m
+            e = 0 if self.halo == "rolled" and covered else e
+            parts = [(start - e, start + m + e)]
+            if self.halo == "rolled":  # what passes one border comes in at the other
+                parts += [(start - e + length, start * 0 + n), (start * 0, start + m + e - length)]
+            fine.append([torch.stack(part, dim=-1).clamp(0, n) for part in parts])
+        relations = [*product(*fine), *(self._level_spans(k, spatial, padded)
+                                        for k in range(len(self.levels)))]  # fmt: skip
+        return joined(tokens.spread(spans) for spans in relations)
+
+    def _level_spans(self, k: int, spatial: Size, padded: Size) -> list[Spans]:
+        """Return the tokens of the cells of a level that a token sees, along each axis."""
+        spans = []
+        for axis, (n, length, m) in enumerate(zip(spatial, padded, self.window, strict=True)):
+            size, first = self.cell(k, axis, length)
+            cell = torch.arange(n) // m * 2**k - self.levels[k][axis] // 2
+            ends = torch.stack((cell, cell + self.reach(k)[axis]), dim=-1)
+            spans.append((first + ends.clamp(0, length // m * 2**k) * size).clamp(0, n))
+        return spans
 
     def scores(self, spatial: Size) -> int:
         """Count all products: every window is full, and so are its keys."""

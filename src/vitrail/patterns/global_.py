@@ -10,6 +10,7 @@ import torch
 
 from vitrail.patterns.base import Cut, Groups, Pattern, check_whole
 from vitrail.patterns.lines import arange
+from vitrail.patterns.sets import TokenSet
 from vitrail.shapes import Size
 
 
@@ -39,6 +40,10 @@ class Global(Pattern):
     def pairs(self, spatial: Size) -> int:
         """Count permitted pairs: all of them."""
         return (self.prefix + math.prod(spatial)) ** 2
+
+    def seen(self, spatial: Size, tokens: TokenSet) -> list[TokenSet]:
+        """Return all tokens; see the base class."""
+        return [TokenSet.whole(spatial)]
 
     def scores(self, spatial: Size) -> int:
         """Count all products: nothing is padded."""

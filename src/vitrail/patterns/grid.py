@@ -12,6 +12,7 @@ import torch
 
 from vitrail.patterns.base import Cut, Groups, Pattern, check_axes
 from vitrail.patterns.lines import arange, cross, within
+from vitrail.patterns.sets import TokenSet
 from vitrail.shapes import Size, as_size, known
 
 
@@ -66,6 +67,18 @@ class Grid(Pattern):
             short, longer = divmod(n, stride)
             total *= longer * (short + 1) ** 2 + (stride - longer) * short**2
         return total
+
+    def seen(self, spatial: Size, tokens: TokenSet) -> list[TokenSet]:
+        """Return the tokens at whole strides from some tokens; see the base class."""
+        mask = tokens.dense(spatial)
+        for axis, stride in enumerate(self.fit(spatial)):
+            lines = mask.movedim(axis, 0)
+            rest = -len(lines) % stride
+            padded = torch.cat((lines, lines.new_zeros(rest, *lines.shape[1:])))
+            groups = padded.unflatten(0, (-1, stride))
+            met = groups.any(0).expand_as(groups).flatten(0, 1)
+            mask = met[: len(lines)].movedim(0, axis)
+        return [TokenSet.of((0,) * len(spatial), mask)]
 
     def scores(self, spatial: Size) -> int:
         """Count all products: every group is full, padding included."""

@@ -22,6 +22,7 @@ from vitrail.patterns.base import (
     window_cut,
 )
 from vitrail.patterns.lines import OUTSIDE, arange, cross, within
+from vitrail.patterns.sets import Spans, TokenSet, joined, tokens_at
 from vitrail.shapes import Size, as_size, known, sym_max, sym_min
 
 
@@ -77,6 +78,61 @@ class Nearest(Pattern):
         return torch.stack((first, torch.minimum(first + size, torch.tensor(spatial))), -1).flatten(
             1
         )
+
+    def seen(self, spatial: Size, tokens: TokenSet) -> list[TokenSet]:
+        """Return the keys of all windows that hold some tokens; see the base class."""
+        lines = [torch.arange(n) // m for n, m in zip(spatial, self.window, strict=True)]
+        of_windows = [torch.stack((line, line + 1), dim=-1) for line in lines]
+        windows = tokens.spread(of_windows)
+        assert windows is not None
+        places = (windows.box & ~self._deep(spatial, tokens, windows, of_windows)).nonzero()
+        if not len(places):
+            return []
+        near, cells = self._near(places + torch.tensor(windows.first), spatial)
+        ends = [
+            torch.stack((start, (start + m).clamp(max=n)), dim=-1)
+            for n, m in zip(spatial, self.window, strict=True)
+            for start in [torch.arange(0, n, m)]
+        ]
+        return joined([tokens_at(near), tokens_at(cells).spread(ends)])
+
+    def _deep(
+        self, spatial: Size, tokens: TokenSet, windows: TokenSet, of_windows: list[Spans]
+    ) -> Tensor:
+        """Return which windows, of those a set lies in, surely see nothing but the set.
+
+        Where a set is large, most of its windows are such.
+        """
+        size = zip(windows.first, windows.stop, self.window, spatial, strict=True)
+        first = tuple(a * m for a, m in zip(windows.first, self.window, strict=True))
+        missing = torch.ones([min(b * m, n) - a * m for a, b, m, n in size], dtype=torch.bool)
+        start = [p - a for p, a in zip(tokens.first, first, strict=True)]
+        inside = tuple(slice(p, p + k) for p, k in zip(start, tokens.lengths, strict=True))
+        missing[inside] = ~tokens.box
+        full = torch.ones(windows.lengths, dtype=torch.bool)
+        if missing.any():
+            lacking = TokenSet.of(first, missing).spread(of_windows)
+            assert lacking is not None
+            full = ~lacking.within(windows.first, windows.lengths)
+        # Around a window, in windows: the farthest of its keys, and one for what the border cuts.
+        reach = _far(self.count, len(spatial))
+        deep = full
+        for axis, (n, m) in enumerate(zip(windows.lengths, self.window, strict=True)):
+            side = max(reach, reach // m + 1) + 1
+            near = deep.new_zeros(deep.shape)
+            if n > 2 * side:
+                near.narrow(axis, side, n - 2 * side).copy_(
+                    deep.unfold(axis, 2 * side + 1, 1).all(-1)
+                )
+            deep = near
+        return deep
+
+    def _near(self, windows: Tensor, spatial: Size) -> tuple[Tensor, Tensor]:
+        """Return the places ``[windows, keys, axes]`` of the tokens and cells of some windows."""
+        size = torch.tensor(self.window)
+        middle = torch.minimum(windows * size + size // 2, torch.tensor(spatial) - 1)
+        grid = self.fit(spatial)
+        return _neighbours(middle, spatial, self.count), _neighbours(windows, grid, self.count)
 
     def num_keys(self, spatial: Size) -> int:
         """Return how many keys each window has."""
@@ -139,3 +195,40 @@ def reach(spatial: Size, count: int) -> Size:
     numerator, denominator = {1: (1, 1), 2: (3, 2), 3: (7, 4)}[axes]  # at least sqrt(axes)
     far = ((side - 1) * numerator + denominator - 1) // denominator
     return tuple(sym_min(far, n - 1) for n in spatial)
+
+
+def _neighbours(middles: Tensor, lengths: Size, count: int) -> Tensor:
+    """Return ``[middles, count, axes]``: the places of a grid nearest to each of ``middles``.
+
+    Takes no more memory than that: middles with equal room on all sides, up to the radius of
+    ``count`` places in a corner, have the same neighbours, relative to themselves.
+    """
+    count = min(count, math.prod(lengths))
+    radius = _radius(lengths, count)
+    room = torch.cat((middles, torch.tensor(lengths) - 1 - middles), dim=-1).clamp(max=radius)
+    kinds, kind = room.unique(dim=0, return_inverse=True)
+    before, after = kinds[:, None].chunk(2, dim=-1)
+    sides = tuple(min(radius, n - 1) for n in lengths)
+    offsets = coordinates(tuple(2 * side + 1 for side in sides)) - torch.tensor(sides)
+    inside = ((offsets >= -before) & (offsets <= after)).all(-1)
+    distance = offsets.square().sum(-1).expand(inside.shape)
+    far = torch.iinfo(distance.dtype).max
+    order = distance.masked_fill(~inside, far).argsort(dim=-1, stable=True)[:, :count]
+    return middles[:, None] + offsets[order][kind]
+
+
+def _far(count: int, axes: int) -> int:
+    """Return how far along an axis the nearest ``count`` places lie, where no border is near."""
+    radius = _radius((count,) * axes, count)
+    middle = torch.full((1, axes), radius)
+    return int((_neighbours(middle, (2 * radius + 1,) * axes, count) - radius).abs().max())
+
+
+def _radius(lengths: Size, count: int) -> int:
+    """Return a distance within which a corner of a grid has ``count`` places; others have more."""
+    radius = 0
+    while True:
+        near = coordinates(tuple(min(n, radius + 1) for n in lengths))
+        if int((near.square().sum(-1) <= radius**2).sum()) >= count:
+            return radius
+        radius += 1

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vitrail.patterns.base import Cut, Groups, Pattern, check_axes, check_whole, coordinates
 from vitrail.patterns.lines import arange
+from vitrail.patterns.sets import TokenSet
 from vitrail.shapes import Size, as_size, sym_max
 
 # Along one axis: each cell's first token and the token past its last.
@@ -70,6 +71,11 @@ class Reduced(Pattern):
         keys = self.prefix + math.prod(self.fit(spatial))
         return (self.prefix + math.prod(spatial)) * keys
 
+    def seen(self, spatial: Size, tokens: TokenSet) -> list[TokenSet]:
+        """Return the tokens of all cells; see the base class."""
+        lengths = zip(spatial, self.fit(spatial), self.reduction, strict=True)
+        return [TokenSet.whole(tuple(min(n, c * r) for n, c, r in lengths))]
+
     def scores(self, spatial: Size) -> int:
         """Count all products: nothing is padded."""
         return self.pairs(spatial)
@@ -108,6 +114,11 @@ class Pooled(Pattern):
         """Count permitted pairs: every token and every cell."""
         check_axes("size", self.size, spatial)
         return math.prod(spatial) * math.prod(self.size)
+
+    def seen(self, spatial: Size, tokens: TokenSet) -> list[TokenSet]:
+        """Return all tokens; see the base class."""
+        check_axes("size", self.size, spatial)
+        return [TokenSet.whole(spatial)]
 
     def scores(self, spatial: Size) -> int:
         """Count all products: nothing is padded."""

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from vitrail.patterns.base import Cut, Groups, Pattern, check_whole, check_word
 from vitrail.patterns.lines import arange
+from vitrail.patterns.sets import TokenSet
 from vitrail.shapes import Size, known
 
 Part = Literal["local", "residue"]
@@ -67,6 +70,15 @@ class SparseFixed(Pattern):
         tokens = math.prod(spatial)
         rest = tokens % block
         return (tokens - rest) * block + rest**2 + tokens * (blocks - 1)
+
+    def seen(self, spatial: Size, tokens: TokenSet) -> list[TokenSet]:
+        """Return the blocks of some tokens, and all last tokens; see the base class."""
+        blocks, block = self.fit(spatial)
+        own = _listed(tokens, spatial, blocks, block).any(1, keepdim=True)
+        found = own.expand(blocks, block).clone()
+        found[:, -1] = True
+        found.view(-1)[math.prod(spatial) - 1] = True
+        return [_on_grid(found, spatial)]
 
     def scores(self, spatial: Size) -> int:
         """Count all products: padding and each block's masked last token included."""
@@ -128,6 +140,13 @@ class SparseStrided(Pattern):
             return full * block**2 + rest**2
         return rest * (full + 1) ** 2 + (block - rest) * full**2
 
+    def seen(self, spatial: Size, tokens: TokenSet) -> list[TokenSet]:
+        """Return the blocks, or the places in all blocks, of some tokens; see the base class."""
+        blocks, block = self.fit(spatial)
+        axis = 1 if self.part == "local" else 0
+        found = _listed(tokens, spatial, blocks, block).any(axis, keepdim=True)
+        return [_on_grid(found.expand(blocks, block), spatial)]
+
     def scores(self, spatial: Size) -> int:
         """Count all products: every group is full, padding included."""
         blocks, block = self.fit(spatial)
@@ -150,6 +169,21 @@ def _fit(block: int | None, spatial: Size) -> tuple[int, int]:
     if block is None:
         block = math.ceil((tokens - 0.5) ** 0.5)
     return (tokens + block - 1) // block, block
+
+
+def _listed(
+    tokens: TokenSet, spatial: Size, blocks: int, block: int
+) -> Bool[Tensor, "blocks block"]:
+    """Return a set as the padded list of all tokens, cut into blocks."""
+    listed = torch.zeros(blocks * block, dtype=torch.bool)
+    listed[: math.prod(spatial)] = tokens.dense(spatial).flatten()
+    return listed.view(blocks, block)
+
+
+def _on_grid(listed: Bool[Tensor, "blocks block"], spatial: Size) -> TokenSet:
+    """Undo ``_listed``."""
+    mask = listed.flatten()[: math.prod(spatial)].view(spatial)
+    return TokenSet.of((0,) * len(spatial), mask)
 
 
 def _cut(

@@ -23,6 +23,7 @@ from vitrail.patterns.base import (
     window_cut,
 )
 from vitrail.patterns.lines import arange, cross, within
+from vitrail.patterns.sets import TokenSet, joined
 from vitrail.shapes import Size, as_size, known, sym_min
 
 ShiftRule = Literal["axis", "clamp", "shortest", "always", "never"]
@@ -117,6 +118,14 @@ class Window(Pattern):
             cuts = sorted({0, n, *range(s, n, m)})
             total *= sum((b - a) ** 2 for a, b in pairwise(cuts))
         return total
+
+    def seen(self, spatial: Size, tokens: TokenSet) -> list[TokenSet]:
+        """Return the tokens of all windows that hold some tokens; see the base class."""
+        spans = []
+        for n, m, s in zip(spatial, *self.fit(spatial), strict=True):
+            start = (torch.arange(n) - s).div(m, rounding_mode="floor") * m + s
+            spans.append(torch.stack((start, start + m), dim=-1).clamp(0, n))
+        return joined([tokens.spread(spans)])
 
     def scores(self, spatial: Size) -> int:
         """Count all products: every window is full, padding included."""
