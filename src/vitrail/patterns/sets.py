@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vitrail.shapes import Size
 
-Spans = Int[Tensor, "length bounds"]
+Spans = Int[Tensor, "_ 2"]
 """A relation along one axis: for each place its first partner, and the one past its last."""
 
 
