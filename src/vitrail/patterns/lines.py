@@ -17,7 +17,7 @@ from vitrail.shapes import Size
 
 PADDING, OUTSIDE = -1, -2
 
-Line = Int[Tensor, " places"]
+Line = Int[Tensor, " _"]  # lines of one grid differ in length
 
 
 def arange(length: int, device: torch.device | None) -> Int[Tensor, " length"]:

@@ -21,7 +21,7 @@ from vitrail.patterns.base import (
     coordinates,
     window_cut,
 )
-from vitrail.patterns.lines import OUTSIDE, arange, cross, within
+from vitrail.patterns.lines import OUTSIDE, Line, arange, cross, within
 from vitrail.patterns.sets import Spans, TokenSet, joined, tokens_at
 from vitrail.shapes import Size, as_size, known, sym_max, sym_min
 
@@ -148,7 +148,7 @@ class Nearest(Pattern):
 
 
 def nearest(
-    middles: Sequence[Int[Tensor, " windows"]], spatial: Size, count: int
+    middles: Sequence[Line], spatial: Size, count: int
 ) -> Int[Tensor, "all_windows keys"]:
     """Return the ``count`` places of a grid that are nearest to the middle of each window.
 
