@@ -34,10 +34,10 @@ demo: $(STAMPS)/demo ## Run the bundled model on a photo of a cat and write the 
 compare: $(STAMPS)/dev ## Measure ways to attend side by side and write docs/comparison
 	$(BIN)/vitrail compare --out docs/comparison
 
-# Cases that were measured before are not measured again; see vitrail bench --help. FOCAL=folder
+# Cases that were measured before are not measured again; see python -m benchmarks.speed --help. FOCAL=folder
 # names a checkout of the official Focal Transformer, to time it too.
 bench: $(STAMPS)/dev ## Time Vitrail beside every peer on this machine and write docs/performance.md
-	$(BIN)/vitrail bench $(if $(FOCAL),--focal "$(FOCAL)")
+	$(BIN)/python -m benchmarks.speed $(if $(FOCAL),--focal "$(FOCAL)")
 
 gallery: $(STAMPS)/dev ## Write docs/gallery: reports on five photos, and an index (needs Chromium)
 	@sh scripts/need_chromium.sh

@@ -47,7 +47,10 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: zipfile.ZipFile) -> No
 
 
 def test_the_wheel_is_small(wheel: zipfile.ZipFile) -> None:
-    assert sum(info.compress_size for info in wheel.infolist()) < 8e6
+    sizes = {info.filename: info.compress_size for info in wheel.infolist()}
+    assert sum(sizes.values()) < 8e6
+    assert sum(n for name, n in sizes.items() if "/weights/bundled/" not in name) < 3e6
+    assert not [name for name in sizes if name.startswith("benchmarks") or "/speed/" in name]
 
 
 def test_the_wheel_installs_the_command_and_the_licence(wheel: zipfile.ZipFile) -> None:

@@ -35,7 +35,7 @@ VERBS = {
     "faithfulness": "Measure how far to trust a model's maps, on a data set.",
     "cost": "Tell what models cost at any input size, and what fits.",
     "compare": "Measure ways to attend side by side; write a document with plots.",
-    "bench": "Time Vitrail beside every peer; write docs/performance.md.",
+    "bench": "Time a model on this machine: eager, compiled and optimised.",
     "convert": "Convert weights from one checkpoint format to another.",
     "export": "Export a model to ONNX, OpenVINO or torch.export.",
 }

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from benchmarks.speed.cases import Case, case, choose, on_cpu, on_cuda, quick
+from benchmarks.speed.goals import GOALS
 from tests.support import refuses
-from vitrail.bench.speed.cases import Case, case, choose, on_cpu, on_cuda, quick
-from vitrail.bench.speed.goals import GOALS
 
 
 def chosen(**filters: list) -> list[Case]:

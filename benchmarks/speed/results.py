@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vitrail.bench.speed.cases import Case
-from vitrail.bench.speed.floor import Least
-from vitrail.bench.speed.machine import describe, label
-from vitrail.bench.speed.timing import Effort
+from benchmarks.speed.cases import Case
+from benchmarks.speed.floor import Least
+from benchmarks.speed.machine import describe, label
+from vitrail.bench.timing import Effort
 from vitrail.files import whole_or_absent
 
+_ROOT = Path(__file__).parents[2]  # where ``benchmarks`` is found
 _LONGEST = 7200  # seconds of one case, compilers included
 _LAST = 20  # lines of a process that failed
 
@@ -66,8 +67,9 @@ def measure_case(case: Case, folder: Path, options: Options) -> dict[str, Any] |
         out = Path(place) / path.name
         try:
             done = subprocess.run(
-                _command(case, out, options), capture_output=True, text=True, timeout=_LONGEST
-            )
+                _command(case, out, options), capture_output=True, text=True, timeout=_LONGEST,
+                cwd=_ROOT,
+            )  # fmt: skip
         except subprocess.TimeoutExpired:
             return f"not done after {_LONGEST} seconds"
         if done.returncode != 0 or not out.is_file():
@@ -87,10 +89,10 @@ def kept_in(folder: Path, options: Options) -> Path:
 
 
 def _command(case: Case, out: Path, options: Options) -> list[str]:
-    words = [sys.executable, "-m", "vitrail.bench.speed.measure", json.dumps(case.as_dict()),
+    words = [sys.executable, "-m", "benchmarks.speed.measure", json.dumps(case.as_dict()),
              str(out), "--effort", json.dumps(asdict(options.effort))]  # fmt: skip
     if options.focal is not None:
-        words += ["--focal", str(options.focal)]
+        words += ["--focal", str(options.focal.resolve())]
     if options.prepare:
         words.append("--prepare")
     if options.quick:

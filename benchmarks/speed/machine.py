@@ -11,6 +11,9 @@ from typing import Any
 
 import torch
 
+import vitrail
+from vitrail.bench.timing import timed
+
 PACKAGES = ("torch", "timm", "torchvision", "transformers", "openvino", "onnxruntime", "triton",
             "numpy")  # fmt: skip
 _RUNS = 7
@@ -50,10 +53,11 @@ def label(facts: dict[str, Any]) -> str:
 
 def commit() -> str | None:
     """Return the commit of the checkout that this code is in; ``+`` where the code was changed."""
-    code = Path(__file__).parents[2]
+    code, tool = Path(vitrail.__file__).parent, Path(__file__).parent
     try:
         head = _git(code, "rev-parse", "--short=8", "HEAD")
-        changed = _git(code, "status", "--porcelain", "--", ".")  # results beside it do not count
+        # Results beside them do not count.
+        changed = _git(code, "status", "--porcelain", "--", str(code), str(tool))
     except (OSError, subprocess.CalledProcessError):
         return None
     return head + "+" * bool(changed)
@@ -96,17 +100,3 @@ def fastest(call: Callable[[], Any], device: str) -> float:
     """Return the seconds of the fastest of a few calls, after one that does not count."""
     call()
     return min(timed(call, device) for _ in range(_RUNS))
-
-
-def timed(call: Callable[[], Any], device: str) -> float:
-    """Return the seconds of one call, until its results are there."""
-    if device != "cuda":
-        start = time.perf_counter()
-        call()
-        return time.perf_counter() - start
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    begin.record()
-    call()
-    end.record()
-    end.synchronize()
-    return begin.elapsed_time(end) / 1e3

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from vitrail.bench.speed import timing
-from vitrail.bench.speed.timing import Effort, interleave, quartiles, ratio, summary
+from vitrail.bench import timing
+from vitrail.bench.timing import Effort, interleave, quartiles, ratio, summary
 
 
 @pytest.fixture

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from vitrail.bench.speed.cases import case
-from vitrail.bench.speed.goals import GOALS, Goal, Standing, samples, standing
-from vitrail.bench.speed.picture import draw
-from vitrail.bench.speed.report import page
+from benchmarks.speed.cases import case
+from benchmarks.speed.goals import GOALS, Goal, Standing, samples, standing
+from benchmarks.speed.picture import draw
+from benchmarks.speed.report import page
+from benchmarks.speed.summary import summary
 
 FLOOR = {"flops": 72_000_000_000, "bytes": 100_000_000, "seconds": 0.05, "bound": "products"}
 
@@ -64,7 +65,8 @@ def shown() -> dict[str, list[dict[str, Any]]]:
 
 def test_the_page_tells_goals_times_and_refusals() -> None:
     text = page(
-        shown(),
+        "a-processor",
+        shown()["a-processor"],
         {"swin-bf16": "Bound by products.", "gpu-flex": "No GPU here.", "a-processor": "Quiet."},
     )
     lines = text.splitlines()
@@ -92,7 +94,7 @@ def test_the_page_tells_goals_times_and_refusals() -> None:
 
 
 def test_a_table_has_as_many_cells_as_its_head() -> None:
-    text = page(shown(), {})
+    text = page("a-processor", shown()["a-processor"], {})
     widths: list[int] = []
     for one in text.splitlines():
         if not one.startswith("|"):
@@ -124,7 +126,7 @@ def test_a_case_in_which_nobody_was_timed_leaves_its_goal_open() -> None:
     bare = {"label": "224x224, batch 8", "floor": FLOOR, "contenders": []}
     for name in ("swin-bf16", "linear", "gpu-memory-swin_tiny-224", "gpu-bandwidth"):
         assert standing(goal(name), result("inference", [bare])) is None
-    assert "| open |" in page({"m": [result("inference", [bare])]}, {})
+    assert "| open |" in page("m", [result("inference", [bare])], {})
 
 
 def test_a_goal_tells_who_could_not_take_part() -> None:
@@ -137,18 +139,33 @@ def test_a_goal_tells_who_could_not_take_part() -> None:
     ]
     told = standing(goal("swin-bf16"), result("inference", [one]))
     assert told is not None and told.without == ("OpenVINO", "torchvision")
-    text = page({"m": [result("inference", [one])]}, {})
+    text = page("m", [result("inference", [one])], {})
     assert "| reached, without OpenVINO and torchvision. |" in text
 
 
-def test_each_machine_has_its_own_line_and_each_version_is_named() -> None:
+def test_the_summary_has_one_screen_for_every_machine() -> None:
     slow = result("inference", [row("224x224, batch 8", vitrail=0.2, timm=0.24)])
     slow["machine"] |= {"processor": "Another", "packages": {"torch": "2.11.0"}}
     later = result("inference", [row("224x224, batch 8", vitrail=0.2, timm=0.3)], dtype="fp32")
-    text = page(shown() | {"another": [slow, later]}, {})
-    assert "CPU bf16, against the fastest of all, A processor, 2 threads | ≥ 1.3 × | 1.20" in text
-    assert "CPU bf16, against the fastest of all, Another, 2 threads | ≥ 1.3 × | 1.20" in text
-    assert "Python 3.11, torch 2.11.0 and 2.15.0" in text
+    rare = result("inference", [row("96x96, batch 8", vitrail=0.2, timm=0.3)], size=96)
+    rare["case"]["priority"] = 3
+    text = summary(shown() | {"another": [slow, later, rare]})
+    lines = text.splitlines()
+    assert lines.index("## A processor, 2 threads") < lines.index("## Another, 2 threads")
+    told = (
+        "| `swin_tiny` 224×224, batch 8, bf16 | 100 | 120 (OpenVINO) | 1.20 [1.00 – 9.00] | 2.0 |"
+    )
+    assert told in lines
+    assert any("bf16, training step | 500 | 700 (timm)" in line for line in lines)
+    assert "2 of 3 goals that were measured here are reached" in text
+    assert "(../benchmarks/another/README.md)" in text
+    assert "96×96" not in text
+    assert "Python 3.11, torch 2.11.0 and 2.15.0" in page("another", [slow, later], {})
+
+
+def test_nobody_timed_leaves_a_line_of_dashes() -> None:
+    bare = {"label": "224x224, batch 8", "floor": FLOOR, "contenders": []}
+    assert "batch 8, bf16 | – | – | – | – |" in summary({"m": [result("inference", [bare])]})
 
 
 def test_samples_of_a_row() -> None:

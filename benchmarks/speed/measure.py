@@ -1,4 +1,4 @@
-"""Measure one case, in a process of its own: ``python -m vitrail.bench.speed.measure``.
+"""Measure one case, in a process of its own: ``python -m benchmarks.speed.measure``.
 
 The reference is our model in eager mode and float32. A contender whose answer is further from it
 than rounding explains is not timed, and the case says so.
@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitrail.bench.speed import memory, operations, peers
-from vitrail.bench.speed.cases import LINEAR, Case
-from vitrail.bench.speed.contenders import Contender, Running, contenders, inference, training
-from vitrail.bench.speed.floor import of_attention, of_model
-from vitrail.bench.speed.machine import describe, limits
-from vitrail.bench.speed.timing import Effort, interleave, ratio, summary
+from benchmarks.speed import memory, operations, peers
+from benchmarks.speed.cases import LINEAR, Case
+from benchmarks.speed.contenders import Contender, Running, contenders, inference, training
+from benchmarks.speed.floor import of_attention, of_model
+from benchmarks.speed.machine import describe, limits
+from vitrail.bench.timing import Effort, interleave, ratio, summary
 from vitrail.files import write_text
 from vitrail.layers import Attend
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
+from benchmarks.speed.cases import Case
 from vitrail.analysis import cost
-from vitrail.bench.speed.cases import Case
 from vitrail.models import Backbone
 from vitrail.patterns import Pattern
 

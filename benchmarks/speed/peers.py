@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vitrail.bench.speed.cases import Case
+from benchmarks.speed.cases import Case
 from vitrail.models import (
     CATALOG,
     Backbone,

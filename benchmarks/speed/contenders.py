@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vitrail.bench.speed import peers
-from vitrail.bench.speed.cases import Case
-from vitrail.bench.speed.peers import Absent
+from benchmarks.speed import peers
+from benchmarks.speed.cases import Case
+from benchmarks.speed.peers import Absent
 from vitrail.layers import Attend
 from vitrail.models import Backbone
 from vitrail.optimization import optimize

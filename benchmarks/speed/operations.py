@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.speed.cases import Case
+from benchmarks.speed.contenders import Contender, Running
+from benchmarks.speed.peers import Absent
 from vitrail.attention.grouped import Places, attend_groups
-from vitrail.bench.speed.cases import Case
-from vitrail.bench.speed.contenders import Contender, Running
-from vitrail.bench.speed.peers import Absent
 from vitrail.models import CATALOG
 from vitrail.models.config import SwinConfig
 from vitrail.ops.windows import partition, regions, shift, unpartition, unshift

@@ -220,7 +220,7 @@ def _of_the_list(listed: list[Case], filters: dict[str, list[Any]]) -> list[Case
             if not any(_has(one, {name: value}) for one in found):
                 raise UsageError(
                     f"filters that no case passes: --{name} {value}",
-                    "those of `vitrail bench --list`", "name a model too",
+                    "those of `python -m benchmarks.speed --list`", "name a model too",
                 )  # fmt: skip
     return found
 

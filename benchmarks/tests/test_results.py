@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from vitrail.bench.speed import machine, results
-from vitrail.bench.speed.cases import case
-from vitrail.bench.speed.floor import Least
-from vitrail.bench.speed.machine import describe, label, limits
-from vitrail.bench.speed.results import Options, folder_for, in_words, known, load, measure_case
-from vitrail.bench.speed.timing import Effort
+from benchmarks.speed import machine, results
+from benchmarks.speed.cases import case
+from benchmarks.speed.floor import Least
+from benchmarks.speed.machine import describe, label, limits
+from benchmarks.speed.results import Options, folder_for, in_words, known, load, measure_case
+from vitrail.bench.timing import Effort
 
 ONE = case("inference", "swin_tiny", 224, 8, "bf16")
 QUICK = Options(effort=Effort(1, 1, 0.0), only=("none",), settings=("eager",), quick=True)
@@ -62,10 +62,18 @@ def test_what_a_process_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     result = measure_case(ONE, folder, options)
     assert isinstance(result, dict)
     told: list[str] = result["words"]
-    assert told[:2] == ["-m", "vitrail.bench.speed.measure"]
+    assert told[:2] == ["-m", "benchmarks.speed.measure"]
     assert json.loads(told[2])["model"] == "swin_tiny"
     assert json.loads(told[5]) == {"least": 2, "most": 3, "seconds": 4.0}
-    rest = ["--focal", "there", "--quick", "--only", "timm", "--settings", "eager"]
+    rest = [
+        "--focal",
+        str(Path("there").resolve()),
+        "--quick",
+        "--only",
+        "timm",
+        "--settings",
+        "eager",
+    ]
     assert told[6:] == [*rest, "compile, freezing"]
 
 
@@ -106,12 +114,13 @@ def test_a_folder_for_each_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def test_a_commit_is_changed_by_code_and_not_by_results(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    code = tmp_path / "src" / "vitrail"
-    place = code / "bench" / "speed" / "machine.py"
-    monkeypatch.setattr(machine, "__file__", str(place))
+    code, tool = tmp_path / "src" / "vitrail", tmp_path / "benchmarks" / "speed"
+    monkeypatch.setattr(machine.vitrail, "__file__", str(code / "__init__.py"))
+    monkeypatch.setattr(machine, "__file__", str(tool / "machine.py"))
+    for folder in (code, tool):
+        folder.mkdir(parents=True)
+        (folder / "code.py").write_text("code")
     assert machine.commit() is None  # no checkout
-    place.parent.mkdir(parents=True)
-    place.write_text("code")
 
     def git(*words: str) -> None:
         names = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
@@ -120,12 +129,13 @@ def test_a_commit_is_changed_by_code_and_not_by_results(
     git("init")
     git("add", "-A")
     git("commit", "-m", "first")
-    (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "result.json").write_text("{}")
     clean = machine.commit()
     assert clean is not None and re.fullmatch(r"[0-9a-f]{8,}", clean)
-    (code / "more.py").write_text("new")
-    assert machine.commit() == clean + "+"
+    for folder in (code, tool):
+        (folder / "more.py").write_text("new")
+        assert machine.commit() == clean + "+"
+        (folder / "more.py").unlink()
 
 
 def test_what_stands_beside_results_is_no_result(tmp_path: Path) -> None:
@@ -159,9 +169,8 @@ def test_floors_are_those_of_the_best_limits_of_a_machine(tmp_path: Path) -> Non
 def test_the_machine_s_limits_are_measured() -> None:
     import torch
 
-    small, large = (limits(d, "cpu", quick=True) for d in (torch.float64, torch.float32))
-    assert 1e8 < small["flops"] < large["flops"] < 1e14
-    assert 1e8 < large["bytes"] < 1e13
+    found = limits(torch.float32, "cpu", quick=True)
+    assert set(found) == {"flops", "bytes"} and min(found.values()) > 0
 
 
 def test_a_result_in_words() -> None:

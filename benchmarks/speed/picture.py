@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from vitrail.bench.speed.goals import best_entries, curve
-from vitrail.bench.speed.report_parts import size_words
+from benchmarks.speed.goals import best_entries, curve
+from benchmarks.speed.report_parts import size_words
 from vitrail.files import write_whole
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.

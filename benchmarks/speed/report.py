@@ -1,9 +1,9 @@
-"""docs/performance.md, made of the results alone and of notes about them."""
+"""All figures of a machine in one page, made of the results alone and of notes about them."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from vitrail.bench.speed.goals import (
+from benchmarks.speed.goals import (
     GOALS,
     Goal,
     Standing,
@@ -11,8 +11,8 @@ from vitrail.bench.speed.goals import (
     curve,
     standing,
 )
-from vitrail.bench.speed.machine import label
-from vitrail.bench.speed.report_parts import (
+from benchmarks.speed.machine import label
+from benchmarks.speed.report_parts import (
     case_words,
     details,
     milliseconds,
@@ -21,77 +21,77 @@ from vitrail.bench.speed.report_parts import (
 )
 
 Results = dict[str, list[dict[str, Any]]]
-_INTRO = """# Performance
+_INTRO = """# All measurements
 
-<!-- Written by `vitrail bench` from benchmarks/*/*.json and benchmarks/notes.toml. -->
+<!-- Written by `make bench` from the JSON files beside this page and benchmarks/notes.toml. -->
 
-Every figure below comes out of `vitrail bench` (or `make bench`). One case runs in one process.
-All libraries get the same weights and the same input; one whose answer is further from ours, in
-float32 and eager mode, than rounding explains is not timed. Those that remain are timed in turns,
-A B C A B C ..., so that what slows the machine slows all; each begins when the threads of the last
-are asleep. Each library is tried at the settings under *every setting*, and its best counts; cases
-that matter less leave out settings that seldom win, `torch.compile` without frozen weights above
-all. A time is the median of the rounds; a ratio is the median of the rounds' ratios, with its
-quartiles in brackets, and tells **how many times faster Vitrail is**. Starting, compiling and
+[The summary](../../docs/performance.md) has the figures that matter most. One case runs in one
+process. All libraries get the same weights and the same input; one whose answer is further from
+ours, in float32 and eager mode, than rounding explains is not timed. Those that remain are timed
+in turns, A B C A B C ..., so that what slows the machine slows all; each begins when the threads
+of the last are asleep. Each library is tried at the settings under *every setting*, and its best
+counts; cases that matter less leave out settings that seldom win, `torch.compile` without frozen
+weights above all. A time is the median of the rounds; a ratio is the median of the rounds' ratios,
+with its quartiles in brackets: **how many times faster Vitrail is**. Starting, compiling and
 warming up are not part of a time; the first call stands apart under *every setting*. Swin V2 gets
 256 pixels, which its windows of 8 tokens divide. The official code of Focal takes part where
 `--focal` (or `make bench FOCAL=...`) names a checkout of it.
 
 The **floor** estimates what a case takes at least: its products at the measured rate of torch's
 large matrix multiplications, or its fewest bytes at the measured bandwidth of a copy, whichever is
-longer. Rates are the best that any case measured on that machine; kernels whose products are faster
-than torch's can come in a little below the floor. Fewest bytes: weights, input and output once,
-tokens once into and once out of each block; for attention alone queries, keys, values and outputs
-once. Pairs of tokens that a mask hides count nothing.
-
-![Times beside those of the peers, and time per pixel](performance.svg)
+longer. Rates are the best that any case measured on that machine; kernels whose products are
+faster than torch's can come in a little below the floor. Fewest bytes: weights, input and output
+once, tokens once into and once out of each block; for attention alone queries, keys, values and
+outputs once. Pairs of tokens that a mask hides count nothing.
 """
 
 
-def page(results: Results, notes: dict[str, str]) -> str:
-    """Return the document.
+def page(machine: str, found: list[dict[str, Any]], notes: dict[str, str]) -> str:
+    """Return the document of one machine.
 
     Args:
-        results: of each machine, as ``results.load`` returns them.
+        machine: the name of its folder.
+        found: its results, as ``results.load`` returns them.
         notes: what bounds a goal and what was tried, by the goal's name; what to know about a
             machine, by its folder's name.
     """
-    parts = [_INTRO, _goals(results, notes)]
-    for machine, found in results.items():
-        parts.append(_machine(machine, found, notes.get(machine, "")))
-        for task, title, write in (
-            ("inference", "Inference", _models),
-            ("training", "Training step", _models),
-            ("attention", "Attention alone", _attention),
-            ("linear", "Linear means linear", _linear),
-        ):  # fmt: skip
-            chosen = [r for r in found if r["case"]["task"] == task]
-            if chosen:
-                parts.append(f"### {title}\n\n{write(sorted(chosen, key=_order))}")
-        parts.append("### Every setting\n\n" + "\n\n".join(details(r) for r in found))
+    parts = [_INTRO, _goals(found, notes), _machine(machine, found, notes.get(machine, ""))]
+    for task, title, write in (
+        ("inference", "Inference", _models),
+        ("training", "Training step", _models),
+        ("attention", "Attention alone", _attention),
+        ("linear", "Linear means linear", _linear),
+    ):
+        chosen = [r for r in found if r["case"]["task"] == task]
+        if chosen:
+            parts.append(f"### {title}\n\n{write(sorted(chosen, key=order))}")
+    parts.append("### Every setting\n\n" + "\n\n".join(details(r) for r in found))
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
 
-def _order(result: dict[str, Any]) -> tuple[Any, ...]:
+def order(result: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what sorts results: most wanted first."""
     case = result["case"]
     return case["priority"], case["model"], case["size"], -case["batch"], case["dtype"]
 
 
-def _goals(results: Results, notes: dict[str, str]) -> str:
-    lines = []
+def standings(found: list[dict[str, Any]]) -> list[tuple[Goal, Standing | None]]:
+    """Return every goal with how it stands among a machine's results; None if it is open."""
+    told = []
     for goal in GOALS:
+        those = [standing(goal, result) for result in found if _name(result) == goal.case]
+        told.append((goal, next((one for one in those if one is not None), None)))
+    return told
+
+
+def _goals(found: list[dict[str, Any]], notes: dict[str, str]) -> str:
+    lines = []
+    for goal, one in standings(found):
         note = notes.get(goal.name, "")
-        told = [
-            (found[0]["machine"], one)
-            for found in results.values()
-            for result in found
-            if _name(result) == goal.case and (one := standing(goal, result)) is not None
-        ]
-        if not told:
+        if one is None:
             lines.append((goal.words, _wanted(goal), "open", f"not measured. {note}".strip()))
-        for facts, one in told:
-            where = f", {label(facts)}" if len(told) > 1 else ""
-            lines.append((f"{goal.words}{where}", _wanted(goal), *_stands(goal, one, note)))
+        else:
+            lines.append((goal.words, _wanted(goal), *_stands(goal, one, note)))
     return "## Goals\n\nA figure of a GPU counts only where it was measured on one.\n\n" + table(
         ("case", "goal", "measured", ""), lines
     )
@@ -107,7 +107,7 @@ def _stands(goal: Goal, told: Standing, note: str) -> tuple[str, str]:
 
 
 def _name(result: dict[str, Any]) -> str:
-    from vitrail.bench.speed.cases import Case
+    from benchmarks.speed.cases import Case
 
     return Case.of(result["case"]).name
 

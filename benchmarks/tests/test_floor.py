@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
+from benchmarks.speed.cases import case
+from benchmarks.speed.floor import Least, of_attention, of_model
+from benchmarks.speed.peers import ours
 from vitrail import cost
-from vitrail.bench.speed.cases import case
-from vitrail.bench.speed.floor import Least, of_attention, of_model
-from vitrail.bench.speed.peers import ours
 from vitrail.patterns import Window
 
 
