@@ -1,6 +1,9 @@
 import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +26,23 @@ def test_launchers_repeat_signals() -> None:
         for _ in range(3):
             os.kill(os.getpid(), signal.SIGTERM)
         assert interrupt.signal == signal.SIGTERM
+
+
+def test_a_worker_outlives_its_group(tmp_path) -> None:
+    """It serves the run until that has stopped, and no longer than the grace."""
+    code = """
+import os, signal, time
+from vitrail.training import interrupt
+interrupt.GRACE = 0.2
+interrupt.leave_signals_to_the_run()
+for number in (signal.SIGINT, signal.SIGTERM):
+    os.kill(os.getpid(), number)
+print("alive", flush=True)
+time.sleep(60)
+"""
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=False)
+    assert (done.stdout, done.returncode) == (b"alive\n", -signal.SIGALRM)
 
 
 def test_other_threads_have_no_handlers() -> None:

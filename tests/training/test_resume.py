@@ -152,8 +152,9 @@ def test_killed_with_batch_norm(launch, tiny_zip, tmp_path) -> None:
     assert not torch.equal(saved["model.embed.1.norm.weight"], shipped["embed.1.norm.weight"])
 
 
-@pytest.mark.parametrize("moment", ["step 5", "evaluation 2"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("moment", "number"), [("step 5", signal.SIGTERM), ("evaluation 2", signal.SIGINT)]
+)
 def test_stopped_by_a_signal(moment, number, whole, launch, tiny_zip, tmp_path) -> None:
     """The checkpoint of that very step is written, and the run goes on from it."""
     out, marker, signalled = (tmp_path / name for name in ("out", "marker", "signalled"))

@@ -200,7 +200,7 @@ def classify(
     Args:
         model: a model with a head.
         photo: the opened file.
-        top: how many classes, at most those the model knows.
+        top: how many classes, at most all of the model's.
         size: (height, width) to use instead of the model's own.
     Raises:
         UsageError: the model's outputs are not finite.

@@ -1,5 +1,6 @@
 """`vitrail train`: train a model on folders or zips of images."""
 
+import os
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from pathlib import Path
@@ -189,7 +190,8 @@ def run(
     try:
         typer.echo(str(fit(network, train, held, recipe, settings, lengths)))
     except TrainingStopped as stopped:
-        typer.echo(str(stopped), err=True)
+        if int(os.environ.get("RANK", "0")) == 0:
+            typer.echo(str(stopped), err=True)
         raise typer.Exit(128 + stopped.signal) from None
 
 

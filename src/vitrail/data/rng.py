@@ -1,8 +1,8 @@
 """Random numbers that depend on nothing but their key.
 
 Every draw of a training run is a function of (seed, epoch, sample) or (seed, step), never of what
-was drawn before. A run that is killed and resumed, or cut over more processes, therefore sees the
-same numbers.
+was drawn before. It is therefore the same in a run that is killed and resumed, or cut over more
+processes.
 """
 
 import numpy as np

@@ -391,7 +391,7 @@ def relabel(source: Source, classes: Sequence[str], count: int) -> Source:
         classes: the model's class names, or the source's own where a model has none.
         count: number of the model's classes.
     Raises:
-        UsageError: if the source has a class that the model does not know.
+        UsageError: if the source has a class that the model has not.
     """
     strange = [name for name in source.classes if name not in classes]
     if strange or len(classes) != count:

@@ -84,7 +84,7 @@ def _readable(out: Path) -> Iterator[tuple[Path, Checkpoint]]:
 
 
 def read_run(out: Path) -> dict[str, Any] | None:
-    """What the newest readable checkpoint says of its run, without its tensors; or None."""
+    """Read the JSON part of the newest readable checkpoint; None if there is none."""
     for path in reversed(found(out)):
         with suppress(*_DAMAGED), safe_open(path, framework="pt") as file:
             return json.loads((file.metadata() or {})["run"])

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from vitrail.data.dataset import ImageDataset, Skipped
 from vitrail.data.images import ImageError
 from vitrail.errors import UsageError
-from vitrail.training.interrupt import ignore_interrupts
+from vitrail.training.interrupt import leave_signals_to_the_run
 from vitrail.training.loader import worker_context
 
 
@@ -189,7 +189,7 @@ def _batches(
         num_workers=workers,
         collate_fn=list,
         multiprocessing_context=worker_context(workers),
-        worker_init_fn=ignore_interrupts,
+        worker_init_fn=leave_signals_to_the_run,
     )
     for items in loader:
         for image, _, name in items:

@@ -20,7 +20,7 @@ class Layered(Protocol):
 
     @property
     def num_layers(self) -> int:
-        """How many layers ``layer_index`` tells apart."""
+        """Number of layers that ``layer_index`` distinguishes."""
         ...
 
     def layer_index(self, name: str) -> int:

@@ -9,6 +9,7 @@ from typing import Any, Self
 import torch
 from accelerate import Accelerator
 
+GRACE = 30.0  # seconds that a worker lives on after SIGTERM, as long as torchrun waits
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -71,6 +72,12 @@ class Interrupt:
         self.signal = number
 
 
-def ignore_interrupts(_: int = 0) -> None:
-    """Leave Ctrl-C to the main process: for workers, to which a terminal sends it too."""
+def leave_signals_to_the_run(_: int = 0) -> None:
+    """Let a worker process outlive signals until its run has stopped.
+
+    A terminal sends Ctrl-C, and a launcher or scheduler SIGTERM, to all processes of a group; a
+    worker that dies first takes the run with it before its checkpoint is written.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGTERM, lambda *_: signal.setitimer(signal.ITIMER_REAL, GRACE))

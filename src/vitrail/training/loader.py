@@ -18,12 +18,12 @@ from vitrail.data.images import ImageError
 from vitrail.data.rng import key, permutation
 from vitrail.errors import UsageError
 from vitrail.training.augment import BatchAugment, Mix
-from vitrail.training.interrupt import ignore_interrupts
+from vitrail.training.interrupt import leave_signals_to_the_run
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Which images each process sees at each step."""
+    """The images of each process at each step."""
 
     images: int
     batch: int
@@ -174,7 +174,7 @@ def batches(
         pin_memory=pin,
         prefetch_factor=4 if workers else None,
         multiprocessing_context=worker_context(workers),
-        worker_init_fn=ignore_interrupts,
+        worker_init_fn=leave_signals_to_the_run,
     )
     for item in loader:
         if isinstance(item, UsageError):

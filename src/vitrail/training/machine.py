@@ -45,8 +45,8 @@ def start_accelerator(recipe: Recipe, settings: Settings) -> Accelerator:
         UsageError: if the batch cannot be shared evenly, or ``fsdp`` is set for a lone process or
             for an optimiser that cannot do it.
     """
-    # Accelerate remembers the first precision of a process and refuses another; a second run of
-    # the same process may want one.
+    # Accelerate keeps the first precision of a process and refuses another; a second run of the
+    # same process may have one.
     AcceleratorState._reset_state()
     accelerator = Accelerator(
         mixed_precision="bf16" if recipe.precision == "bf16" else "no",

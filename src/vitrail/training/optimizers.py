@@ -10,7 +10,7 @@ from vitrail.training.recipe import Recipe
 
 
 def build_optimizers(model: Layered, recipe: Recipe, *, fused: bool) -> list[Optimizer]:
-    """Make the optimisers that a recipe asks for; each parameter is in exactly one of them.
+    """Make the optimisers of a recipe; each parameter is in exactly one of them.
 
     Muon makes each step of a matrix orthogonal, so that no direction learns slower than the others.
     It suits the linear maps between tokens' features alone; embedding, norms, biases, tables and
@@ -20,7 +20,7 @@ def build_optimizers(model: Layered, recipe: Recipe, *, fused: bool) -> list[Opt
     Args:
         model: a Vitrail model.
         recipe: ``optimizer``, ``peak_lr``, ``weight_decay`` and ``layer_decay`` are read.
-        fused: whether AdamW may use its fused kernel; it does not know parameters cut by FSDP.
+        fused: whether AdamW may use its fused kernel, which takes no parameters cut by FSDP.
     Raises:
         UsageError: nothing trains.
     Source: Loshchilov and Hutter 2019 (AdamW); Jordan et al. 2024 (Muon), step size of Liu et al.
@@ -30,7 +30,7 @@ def build_optimizers(model: Layered, recipe: Recipe, *, fused: bool) -> list[Opt
     if not groups:
         raise UsageError(
             "a model of which nothing trains",
-            "one or more parameters that want a gradient",
+            "one or more trainable parameters",
             "leave the head trainable: --freeze backbone",
         )
     if recipe.optimizer == "adamw":
