@@ -56,6 +56,19 @@ def test_notes_on_the_photo_are_kept(model: Swin, picture: Image.Image, tmp_path
     assert any("EXIF" in step for step in explore(model, path, size=16).trace.model.transform)
 
 
+def test_a_picture_in_memory_is_what_its_file_is(model: Swin, tmp_path: Path) -> None:
+    """Alpha over white, and upright, as the command line opens it."""
+    picture = Image.linear_gradient("L").resize((40, 30)).convert("RGB")
+    picture.putalpha(Image.linear_gradient("L").resize((40, 30)))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as opened:
+        one = explore_function(model, opened, size=32, scored=False)
+    other = explore_function(model, tmp_path / "a.png", size=32, scored=False)
+    assert torch.equal(one.trace.logits, other.trace.logits)
+
+
 def test_by_name_from_the_top_of_the_package(picture: Image.Image) -> None:
     report = vitrail.explore("swin_nano", picture, weights=None, size=32, scored=False)
     assert report.trace.model.name == "swin_nano"

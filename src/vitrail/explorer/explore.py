@@ -17,7 +17,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
-from vitrail.data.images import open_photo
+from vitrail.data.images import open_photo, to_rgb
 from vitrail.errors import UsageError
 from vitrail.explain import Trace, capture, digest
 from vitrail.explain.modes import evaluating
@@ -78,10 +78,10 @@ def explore(
             model does not take, or a photo that cannot be opened.
     """
     if isinstance(photo, Image.Image):
-        picture, notes, name = photo.convert("RGB"), (), name or "photo"
+        opened, name = to_rgb(photo), name or "photo"
     else:
-        opened = open_photo(photo)
-        picture, notes, name = opened.image, opened.notes, name or Path(photo).name
+        opened, name = open_photo(photo), name or Path(photo).name
+    picture, notes = opened.image, opened.notes
     size = (size, size) if isinstance(size, int) else size
     return Report(
         *look(
