@@ -19,7 +19,7 @@ ifneq ($(BROWSER),yes)
 NOT_BROWSER := and not browser
 endif
 
-.PHONY: help demo compare bench gallery test fuzz lint format web
+.PHONY: help demo compare bench docs gallery test fuzz lint format web
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -38,6 +38,10 @@ compare: $(STAMPS)/dev ## Measure ways to attend side by side and write docs/com
 # names a checkout of the official Focal Transformer, to time it too.
 bench: $(STAMPS)/dev ## Time Vitrail beside every peer on this machine and write docs/performance.md
 	$(BIN)/python -m benchmarks.speed $(if $(FOCAL),--focal "$(FOCAL)")
+
+docs: $(STAMPS)/dev ## Build the documentation site into docs/_build (no network needed)
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
+	@echo "Open docs/_build/index.html"
 
 gallery: $(STAMPS)/dev ## Write docs/gallery: reports on five photos, and an index (needs Chromium)
 	@sh scripts/need_chromium.sh

@@ -13,6 +13,7 @@ if photo is None or not photo.is_file():
     sys.exit(
         "given: no photo of scikit-image in this environment\n"
         "allowed: an environment with the extra 'demo'\n"
-        "fix: pip install 'vitrail[demo]'"
+        "fix: pip install '.[demo]'"
     )
-print(photo)
+if __name__ == "__main__":
+    print(photo)

@@ -2,6 +2,7 @@
 import { computed, signal } from "@preact/signals";
 import { render as draw } from "preact";
 import "./style/index.css";
+import { mountFigures } from "./figures";
 import { Shell } from "./shell";
 import { linkSelection, notebookSources, type WidgetModel } from "./sources/notebook";
 import type { Manifest } from "./schema";
@@ -81,6 +82,7 @@ async function render({ model, el, signal: ended }: { model: WidgetModel; el: HT
 
 const root = document.querySelector<HTMLElement>("[data-vitrail], [data-server]");
 if (root && document.getElementById("manifest:0")) void mount({ sources: reportSources(document), host: "report", root });
+else if (document.querySelector("[data-vitrail-figure]")) mountFigures(document, reportSources(document));
 else if (root?.dataset.server !== undefined) void startServer(root, mount);
 
 export { assign, snapshot };

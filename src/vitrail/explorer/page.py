@@ -42,14 +42,19 @@ def report_page(sides: Sequence[Side]) -> str:
         "title": html.escape(title),
         "style": style,
         "script": script,
-        "manifests": "\n".join(
-            f'<script type="application/json" id="manifest:{i}">{as_json(_alone(facts))}</script>'
-            for i, (facts, _) in enumerate(sides)
-        ),
-        "arrays": "\n".join(_packed(sides)),
+        "data": page_data(sides),
     }
     # One pass, so that nothing inserted is searched for further places.
     return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], static("page.html"))
+
+
+def page_data(sides: Sequence[Side]) -> str:
+    """Return the elements that carry traces inside a page, numbered in the order of ``sides``."""
+    manifests = (
+        f'<script type="application/json" id="manifest:{i}">{as_json(_alone(facts))}</script>'
+        for i, (facts, _) in enumerate(sides)
+    )
+    return "\n".join([*manifests, *_packed(sides)])
 
 
 @cache

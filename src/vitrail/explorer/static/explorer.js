@@ -1044,412 +1044,6 @@ function M() {
 	if (1 === g4.push(this)) (n.requestAnimationFrame || A3)(F3);
 }
 
-// src/words.ts
-var times = (numbers) => numbers.join(" × ");
-var count = (n3) => n3.toLocaleString("en");
-var share = (p5) => `${(100 * p5).toFixed(p5 < 0.0995 ? 2 : 1)} %`;
-var plural = (n3, word) => `${count(n3)} ${word}${n3 === 1 ? "" : word.endsWith("s") ? "es" : "s"}`;
-var capital = (text) => text ? text[0].toUpperCase() + text.slice(1) : text;
-var blockName = (block) => `stage ${block.stage + 1}, block ${block.block + 1}`;
-var tokensOf = (block) => block.spatial[0] * block.spatial[1];
-function brief(n3) {
-	if (n3 === 0 || !Number.isFinite(n3)) return String(n3);
-	const size = Math.abs(n3);
-	if (size < 1e-3 || size >= 1e6) return n3.toExponential(1);
-	return Number.isInteger(n3) ? count(n3) : n3.toFixed(Math.max(0, 2 - Math.floor(Math.log10(size))));
-}
-function scaled(n3, unit2 = "") {
-	const step3 = n3 > 0 ? Math.min(4, Math.max(0, Math.floor(Math.log10(n3) / 3))) : 0;
-	const part = n3 / 1e3 ** step3;
-	const text = step3 === 0 && Number.isInteger(n3) ? String(n3) : part.toPrecision(3);
-	return `${text} ${["", "k", "M", "G", "T"][step3]}${unit2}`.trim();
-}
-function tokenWords(block, token) {
-	if (token < 0) return "padding";
-	if (token < block.prefix) return `prefix token ${token + 1}`;
-	const at = token - block.prefix;
-	return `row ${Math.floor(at / block.spatial[1]) + 1}, column ${at % block.spatial[1] + 1}`;
-}
-
-// node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
-var f4 = /* @__PURE__ */ Symbol.for("pv");
-var o4 = 0;
-function a4(t4, e4, n3, u4, a5, i4) {
-	e4 || (e4 = {});
-	var c4, l4, p5 = e4;
-	if ("ref" in p5 && "function" != typeof t4) for (l4 in p5 = {}, e4) "ref" == l4 ? c4 = e4[l4] : p5[l4] = e4[l4];
-	var s4 = { type: t4, props: p5, key: n3, ref: c4, __k: null, __: null, __b: 0, __e: null, __c: null, constructor: f4, __v: --o4, __i: -1, __u: 0 };
-	return (a5 || i4) && (s4.__source = a5, s4.__self = i4), n.vnode && n.vnode(s4), s4;
-}
-
-// src/ui/Bars.tsx
-function Bars({ bars, chosen, onChoose, label: label2 }) {
-	return a4("ol", { class: "bars", "aria-label": label2, children: bars.map(({ label: words, value, id }) => a4("li", { class: id !== void 0 && id === chosen ? "chosen" : "", children: [
-		onChoose && id !== void 0 ? a4("button", { type: "button", class: "name", "data-class": id, "aria-pressed": id === chosen, onClick: () => onChoose(id), children: words }) : a4("span", { class: "name", children: words }),
-		a4("span", { class: "bar-back", "aria-hidden": "true", children: a4("span", { class: "bar-fill", style: { width: `${100 * Math.max(0, Math.min(1, value))}%` } }) }),
-		a4("span", { class: "number", children: share(value) })
-	] }, words)) });
-}
-
-// src/ui/hooks.ts
-function useLoaded(load, needs) {
-	const [loaded, set2] = d2({ value: null, error: null, fresh: false });
-	A2(() => {
-		let wanted = true;
-		const promise = load();
-		if (!promise) return void 0;
-		set2((now) => now.fresh ? { ...now, fresh: false } : now);
-		promise.then(
-			(value) => {
-				if (wanted) set2({ value, error: null, fresh: true });
-			},
-			(error) => {
-				if (wanted) set2({ value: null, error: error instanceof Error ? error.message : String(error), fresh: true });
-			}
-		);
-		return () => {
-			wanted = false;
-		};
-	}, needs);
-	return loaded;
-}
-function usePaint(paint, needs) {
-	const ref = T2(null);
-	const width = useWidth(ref);
-	A2(() => {
-		if (ref.current && width > 0) paint(ref.current, width);
-	}, [...needs, width]);
-	return ref;
-}
-function useWidth(ref) {
-	const [width, set2] = d2(0);
-	A2(() => {
-		const parent = ref.current?.parentElement;
-		if (!parent) return void 0;
-		const measure = () => {
-			const style = getComputedStyle(parent);
-			set2(Math.max(0, Math.floor(parent.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight))));
-		};
-		measure();
-		const observer = new ResizeObserver(measure);
-		observer.observe(parent);
-		return () => observer.disconnect();
-	}, []);
-	return width;
-}
-
-// src/answer.tsx
-function Seen({ trace }) {
-	const { photo: photo3 } = trace.manifest;
-	const ref = usePaint((canvas2) => {
-		void trace.image("seen").then((image) => {
-			[canvas2.width, canvas2.height] = [image.width, image.height];
-			canvas2.getContext("2d")?.drawImage(image, 0, 0);
-		});
-	}, [trace]);
-	return a4("figure", { class: "seen", children: [
-		a4("div", { children: a4("canvas", { ref, role: "img", "aria-label": `The photo as the model sees it, ${times(photo3.input)} pixels` }) }),
-		a4("figcaption", { children: [
-			"all the model sees: ",
-			times(photo3.input),
-			" pixels"
-		] })
-	] });
-}
-function Answer({ app }) {
-	const trace = app.trace.value;
-	const { answer: answer4, model } = trace.manifest;
-	const bars = answer4.map(({ label: label2, probability, class: id }) => ({ label: label2, value: probability, id }));
-	return a4("section", { class: "card answer", "aria-labelledby": "vitrail-answer", children: [
-		a4("h2", { id: "vitrail-answer", children: "What it answers" }),
-		a4(Seen, { trace }),
-		a4("div", { children: [
-			answer4.length > 0 && a4(
-				Bars,
-				{
-					bars,
-					label: "Most probable classes",
-					chosen: app.state.cls.value,
-					onChoose: (id) => {
-						app.state.cls.value = id;
-					}
-				}
-			),
-			a4("p", { class: "note", children: answer4.length > 0 ? `The ${answer4.length} most probable of ${plural(model.classes, "class")}. Choose one to ask what speaks for it.` : "This model has no classifier: it answers with features only." })
-		] })
-	] });
-}
-
-// src/ui/export.ts
-function download(app, blob, name2) {
-	const link = document.createElement("a");
-	link.href = URL.createObjectURL(blob);
-	link.download = name2;
-	link.hidden = true;
-	app.root.append(link);
-	link.click();
-	link.remove();
-	setTimeout(() => URL.revokeObjectURL(link.href), 1e4);
-}
-function npy({ shape: shape2, data }) {
-	const kind = data instanceof Float32Array ? "<f4" : data instanceof Int32Array ? "<i4" : "|u1";
-	const head = `{'descr': '${kind}', 'fortran_order': False, 'shape': (${shape2.join(", ")}${shape2.length === 1 ? "," : ""}), }`;
-	const padded = head + " ".repeat(63 - (10 + head.length) % 64) + "\n";
-	const bytes = new Uint8Array(10 + padded.length);
-	bytes.set([147, 78, 85, 77, 80, 89, 1, 0, padded.length & 255, padded.length >> 8]);
-	for (let i4 = 0; i4 < padded.length; i4++) bytes[10 + i4] = padded.charCodeAt(i4);
-	return new Blob([bytes, data], { type: "application/octet-stream" });
-}
-var DRAWN = [
-	"fill",
-	"fill-opacity",
-	"stroke",
-	"stroke-width",
-	"stroke-dasharray",
-	"stroke-linecap",
-	"stroke-linejoin",
-	"stroke-opacity",
-	"opacity",
-	"font-family",
-	"font-size",
-	"font-weight",
-	"text-anchor",
-	"dominant-baseline",
-	"visibility",
-	"display"
-];
-function flat(svg) {
-	const copy2 = svg.cloneNode(true);
-	const [from, to] = [[svg, ...svg.querySelectorAll("*")], [copy2, ...copy2.querySelectorAll("*")]];
-	from.forEach((element, i4) => {
-		const style = getComputedStyle(element);
-		for (const name2 of DRAWN) {
-			const value = style.getPropertyValue(name2);
-			if (value) to[i4].setAttribute(name2, value);
-		}
-		to[i4].removeAttribute("style");
-		to[i4].removeAttribute("class");
-	});
-	return copy2;
-}
-var SVG = "http://www.w3.org/2000/svg";
-var set = (element, values) => Object.entries(values).forEach(([name2, value]) => element.setAttribute(name2, String(value)));
-function shape(tag, values, text) {
-	const element = document.createElementNS(SVG, tag);
-	set(element, values);
-	if (text !== void 0) element.textContent = text;
-	return element;
-}
-function written(body, frame) {
-	const found = [];
-	const kinds = NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT;
-	const walk = document.createTreeWalker(body, kinds, (node) => node instanceof Element && (node.matches("canvas, svg, .away, [hidden]") || !node.getClientRects().length) ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT);
-	while (walk.nextNode()) {
-		const node = walk.currentNode;
-		if (node instanceof Element) {
-			const { backgroundColor: fill, borderTopLeftRadius: round } = getComputedStyle(node);
-			const { x: x3, y: y5, width, height } = node.getBoundingClientRect();
-			if (fill !== "rgba(0, 0, 0, 0)") found.push(shape("rect", { x: x3 - frame.x, y: y5 - frame.y, width, height, fill, rx: parseFloat(round) || 0 }));
-		} else found.push(...lines(node, frame));
-	}
-	return found;
-}
-function lines(node, frame) {
-	const style = getComputedStyle(node.parentElement);
-	const rows = [];
-	for (const { 0: word, index } of node.data.matchAll(/\S+\s*/g)) {
-		const range = document.createRange();
-		range.setStart(node, index);
-		range.setEnd(node, index + word.trimEnd().length);
-		const box = range.getBoundingClientRect();
-		const last = rows[rows.length - 1];
-		if (last && Math.abs(last.box.y - box.y) < 2) last.text += word;
-		else if (box.width) rows.push({ box, text: word });
-	}
-	return rows.map(({ box, text }) => shape("text", {
-		x: box.x - frame.x,
-		y: box.y - frame.y + box.height / 2,
-		fill: style.color,
-		"dominant-baseline": "central",
-		"font-family": style.fontFamily,
-		"font-size": style.fontSize,
-		"font-weight": style.fontWeight
-	}, text.trimEnd()));
-}
-function vectorText(body, title) {
-	const frame = body.getBoundingClientRect();
-	const [width, height] = [Math.ceil(frame.width), Math.ceil(frame.height)];
-	const page = shape("svg", { viewBox: `0 0 ${width} ${height}`, width, height });
-	page.append(shape("title", {}, title), ...written(body, frame));
-	for (const part of body.querySelectorAll("canvas, svg")) {
-		if (part.parentElement?.closest("svg")) continue;
-		const box = part.getBoundingClientRect();
-		const place = { x: box.x - frame.x, y: box.y - frame.y, width: box.width, height: box.height };
-		if (!box.width || !box.height) continue;
-		if (part instanceof HTMLCanvasElement) {
-			const image = shape("image", { ...place, href: part.toDataURL(), preserveAspectRatio: "none" });
-			if (getComputedStyle(part).imageRendering === "pixelated") image.setAttribute("image-rendering", "optimizeSpeed");
-			page.append(image);
-		} else {
-			const drawing = flat(part);
-			set(drawing, place);
-			page.append(drawing);
-		}
-	}
-	return { text: new XMLSerializer().serializeToString(page), width, height };
-}
-function vectorOf(body, title) {
-	return new Blob([vectorText(body, title).text], { type: "image/svg+xml" });
-}
-async function pictureOf(body) {
-	const { text, width, height } = vectorText(body, "");
-	const url = URL.createObjectURL(new Blob([text], { type: "image/svg+xml" }));
-	try {
-		const image = new Image();
-		image.src = url;
-		await image.decode();
-		const canvas2 = document.createElement("canvas");
-		[canvas2.width, canvas2.height] = [2 * width, 2 * height];
-		const context = canvas2.getContext("2d");
-		const ground = getComputedStyle(body.closest(".card") ?? body).backgroundColor;
-		if (ground !== "rgba(0, 0, 0, 0)") {
-			context.fillStyle = ground;
-			context.fillRect(0, 0, canvas2.width, canvas2.height);
-		}
-		context.drawImage(image, 0, 0, canvas2.width, canvas2.height);
-		return await new Promise((done, fail) => canvas2.toBlob((blob) => blob ? done(blob) : fail(new Error("no picture")), "image/png"));
-	} finally {
-		URL.revokeObjectURL(url);
-	}
-}
-
-// src/ui/Figure.tsx
-function Figure({ app, id, title, caption, readout, table: table2, numbers, python, children }) {
-	const body = T2(null);
-	const [open, setOpen] = d2(null);
-	const name2 = `vitrail-${id}`;
-	const held2 = numbers ?? (table2 && (async () => columnsOf(await table2())));
-	const toggle = (which) => () => setOpen(open === which ? null : which);
-	const save = (make, suffix) => () => {
-		make().then(
-			(blob) => {
-				download(app, blob, `${name2}.${suffix}`);
-				app.say(`${title} saved as ${suffix}.`);
-			},
-			(error) => app.say(`Not saved: ${String(error)}`)
-		);
-	};
-	return a4("figure", { class: "figure", "data-figure": id, children: [
-		a4("h3", { class: "figure-title", children: title }),
-		a4("div", { class: "figure-body", ref: body, children }),
-		readout !== void 0 && a4("p", { class: "readout", "data-readout": true, children: readout }),
-		caption && a4("figcaption", { class: "note", children: caption }),
-		a4("div", { class: "tools", role: "group", "aria-label": `Take along: ${title}`, children: [
-			table2 && a4("button", { type: "button", "aria-expanded": open === "table", "data-tool": "table", onClick: toggle("table"), children: "Table" }),
-			python && a4("button", { type: "button", "aria-expanded": open === "python", "data-tool": "python", onClick: toggle("python"), children: "Python" }),
-			a4("button", { type: "button", "data-tool": "png", onClick: save(() => pictureOf(body.current), "png"), children: "PNG" }),
-			a4("button", { type: "button", "data-tool": "svg", onClick: save(async () => vectorOf(body.current, title), "svg"), children: "SVG" }),
-			held2 && a4("button", { type: "button", "data-tool": "npy", onClick: save(async () => npy(await held2()), "npy"), children: "NPY" })
-		] }),
-		open === "table" && table2 && a4(DataTable, { title, table: table2 }),
-		open === "python" && python && a4(Code, { app, code: python() })
-	] });
-}
-function columnsOf({ columns, rows }) {
-	const kept = columns.map((_4, j3) => j3).filter((j3) => rows.every((row) => typeof row[j3] === "number"));
-	return { shape: [rows.length, kept.length], data: Float32Array.from(rows.flatMap((row) => kept.map((j3) => row[j3]))) };
-}
-function DataTable({ title, table: table2 }) {
-	const [data, setData] = d2(null);
-	A2(() => {
-		let wanted = true;
-		void Promise.resolve(table2()).then((made) => {
-			if (wanted) setData(made);
-		});
-		return () => {
-			wanted = false;
-		};
-	}, [table2]);
-	if (!data) return null;
-	return a4("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": `Numbers of ${title}`, children: a4("table", { class: "numbers", children: [
-		a4("thead", { children: a4("tr", { children: data.columns.map((column) => a4("th", { scope: "col", children: column }, column)) }) }),
-		a4("tbody", { children: data.rows.map((row, i4) => a4("tr", { ...data.data?.(i4), children: row.map((cell2, j3) => a4("td", { class: typeof cell2 === "number" ? "number" : "", children: typeof cell2 === "number" ? Number(cell2.toPrecision(6)) : cell2 }, j3)) }, i4)) })
-	] }) });
-}
-function Code({ app, code }) {
-	const text = T2(null);
-	const copy2 = async () => {
-		try {
-			await navigator.clipboard.writeText(code);
-			app.say("Python copied.");
-		} catch {
-			const selection2 = getSelection();
-			if (selection2 && text.current) {
-				selection2.removeAllRanges();
-				selection2.selectAllChildren(text.current);
-			}
-			app.say("Selected; copy it with your keyboard.");
-		}
-	};
-	return a4("div", { class: "code", children: [
-		a4("button", { type: "button", "data-tool": "copy", onClick: () => void copy2(), children: "Copy" }),
-		a4("pre", { ref: text, tabIndex: 0, "data-python": true, children: code })
-	] });
-}
-
-// src/python.ts
-function prelude(app) {
-	const { python } = app.trace.value.manifest;
-	const model = /^import vitrail$/m.test(python.model) ? python.model : `import vitrail
-${python.model}`;
-	return [
-		model,
-		python.photo,
-		`report = vitrail.explore(model, photo, size=(${python.size.join(", ")}))`,
-		"trace = report.trace"
-	].join("\n");
-}
-function placeText(app, token = app.state.token.value) {
-	const block = app.trace.value.manifest.blocks[app.state.block.value];
-	const at = token - block.prefix;
-	return at < 0 ? String(token) : `(${Math.floor(at / block.spatial[1])}, ${at % block.spatial[1]})`;
-}
-function rowCode(app) {
-	const { state } = app;
-	const block = app.trace.value.manifest.blocks[state.block.value];
-	const place = placeText(app);
-	const head = state.head.value < 0 ? "None" : String(state.head.value);
-	return [
-		prelude(app),
-		`block = trace.blocks[${state.block.value}]  # ${block.name}: ${block.title}`,
-		`row = block.row(${place}, head=${head})  # one weight for each key of the group, in order; sums to 1`,
-		`grid = block.attends(${place}, head=${head})  # the same at their places in the photo`
-	].join("\n");
-}
-
-// src/provenance.tsx
-function Provenance({ app }) {
-	const { model, photo: photo3, blocks, versions } = app.trace.value.manifest;
-	const worst = Math.max(...blocks.map((block) => block.error));
-	const facts = [
-		["model", `${model.name}, ${count(model.parameters)} parameters`],
-		["weights", `${model.weights} (${model.trained ? "trained" : "untrained"})`],
-		["SHA-256 of the weights", model.sha256, "hash"],
-		...model.adapted ? [["taken over from", `${model.adapted.from}; its own answer differs by at most ${model.adapted.difference.toExponential(1)}`]] : [],
-		["photo", `${photo3.name}, ${times(photo3.original)} pixels (height × width)`],
-		["made ready by", model.transform.join("; ")],
-		["software", versions],
-		["check", `these weights times the values give each block's own output to within ${worst.toExponential(1)}`],
-		["precision", "weights are stored in 8 bits as square roots; each is right to within 0.004"]
-	];
-	return a4("section", { class: "card provenance", "aria-labelledby": "vitrail-facts", "data-provenance": true, children: [
-		a4("h2", { id: "vitrail-facts", children: "What this was computed from" }),
-		a4("dl", { class: "facts wide", children: facts.map(([name2, value, look]) => [a4("dt", { children: name2 }, name2), a4("dd", { class: look, children: value }, `${name2}=`)]) }),
-		a4("p", { class: "note", children: "Attention says where information is fetched from. It does not say what the answer depends on: a token can be looked at and ignored." }),
-		a4(Code, { app, code: prelude(app) })
-	] });
-}
-
 // src/state.ts
 var SORTS = ["index", "distance", "entropy"];
 var tokens = (block) => block.prefix + block.spatial[0] * block.spatial[1];
@@ -1592,6 +1186,587 @@ function linkAddress(app) {
 	};
 }
 
+// src/grid.ts
+var REMEMBERED = 24;
+var Grid = class {
+	rows;
+	columns;
+	prefix;
+	total;
+	// tokens: prefix, then grid
+	padded;
+	shift;
+	slotOf;
+	// of each token, its place in `queries`
+	arrays;
+	remembered = /* @__PURE__ */ new Map();
+	constructor(block, arrays) {
+		const cut = block.cut && { window: pair(block.cut.window), shift: pair(block.cut.shift) };
+		this.arrays = { ...arrays, cut, groups: block.groups, asking: block.queries_per_group, answering: block.keys_per_group };
+		[this.rows, this.columns] = block.spatial;
+		this.prefix = block.prefix;
+		this.total = this.prefix + this.rows * this.columns;
+		this.shift = cut ? cut.shift : [0, 0];
+		this.padded = cut ? [up(this.rows, cut.window[0]), up(this.columns, cut.window[1])] : [this.rows, this.columns];
+		this.slotOf = new Int32Array(this.total).fill(-1);
+		arrays.queries.forEach((token, slot) => {
+			if (token >= 0) this.slotOf[token] = slot;
+		});
+	}
+	get queries() {
+		return this.arrays.queries;
+	}
+	get keys() {
+		return this.arrays.keys;
+	}
+	get boxes() {
+		return this.arrays.boxes;
+	}
+	get asking() {
+		return this.arrays.asking;
+	}
+	get answering() {
+		return this.arrays.answering;
+	}
+	get rolls() {
+		return this.shift[0] > 0 || this.shift[1] > 0;
+	}
+	isPrefix(token) {
+		return token >= 0 && token < this.prefix;
+	}
+	isToken(token) {
+		return token >= 0 && token < this.total;
+	}
+	group(slot) {
+		return Math.floor(slot / this.asking);
+	}
+	member(group, key) {
+		return group * this.answering + key;
+	}
+	key(group, key) {
+		return this.keys[this.member(group, key)];
+	}
+	tokenAt(y5, x3) {
+		return this.prefix + y5 * this.columns + x3;
+	}
+	position(token) {
+		const place = token - this.prefix;
+		return [Math.floor(place / this.columns), place % this.columns];
+	}
+	// Row and column, on the padded grid, of a place in a cut; elsewhere only tokens have a place.
+	place(slot) {
+		const { cut, asking, queries } = this.arrays;
+		if (!cut) return queries[slot] < this.prefix ? null : this.position(queries[slot]);
+		const [high, wide] = cut.window;
+		const across = this.padded[1] / wide;
+		const [group, key] = [Math.floor(slot / asking), slot % asking];
+		const y5 = Math.floor(group / across) * high + Math.floor(key / wide);
+		const x3 = group % across * wide + key % wide;
+		return [(y5 + this.shift[0]) % this.padded[0], (x3 + this.shift[1]) % this.padded[1]];
+	}
+	// The query that lies at a row and column of the padded grid, or -1 outside.
+	slotAt(y5, x3) {
+		const { cut, asking } = this.arrays;
+		if (y5 < 0 || x3 < 0 || y5 >= this.padded[0] || x3 >= this.padded[1]) return -1;
+		if (!cut) return this.slotOf[this.tokenAt(y5, x3)];
+		const [high, wide] = cut.window;
+		const v4 = (y5 - this.shift[0] + this.padded[0]) % this.padded[0];
+		const h5 = (x3 - this.shift[1] + this.padded[1]) % this.padded[1];
+		const group = Math.floor(v4 / high) * (this.padded[1] / wide) + Math.floor(h5 / wide);
+		return group * asking + v4 % high * wide + h5 % wide;
+	}
+	sees(slot, group, key) {
+		const { queryRegions, keyRegions } = this.arrays;
+		return !queryRegions || !keyRegions || queryRegions[slot] === keyRegions[this.member(group, key)];
+	}
+	standing(slot, key) {
+		const group = this.group(slot);
+		if (!this.sees(slot, group, key)) return "masked";
+		return this.key(group, key) < 0 ? "padding" : "seen";
+	}
+	region(group, key) {
+		return this.arrays.keyRegions ? this.arrays.keyRegions[this.member(group, key)] : 0;
+	}
+	regionOf(slot) {
+		return this.arrays.queryRegions ? this.arrays.queryRegions[slot] : 0;
+	}
+	// The labels of a group's keys in order: parts that do not see one another.
+	parts(group) {
+		const labels = /* @__PURE__ */ new Set();
+		for (let key = 0; key < this.answering; key++) {
+			if (this.key(group, key) >= 0) labels.add(this.region(group, key));
+		}
+		return [...labels];
+	}
+	// The tokens that a key stands for, on the padded grid; null where it has no place.
+	box(group, key) {
+		const [member, { cut, boxes }] = [this.member(group, key), this.arrays];
+		if (cut) return cell(this.place(member));
+		const token = this.keys[member];
+		if (token < this.prefix) return null;
+		if (token < this.total) return cell(this.position(token));
+		return boxes && [boxes[4 * member], boxes[4 * member + 2], boxes[4 * member + 1], boxes[4 * member + 3]];
+	}
+	// The key of a group that is the asking token itself, or -1.
+	ownKey(slot) {
+		const start = this.member(this.group(slot), 0);
+		return this.keys.subarray(start, start + this.answering).indexOf(this.queries[slot]);
+	}
+	spots(group) {
+		return this.remember(`spots ${group}`, () => this.findSpots(group));
+	}
+	table(group) {
+		return this.remember(`table ${group}`, () => this.findTable(group));
+	}
+	remember(name2, find) {
+		const known3 = this.remembered.get(name2);
+		if (known3) return known3;
+		if (this.remembered.size >= REMEMBERED) this.remembered.clear();
+		const found = find();
+		this.remembered.set(name2, found);
+		return found;
+	}
+	findSpots(group) {
+		const [boxes, first, known3] = [[], [], /* @__PURE__ */ new Map()];
+		const spotOf = new Int32Array(this.answering).fill(-1);
+		for (let key = 0; key < this.answering; key++) {
+			const box = this.box(group, key);
+			if (!box) continue;
+			const name2 = box.join();
+			let spot = known3.get(name2);
+			if (spot === void 0) {
+				spot = boxes.push(box) - 1;
+				known3.set(name2, spot);
+				first.push(key);
+			}
+			spotOf[key] = spot;
+		}
+		const wide = this.padded[1];
+		const cover = new Int32Array(this.padded[0] * wide).fill(-1);
+		const order = boxes.map((_4, spot) => spot).sort((a5, b4) => area(boxes[b4]) - area(boxes[a5]));
+		for (const spot of order) {
+			const [y0, x0, y1, x1] = boxes[spot];
+			for (let y5 = y0; y5 < y1; y5++) cover.fill(spot, y5 * wide + x0, y5 * wide + x1);
+		}
+		const cells2 = [];
+		cover.forEach((spot, at) => {
+			if (spot >= 0) cells2.push([Math.floor(at / wide), at % wide]);
+		});
+		const pooled = boxes.some((box) => area(box) > 1);
+		return { boxes, spotOf, cover, cells: cells2, first: Int32Array.from(first), pooled };
+	}
+	// As the window that the keys are, as the rectangle that their places form, or as an even list.
+	findTable(group) {
+		const { cut, answering } = this.arrays;
+		const side = Math.ceil(Math.sqrt(answering));
+		const even = (rows, columns, listed) => ({ rows, columns, shape: [1, 1], at: Int32Array.from({ length: answering }, (_4, key) => key), listed });
+		const found = cut ? even(cut.window[0], cut.window[1], false) : this.rectangle(group) ?? even(Math.ceil(answering / side), side, true);
+		const keyAt2 = new Int32Array(found.rows * found.columns).fill(-1);
+		found.at.forEach((at, key) => {
+			if (at >= 0) keyAt2[at] = key;
+		});
+		return { ...found, keyAt: keyAt2 };
+	}
+	rectangle(group) {
+		const boxes = Array.from({ length: this.answering }, (_4, key) => this.box(group, key));
+		const placed = boxes.filter((box) => box !== null);
+		const starts = (axis) => [...new Set(placed.map((box) => box[axis]))].sort((a5, b4) => a5 - b4);
+		const [ys, xs] = [starts(0), starts(1)];
+		const [rows, columns] = [ys.length, xs.length];
+		const lean = Math.max(rows, columns) > 4 * Math.min(rows, columns);
+		if (!placed.length || placed.length !== rows * columns || lean) return null;
+		const [rowOf, columnOf] = [ys, xs].map((list) => new Map(list.map((from, i4) => [from, i4])));
+		const cellOf = (box) => rowOf.get(box[0]) * columns + columnOf.get(box[1]);
+		const at = Int32Array.from(boxes, (box) => box ? cellOf(box) : -1);
+		if (new Set(at.filter((place) => place >= 0)).size !== placed.length) return null;
+		const [y0, x0, y1, x1] = placed[0];
+		return { rows, columns, shape: [y1 - y0, x1 - x0], at, listed: false };
+	}
+	// Edges [y0, x0, y1, x1] between neighbouring cells whose `name(y, x)` differs, straight ones
+	// joined. Where the grid rolls along an axis, its last line neighbours its first.
+	edges(name2, cells2) {
+		const [high, wide] = this.padded;
+		const at = (y5, x3) => {
+			if (!this.rolls || this.shift[0] === 0) {
+				if (y5 < 0 || y5 >= high) return OUTSIDE;
+			}
+			if (!this.rolls || this.shift[1] === 0) {
+				if (x3 < 0 || x3 >= wide) return OUTSIDE;
+			}
+			return name2((y5 + high) % high, (x3 + wide) % wide);
+		};
+		const [flat2, upright] = [/* @__PURE__ */ new Set(), /* @__PURE__ */ new Set()];
+		const look = (y5, x3) => {
+			const here = at(y5, x3);
+			if (at(y5 - 1, x3) !== here) flat2.add(y5 * (wide + 1) + x3);
+			if (at(y5 + 1, x3) !== here) flat2.add((y5 + 1) * (wide + 1) + x3);
+			if (at(y5, x3 - 1) !== here) upright.add(x3 * (high + 1) + y5);
+			if (at(y5, x3 + 1) !== here) upright.add((x3 + 1) * (high + 1) + y5);
+		};
+		if (cells2) for (const [y5, x3] of cells2) look(y5, x3);
+		else for (let y5 = 0; y5 < high; y5++) for (let x3 = 0; x3 < wide; x3++) look(y5, x3);
+		return [
+			...joined(flat2, wide + 1).map(([y5, from, to]) => [y5, from, y5, to]),
+			...joined(upright, high + 1).map(([x3, from, to]) => [from, x3, to, x3])
+		];
+	}
+	// The borders between groups, or none where groups are too scattered for borders to mean anything.
+	borders() {
+		const { cut, groups: groups2 } = this.arrays;
+		if (cut) return this.lines(this.shift, cut.window);
+		const edges = groups2 > 1 ? this.edges((y5, x3) => this.group(this.slotAt(y5, x3))) : [];
+		const length = edges.reduce((sum, [y0, x0, y1, x1]) => sum + y1 - y0 + x1 - x0, 0);
+		return length > 1.5 * this.rows * this.columns ? [] : edges;
+	}
+	// Where a cut without a shift would lie: the borders of the block before.
+	unshifted() {
+		const { cut } = this.arrays;
+		return cut && this.rolls ? this.lines(cut.window, cut.window) : [];
+	}
+	lines(from, window2) {
+		const [high, wide] = this.padded;
+		const found = [];
+		for (let y5 = from[0] % high; y5 <= high; y5 += window2[0]) found.push([y5, 0, y5, wide]);
+		for (let x3 = from[1] % wide; x3 <= wide; x3 += window2[1]) found.push([0, x3, high, x3]);
+		return found;
+	}
+};
+var OUTSIDE = /* @__PURE__ */ Symbol("outside");
+var pair = ([first, second2]) => [first, second2];
+var up = (n3, m5) => Math.ceil(n3 / m5) * m5;
+var area = ([y0, x0, y1, x1]) => (y1 - y0) * (x1 - x0);
+var cell = (place) => place && [place[0], place[1], place[0] + 1, place[1] + 1];
+function joined(marks2, across) {
+	const runs = [];
+	let last = -2;
+	for (const mark2 of [...marks2].sort((a5, b4) => a5 - b4)) {
+		const run = runs[runs.length - 1];
+		if (run && mark2 === last + 1 && run[0] === Math.floor(mark2 / across)) run[2] += 1;
+		else runs.push([Math.floor(mark2 / across), mark2 % across, mark2 % across + 1]);
+		last = mark2;
+	}
+	return runs;
+}
+
+// src/rollout.ts
+var RESIDUAL = 0.5;
+function pull(r4, grid, codes) {
+	const next = new Float64Array(r4.length);
+	for (let slot = 0; slot < grid.queries.length; slot++) {
+		const token = grid.queries[slot];
+		if (token < 0 || r4[token] === 0) continue;
+		const start = grid.group(slot) * grid.answering;
+		const row = decodeRow(codes, slot * grid.answering, grid.answering);
+		let real = 0;
+		for (let key = 0; key < grid.answering; key++) if (grid.keys[start + key] >= 0) real += row[key];
+		if (real === 0) continue;
+		const scale2 = (1 - RESIDUAL) * r4[token] / real;
+		for (let key = 0; key < grid.answering; key++) if (row[key] > 0) give(next, grid, start + key, scale2 * row[key]);
+	}
+	for (let token = 0; token < r4.length; token++) next[token] += RESIDUAL * r4[token];
+	return next;
+}
+function give(next, grid, other, share2) {
+	const token = grid.keys[other];
+	if (token < 0) return;
+	if (grid.isToken(token)) {
+		next[token] += share2;
+		return;
+	}
+	const [y0, y1, x0, x1] = grid.boxes.subarray(4 * other, 4 * other + 4);
+	const each = share2 / ((y1 - y0) * (x1 - x0));
+	for (let y5 = y0; y5 < y1; y5++) for (let x3 = x0; x3 < x1; x3++) next[grid.tokenAt(y5, x3)] += each;
+}
+function gridPart(r4, prefix) {
+	const map = r4.slice(prefix);
+	const sum = map.reduce((total, value) => total + value, 0);
+	return sum > 0 ? map.map((value) => value / sum) : map;
+}
+function unmerge(map, from, to, factor2, prefix) {
+	const next = new Float64Array(prefix + to[0] * to[1]);
+	for (let y5 = 0; y5 < from[0]; y5++) {
+		for (let x3 = 0; x3 < from[1]; x3++) {
+			const share2 = map[y5 * from[1] + x3];
+			if (share2 === 0) continue;
+			const [bottom, right] = [Math.min(to[0], (y5 + 1) * factor2[0]), Math.min(to[1], (x3 + 1) * factor2[1])];
+			const each = share2 / ((bottom - y5 * factor2[0]) * (right - x3 * factor2[1]));
+			for (let v4 = y5 * factor2[0]; v4 < bottom; v4++) for (let u4 = x3 * factor2[1]; u4 < right; u4++) next[prefix + v4 * to[1] + u4] += each;
+		}
+	}
+	return next;
+}
+async function rolloutStages(trace, block, token) {
+	const { blocks, stages: stages2 } = trace.manifest;
+	let r4 = new Float64Array(blocks[block].prefix + blocks[block].spatial[0] * blocks[block].spatial[1]);
+	r4[token] = 1;
+	const rows = [];
+	for (let i4 = block; i4 >= 0; i4--) {
+		const { stage, prefix, spatial, mean } = blocks[i4];
+		const [grid, codes] = await Promise.all([trace.block(i4).load(), trace.array(mean)]);
+		r4 = pull(r4, grid, codes.data);
+		const below = i4 > 0 ? blocks[i4 - 1] : null;
+		if (below && below.stage === stage) continue;
+		const map = gridPart(r4, prefix);
+		rows.push({ stage, height: spatial[0], width: spatial[1], values: Float32Array.from(map) });
+		const merge3 = stages2[stage].merge;
+		if (below) r4 = unmerge(map, spatial, below.spatial, merge3 ? merge3.factor : [1, 1], below.prefix);
+	}
+	return rows;
+}
+async function rollout(trace, block, token) {
+	const rows = await rolloutStages(trace, block, token);
+	const { height, width, values } = rows[rows.length - 1];
+	return { height, width, values };
+}
+
+// src/source.ts
+var Missing = class extends Error {
+	constructor(array) {
+		super(`“${array}” is not kept in this report; the server or a notebook can compute it.`);
+		this.array = array;
+	}
+	array;
+};
+function widen(halves) {
+	const wide = new Float32Array(halves.length);
+	for (let i4 = 0; i4 < halves.length; i4++) {
+		const half = halves[i4];
+		const [exponent, fraction] = [half >> 10 & 31, half & 1023];
+		let value;
+		if (exponent === 0) value = fraction * 2 ** -24;
+		else if (exponent === 31) value = fraction ? NaN : Infinity;
+		else value = (1 + fraction / 1024) * 2 ** (exponent - 15);
+		wide[i4] = half >> 15 ? -value : value;
+	}
+	return wide;
+}
+function toArray(dtype, shape2, bytes) {
+	const whole = bytes.byteOffset % 4 ? bytes.slice() : bytes;
+	const { buffer, byteOffset: start, byteLength: length } = whole;
+	const data = dtype === "i32" ? new Int32Array(buffer, start, length / 4) : dtype === "f32" ? new Float32Array(buffer, start, length / 4) : dtype === "f16" ? widen(new Uint16Array(buffer, start, length / 2)) : whole;
+	const expected = shape2.reduce((product, n3) => product * n3, 1);
+	if (data.length !== expected) throw new Error(`an array of ${data.length} numbers, not ${expected}`);
+	return { dtype, shape: shape2, data };
+}
+var Kept = class {
+	constructor(load, limit = 96e6) {
+		this.load = load;
+		this.limit = limit;
+	}
+	load;
+	limit;
+	kept = /* @__PURE__ */ new Map();
+	bytes = 0;
+	array(name2, signal) {
+		const known3 = this.kept.get(name2);
+		if (known3) {
+			this.kept.delete(name2);
+			this.kept.set(name2, known3);
+			return known3.promise;
+		}
+		const entry = { promise: this.load(name2, signal), bytes: 0 };
+		this.kept.set(name2, entry);
+		entry.promise.then(
+			(array) => {
+				entry.bytes = array.data.byteLength;
+				this.bytes += entry.bytes;
+				this.forget(name2);
+			},
+			() => this.kept.delete(name2)
+		);
+		return entry.promise;
+	}
+	forget(latest) {
+		for (const [name2, { bytes }] of this.kept) {
+			if (this.bytes <= this.limit) return;
+			if (!bytes || name2 === latest) continue;
+			this.kept.delete(name2);
+			this.bytes -= bytes;
+		}
+	}
+};
+
+// src/trace.ts
+var AT_ONCE = 4e5;
+function decodeRow(codes, start, length) {
+	const row = new Float32Array(length);
+	let sum = 0;
+	for (let i4 = 0; i4 < length; i4++) sum += row[i4] = codes[start + i4] ** 2;
+	if (sum > 0) for (let i4 = 0; i4 < length; i4++) row[i4] /= sum;
+	return row;
+}
+var BlockView = class {
+	constructor(source, index, facts) {
+		this.source = source;
+		this.index = index;
+		this.facts = facts;
+	}
+	source;
+	index;
+	facts;
+	loading = null;
+	// Who meets whom, unpacked once.
+	load() {
+		return this.loading ??= this.unpack().catch((error) => {
+			this.loading = null;
+			throw error;
+		});
+	}
+	async unpack() {
+		const { queries, keys, query_regions, key_regions, boxes } = this.facts;
+		const numbers = await Promise.all([queries, keys, query_regions, key_regions, boxes].map(async (name2) => name2 === null ? null : (await this.source.array(name2)).data));
+		return new Grid(this.facts, {
+			queries: numbers[0],
+			keys: numbers[1],
+			queryRegions: numbers[2],
+			keyRegions: numbers[3],
+			boxes: numbers[4]
+		});
+	}
+};
+var TraceView = class {
+	// `before` is the same trace as it was when less of it was there: what it unpacked is kept.
+	constructor(source, before) {
+		this.source = source;
+		this.manifest = source.manifest;
+		this.blocks = before?.blocks ?? this.manifest.blocks.map((facts, i4) => new BlockView(source, i4, facts));
+		this.images = before?.images ?? /* @__PURE__ */ new Map();
+	}
+	source;
+	manifest;
+	blocks;
+	images;
+	block(index) {
+		return this.blocks[index];
+	}
+	array(name2) {
+		return this.source.array(name2);
+	}
+	// How one token divides its attention; `heads` also asks for every head and the bias.
+	async row(block, token, heads2 = false) {
+		const { facts } = this.blocks[block];
+		const grid = await this.blocks[block].load();
+		const slot = grid.slotOf[token];
+		if (!(slot >= 0)) throw new RangeError(`block ${block} has no token ${token}`);
+		const [group, query, start] = [grid.group(slot), slot % grid.asking, grid.group(slot) * grid.answering];
+		const wanted = heads2 && this.hasHeads(block) ? this.heads(block, grid, group, query) : null;
+		const [each, mean, bias] = await Promise.all([wanted, this.mean(block, grid, slot), heads2 ? this.bias(facts, group, query) : null]);
+		const allowed = Uint8Array.from({ length: grid.answering }, (_4, key) => grid.sees(slot, group, key) ? 1 : 0);
+		return {
+			token,
+			group,
+			query,
+			allowed,
+			mean,
+			heads: each,
+			bias,
+			keys: grid.keys.subarray(start, start + grid.answering),
+			boxes: grid.boxes && grid.boxes.subarray(4 * start, 4 * (start + grid.answering))
+		};
+	}
+	// Are the heads of a block to be had one by one?
+	hasHeads(block) {
+		return this.blocks[block].facts.attention !== null || this.manifest.on_demand;
+	}
+	// May every token of a block be asked, or only the `chosen` ones? Null: every one.
+	async askable(block) {
+		const { facts } = this.blocks[block];
+		if (!facts.chosen || this.manifest.on_demand || facts.attention) return null;
+		const [grid, slots] = await Promise.all([this.blocks[block].load(), this.array(facts.chosen)]);
+		return Array.from(slots.data, (slot) => grid.queries[slot]).filter((token) => token >= 0);
+	}
+	// The askable token that lies nearest.
+	async nearest(block, token) {
+		const allowed = await this.askable(block);
+		if (!allowed || allowed.includes(token)) return token;
+		const grid = await this.blocks[block].load();
+		const [y5, x3] = grid.position(token);
+		const far = (other) => {
+			const [v4, u4] = grid.position(other);
+			return (v4 - y5) ** 2 + (u4 - x3) ** 2;
+		};
+		return allowed.reduce((best, other) => far(other) < far(best) ? other : best);
+	}
+	async mean(block, grid, slot) {
+		const { mean, chosen } = this.blocks[block].facts;
+		if (mean && !chosen) return decodeRow((await this.array(mean)).data, slot * grid.answering, grid.answering);
+		if (mean && chosen) {
+			const place = (await this.array(chosen)).data.indexOf(slot);
+			if (place >= 0) return decodeRow((await this.array(mean)).data, place * grid.answering, grid.answering);
+		}
+		const each = await this.heads(block, grid, grid.group(slot), slot % grid.asking);
+		return each[0].map((_4, key) => each.reduce((sum, row) => sum + row[key], 0) / each.length);
+	}
+	async heads(block, grid, group, query) {
+		const { facts } = this.blocks[block];
+		const heads2 = Array.from({ length: facts.heads }, (_4, head) => head);
+		if (facts.attention) {
+			const codes2 = (await this.array(facts.attention)).data;
+			return heads2.map((head) => decodeRow(codes2, ((group * facts.heads + head) * grid.asking + query) * grid.answering, grid.answering));
+		}
+		const most = Math.max(1, Math.min(grid.asking, Math.floor(AT_ONCE / (facts.heads * grid.answering))));
+		const first = Math.floor(query / most) * most;
+		const count2 = Math.min(most, grid.asking - first);
+		const name2 = `b${block}/rows/${group}/${first}/${count2}`;
+		if (!this.manifest.on_demand) throw new Missing(name2);
+		const codes = (await this.array(name2)).data;
+		return heads2.map((head) => decodeRow(codes, ((query - first) * facts.heads + head) * grid.answering, grid.answering));
+	}
+	async bias(facts, group, query) {
+		if (!facts.bias) return null;
+		const { shape: [groups2, heads2, asking, answering], data } = await this.array(facts.bias);
+		const own = groups2 > 1 ? group : 0;
+		return Array.from({ length: heads2 }, (_4, head) => {
+			const start = ((own * heads2 + head) * asking + query) * answering;
+			return data.subarray(start, start + answering);
+		});
+	}
+	// How much of a token's state came from each token of the first grid, by the weights alone.
+	async rollout(block, token) {
+		const { facts } = this.blocks[block];
+		const stored = this.manifest.blocks.slice(0, block + 1).every(({ mean, chosen }) => mean && !chosen);
+		if (stored) return rollout(this, block, token);
+		const [y5, x3] = [Math.floor((token - facts.prefix) / facts.spatial[1]), (token - facts.prefix) % facts.spatial[1]];
+		const name2 = `rollout/${block}/${y5}/${x3}`;
+		if (!this.manifest.on_demand && !this.source.has(name2)) throw new Missing(name2);
+		return this.map2d(name2);
+	}
+	// A map of a method for a class (or for none), stored or computed when asked for.
+	async map(method, cls) {
+		const stored = this.manifest.maps.find((map) => map.method === method && (map.class === null || map.class === cls));
+		if (stored) return this.map2d(stored.array);
+		const name2 = `map/${method}/${cls ?? 0}`;
+		if (!this.manifest.on_demand && !this.source.has(name2)) throw new Missing(name2);
+		return this.map2d(name2);
+	}
+	async map2d(name2) {
+		const { shape: [height, width], data } = await this.array(name2);
+		return { height, width, values: data instanceof Float32Array ? data : Float32Array.from(data) };
+	}
+	// The picture: "seen" is exactly the model's input, "shown" the same part of the photo, larger.
+	image(which) {
+		const known3 = this.images.get(which);
+		if (known3) return known3;
+		const name2 = this.manifest.photo[which];
+		const bitmap = this.array(name2).then(({ data }) => createImageBitmap(
+			new Blob([data], { type: this.manifest.arrays[name2]?.type ?? "" })
+		));
+		this.images.set(which, bitmap);
+		return bitmap;
+	}
+};
+
+// node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
+var f4 = /* @__PURE__ */ Symbol.for("pv");
+var o4 = 0;
+function a4(t4, e4, n3, u4, a5, i4) {
+	e4 || (e4 = {});
+	var c4, l4, p5 = e4;
+	if ("ref" in p5 && "function" != typeof t4) for (l4 in p5 = {}, e4) "ref" == l4 ? c4 = e4[l4] : p5[l4] = e4[l4];
+	var s4 = { type: t4, props: p5, key: n3, ref: c4, __k: null, __: null, __b: 0, __e: null, __c: null, constructor: f4, __v: --o4, __i: -1, __u: 0 };
+	return (a5 || i4) && (s4.__source = a5, s4.__self = i4), n.vnode && n.vnode(s4), s4;
+}
+
 // src/ui/Boundary.tsx
 var Boundary = class extends x {
 	state = { fault: null };
@@ -1610,23 +1785,6 @@ var Boundary = class extends x {
 		return a4($, { children: this.props.children });
 	}
 };
-
-// src/ui/Switch.tsx
-function Switch({ label: label2, choices, value, onChange }) {
-	return a4("div", { class: "switch", role: "group", "aria-label": label2, children: choices.map(({ id, label: words, title, disabled }) => a4(
-		"button",
-		{
-			type: "button",
-			"data-choice": id,
-			title,
-			disabled,
-			"aria-pressed": id === value,
-			onClick: () => onChange(id),
-			children: words
-		},
-		id
-	)) });
-}
 
 // src/groups.ts
 var known = /* @__PURE__ */ new WeakMap();
@@ -1674,6 +1832,80 @@ function boxOf({ keys, boxes, prefix, columns, total }, key) {
 		return [y5, x3, y5 + 1, x3 + 1];
 	}
 	return boxes && [boxes[4 * key], boxes[4 * key + 2], boxes[4 * key + 1], boxes[4 * key + 3]];
+}
+
+// src/ui/hooks.ts
+function useLoaded(load, needs) {
+	const [loaded, set2] = d2({ value: null, error: null, fresh: false });
+	A2(() => {
+		let wanted = true;
+		const promise = load();
+		if (!promise) return void 0;
+		set2((now) => now.fresh ? { ...now, fresh: false } : now);
+		promise.then(
+			(value) => {
+				if (wanted) set2({ value, error: null, fresh: true });
+			},
+			(error) => {
+				if (wanted) set2({ value: null, error: error instanceof Error ? error.message : String(error), fresh: true });
+			}
+		);
+		return () => {
+			wanted = false;
+		};
+	}, needs);
+	return loaded;
+}
+function usePaint(paint, needs) {
+	const ref = T2(null);
+	const width = useWidth(ref);
+	A2(() => {
+		if (ref.current && width > 0) paint(ref.current, width);
+	}, [...needs, width]);
+	return ref;
+}
+function useWidth(ref) {
+	const [width, set2] = d2(0);
+	A2(() => {
+		const parent = ref.current?.parentElement;
+		if (!parent) return void 0;
+		const measure = () => {
+			const style = getComputedStyle(parent);
+			set2(Math.max(0, Math.floor(parent.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight))));
+		};
+		measure();
+		const observer = new ResizeObserver(measure);
+		observer.observe(parent);
+		return () => observer.disconnect();
+	}, []);
+	return width;
+}
+
+// src/words.ts
+var times = (numbers) => numbers.join(" × ");
+var count = (n3) => n3.toLocaleString("en");
+var share = (p5) => `${(100 * p5).toFixed(p5 < 0.0995 ? 2 : 1)} %`;
+var plural = (n3, word) => `${count(n3)} ${word}${n3 === 1 ? "" : word.endsWith("s") ? "es" : "s"}`;
+var capital = (text) => text ? text[0].toUpperCase() + text.slice(1) : text;
+var blockName = (block) => `stage ${block.stage + 1}, block ${block.block + 1}`;
+var tokensOf = (block) => block.spatial[0] * block.spatial[1];
+function brief(n3) {
+	if (n3 === 0 || !Number.isFinite(n3)) return String(n3);
+	const size = Math.abs(n3);
+	if (size < 1e-3 || size >= 1e6) return n3.toExponential(1);
+	return Number.isInteger(n3) ? count(n3) : n3.toFixed(Math.max(0, 2 - Math.floor(Math.log10(size))));
+}
+function scaled(n3, unit2 = "") {
+	const step3 = n3 > 0 ? Math.min(4, Math.max(0, Math.floor(Math.log10(n3) / 3))) : 0;
+	const part = n3 / 1e3 ** step3;
+	const text = step3 === 0 && Number.isInteger(n3) ? String(n3) : part.toPrecision(3);
+	return `${text} ${["", "k", "M", "G", "T"][step3]}${unit2}`.trim();
+}
+function tokenWords(block, token) {
+	if (token < 0) return "padding";
+	if (token < block.prefix) return `prefix token ${token + 1}`;
+	const at = token - block.prefix;
+	return `row ${Math.floor(at / block.spatial[1]) + 1}, column ${at % block.spatial[1] + 1}`;
 }
 
 // src/tour/quiz.ts
@@ -1895,7 +2127,7 @@ function paintScene(canvas2, width, data) {
 		photo: () => photo(context, data.seen, width, height, false),
 		patches: () => zoomed(context, data, width, height),
 		groups: () => grouped(context, data, data.groups, data.token, width, height),
-		pair: () => pair(context, data, width, height),
+		pair: () => pair2(context, data, width, height),
 		merge: () => merged(context, data, width, height),
 		stages: () => stages(context, data, width, height),
 		answer: () => answer(context, data, width, height),
@@ -1973,7 +2205,7 @@ function mark(context, groups2, token, unit2, ink) {
 	const grow = Math.max(0, (9 / Math.min(...unit2) - 1) / 2);
 	strokeEdges(context, outline(y5 - grow, x3 - grow, 1 + 2 * grow, 1 + 2 * grow), unit2, ink, 2.5);
 }
-function pair(context, data, width, height) {
+function pair2(context, data, width, height) {
 	const { quiz, groups: groups2, before, answered } = data;
 	if (!quiz) return grouped(context, data, groups2, data.token, width, height);
 	const unit2 = unitOf(data, blockOf(data).stride, width, height);
@@ -2305,576 +2537,6 @@ function answer3({ manifest: { blocks } }, { block: index, bond: bond2, cell: ce
 	return `No: each lies in a ${group} of its own.`;
 }
 
-// src/grid.ts
-var REMEMBERED = 24;
-var Grid = class {
-	rows;
-	columns;
-	prefix;
-	total;
-	// tokens: prefix, then grid
-	padded;
-	shift;
-	slotOf;
-	// of each token, its place in `queries`
-	arrays;
-	remembered = /* @__PURE__ */ new Map();
-	constructor(block, arrays) {
-		const cut = block.cut && { window: pair2(block.cut.window), shift: pair2(block.cut.shift) };
-		this.arrays = { ...arrays, cut, groups: block.groups, asking: block.queries_per_group, answering: block.keys_per_group };
-		[this.rows, this.columns] = block.spatial;
-		this.prefix = block.prefix;
-		this.total = this.prefix + this.rows * this.columns;
-		this.shift = cut ? cut.shift : [0, 0];
-		this.padded = cut ? [up(this.rows, cut.window[0]), up(this.columns, cut.window[1])] : [this.rows, this.columns];
-		this.slotOf = new Int32Array(this.total).fill(-1);
-		arrays.queries.forEach((token, slot) => {
-			if (token >= 0) this.slotOf[token] = slot;
-		});
-	}
-	get queries() {
-		return this.arrays.queries;
-	}
-	get keys() {
-		return this.arrays.keys;
-	}
-	get boxes() {
-		return this.arrays.boxes;
-	}
-	get asking() {
-		return this.arrays.asking;
-	}
-	get answering() {
-		return this.arrays.answering;
-	}
-	get rolls() {
-		return this.shift[0] > 0 || this.shift[1] > 0;
-	}
-	isPrefix(token) {
-		return token >= 0 && token < this.prefix;
-	}
-	isToken(token) {
-		return token >= 0 && token < this.total;
-	}
-	group(slot) {
-		return Math.floor(slot / this.asking);
-	}
-	member(group, key) {
-		return group * this.answering + key;
-	}
-	key(group, key) {
-		return this.keys[this.member(group, key)];
-	}
-	tokenAt(y5, x3) {
-		return this.prefix + y5 * this.columns + x3;
-	}
-	position(token) {
-		const place = token - this.prefix;
-		return [Math.floor(place / this.columns), place % this.columns];
-	}
-	// Row and column, on the padded grid, of a place in a cut; elsewhere only tokens have a place.
-	place(slot) {
-		const { cut, asking, queries } = this.arrays;
-		if (!cut) return queries[slot] < this.prefix ? null : this.position(queries[slot]);
-		const [high, wide] = cut.window;
-		const across = this.padded[1] / wide;
-		const [group, key] = [Math.floor(slot / asking), slot % asking];
-		const y5 = Math.floor(group / across) * high + Math.floor(key / wide);
-		const x3 = group % across * wide + key % wide;
-		return [(y5 + this.shift[0]) % this.padded[0], (x3 + this.shift[1]) % this.padded[1]];
-	}
-	// The query that lies at a row and column of the padded grid, or -1 outside.
-	slotAt(y5, x3) {
-		const { cut, asking } = this.arrays;
-		if (y5 < 0 || x3 < 0 || y5 >= this.padded[0] || x3 >= this.padded[1]) return -1;
-		if (!cut) return this.slotOf[this.tokenAt(y5, x3)];
-		const [high, wide] = cut.window;
-		const v4 = (y5 - this.shift[0] + this.padded[0]) % this.padded[0];
-		const h5 = (x3 - this.shift[1] + this.padded[1]) % this.padded[1];
-		const group = Math.floor(v4 / high) * (this.padded[1] / wide) + Math.floor(h5 / wide);
-		return group * asking + v4 % high * wide + h5 % wide;
-	}
-	sees(slot, group, key) {
-		const { queryRegions, keyRegions } = this.arrays;
-		return !queryRegions || !keyRegions || queryRegions[slot] === keyRegions[this.member(group, key)];
-	}
-	standing(slot, key) {
-		const group = this.group(slot);
-		if (!this.sees(slot, group, key)) return "masked";
-		return this.key(group, key) < 0 ? "padding" : "seen";
-	}
-	region(group, key) {
-		return this.arrays.keyRegions ? this.arrays.keyRegions[this.member(group, key)] : 0;
-	}
-	regionOf(slot) {
-		return this.arrays.queryRegions ? this.arrays.queryRegions[slot] : 0;
-	}
-	// The labels of a group's keys in order: parts that do not see one another.
-	parts(group) {
-		const labels = /* @__PURE__ */ new Set();
-		for (let key = 0; key < this.answering; key++) {
-			if (this.key(group, key) >= 0) labels.add(this.region(group, key));
-		}
-		return [...labels];
-	}
-	// The tokens that a key stands for, on the padded grid; null where it has no place.
-	box(group, key) {
-		const [member, { cut, boxes }] = [this.member(group, key), this.arrays];
-		if (cut) return cell(this.place(member));
-		const token = this.keys[member];
-		if (token < this.prefix) return null;
-		if (token < this.total) return cell(this.position(token));
-		return boxes && [boxes[4 * member], boxes[4 * member + 2], boxes[4 * member + 1], boxes[4 * member + 3]];
-	}
-	// The key of a group that is the asking token itself, or -1.
-	ownKey(slot) {
-		const start = this.member(this.group(slot), 0);
-		return this.keys.subarray(start, start + this.answering).indexOf(this.queries[slot]);
-	}
-	spots(group) {
-		return this.remember(`spots ${group}`, () => this.findSpots(group));
-	}
-	table(group) {
-		return this.remember(`table ${group}`, () => this.findTable(group));
-	}
-	remember(name2, find) {
-		const known3 = this.remembered.get(name2);
-		if (known3) return known3;
-		if (this.remembered.size >= REMEMBERED) this.remembered.clear();
-		const found = find();
-		this.remembered.set(name2, found);
-		return found;
-	}
-	findSpots(group) {
-		const [boxes, first, known3] = [[], [], /* @__PURE__ */ new Map()];
-		const spotOf = new Int32Array(this.answering).fill(-1);
-		for (let key = 0; key < this.answering; key++) {
-			const box = this.box(group, key);
-			if (!box) continue;
-			const name2 = box.join();
-			let spot = known3.get(name2);
-			if (spot === void 0) {
-				spot = boxes.push(box) - 1;
-				known3.set(name2, spot);
-				first.push(key);
-			}
-			spotOf[key] = spot;
-		}
-		const wide = this.padded[1];
-		const cover = new Int32Array(this.padded[0] * wide).fill(-1);
-		const order = boxes.map((_4, spot) => spot).sort((a5, b4) => area(boxes[b4]) - area(boxes[a5]));
-		for (const spot of order) {
-			const [y0, x0, y1, x1] = boxes[spot];
-			for (let y5 = y0; y5 < y1; y5++) cover.fill(spot, y5 * wide + x0, y5 * wide + x1);
-		}
-		const cells2 = [];
-		cover.forEach((spot, at) => {
-			if (spot >= 0) cells2.push([Math.floor(at / wide), at % wide]);
-		});
-		const pooled = boxes.some((box) => area(box) > 1);
-		return { boxes, spotOf, cover, cells: cells2, first: Int32Array.from(first), pooled };
-	}
-	// As the window that the keys are, as the rectangle that their places form, or as an even list.
-	findTable(group) {
-		const { cut, answering } = this.arrays;
-		const side = Math.ceil(Math.sqrt(answering));
-		const even = (rows, columns, listed) => ({ rows, columns, shape: [1, 1], at: Int32Array.from({ length: answering }, (_4, key) => key), listed });
-		const found = cut ? even(cut.window[0], cut.window[1], false) : this.rectangle(group) ?? even(Math.ceil(answering / side), side, true);
-		const keyAt2 = new Int32Array(found.rows * found.columns).fill(-1);
-		found.at.forEach((at, key) => {
-			if (at >= 0) keyAt2[at] = key;
-		});
-		return { ...found, keyAt: keyAt2 };
-	}
-	rectangle(group) {
-		const boxes = Array.from({ length: this.answering }, (_4, key) => this.box(group, key));
-		const placed = boxes.filter((box) => box !== null);
-		const starts = (axis) => [...new Set(placed.map((box) => box[axis]))].sort((a5, b4) => a5 - b4);
-		const [ys, xs] = [starts(0), starts(1)];
-		const [rows, columns] = [ys.length, xs.length];
-		const lean = Math.max(rows, columns) > 4 * Math.min(rows, columns);
-		if (!placed.length || placed.length !== rows * columns || lean) return null;
-		const [rowOf, columnOf] = [ys, xs].map((list) => new Map(list.map((from, i4) => [from, i4])));
-		const cellOf = (box) => rowOf.get(box[0]) * columns + columnOf.get(box[1]);
-		const at = Int32Array.from(boxes, (box) => box ? cellOf(box) : -1);
-		if (new Set(at.filter((place) => place >= 0)).size !== placed.length) return null;
-		const [y0, x0, y1, x1] = placed[0];
-		return { rows, columns, shape: [y1 - y0, x1 - x0], at, listed: false };
-	}
-	// Edges [y0, x0, y1, x1] between neighbouring cells whose `name(y, x)` differs, straight ones
-	// joined. Where the grid rolls along an axis, its last line neighbours its first.
-	edges(name2, cells2) {
-		const [high, wide] = this.padded;
-		const at = (y5, x3) => {
-			if (!this.rolls || this.shift[0] === 0) {
-				if (y5 < 0 || y5 >= high) return OUTSIDE;
-			}
-			if (!this.rolls || this.shift[1] === 0) {
-				if (x3 < 0 || x3 >= wide) return OUTSIDE;
-			}
-			return name2((y5 + high) % high, (x3 + wide) % wide);
-		};
-		const [flat2, upright] = [/* @__PURE__ */ new Set(), /* @__PURE__ */ new Set()];
-		const look = (y5, x3) => {
-			const here = at(y5, x3);
-			if (at(y5 - 1, x3) !== here) flat2.add(y5 * (wide + 1) + x3);
-			if (at(y5 + 1, x3) !== here) flat2.add((y5 + 1) * (wide + 1) + x3);
-			if (at(y5, x3 - 1) !== here) upright.add(x3 * (high + 1) + y5);
-			if (at(y5, x3 + 1) !== here) upright.add((x3 + 1) * (high + 1) + y5);
-		};
-		if (cells2) for (const [y5, x3] of cells2) look(y5, x3);
-		else for (let y5 = 0; y5 < high; y5++) for (let x3 = 0; x3 < wide; x3++) look(y5, x3);
-		return [
-			...joined(flat2, wide + 1).map(([y5, from, to]) => [y5, from, y5, to]),
-			...joined(upright, high + 1).map(([x3, from, to]) => [from, x3, to, x3])
-		];
-	}
-	// The borders between groups, or none where groups are too scattered for borders to mean anything.
-	borders() {
-		const { cut, groups: groups2 } = this.arrays;
-		if (cut) return this.lines(this.shift, cut.window);
-		const edges = groups2 > 1 ? this.edges((y5, x3) => this.group(this.slotAt(y5, x3))) : [];
-		const length = edges.reduce((sum, [y0, x0, y1, x1]) => sum + y1 - y0 + x1 - x0, 0);
-		return length > 1.5 * this.rows * this.columns ? [] : edges;
-	}
-	// Where a cut without a shift would lie: the borders of the block before.
-	unshifted() {
-		const { cut } = this.arrays;
-		return cut && this.rolls ? this.lines(cut.window, cut.window) : [];
-	}
-	lines(from, window2) {
-		const [high, wide] = this.padded;
-		const found = [];
-		for (let y5 = from[0] % high; y5 <= high; y5 += window2[0]) found.push([y5, 0, y5, wide]);
-		for (let x3 = from[1] % wide; x3 <= wide; x3 += window2[1]) found.push([0, x3, high, x3]);
-		return found;
-	}
-};
-var OUTSIDE = /* @__PURE__ */ Symbol("outside");
-var pair2 = ([first, second2]) => [first, second2];
-var up = (n3, m5) => Math.ceil(n3 / m5) * m5;
-var area = ([y0, x0, y1, x1]) => (y1 - y0) * (x1 - x0);
-var cell = (place) => place && [place[0], place[1], place[0] + 1, place[1] + 1];
-function joined(marks2, across) {
-	const runs = [];
-	let last = -2;
-	for (const mark2 of [...marks2].sort((a5, b4) => a5 - b4)) {
-		const run = runs[runs.length - 1];
-		if (run && mark2 === last + 1 && run[0] === Math.floor(mark2 / across)) run[2] += 1;
-		else runs.push([Math.floor(mark2 / across), mark2 % across, mark2 % across + 1]);
-		last = mark2;
-	}
-	return runs;
-}
-
-// src/rollout.ts
-var RESIDUAL = 0.5;
-function pull(r4, grid, codes) {
-	const next = new Float64Array(r4.length);
-	for (let slot = 0; slot < grid.queries.length; slot++) {
-		const token = grid.queries[slot];
-		if (token < 0 || r4[token] === 0) continue;
-		const start = grid.group(slot) * grid.answering;
-		const row = decodeRow(codes, slot * grid.answering, grid.answering);
-		let real = 0;
-		for (let key = 0; key < grid.answering; key++) if (grid.keys[start + key] >= 0) real += row[key];
-		if (real === 0) continue;
-		const scale2 = (1 - RESIDUAL) * r4[token] / real;
-		for (let key = 0; key < grid.answering; key++) if (row[key] > 0) give(next, grid, start + key, scale2 * row[key]);
-	}
-	for (let token = 0; token < r4.length; token++) next[token] += RESIDUAL * r4[token];
-	return next;
-}
-function give(next, grid, other, share2) {
-	const token = grid.keys[other];
-	if (token < 0) return;
-	if (grid.isToken(token)) {
-		next[token] += share2;
-		return;
-	}
-	const [y0, y1, x0, x1] = grid.boxes.subarray(4 * other, 4 * other + 4);
-	const each = share2 / ((y1 - y0) * (x1 - x0));
-	for (let y5 = y0; y5 < y1; y5++) for (let x3 = x0; x3 < x1; x3++) next[grid.tokenAt(y5, x3)] += each;
-}
-function gridPart(r4, prefix) {
-	const map = r4.slice(prefix);
-	const sum = map.reduce((total, value) => total + value, 0);
-	return sum > 0 ? map.map((value) => value / sum) : map;
-}
-function unmerge(map, from, to, factor2, prefix) {
-	const next = new Float64Array(prefix + to[0] * to[1]);
-	for (let y5 = 0; y5 < from[0]; y5++) {
-		for (let x3 = 0; x3 < from[1]; x3++) {
-			const share2 = map[y5 * from[1] + x3];
-			if (share2 === 0) continue;
-			const [bottom, right] = [Math.min(to[0], (y5 + 1) * factor2[0]), Math.min(to[1], (x3 + 1) * factor2[1])];
-			const each = share2 / ((bottom - y5 * factor2[0]) * (right - x3 * factor2[1]));
-			for (let v4 = y5 * factor2[0]; v4 < bottom; v4++) for (let u4 = x3 * factor2[1]; u4 < right; u4++) next[prefix + v4 * to[1] + u4] += each;
-		}
-	}
-	return next;
-}
-async function rolloutStages(trace, block, token) {
-	const { blocks, stages: stages2 } = trace.manifest;
-	let r4 = new Float64Array(blocks[block].prefix + blocks[block].spatial[0] * blocks[block].spatial[1]);
-	r4[token] = 1;
-	const rows = [];
-	for (let i4 = block; i4 >= 0; i4--) {
-		const { stage, prefix, spatial, mean } = blocks[i4];
-		const [grid, codes] = await Promise.all([trace.block(i4).load(), trace.array(mean)]);
-		r4 = pull(r4, grid, codes.data);
-		const below = i4 > 0 ? blocks[i4 - 1] : null;
-		if (below && below.stage === stage) continue;
-		const map = gridPart(r4, prefix);
-		rows.push({ stage, height: spatial[0], width: spatial[1], values: Float32Array.from(map) });
-		const merge3 = stages2[stage].merge;
-		if (below) r4 = unmerge(map, spatial, below.spatial, merge3 ? merge3.factor : [1, 1], below.prefix);
-	}
-	return rows;
-}
-async function rollout(trace, block, token) {
-	const rows = await rolloutStages(trace, block, token);
-	const { height, width, values } = rows[rows.length - 1];
-	return { height, width, values };
-}
-
-// src/source.ts
-var Missing = class extends Error {
-	constructor(array) {
-		super(`“${array}” is not kept in this report; the server or a notebook can compute it.`);
-		this.array = array;
-	}
-	array;
-};
-function widen(halves) {
-	const wide = new Float32Array(halves.length);
-	for (let i4 = 0; i4 < halves.length; i4++) {
-		const half = halves[i4];
-		const [exponent, fraction] = [half >> 10 & 31, half & 1023];
-		let value;
-		if (exponent === 0) value = fraction * 2 ** -24;
-		else if (exponent === 31) value = fraction ? NaN : Infinity;
-		else value = (1 + fraction / 1024) * 2 ** (exponent - 15);
-		wide[i4] = half >> 15 ? -value : value;
-	}
-	return wide;
-}
-function toArray(dtype, shape2, bytes) {
-	const whole = bytes.byteOffset % 4 ? bytes.slice() : bytes;
-	const { buffer, byteOffset: start, byteLength: length } = whole;
-	const data = dtype === "i32" ? new Int32Array(buffer, start, length / 4) : dtype === "f32" ? new Float32Array(buffer, start, length / 4) : dtype === "f16" ? widen(new Uint16Array(buffer, start, length / 2)) : whole;
-	const expected = shape2.reduce((product, n3) => product * n3, 1);
-	if (data.length !== expected) throw new Error(`an array of ${data.length} numbers, not ${expected}`);
-	return { dtype, shape: shape2, data };
-}
-var Kept = class {
-	constructor(load, limit = 96e6) {
-		this.load = load;
-		this.limit = limit;
-	}
-	load;
-	limit;
-	kept = /* @__PURE__ */ new Map();
-	bytes = 0;
-	array(name2, signal) {
-		const known3 = this.kept.get(name2);
-		if (known3) {
-			this.kept.delete(name2);
-			this.kept.set(name2, known3);
-			return known3.promise;
-		}
-		const entry = { promise: this.load(name2, signal), bytes: 0 };
-		this.kept.set(name2, entry);
-		entry.promise.then(
-			(array) => {
-				entry.bytes = array.data.byteLength;
-				this.bytes += entry.bytes;
-				this.forget(name2);
-			},
-			() => this.kept.delete(name2)
-		);
-		return entry.promise;
-	}
-	forget(latest) {
-		for (const [name2, { bytes }] of this.kept) {
-			if (this.bytes <= this.limit) return;
-			if (!bytes || name2 === latest) continue;
-			this.kept.delete(name2);
-			this.bytes -= bytes;
-		}
-	}
-};
-
-// src/trace.ts
-var AT_ONCE = 4e5;
-function decodeRow(codes, start, length) {
-	const row = new Float32Array(length);
-	let sum = 0;
-	for (let i4 = 0; i4 < length; i4++) sum += row[i4] = codes[start + i4] ** 2;
-	if (sum > 0) for (let i4 = 0; i4 < length; i4++) row[i4] /= sum;
-	return row;
-}
-var BlockView = class {
-	constructor(source, index, facts) {
-		this.source = source;
-		this.index = index;
-		this.facts = facts;
-	}
-	source;
-	index;
-	facts;
-	loading = null;
-	// Who meets whom, unpacked once.
-	load() {
-		return this.loading ??= this.unpack().catch((error) => {
-			this.loading = null;
-			throw error;
-		});
-	}
-	async unpack() {
-		const { queries, keys, query_regions, key_regions, boxes } = this.facts;
-		const numbers = await Promise.all([queries, keys, query_regions, key_regions, boxes].map(async (name2) => name2 === null ? null : (await this.source.array(name2)).data));
-		return new Grid(this.facts, {
-			queries: numbers[0],
-			keys: numbers[1],
-			queryRegions: numbers[2],
-			keyRegions: numbers[3],
-			boxes: numbers[4]
-		});
-	}
-};
-var TraceView = class {
-	// `before` is the same trace as it was when less of it was there: what it unpacked is kept.
-	constructor(source, before) {
-		this.source = source;
-		this.manifest = source.manifest;
-		this.blocks = before?.blocks ?? this.manifest.blocks.map((facts, i4) => new BlockView(source, i4, facts));
-		this.images = before?.images ?? /* @__PURE__ */ new Map();
-	}
-	source;
-	manifest;
-	blocks;
-	images;
-	block(index) {
-		return this.blocks[index];
-	}
-	array(name2) {
-		return this.source.array(name2);
-	}
-	// How one token divides its attention; `heads` also asks for every head and the bias.
-	async row(block, token, heads2 = false) {
-		const { facts } = this.blocks[block];
-		const grid = await this.blocks[block].load();
-		const slot = grid.slotOf[token];
-		if (!(slot >= 0)) throw new RangeError(`block ${block} has no token ${token}`);
-		const [group, query, start] = [grid.group(slot), slot % grid.asking, grid.group(slot) * grid.answering];
-		const wanted = heads2 && this.hasHeads(block) ? this.heads(block, grid, group, query) : null;
-		const [each, mean, bias] = await Promise.all([wanted, this.mean(block, grid, slot), heads2 ? this.bias(facts, group, query) : null]);
-		const allowed = Uint8Array.from({ length: grid.answering }, (_4, key) => grid.sees(slot, group, key) ? 1 : 0);
-		return {
-			token,
-			group,
-			query,
-			allowed,
-			mean,
-			heads: each,
-			bias,
-			keys: grid.keys.subarray(start, start + grid.answering),
-			boxes: grid.boxes && grid.boxes.subarray(4 * start, 4 * (start + grid.answering))
-		};
-	}
-	// Are the heads of a block to be had one by one?
-	hasHeads(block) {
-		return this.blocks[block].facts.attention !== null || this.manifest.on_demand;
-	}
-	// May every token of a block be asked, or only the `chosen` ones? Null: every one.
-	async askable(block) {
-		const { facts } = this.blocks[block];
-		if (!facts.chosen || this.manifest.on_demand || facts.attention) return null;
-		const [grid, slots] = await Promise.all([this.blocks[block].load(), this.array(facts.chosen)]);
-		return Array.from(slots.data, (slot) => grid.queries[slot]).filter((token) => token >= 0);
-	}
-	// The askable token that lies nearest.
-	async nearest(block, token) {
-		const allowed = await this.askable(block);
-		if (!allowed || allowed.includes(token)) return token;
-		const grid = await this.blocks[block].load();
-		const [y5, x3] = grid.position(token);
-		const far = (other) => {
-			const [v4, u4] = grid.position(other);
-			return (v4 - y5) ** 2 + (u4 - x3) ** 2;
-		};
-		return allowed.reduce((best, other) => far(other) < far(best) ? other : best);
-	}
-	async mean(block, grid, slot) {
-		const { mean, chosen } = this.blocks[block].facts;
-		if (mean && !chosen) return decodeRow((await this.array(mean)).data, slot * grid.answering, grid.answering);
-		if (mean && chosen) {
-			const place = (await this.array(chosen)).data.indexOf(slot);
-			if (place >= 0) return decodeRow((await this.array(mean)).data, place * grid.answering, grid.answering);
-		}
-		const each = await this.heads(block, grid, grid.group(slot), slot % grid.asking);
-		return each[0].map((_4, key) => each.reduce((sum, row) => sum + row[key], 0) / each.length);
-	}
-	async heads(block, grid, group, query) {
-		const { facts } = this.blocks[block];
-		const heads2 = Array.from({ length: facts.heads }, (_4, head) => head);
-		if (facts.attention) {
-			const codes2 = (await this.array(facts.attention)).data;
-			return heads2.map((head) => decodeRow(codes2, ((group * facts.heads + head) * grid.asking + query) * grid.answering, grid.answering));
-		}
-		const most = Math.max(1, Math.min(grid.asking, Math.floor(AT_ONCE / (facts.heads * grid.answering))));
-		const first = Math.floor(query / most) * most;
-		const count2 = Math.min(most, grid.asking - first);
-		const name2 = `b${block}/rows/${group}/${first}/${count2}`;
-		if (!this.manifest.on_demand) throw new Missing(name2);
-		const codes = (await this.array(name2)).data;
-		return heads2.map((head) => decodeRow(codes, ((query - first) * facts.heads + head) * grid.answering, grid.answering));
-	}
-	async bias(facts, group, query) {
-		if (!facts.bias) return null;
-		const { shape: [groups2, heads2, asking, answering], data } = await this.array(facts.bias);
-		const own = groups2 > 1 ? group : 0;
-		return Array.from({ length: heads2 }, (_4, head) => {
-			const start = ((own * heads2 + head) * asking + query) * answering;
-			return data.subarray(start, start + answering);
-		});
-	}
-	// How much of a token's state came from each token of the first grid, by the weights alone.
-	async rollout(block, token) {
-		const { facts } = this.blocks[block];
-		const stored = this.manifest.blocks.slice(0, block + 1).every(({ mean, chosen }) => mean && !chosen);
-		if (stored) return rollout(this, block, token);
-		const [y5, x3] = [Math.floor((token - facts.prefix) / facts.spatial[1]), (token - facts.prefix) % facts.spatial[1]];
-		const name2 = `rollout/${block}/${y5}/${x3}`;
-		if (!this.manifest.on_demand && !this.source.has(name2)) throw new Missing(name2);
-		return this.map2d(name2);
-	}
-	// A map of a method for a class (or for none), stored or computed when asked for.
-	async map(method, cls) {
-		const stored = this.manifest.maps.find((map) => map.method === method && (map.class === null || map.class === cls));
-		if (stored) return this.map2d(stored.array);
-		const name2 = `map/${method}/${cls ?? 0}`;
-		if (!this.manifest.on_demand && !this.source.has(name2)) throw new Missing(name2);
-		return this.map2d(name2);
-	}
-	async map2d(name2) {
-		const { shape: [height, width], data } = await this.array(name2);
-		return { height, width, values: data instanceof Float32Array ? data : Float32Array.from(data) };
-	}
-	// The picture: "seen" is exactly the model's input, "shown" the same part of the photo, larger.
-	image(which) {
-		const known3 = this.images.get(which);
-		if (known3) return known3;
-		const name2 = this.manifest.photo[which];
-		const bitmap = this.array(name2).then(({ data }) => createImageBitmap(
-			new Blob([data], { type: this.manifest.arrays[name2]?.type ?? "" })
-		));
-		this.images.set(which, bitmap);
-		return bitmap;
-	}
-};
-
 // src/leaks.ts
 var [PADDING, WRAP] = [3, 4];
 function leaks(trace) {
@@ -2903,6 +2565,36 @@ async function sums(trace) {
 		await new Promise((done) => setTimeout(done));
 	}
 	return result;
+}
+
+// src/python.ts
+function prelude(app) {
+	const { python } = app.trace.value.manifest;
+	const model = /^import vitrail$/m.test(python.model) ? python.model : `import vitrail
+${python.model}`;
+	return [
+		model,
+		python.photo,
+		`report = vitrail.explore(model, photo, size=(${python.size.join(", ")}))`,
+		"trace = report.trace"
+	].join("\n");
+}
+function placeText(app, token = app.state.token.value) {
+	const block = app.trace.value.manifest.blocks[app.state.block.value];
+	const at = token - block.prefix;
+	return at < 0 ? String(token) : `(${Math.floor(at / block.spatial[1])}, ${at % block.spatial[1]})`;
+}
+function rowCode(app) {
+	const { state } = app;
+	const block = app.trace.value.manifest.blocks[state.block.value];
+	const place = placeText(app);
+	const head = state.head.value < 0 ? "None" : String(state.head.value);
+	return [
+		prelude(app),
+		`block = trace.blocks[${state.block.value}]  # ${block.name}: ${block.title}`,
+		`row = block.row(${place}, head=${head})  # one weight for each key of the group, in order; sums to 1`,
+		`grid = block.attends(${place}, head=${head})  # the same at their places in the photo`
+	].join("\n");
 }
 
 // src/scores.ts
@@ -3398,6 +3090,223 @@ function useWidth2() {
 		return () => watch.disconnect();
 	}, []);
 	return [frame, width];
+}
+
+// src/ui/export.ts
+function download(app, blob, name2) {
+	const link = document.createElement("a");
+	link.href = URL.createObjectURL(blob);
+	link.download = name2;
+	link.hidden = true;
+	app.root.append(link);
+	link.click();
+	link.remove();
+	setTimeout(() => URL.revokeObjectURL(link.href), 1e4);
+}
+function npy({ shape: shape2, data }) {
+	const kind = data instanceof Float32Array ? "<f4" : data instanceof Int32Array ? "<i4" : "|u1";
+	const head = `{'descr': '${kind}', 'fortran_order': False, 'shape': (${shape2.join(", ")}${shape2.length === 1 ? "," : ""}), }`;
+	const padded = head + " ".repeat(63 - (10 + head.length) % 64) + "\n";
+	const bytes = new Uint8Array(10 + padded.length);
+	bytes.set([147, 78, 85, 77, 80, 89, 1, 0, padded.length & 255, padded.length >> 8]);
+	for (let i4 = 0; i4 < padded.length; i4++) bytes[10 + i4] = padded.charCodeAt(i4);
+	return new Blob([bytes, data], { type: "application/octet-stream" });
+}
+var DRAWN = [
+	"fill",
+	"fill-opacity",
+	"stroke",
+	"stroke-width",
+	"stroke-dasharray",
+	"stroke-linecap",
+	"stroke-linejoin",
+	"stroke-opacity",
+	"opacity",
+	"font-family",
+	"font-size",
+	"font-weight",
+	"text-anchor",
+	"dominant-baseline",
+	"visibility",
+	"display"
+];
+function flat(svg) {
+	const copy2 = svg.cloneNode(true);
+	const [from, to] = [[svg, ...svg.querySelectorAll("*")], [copy2, ...copy2.querySelectorAll("*")]];
+	from.forEach((element, i4) => {
+		const style = getComputedStyle(element);
+		for (const name2 of DRAWN) {
+			const value = style.getPropertyValue(name2);
+			if (value) to[i4].setAttribute(name2, value);
+		}
+		to[i4].removeAttribute("style");
+		to[i4].removeAttribute("class");
+	});
+	return copy2;
+}
+var SVG = "http://www.w3.org/2000/svg";
+var set = (element, values) => Object.entries(values).forEach(([name2, value]) => element.setAttribute(name2, String(value)));
+function shape(tag, values, text) {
+	const element = document.createElementNS(SVG, tag);
+	set(element, values);
+	if (text !== void 0) element.textContent = text;
+	return element;
+}
+function written(body, frame) {
+	const found = [];
+	const kinds = NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT;
+	const walk = document.createTreeWalker(body, kinds, (node) => node instanceof Element && (node.matches("canvas, svg, .away, [hidden]") || !node.getClientRects().length) ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT);
+	while (walk.nextNode()) {
+		const node = walk.currentNode;
+		if (node instanceof Element) {
+			const { backgroundColor: fill, borderTopLeftRadius: round } = getComputedStyle(node);
+			const { x: x3, y: y5, width, height } = node.getBoundingClientRect();
+			if (fill !== "rgba(0, 0, 0, 0)") found.push(shape("rect", { x: x3 - frame.x, y: y5 - frame.y, width, height, fill, rx: parseFloat(round) || 0 }));
+		} else found.push(...lines(node, frame));
+	}
+	return found;
+}
+function lines(node, frame) {
+	const style = getComputedStyle(node.parentElement);
+	const rows = [];
+	for (const { 0: word, index } of node.data.matchAll(/\S+\s*/g)) {
+		const range = document.createRange();
+		range.setStart(node, index);
+		range.setEnd(node, index + word.trimEnd().length);
+		const box = range.getBoundingClientRect();
+		const last = rows[rows.length - 1];
+		if (last && Math.abs(last.box.y - box.y) < 2) last.text += word;
+		else if (box.width) rows.push({ box, text: word });
+	}
+	return rows.map(({ box, text }) => shape("text", {
+		x: box.x - frame.x,
+		y: box.y - frame.y + box.height / 2,
+		fill: style.color,
+		"dominant-baseline": "central",
+		"font-family": style.fontFamily,
+		"font-size": style.fontSize,
+		"font-weight": style.fontWeight
+	}, text.trimEnd()));
+}
+function vectorText(body, title) {
+	const frame = body.getBoundingClientRect();
+	const [width, height] = [Math.ceil(frame.width), Math.ceil(frame.height)];
+	const page = shape("svg", { viewBox: `0 0 ${width} ${height}`, width, height });
+	page.append(shape("title", {}, title), ...written(body, frame));
+	for (const part of body.querySelectorAll("canvas, svg")) {
+		if (part.parentElement?.closest("svg")) continue;
+		const box = part.getBoundingClientRect();
+		const place = { x: box.x - frame.x, y: box.y - frame.y, width: box.width, height: box.height };
+		if (!box.width || !box.height) continue;
+		if (part instanceof HTMLCanvasElement) {
+			const image = shape("image", { ...place, href: part.toDataURL(), preserveAspectRatio: "none" });
+			if (getComputedStyle(part).imageRendering === "pixelated") image.setAttribute("image-rendering", "optimizeSpeed");
+			page.append(image);
+		} else {
+			const drawing = flat(part);
+			set(drawing, place);
+			page.append(drawing);
+		}
+	}
+	return { text: new XMLSerializer().serializeToString(page), width, height };
+}
+function vectorOf(body, title) {
+	return new Blob([vectorText(body, title).text], { type: "image/svg+xml" });
+}
+async function pictureOf(body) {
+	const { text, width, height } = vectorText(body, "");
+	const url = URL.createObjectURL(new Blob([text], { type: "image/svg+xml" }));
+	try {
+		const image = new Image();
+		image.src = url;
+		await image.decode();
+		const canvas2 = document.createElement("canvas");
+		[canvas2.width, canvas2.height] = [2 * width, 2 * height];
+		const context = canvas2.getContext("2d");
+		const ground = getComputedStyle(body.closest(".card") ?? body).backgroundColor;
+		if (ground !== "rgba(0, 0, 0, 0)") {
+			context.fillStyle = ground;
+			context.fillRect(0, 0, canvas2.width, canvas2.height);
+		}
+		context.drawImage(image, 0, 0, canvas2.width, canvas2.height);
+		return await new Promise((done, fail) => canvas2.toBlob((blob) => blob ? done(blob) : fail(new Error("no picture")), "image/png"));
+	} finally {
+		URL.revokeObjectURL(url);
+	}
+}
+
+// src/ui/Figure.tsx
+function Figure({ app, id, title, caption, readout, table: table2, numbers, python, children }) {
+	const body = T2(null);
+	const [open, setOpen] = d2(null);
+	const name2 = `vitrail-${id}`;
+	const held2 = numbers ?? (table2 && (async () => columnsOf(await table2())));
+	const toggle = (which) => () => setOpen(open === which ? null : which);
+	const save = (make, suffix) => () => {
+		make().then(
+			(blob) => {
+				download(app, blob, `${name2}.${suffix}`);
+				app.say(`${title} saved as ${suffix}.`);
+			},
+			(error) => app.say(`Not saved: ${String(error)}`)
+		);
+	};
+	return a4("figure", { class: "figure", "data-figure": id, children: [
+		a4("h3", { class: "figure-title", children: title }),
+		a4("div", { class: "figure-body", ref: body, children }),
+		readout !== void 0 && a4("p", { class: "readout", "data-readout": true, children: readout }),
+		caption && a4("figcaption", { class: "note", children: caption }),
+		a4("div", { class: "tools", role: "group", "aria-label": `Take along: ${title}`, children: [
+			table2 && a4("button", { type: "button", "aria-expanded": open === "table", "data-tool": "table", onClick: toggle("table"), children: "Table" }),
+			python && a4("button", { type: "button", "aria-expanded": open === "python", "data-tool": "python", onClick: toggle("python"), children: "Python" }),
+			a4("button", { type: "button", "data-tool": "png", onClick: save(() => pictureOf(body.current), "png"), children: "PNG" }),
+			a4("button", { type: "button", "data-tool": "svg", onClick: save(async () => vectorOf(body.current, title), "svg"), children: "SVG" }),
+			held2 && a4("button", { type: "button", "data-tool": "npy", onClick: save(async () => npy(await held2()), "npy"), children: "NPY" })
+		] }),
+		open === "table" && table2 && a4(DataTable, { title, table: table2 }),
+		open === "python" && python && a4(Code, { app, code: python() })
+	] });
+}
+function columnsOf({ columns, rows }) {
+	const kept = columns.map((_4, j3) => j3).filter((j3) => rows.every((row) => typeof row[j3] === "number"));
+	return { shape: [rows.length, kept.length], data: Float32Array.from(rows.flatMap((row) => kept.map((j3) => row[j3]))) };
+}
+function DataTable({ title, table: table2 }) {
+	const [data, setData] = d2(null);
+	A2(() => {
+		let wanted = true;
+		void Promise.resolve(table2()).then((made) => {
+			if (wanted) setData(made);
+		});
+		return () => {
+			wanted = false;
+		};
+	}, [table2]);
+	if (!data) return null;
+	return a4("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": `Numbers of ${title}`, children: a4("table", { class: "numbers", children: [
+		a4("thead", { children: a4("tr", { children: data.columns.map((column) => a4("th", { scope: "col", children: column }, column)) }) }),
+		a4("tbody", { children: data.rows.map((row, i4) => a4("tr", { ...data.data?.(i4), children: row.map((cell2, j3) => a4("td", { class: typeof cell2 === "number" ? "number" : "", children: typeof cell2 === "number" ? Number(cell2.toPrecision(6)) : cell2 }, j3)) }, i4)) })
+	] }) });
+}
+function Code({ app, code }) {
+	const text = T2(null);
+	const copy2 = async () => {
+		try {
+			await navigator.clipboard.writeText(code);
+			app.say("Python copied.");
+		} catch {
+			const selection2 = getSelection();
+			if (selection2 && text.current) {
+				selection2.removeAllRanges();
+				selection2.selectAllChildren(text.current);
+			}
+			app.say("Selected; copy it with your keyboard.");
+		}
+	};
+	return a4("div", { class: "code", children: [
+		a4("button", { type: "button", "data-tool": "copy", onClick: () => void copy2(), children: "Copy" }),
+		a4("pre", { ref: text, tabIndex: 0, "data-python": true, children: code })
+	] });
 }
 
 // src/ui/Intervals.tsx
@@ -4886,6 +4795,23 @@ function reading(points, size) {
 	const [a5, b4] = at + 1 < points.length ? [points[at], points[at + 1]] : [points[at - 1], points[at]];
 	if (!a5 || !b4) return { value: points[at][1], doubling: null };
 	return { value: points[at][1], doubling: 2 ** (Math.log(b4[1] / a5[1]) / Math.log(b4[0] / a5[0])) };
+}
+
+// src/ui/Switch.tsx
+function Switch({ label: label2, choices, value, onChange }) {
+	return a4("div", { class: "switch", role: "group", "aria-label": label2, children: choices.map(({ id, label: words, title, disabled }) => a4(
+		"button",
+		{
+			type: "button",
+			"data-choice": id,
+			title,
+			disabled,
+			"aria-pressed": id === value,
+			onClick: () => onChange(id),
+			children: words
+		},
+		id
+	)) });
 }
 
 // src/views/cost.tsx
@@ -6568,6 +6494,133 @@ function Moved({ app, trace, block, token }) {
 // src/views/index.ts
 var views = [canvas, heads, reach, merge2, cost3, audit];
 
+// src/figures.tsx
+async function mountFigure(root2, traces) {
+	const asked = root2.dataset.vitrailFigure ?? "";
+	const trace = traces[Number(root2.dataset.trace ?? 0)] ?? traces[0];
+	const state = makeState(parse(asked, { ...defaults(trace), step: -1 }, [trace]));
+	const block = trace.manifest.blocks[state.block.value];
+	if (new URLSearchParams(asked).has("corner")) assign(state, { token: tokenAt(block, [0.999, 0.999], trace.manifest.photo.input) });
+	const shown = state.view.value === "pyramid" ? pyramid : views.find(({ id }) => id === state.view.value);
+	if (!shown) throw new Error(`no view is called ${state.view.value}`);
+	const said = y3("");
+	const app = {
+		traces: [trace],
+		trace: O(() => trace),
+		state,
+		host: "report",
+		root: root2,
+		said,
+		place: {},
+		say: (text) => {
+			said.value = text;
+		},
+		reduced: matchMedia("(prefers-reduced-motion: reduce)").matches
+	};
+	await Promise.all([trace.image("seen"), trace.image("shown"), trace.block(state.block.value)?.load()]);
+	const { Component, title } = shown;
+	root2.classList.add("vitrail");
+	root2.replaceChildren();
+	Q(
+		a4($, { children: [
+			!trace.manifest.model.trained && a4("p", { class: "warning", children: "Untrained weights: which token may see which is right; weights and answers mean nothing." }),
+			a4("div", { "data-view": shown.id, children: a4(Boundary, { name: title, children: a4(Component, { app }) }) }),
+			a4("p", { class: "away", role: "status", "aria-live": "polite", children: said })
+		] }),
+		root2
+	);
+	root2.dataset.ready = "true";
+}
+function mountFigures(page, sources) {
+	const traces = sources.map((source) => new TraceView(source));
+	const seen = new IntersectionObserver((entries) => {
+		for (const { isIntersecting, target } of entries) {
+			if (!isIntersecting) continue;
+			seen.unobserve(target);
+			const root2 = target;
+			mountFigure(root2, traces).catch((error) => {
+				root2.textContent = `This figure cannot be shown: ${error instanceof Error ? error.message : String(error)}`;
+				reportError(error);
+			});
+		}
+	}, { rootMargin: "400px" });
+	page.querySelectorAll("[data-vitrail-figure]").forEach((element) => seen.observe(element));
+}
+
+// src/ui/Bars.tsx
+function Bars({ bars, chosen, onChoose, label: label2 }) {
+	return a4("ol", { class: "bars", "aria-label": label2, children: bars.map(({ label: words, value, id }) => a4("li", { class: id !== void 0 && id === chosen ? "chosen" : "", children: [
+		onChoose && id !== void 0 ? a4("button", { type: "button", class: "name", "data-class": id, "aria-pressed": id === chosen, onClick: () => onChoose(id), children: words }) : a4("span", { class: "name", children: words }),
+		a4("span", { class: "bar-back", "aria-hidden": "true", children: a4("span", { class: "bar-fill", style: { width: `${100 * Math.max(0, Math.min(1, value))}%` } }) }),
+		a4("span", { class: "number", children: share(value) })
+	] }, words)) });
+}
+
+// src/answer.tsx
+function Seen({ trace }) {
+	const { photo: photo3 } = trace.manifest;
+	const ref = usePaint((canvas2) => {
+		void trace.image("seen").then((image) => {
+			[canvas2.width, canvas2.height] = [image.width, image.height];
+			canvas2.getContext("2d")?.drawImage(image, 0, 0);
+		});
+	}, [trace]);
+	return a4("figure", { class: "seen", children: [
+		a4("div", { children: a4("canvas", { ref, role: "img", "aria-label": `The photo as the model sees it, ${times(photo3.input)} pixels` }) }),
+		a4("figcaption", { children: [
+			"all the model sees: ",
+			times(photo3.input),
+			" pixels"
+		] })
+	] });
+}
+function Answer({ app }) {
+	const trace = app.trace.value;
+	const { answer: answer4, model } = trace.manifest;
+	const bars = answer4.map(({ label: label2, probability, class: id }) => ({ label: label2, value: probability, id }));
+	return a4("section", { class: "card answer", "aria-labelledby": "vitrail-answer", children: [
+		a4("h2", { id: "vitrail-answer", children: "What it answers" }),
+		a4(Seen, { trace }),
+		a4("div", { children: [
+			answer4.length > 0 && a4(
+				Bars,
+				{
+					bars,
+					label: "Most probable classes",
+					chosen: app.state.cls.value,
+					onChoose: (id) => {
+						app.state.cls.value = id;
+					}
+				}
+			),
+			a4("p", { class: "note", children: answer4.length > 0 ? `The ${answer4.length} most probable of ${plural(model.classes, "class")}. Choose one to ask what speaks for it.` : "This model has no classifier: it answers with features only." })
+		] })
+	] });
+}
+
+// src/provenance.tsx
+function Provenance({ app }) {
+	const { model, photo: photo3, blocks, versions } = app.trace.value.manifest;
+	const worst = Math.max(...blocks.map((block) => block.error));
+	const facts = [
+		["model", `${model.name}, ${count(model.parameters)} parameters`],
+		["weights", `${model.weights} (${model.trained ? "trained" : "untrained"})`],
+		["SHA-256 of the weights", model.sha256, "hash"],
+		...model.adapted ? [["taken over from", `${model.adapted.from}; its own answer differs by at most ${model.adapted.difference.toExponential(1)}`]] : [],
+		["photo", `${photo3.name}, ${times(photo3.original)} pixels (height × width)`],
+		["made ready by", model.transform.join("; ")],
+		["software", versions],
+		["check", `these weights times the values give each block's own output to within ${worst.toExponential(1)}`],
+		["precision", "weights are stored in 8 bits as square roots; each is right to within 0.004"]
+	];
+	return a4("section", { class: "card provenance", "aria-labelledby": "vitrail-facts", "data-provenance": true, children: [
+		a4("h2", { id: "vitrail-facts", children: "What this was computed from" }),
+		a4("dl", { class: "facts wide", children: facts.map(([name2, value, look]) => [a4("dt", { children: name2 }, name2), a4("dd", { class: look, children: value }, `${name2}=`)]) }),
+		a4("p", { class: "note", children: "Attention says where information is fetched from. It does not say what the answer depends on: a token can be looked at and ignored." }),
+		a4(Code, { app, code: prelude(app) })
+	] });
+}
+
 // src/shell.tsx
 function Header({ app }) {
 	const { model, photo: photo3 } = app.trace.value.manifest;
@@ -7220,6 +7273,7 @@ async function render({ model, el, signal: ended }) {
 }
 var root = document.querySelector("[data-vitrail], [data-server]");
 if (root && document.getElementById("manifest:0")) void mount({ sources: reportSources(document), host: "report", root });
+else if (document.querySelector("[data-vitrail-figure]")) mountFigures(document, reportSources(document));
 else if (root?.dataset.server !== void 0) void startServer(root, mount);
 var main_default = { render };
 export {
