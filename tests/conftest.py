@@ -1,5 +1,6 @@
 """What every test shares: fixed seeds, no network, the real data, the command line."""
 
+import fcntl
 import os
 import random
 import shutil
@@ -48,6 +49,28 @@ def data_dir() -> Path:
     if not path.is_dir():
         pytest.skip(f"no real data at {path}; set VITRAIL_DATA")
     return path
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """The documentation site, built once for all workers; a warning is an error."""
+    pytest.importorskip("sphinx", reason="the extra 'docs' is not installed")
+    base = tmp_path_factory.getbasetemp()
+    out = (base.parent if hasattr(request.config, "workerinput") else base) / "site"
+    with (out.with_suffix(".lock")).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (out / "index.html").exists():
+            words = ["-q", "-W", "--keep-going", "-b", "html", ROOT / "docs", out]
+            env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+            done = subprocess.run(
+                [sys.executable, "-m", "sphinx", *words],
+                capture_output=True,
+                text=True,
+                check=False,
+                env=env,
+            )
+            assert done.returncode == 0, done.stderr
+    return out
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -87,8 +87,7 @@ def add_traces(app: Sphinx, page: str, template: str, context: dict[str, Any], _
         sides = [side for model in models for side in report(model).sides]
         style, script = static("explorer.css") + STYLE, static("explorer.js")
         context["body"] += (
-            f"<style>{style}</style>{page_data(sides)}"
-            f'<script type="module">{script}</script>'
+            f'<style>{style}</style>{page_data(sides)}<script type="module">{script}</script>'
         )
 
 

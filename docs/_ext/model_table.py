@@ -1,4 +1,4 @@
-"""The directive ``model-table``: the catalog's models that match a wildcard, measured at build time."""
+"""The directive ``model-table``: models that match a wildcard, measured during the build."""
 
 from typing import Any
 

@@ -50,4 +50,5 @@ export function mountFigures(page: Document, sources: Source[]): void {
     }
   }, { rootMargin: "400px" });
   page.querySelectorAll("[data-vitrail-figure]").forEach((element) => seen.observe(element));
+  page.documentElement.dataset.ready = "true";
 }

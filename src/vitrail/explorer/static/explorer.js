@@ -6545,6 +6545,7 @@ function mountFigures(page, sources) {
 		}
 	}, { rootMargin: "400px" });
 	page.querySelectorAll("[data-vitrail-figure]").forEach((element) => seen.observe(element));
+	page.documentElement.dataset.ready = "true";
 }
 
 // src/ui/Bars.tsx
