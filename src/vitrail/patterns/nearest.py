@@ -147,9 +147,7 @@ class Nearest(Pattern):
         return math.prod(self.fit(spatial)) * math.prod(self.window) * self.num_keys(spatial)
 
 
-def nearest(
-    middles: Sequence[Line], spatial: Size, count: int
-) -> Int[Tensor, "all_windows keys"]:
+def nearest(middles: Sequence[Line], spatial: Size, count: int) -> Int[Tensor, "all_windows keys"]:
     """Return the ``count`` places of a grid that are nearest to the middle of each window.
 
     Args:
