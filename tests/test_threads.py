@@ -3,7 +3,7 @@
 import pytest
 
 from vitrail import threads
-from vitrail.threads import settle
+from vitrail.threads import wait_for_idle_threads
 
 
 class Machine:
@@ -29,5 +29,5 @@ def test_the_next_waits_for_threads_of_the_last_but_not_for_ever(
 ) -> None:
     machine = Machine(until)
     monkeypatch.setattr(threads, "time", machine)
-    settle()
+    wait_for_idle_threads()
     assert machine.now == pytest.approx(waits, abs=1e-6)

@@ -5,7 +5,7 @@ import time
 _LOOK, _QUIET, _PATIENCE = 0.01, 0.2, 2.0  # seconds; share of a core; seconds
 
 
-def settle() -> None:
+def wait_for_idle_threads() -> None:
     """Wait until the threads of whoever ran last are asleep, two seconds at most.
 
     Some libraries' threads look out for more work for tens of milliseconds, on the cores that

@@ -20,7 +20,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return seconds
 
     monkeypatch.setattr(timing, "timed", timed)
-    monkeypatch.setattr(timing, "settle", lambda: order.append("|"))
+    monkeypatch.setattr(timing, "wait_for_idle_threads", lambda: order.append("|"))
     return order
 
 

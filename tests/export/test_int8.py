@@ -102,11 +102,11 @@ def test_both_files_are_timed_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
         return run
 
     monkeypatch.setattr(int8.time, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr(int8, "settle", lambda: calls.append("settle"))
+    monkeypatch.setattr(int8, "wait_for_idle_threads", lambda: calls.append("wait"))
     found = int8._seconds(runner("float", 0.75), runner("int8", 0.5), torch.zeros(1))
     assert found == (0.75, 0.5)
     # One each to warm up; the fifth second ends it.
-    assert calls == ["float", "int8"] + ["settle", "float", "settle", "int8"] * 4
+    assert calls == ["float", "int8"] + ["wait", "float", "wait", "int8"] * 4
     calls.clear()
     assert int8._seconds(runner("float", 9.0), runner("int8", 9.0), torch.zeros(1)) == (9, 9)
     assert calls.count("float") == calls.count("int8") == 2

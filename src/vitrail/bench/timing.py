@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from vitrail.threads import settle
+from vitrail.threads import wait_for_idle_threads
 
 _SHORTEST = 0.02  # seconds; of a shorter call several are timed at once
 _WARM = 3  # calls before the first that counts
@@ -61,7 +61,7 @@ def interleave(
             racing = [name for name in racing if not _far_behind(name, seconds, library)]
         for name in racing:
             if device == "cpu":
-                settle()
+                wait_for_idle_threads()
             seconds[name].append(_of_one(calls[name], repeats[name], device))
     return seconds
 

@@ -30,7 +30,7 @@ from vitrail.export.sizes import checked_size, size_range
 from vitrail.files import files_of, whole_or_absent
 from vitrail.models import Backbone
 from vitrail.shapes import Size
-from vitrail.threads import settle
+from vitrail.threads import wait_for_idle_threads
 from vitrail.weights.save import checked_target
 
 LARGEST_ERROR = 0.5  # of the outputs' norm; beyond it a file is of no use to anybody
@@ -170,7 +170,7 @@ def _seconds(before: Runner, after: Runner, batch: Tensor) -> tuple[float, float
     end = time.perf_counter() + _TIMING
     while not found[0] or (len(found[0]) < _ROUNDS and time.perf_counter() < end):
         for run, seconds in zip((before, after), found, strict=True):
-            settle()
+            wait_for_idle_threads()
             start = time.perf_counter()
             run(batch)
             seconds.append(time.perf_counter() - start)
