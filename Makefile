@@ -19,7 +19,7 @@ ifneq ($(BROWSER),yes)
 NOT_BROWSER := and not browser
 endif
 
-.PHONY: help demo compare bench docs gallery test fuzz lint format web
+.PHONY: help demo compare bench docs gallery check test fuzz lint format web
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -46,6 +46,14 @@ docs: $(STAMPS)/dev ## Build the documentation site into docs/_build (no network
 gallery: $(STAMPS)/dev ## Write docs/gallery: reports on five photos, and an index (needs Chromium)
 	@sh scripts/need_chromium.sh
 	@$(BIN)/python scripts/gallery.py docs/gallery
+
+# What one runs while working: the laws, the core, one contract for all models, a part of parity.
+# Slow sweeps, compilation, other runtimes and the browser are in make test alone.
+CHECK := tests/patterns tests/ops tests/layers tests/laws tests/models/test_contract.py \
+	tests/attention/test_reference.py tests/attention/test_backends.py tests/attention/test_select.py \
+	tests/parity/test_swin.py tests/weights/test_rules.py tests/weights/test_load.py tests/test_api.py
+check: $(STAMPS)/dev ## Run the quick part of the tests: three to four minutes on two cores
+	@$(PYTEST) $(CHECKED) -m "not compile and not browser" $(CHECK)
 
 # Two passes: the shape checker stops torch.compile(fullgraph=True), so what compiles runs without.
 test: $(STAMPS)/dev ## Run all tests (BROWSER=no leaves out those that need Chromium)

@@ -8,7 +8,6 @@ import pytest
 from tests.browser.test_axe import axe, serious
 
 __all__ = ["axe"]  # the fixture
-pytestmark = pytest.mark.timeout(900)  # the first test builds the site
 
 
 def drawn(page: Any) -> list[Any]:

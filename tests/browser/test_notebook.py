@@ -20,8 +20,6 @@ from tests.browser.serving import run, serving
 from vitrail.explorer.display import WIDGET
 from vitrail.explorer.page import static
 
-# JupyterLab, its kernel and a browser start within the first test.
-pytestmark = pytest.mark.timeout(600)
 
 PHOTO = """\
 import json

@@ -1,4 +1,4 @@
-"""How quick and how large the page is, as figures; the limits are generous, for loaded machines."""
+"""How quick and how large the page is, as figures; size and memory have limits."""
 
 import json
 from pathlib import Path
@@ -13,16 +13,12 @@ from tests.browser.pages import painted, state
 from vitrail.explorer import Report, explore
 from vitrail.models import Backbone, Swin, SwinConfig
 
-# Milliseconds and megabytes. What the page is meant to reach stands beside: a busy machine may be
-# several times slower, and must not turn a build red.
-LIMITS = {
-    "first_picture_ms": 20000, "throttled_ms": 40000, "hover_p95_ms": 1000, "scrub_p95_ms": 600,
-    "heap_mb": 300, "report_mb": 4,
-}  # fmt: skip
-MEANT = {**LIMITS, "first_picture_ms": 1000, "throttled_ms": 3000, "hover_p95_ms": 50,
-         "scrub_p95_ms": 33}  # fmt: skip
-LARGE = {**LIMITS, "hover_p95_ms": 3000, "report_mb": 14}
-LARGE_MEANT = {**MEANT, "hover_p95_ms": 150, "report_mb": 14}
+# Megabytes, which no busy machine changes. Times are reported beside what the page is meant to
+# reach, and not asserted: they say as much about the machine as about the page.
+LIMITS = {"heap_mb": 300, "report_mb": 4}
+LARGE = {"heap_mb": 300, "report_mb": 14}
+GOALS = {"first_picture_ms": 1000, "throttled_ms": 3000, "hover_p95_ms": 50, "scrub_p95_ms": 33}
+LARGE_GOALS = {**GOALS, "hover_p95_ms": 150}
 
 # How long a page takes for the same sums: tells by how much it was really slowed down.
 SUMS = """() => {
@@ -101,18 +97,19 @@ def wide() -> Backbone:
 
 
 @pytest.mark.parametrize(
-    ("model", "size", "limits", "meant"),
-    [(nano, 224, LIMITS, MEANT), (wide, 1024, LARGE, LARGE_MEANT)],
+    ("model", "size", "limits", "goals"),
+    [(nano, 224, LIMITS, GOALS), (wide, 1024, LARGE, LARGE_GOALS)],
     ids=["224", "1024"],
 )
 def test_figures(
-    model, size: int, limits: dict, meant: dict, open_page, tmp_path: Path, record_property, capsys
+    model, size: int, limits: dict, goals: dict, open_page, tmp_path: Path, record_property, capsys
 ) -> None:
     report = explore(model(), noise(size), size=size, scored=False)
     found = figures(report, tmp_path / "report.html", open_page)
     for name, value in found.items():
         record_property(f"{name} at {size}", round(value, 2))
     with capsys.disabled():
-        print(f"\n{size}: " + json.dumps({name: round(value, 1) for name, value in found.items()}))
+        shown = {name: [round(value, 1), goals.get(name)] for name, value in found.items()}
+        print(f"\n{size}, [measured, goal]: {json.dumps(shown)}")
     for name, limit in limits.items():
-        assert found[name] <= limit, (name, found[name], meant[name])
+        assert found[name] <= limit, (name, found[name])

@@ -16,7 +16,6 @@ HERE = Path(__file__).relative_to(ROOT)
 
 @pytest.mark.skipif(build.why_not() is not None, reason=str(build.why_not()))
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="options of x86-64")
-@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("march", ["x86-64", "x86-64-v3"])
 def test_older_processors_pass_the_same_tests(march: str, tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if "XDIST" not in key}
