@@ -20,7 +20,6 @@ from tests.browser.serving import run, serving
 from vitrail.explorer.display import WIDGET
 from vitrail.explorer.page import static
 
-
 PHOTO = """\
 import json
 import vitrail
