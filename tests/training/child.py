@@ -1,9 +1,9 @@
 """A training run in a process of its own, on a tiny model; run by ``conftest.launch``.
 
 Globals given by the caller: ``job``, a dict with ``out``, ``data``, and optionally ``recipe``,
-``settings``, ``env``, ``batch_norm`` (a BatchNorm after the embedding), ``pause`` (a moment at
-which the process says so and waits for a signal) and ``report`` (a file for what the caller wants
-to know).
+``settings``, ``env``, ``model`` (another one than Swin, with all its ``fields``), ``pause`` (a
+moment at which the process says so and waits for a signal) and ``report`` (a file for what the
+caller wants to know).
 """
 
 import json
@@ -15,7 +15,6 @@ job = globals()["job"]
 os.environ.update(job.get("env", {}))
 
 import torch  # noqa: E402
-from torch import nn  # noqa: E402
 
 from vitrail import create_model  # noqa: E402
 from vitrail.data.dataset import split  # noqa: E402
@@ -43,17 +42,6 @@ def wait_here() -> None:
         time.sleep(0.1)
         if job.get("signalled") and Path(job["signalled"]).exists():
             return
-
-
-class Statistics(nn.Module):
-    """A BatchNorm of the last axis."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm1d(dim)
-
-    def forward(self, x):
-        return self.norm(x.flatten(0, -2)).view_as(x)
 
 
 def pause_at(moment: str) -> None:
@@ -123,13 +111,11 @@ def main() -> None:
     train, val = split(source, 0.2, 0)
     torch.manual_seed(0)
     model = create_model(
-        "swin_nano",
+        job.get("model", "swin_nano"),
         num_classes=len(source.classes),
         drop_path=job.get("drop_path", 0.1),
-        **(TINY | job.get("fields", {})),
+        **(({} if "model" in job else TINY) | job.get("fields", {})),
     )
-    if job.get("batch_norm"):
-        model.add_module("embed", nn.Sequential(model.embed, Statistics(TINY["dim"])))
     recipe = Recipe(**{**RECIPE, **job.get("recipe", {})})
     quiet = {"show": False, "cpu": True, "tensorboard": False}
     settings = Settings(out=Path(job["out"]), **{**quiet, **job.get("settings", {})})

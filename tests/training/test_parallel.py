@@ -112,3 +112,20 @@ def test_fsdp_equals_one_process_and_resumes(launch, tiny_zip, tmp_path, alone) 
     checkpoint.found(tmp_path / "out")[-1].unlink()
     again = together(launch, 2, tmp_path, settings={"fsdp": True, "resume": True}, **job)
     close(again, alone[1])
+
+
+def test_statistics_of_the_first_process_are_the_run_s(launch, tiny_zip, tmp_path) -> None:
+    """All evaluate with them, they are saved, and a resumed run has the very same ones."""
+    fields = {"dims": (8, 16), "stem_dim": 8, "depths": (1, 1), "num_heads": (1, 2)}
+    fields |= {"window": (2, 2), "grid": (2, 2)}
+    job = {"data": str(tiny_zip), "model": "maxvit_tiny", "fields": fields}
+    job["recipe"] = {**EXACT, "batch_size": 64}
+    together(launch, 2, tmp_path, **job)
+    files = (checkpoint.found(tmp_path / "out")[-1], tmp_path / "out" / "last.safetensors")
+    before = [load_file(path) for path in files]
+    assert before[1]["embed.norm.running_mean"].abs().max() > 0.01
+    files[0].unlink()
+    together(launch, 2, tmp_path, settings={"resume": True}, **job)
+    for path, tensors in zip(files, before, strict=True):
+        again = load_file(path)
+        assert all(torch.equal(again[name], value) for name, value in tensors.items())

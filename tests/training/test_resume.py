@@ -137,19 +137,21 @@ def test_a_damaged_newest_checkpoint_is_not_used(whole, launch, tiny_zip, tmp_pa
 
 
 def test_killed_with_batch_norm(launch, tiny_zip, tmp_path) -> None:
-    """Its statistics are part of the run: they are saved, shipped and resumed."""
-    job = {"data": str(tiny_zip), "batch_norm": True}
+    """MaxViT's statistics are part of the run: they are saved, written and resumed."""
+    fields = {"dims": (8, 16), "stem_dim": 8, "depths": (1, 1), "num_heads": (1, 2)}
+    fields |= {"window": (2, 2), "grid": (2, 2)}
+    job = {"data": str(tiny_zip), "model": "maxvit_tiny", "fields": fields}
     out = tmp_path / "out"
     finish(launch, out=str(tmp_path / "whole"), settings=SETTINGS, **job)
     kill_at(launch, "step 8", tmp_path / "marker", out=str(out), settings=SETTINGS, **job)
     finish(launch, out=str(out), settings={**SETTINGS, "resume": True}, **job)
     same(tmp_path / "whole", out)
-    mean = "embed.1.norm.running_mean"
+    mean = "embed.norm.running_mean"
     saved, shipped = load_file(checkpoint.found(out)[-1]), load_file(out / "last.safetensors")
     assert saved[f"model.{mean}"].abs().max() > 0.01
     assert torch.equal(saved[f"model.{mean}"], shipped[mean])
-    assert saved["model.embed.1.norm.num_batches_tracked"] == STEPS
-    assert not torch.equal(saved["model.embed.1.norm.weight"], shipped["embed.1.norm.weight"])
+    assert saved["model.embed.norm.num_batches_tracked"] == STEPS
+    assert not torch.equal(saved["model.embed.norm.weight"], shipped["embed.norm.weight"])
 
 
 @pytest.mark.parametrize(
