@@ -123,7 +123,7 @@ def test_statistics_of_the_first_process_are_the_run_s(launch, tiny_zip, tmp_pat
     together(launch, 2, tmp_path, **job)
     files = (checkpoint.found(tmp_path / "out")[-1], tmp_path / "out" / "last.safetensors")
     before = [load_file(path) for path in files]
-    assert before[1]["embed.norm.running_mean"].abs().max() > 0.01
+    assert before[1]["embed.norm.running_mean"].abs().max() > 0  # of three steps
     files[0].unlink()
     together(launch, 2, tmp_path, settings={"resume": True}, **job)
     for path, tensors in zip(files, before, strict=True):

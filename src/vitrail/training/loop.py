@@ -169,7 +169,10 @@ class Run:
             else:
                 forward = fused.with_same_parameters(self.model)
                 fused.train_fused(forward)
-        self.forward = forward if fsdp else self.accelerator.prepare_model(forward)
+        # It is on its device already. Placed there once more ("cpu:0" for "cpu"), its buffers would
+        # be copies, and the model's own, which are saved, would stay as they were.
+        placed = {"device_placement": False}
+        self.forward = forward if fsdp else self.accelerator.prepare_model(forward, **placed)
         self.criterion = nn.CrossEntropyLoss(label_smoothing=recipe.smoothing)
 
     def fit(self) -> Path:
