@@ -115,8 +115,10 @@ def test_timm_s_pvt_v2_with_features_only(draw, outs):
 
 def test_timm_s_rolled_padding_is_warned_of(draw):
     peer = from_timm(draw, img_size=60)
-    with pytest.warns(UserWarning, match=r"timm rolls a map of \(15, 15\) tokens before padding"):
-        from_model(peer)
+    rolled = r"timm rolls a map of \(15, 15\) tokens before padding"
+    with pytest.warns(UserWarning, match=rolled) as said:
+        vitrail.from_model(peer)
+    assert said[0].filename == __file__
 
 
 def test_timm_v2_keeps_the_window_of_pre_training(draw):

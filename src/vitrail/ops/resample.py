@@ -90,6 +90,6 @@ def resize_antialiased(
         near = (1.5 * far - 2.5) * far * far + 1
         tail = ((2.5 - 0.5 * far) * far - 4) * far + 2
         weights = torch.where(far < 1, near, torch.where(far < 2, tail, torch.zeros_like(far)))
-        weights = (weights / weights.sum(dim=1, keepdim=True)).to(x.dtype)
-        x = (weights @ x.movedim(axis, -2)).movedim(-2, axis)
+        weights = weights / weights.sum(dim=1, keepdim=True)
+        x = (weights @ x.movedim(axis, -2).to(kind)).movedim(-2, axis).to(x.dtype)
     return x

@@ -44,8 +44,10 @@ def from_model(model: nn.Module, *, check: bool = True) -> Backbone:
     # Building draws numbers, which are nobody's: weights come from the peer.
     with torch.random.fork_rng(_accelerators(model)):
         ours, peer = _converted(model)
+        for note in peer.notes:
+            warnings.warn(note, stacklevel=3)  # at the caller of vitrail.from_model
         if check and not on_meta:
-            compare(model, ours, peer, _quietly_converted)
+            compare(model, ours, peer, _converted)
     trained = not on_meta and was_trained(model)
     ours._set_preprocessing(**{"trained": trained, **peer.preprocessing})
     return ours.train(model.training)
@@ -69,13 +71,6 @@ def _converted(model: nn.Module) -> tuple[Backbone, Peer]:
     return ours.train(model.training), peer
 
 
-def _quietly_converted(model: nn.Module) -> tuple[Backbone, Peer]:
-    """As ``_converted``, of a copy whose original has been warned of."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return _converted(model)
-
-
 def _accelerators(model: nn.Module) -> list[int]:
     """Return the numbers of the GPUs whose random states building and running may change."""
     devices = {parameter.device for parameter in model.parameters()}
@@ -85,9 +80,7 @@ def _accelerators(model: nn.Module) -> list[int]:
 def convertible(model: nn.Module) -> bool:
     """Tell whether ``from_model`` knows a module's class and reads its structure."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            _read(unwrapped(model))
+        _read(unwrapped(model))
     except UsageError:
         return False
     return True
@@ -102,10 +95,7 @@ def peer_difference(model: nn.Module, ours: Backbone, x: Tensor) -> tuple[float,
         x: an input that both take.
     """
     model = unwrapped(model)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        peer = _read(model)
-    return difference_on(x, model, ours, peer)
+    return difference_on(x, model, ours, _read(model))
 
 
 def _check_numbers(model: nn.Module) -> None:

@@ -112,6 +112,7 @@ class Peer:
         answers: returns the tensors of what it returns, as the conversion returns them.
         reset: brings a copy back to what it was when it was built.
         departure: what the conversion does otherwise on purpose.
+        notes: what its user has to know of the conversion.
     """
 
     fields: dict[str, Any]
@@ -124,6 +125,7 @@ class Peer:
     answers: Callable[[Any], list[Tensor]] = channels_last
     reset: Callable[[Any], None] = unchanged
     departure: Departure | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 Reader = Callable[[Any], Peer | None]

@@ -1,6 +1,5 @@
 """What readers of live peers have in common."""
 
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -167,14 +166,11 @@ def check_values(model: Any, values: Iterable[tuple[str, Any, Any]]) -> None:
             )
 
 
-def warn_of_training(model: Any, **rates: float) -> None:
-    """Warn of probabilities of dropping that no model here has; they matter in training alone."""
-    told = ", ".join(f"{name}={rate}" for name, rate in rates.items() if rate)
-    if told:
-        warnings.warn(
-            f"{type(model).__name__}: {told} is not taken over, and would only matter in training",
-            stacklevel=5,
-        )
+def training_only(model: Any, **rates: float) -> list[str]:
+    """Name probabilities of dropping that no model here has; they matter in training alone."""
+    given = ", ".join(f"{name}={rate}" for name, rate in rates.items() if rate)
+    kind = type(model).__name__
+    return [f"{kind}: {given} is not taken over; it matters in training alone"] if given else []
 
 
 def check_gelu(activations: Iterable[Any]) -> None:

@@ -20,16 +20,17 @@ from vitrail.weights.families.live import (
     stages_of,
     timm_input,
     timm_list,
+    training_only,
     transformers_answers,
     transformers_input,
-    warn_of_training,
 )
 
 
 def _read_timm(model: Any) -> Peer:
     fields = _timm_fields(model, list(model.stages)) | {"global_pool": pool(str(model.global_pool))}
-    warn_of_training(model, drop_rate=model.head_drop.p)
-    return _timm_peer(model, list(model.stages), fields)
+    peer = _timm_peer(model, list(model.stages), fields)
+    peer.notes += training_only(model, drop_rate=model.head_drop.p)
+    return peer
 
 
 def _read_timm_list(model: Any) -> Peer | None:

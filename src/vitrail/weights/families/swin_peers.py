@@ -1,6 +1,5 @@
 """What a live Swin of timm, torchvision or transformers does: windows, shifts, padding, pooling."""
 
-import warnings
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
@@ -24,9 +23,9 @@ from vitrail.weights.families.live import (
     stages_of,
     timm_input,
     timm_list,
+    training_only,
     transformers_answers,
     transformers_input,
-    warn_of_training,
 )
 
 # Every peer lets padding join the softmax, and adds -100 across regions.
@@ -40,8 +39,9 @@ def _read_timm(model: Any) -> Peer:
     stages = list(model.layers)
     fields = _timm_fields(model, stages)
     fields["global_pool"] = pool(str(model.global_pool))
-    warn_of_training(model, drop_rate=model.head.drop.p)
-    return _timm_peer(model, stages, fields)
+    peer = _timm_peer(model, stages, fields)
+    peer.notes += training_only(model, drop_rate=model.head.drop.p)
+    return peer
 
 
 def _read_timm_list(model: Any) -> Peer | None:
@@ -95,29 +95,28 @@ def _timm_peer(model: Any, stages: list[Any], fields: dict[str, Any]) -> Peer:
         # It pads maps, not patches.
         axes = zip(patch.patch_size, odd_size((1, 1), windows[0]), strict=True)
         peer.other_size = tuple(p * n for p, n in axes)
-    if _warn_of_rolled_padding([b for stage in stages for b in stage.blocks], patch):
+    peer.notes = _rolled_padding([b for stage in stages for b in stage.blocks], patch)
+    if peer.notes:
         peer.departure = Departure(_unshift, {"shift_rule": "never"})
     return peer
 
 
-def _warn_of_rolled_padding(blocks: Iterable[Any], patch: Any) -> bool:
-    """Tell of the one thing that is not taken over: timm rolls maps before it pads them."""
+def _rolled_padding(blocks: Iterable[Any], patch: Any) -> list[str]:
+    """Name the one thing that is not taken over: timm rolls maps before it pads them."""
     for block in (block for block in blocks if any(block.shift_size)):
         grid, window = tuple(block.input_resolution), tuple(block.window_size)
         if not patch.strict_img_size:
-            given = f"maps that windows of {window} tokens do not divide (strict_img_size=False)"
+            given = (f"maps that windows of {window} tokens do not divide (strict_img_size=False) "
+                     "before it pads them")  # fmt: skip
         elif any(n % m for n, m in zip(grid, window, strict=True)):
             given = f"a map of {grid} tokens before padding it to windows of {window}"
         else:
             continue
-        before = "" if patch.strict_img_size else ", before it pads them"
-        warnings.warn(
-            f"timm rolls {given}{before}, so that opposite edges see one another; "
-            "Vitrail pads first, and its outputs differ there (ADR 1)",
-            stacklevel=6,
-        )
-        return True
-    return False
+        return [
+            f"timm rolls {given}, so that opposite edges see one another; "
+            "Vitrail pads first, and its outputs differ there (ADR 1)"
+        ]
+    return []
 
 
 def _unshift(copied: Any) -> None:
@@ -190,8 +189,8 @@ def _read_transformers(model: Any, part: str = "") -> Peer:
         # Its layers overwrite their window_size when they meet a small map: the settings do not.
         windows = [pair(settings.window_size)] * len(stages)
         fields["shift_rule"] = "always" if part == "Backbone" else "shortest"
-        _warn_of_memory(model, part)
     peer = _peer(model, windows, fields)
+    peer.notes = [] if part == "Backbone" else _memory(model)
     peer.preprocessing = transformers_input(settings)
     peer.answers, peer.reset = transformers_answers, _forget
     if settings.use_absolute_embeddings:
@@ -221,20 +220,20 @@ def _forget(copied: Any) -> None:
         layer.window_size, layer.shift_size = window, shift
 
 
-def _warn_of_memory(model: Any, part: str) -> None:
+def _memory(model: Any) -> list[str]:
     """Tell of layers that an input has changed for good; ours are as those that are built anew."""
     changed = [
         layer
         for layer, window, shift in _layers(model)
         if (int(layer.window_size), int(layer.shift_size)) != (window, shift)
     ]
-    if changed and part != "Backbone":
-        warnings.warn(
-            f"an earlier input has changed the window or shift of {len(changed)} of the layers of "
-            f"this {type(model).__name__} for good, and what it returns at larger sizes; Vitrail's "
-            "model computes what the peer does when it is built anew (ADR 3)",
-            stacklevel=5,
-        )
+    if not changed:
+        return []
+    return [
+        f"an earlier input has changed the window or shift of {len(changed)} of the layers of "
+        f"this {type(model).__name__} for good, and what it returns at larger sizes; Vitrail's "
+        "model computes what the peer does when it is built anew (ADR 3)"
+    ]
 
 
 # --- shared ---------------------------------------------------------------------------------------

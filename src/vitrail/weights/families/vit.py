@@ -17,7 +17,7 @@ from vitrail.weights.families.live import (
     check_values,
     only,
     timm_input,
-    warn_of_training,
+    training_only,
 )
 from vitrail.weights.families.shapes import (
     compare_heads,
@@ -167,6 +167,12 @@ def _read_timm(model: Any) -> Peer:
         "drop_path": float(getattr(blocks[-1].drop_path1, "drop_prob", 0.0)),
         "patch_fit": "pad" if patch.dynamic_img_pad else "floor",
     }
+    notes = training_only(
+        model,
+        drop_rate=model.head_drop.p,
+        pos_drop_rate=model.pos_drop.p,
+        patch_drop_rate=getattr(model.patch_drop, "prob", 0.0),
+    )
     grid, other = tuple(patch.grid_size), None
     if model.dynamic_img_size:
         fields["position_resize"] = "antialiased"
@@ -174,7 +180,7 @@ def _read_timm(model: Any) -> Peer:
         axes = zip(patch.patch_size, grid, (1, 2), strict=True)
         other = tuple(p * (n + more) + rest for p, n, more in axes)
     return Peer(fields, num_heads=(attention.num_heads,), grids={"position.table": grid},
-                preprocessing=timm_input(model), other_size=other)  # fmt: skip
+                preprocessing=timm_input(model), other_size=other, notes=notes)  # fmt: skip
 
 
 def _is_plain_mean(model: Any) -> bool:
@@ -218,12 +224,6 @@ def _check_timm(model: Any, blocks: list[Any]) -> None:
         ("fc_norm", has(model.fc_norm), False),
         ("final_norm", has(model.norm), True),
     ])  # fmt: skip
-    warn_of_training(
-        model,
-        drop_rate=model.head_drop.p,
-        pos_drop_rate=model.pos_drop.p,
-        patch_drop_rate=getattr(model.patch_drop, "prob", 0.0),
-    )
 
 
 def _read_torchvision(model: Any) -> Peer:
