@@ -40,7 +40,10 @@ def create_model(
     Args:
         name: one of ``list_models()``, or what timm, torchvision or transformers calls it.
         num_classes: classes of the head; 0 for none; default those of the weights or the paper.
-        weights: None for a fresh start, ``"bundled"``, a file, a state dict or a hub repository id.
+        weights: None for a fresh start, ``"bundled"``, a file, a state dict, a hub repository id,
+            or published weights by name: ``"imagenet1k"``, or a tag of ``vitrail list --weights``
+            such as ``"timm:ms_in1k"``. Those are fetched once, and bring their preprocessing and
+            the names of their classes.
         in_channels: channels of the input; the stem of loaded weights adapts.
         config_fields: any field of the model's config, e.g. ``window=(12, 12)``.
     Returns:
@@ -56,8 +59,11 @@ def create_model(
         config = replace(config, num_classes=num_classes)
     if weights is None:
         return entry.model(config, preprocessing=entry.preprocessing, name=name)
-    from vitrail.weights import create_with_weights
+    from vitrail.weights import create_published, create_with_weights, find
 
+    row = find(name, weights)
+    if row is not None:
+        return create_published(name, entry, config, row, fixed_classes=num_classes is not None)
     return create_with_weights(name, entry, config, weights, fixed_classes=num_classes is not None)
 
 

@@ -57,7 +57,7 @@ def test_json_states_the_range_and_the_difference(
     [
         (["swin_nano", "-o", "model.bin"], "-o model.bin", "use -o model.onnx"),
         (["swin_nanno", "-w", "none", "-o", "model.onnx"], "swin_nanno", "'swin_nano'"),
-        (["swin_tiny", "-o", "model.onnx"], "swin_tiny without weights", "--weights FILE"),
+        (["swin_tiny", "-o", "model.onnx"], "swin_tiny without weights", "--weights imagenet1k"),
         (["swin_tny", "-o", "model.onnx"], "swin_tny", "'swin_tiny'"),
         (["swin_nano", "-w", "none", "-o", "model.pt2", "--size", "0"], "--size 0", "--size"),
         (["swin_nano", "-w", "none", "-o", "no/model.pt2"], "no/model.pt2", "mkdir -p no"),

@@ -74,3 +74,46 @@ def test_a_model_without_windows_has_none() -> None:
     assert said["windows"] is None
     assert said["mechanism"] == "global and reduced"
     assert window_text(None) == "-"
+
+
+def test_published_weights_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list", "--weights", "swin_[tb]*"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["model", "weights", "input", "classes", "top-1", "licence", "where"]
+    assert {line.split()[0] for line in lines[1:]} == {"swin_tiny", "swin_base", "swin_base_384"}
+    marked = [line.split()[:2] for line in lines if " * " in line]
+    assert ["swin_tiny", "timm:ms_in1k"] in marked and len(marked) == 3
+    assert run(["list", "-w", "swin_tiny", "--json"]) == 0
+    rows = {row["weights"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["torchvision:IMAGENET1K_V1"] == {
+        "model": "swin_tiny",
+        "weights": "torchvision:IMAGENET1K_V1",
+        "imagenet1k": False,
+        "input": 224,
+        "classes": 1000,
+        "top1": 81.474,
+        "licence": None,
+        "where": "Swin_T_Weights.IMAGENET1K_V1",
+    }
+
+
+def test_models_without_published_weights_say_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list", "--weights", "focal_*"]) == 2
+    assert "'focal_*', whose models have no published weights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "given", "fix"),
+    [
+        (["-w", "imagenet1k"], "--weights imagenet1k without a model", "--model swin_tiny"),
+        (["-m", "swin_t"], "--model swin_tiny without weights", "--weights imagenet1k"),
+        (["-m", "focal_tiny"], "--model focal_tiny without weights", "--weights FILE"),
+        (["-m", "swin_tiny", "-w", "timm:in2k"], "'timm:in2k' for swin_tiny", "timm:ms_in1k"),
+    ],
+)
+def test_weights_by_name_want_the_model_that_has_them(
+    words: list[str], given: str, fix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["predict", "photo.jpg", *words]) == 2
+    error = capsys.readouterr().err
+    assert given in error and fix in error

@@ -13,9 +13,9 @@ from vitrail.models import PVTConfig, SwinConfig, ViTConfig
 @pytest.mark.parametrize(
     ("name", "given", "fix"),
     [
-        ("swin_tiny", {"pretrained": True}, "use weights=..."),
+        ("swin_tiny", {"pretrained": True}, "use weights='imagenet1k'"),
         ("swin_tiny", {"pretrained": False}, "leave it out: without weights"),
-        ("swin_tiny", {"checkpoint_path": "x.pth"}, "use weights=..."),
+        ("swin_tiny", {"checkpoint_path": "x.pth"}, "use weights='imagenet1k'"),
         ("swin_tiny", {"img_size": 256}, "takes inputs of any size"),
         ("swin_tiny", {"image_size": 256}, "takes inputs of any size"),
         ("swin_tiny", {"features_only": True}, "use out_indices=(0, 1, 2, 3)"),

@@ -28,8 +28,8 @@ OptionalWeights = Annotated[
     typer.Option(
         "--weights",
         "-w",
-        help="A checkpoint file, 'bundled', a hub repository id (owner/name), or 'none' for "
-        "random numbers.",
+        help="A checkpoint file, 'bundled', a hub repository id (owner/name), published weights by "
+        "name ('imagenet1k', or a tag of `vitrail list --weights`), or 'none' for random numbers.",
     ),
 ]
 
@@ -46,21 +46,28 @@ def load_model(name: str | None, weights: str | None) -> "tuple[Backbone, str]":
     import torch
 
     from vitrail import create_model
-    from vitrail.weights import model_from_file
+    from vitrail.models import canonical_name
+    from vitrail.weights import is_name, model_from_file, usual
 
     if weights == "none":
         torch.manual_seed(0)  # the same random numbers every time
         return create_model(name or DEFAULT_MODEL).eval(), "none: random numbers, seed 0"
     if weights is None:
-        if name not in (None, DEFAULT_MODEL):
-            with torch.device("meta"):
-                create_model(name)  # a name that is unknown is refused for that
+        if name is not None and (name := canonical_name(name)) != DEFAULT_MODEL:
+            known = "imagenet1k" if usual(name) else "FILE"
             raise UsageError(
                 f"--model {name} without weights; none come with the package for it",
-                "a checkpoint file, a hub repository id, or 'none' for random numbers",
-                f"add --weights FILE, or --weights none to see untrained {name}",
+                "published weights by name (`vitrail list --weights`), a checkpoint file, a hub "
+                "repository id, or 'none' for random numbers",
+                f"add --weights {known}, or --weights none to see untrained {name}",
             )
         weights = "bundled"
+    if name is None and is_name(weights):
+        raise UsageError(
+            f"--weights {weights} without a model",
+            "the model that they are of",
+            f"add --model swin_tiny, say: --model swin_tiny --weights {weights}",
+        )
     if name is None:
         return model_from_file(weights), weights
     return create_model(name, weights=weights), weights

@@ -53,7 +53,8 @@ WeightsOption = Annotated[
     typer.Option(
         "--weights",
         "-w",
-        help="A checkpoint file, 'bundled', or a hub repository id (owner/name).",
+        help="A checkpoint file, 'bundled', a hub repository id (owner/name), or published weights "
+        "by name: 'imagenet1k', or a tag of `vitrail list --weights`.",
     ),
 ]
 SizeOption = Annotated[

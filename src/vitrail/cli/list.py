@@ -18,9 +18,16 @@ def run(
             help="Only names that match, e.g. 'swin_v2_*'.", autocompletion=complete_model
         ),
     ] = "*",
+    weights: Annotated[
+        bool, typer.Option("--weights", "-w", help="List the published weights of the models.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List the models that can be created, with their parameters, window and input size."""
+    """List the models that can be created, with their parameters, window and input size.
+
+    With --weights, list the published weights that --weights of the other commands, and `weights=`
+    of `vitrail.create_model`, take by name. `imagenet1k` stands for those marked with *.
+    """
     from vitrail import list_models
     from vitrail.models import names_near
 
@@ -32,6 +39,9 @@ def run(
             allowed=f"{names_near(pattern)}, or a wildcard for some",
             fix=f"run `vitrail list {near}`" if near else "run `vitrail list` for all of them",
         )
+    if weights:
+        print_weights(names, pattern, as_json)
+        return
     rows = [describe(name) for name in names]
     if as_json:
         print_json(rows)
@@ -94,5 +104,58 @@ def print_table(rows: list[dict[str, Any]]) -> None:
             window_text(row["windows"]),
             "x".join(map(str, row["input"])),
             row["mechanism"],
+        )
+    console().print(table)
+
+
+def print_weights(names: list[str], pattern: str, as_json: bool) -> None:
+    """Print the published weights of models.
+
+    Args:
+        names: of the models.
+        pattern: what they matched, for the error.
+        as_json: print JSON instead of a table.
+    Raises:
+        UsageError: none of the models has any.
+    """
+    from vitrail.weights import published, usual
+
+    rows = [
+        {
+            "model": name,
+            "weights": row.tag,
+            "imagenet1k": row is usual(name),
+            "input": row.size,
+            "classes": row.classes,
+            "top1": row.top1,
+            "licence": row.licence,
+            "where": row.where,
+        }
+        for name in names
+        for row in published(name)
+    ]
+    if not rows:
+        raise UsageError(
+            f"pattern {pattern!r}, whose models have no published weights",
+            "models of timm, torchvision or transformers",
+            "run `vitrail list --weights` for all; weights 'bundled' come with swin_nano",
+        )
+    if as_json:
+        print_json(rows)
+        return
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("model", "weights", "input", "classes", "top-1", "licence", "where"):
+        table.add_column(column, justify="right" if column in ("classes", "top-1") else "left")
+    for row in rows:
+        table.add_row(
+            row["model"],
+            row["weights"] + (" *" if row["imagenet1k"] else ""),
+            f"{row['input']}x{row['input']}",
+            "-" if row["classes"] is None else str(row["classes"]),
+            "-" if row["top1"] is None else f"{row['top1']:.1f} %",
+            row["licence"] or "-",
+            row["where"],
         )
     console().print(table)

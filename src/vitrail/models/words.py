@@ -68,8 +68,8 @@ def _fix(field: str, value: Any, config: BackboneConfig, known: list[str]) -> st
         if not value:
             return "leave it out: without weights=... a model starts with random numbers"
         return (
-            "use weights=...: a checkpoint file, a hub repository owner/name, or 'bundled' with "
-            "swin_nano"
+            "use weights='imagenet1k' (`vitrail list --weights` shows which models have some), a "
+            "checkpoint file, a hub repository owner/name, or 'bundled' with swin_nano"
         )
     if field in _SIZES:
         return (

@@ -2,6 +2,7 @@
 
 from vitrail.weights.convert import Conversion, convert, to_format
 from vitrail.weights.load import create_with_weights, load, model_from_file
+from vitrail.weights.named import create_published, find, is_name, published, usual
 from vitrail.weights.peers import from_model, peer_difference, was_trained
 from vitrail.weights.report import Entry, LoadReport
 from vitrail.weights.save import save
@@ -13,15 +14,20 @@ __all__ = [
     "LoadReport",
     "Source",
     "convert",
+    "create_published",
     "create_with_weights",
+    "find",
     "from_model",
+    "is_name",
     "load",
     "model_from_file",
     "peer_difference",
+    "published",
     "read_state",
     "resolve",
     "save",
     "to_format",
+    "usual",
     "was_trained",
 ]
 
