@@ -164,6 +164,15 @@ _ROWS: dict[str, tuple[Published, ...]] = {
     "pvt_v2_b3": (_timm("pvt_v2_b3.in1k", 224, 1000, APACHE),),
     "pvt_v2_b4": (_timm("pvt_v2_b4.in1k", 224, 1000, APACHE),),
     "pvt_v2_b5": (_timm("pvt_v2_b5.in1k", 224, 1000, APACHE),),
+    "maxvit_tiny": (
+        _timm("maxvit_tiny_tf_224.in1k", 224, 1000, APACHE, crop=0.95),
+        _vision("MaxVit_T_Weights.IMAGENET1K_V1", 224, 1000, 83.7, 224),
+    ),
+    "maxvit_small": (_timm("maxvit_small_tf_224.in1k", 224, 1000, APACHE, crop=0.95),),
+    "maxvit_base": (
+        _timm("maxvit_base_tf_224.in1k", 224, 1000, APACHE, crop=0.95),
+        _timm("maxvit_base_tf_224.in21k", 224, 21843, APACHE, crop=0.95, norm=_HALF),
+    ),
     "vit_tiny": (
         _timm("vit_tiny_patch16_224.augreg_in21k_ft_in1k", 224, 1000, APACHE, norm=_HALF),
         _timm("vit_tiny_patch16_224.augreg_in21k", 224, 21843, APACHE, norm=_HALF),
