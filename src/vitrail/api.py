@@ -40,10 +40,12 @@ def create_model(
     Args:
         name: one of ``list_models()``, or what timm, torchvision or transformers calls it.
         num_classes: classes of the head; 0 for none; default those of the weights or the paper.
-        weights: None for a fresh start, ``"bundled"``, a file, a state dict, a hub repository id,
-            or published weights by name: ``"imagenet1k"``, or a tag of ``vitrail list --weights``
-            such as ``"timm:ms_in1k"``. Those are fetched once, and bring their preprocessing and
-            the names of their classes.
+        weights: None for a fresh start, ``"bundled"``, a file, a folder as ``save_pretrained``
+            writes it, a state dict, a hub repository id, or published weights by name:
+            ``"imagenet1k"``, or a tag of ``vitrail list --weights`` such as ``"timm:ms_in1k"``.
+            Those are fetched once, and bring their preprocessing and the names of their classes.
+            What their own library's models do (padding, shifts, ...) comes with all weights,
+            unless ``config_fields`` say otherwise.
         in_channels: channels of the input; the stem of loaded weights adapts.
         config_fields: any field of the model's config, e.g. ``window=(12, 12)``.
     Returns:
@@ -61,10 +63,11 @@ def create_model(
         return entry.model(config, preprocessing=entry.preprocessing, name=name)
     from vitrail.weights import create_published, create_with_weights, find
 
+    chosen = {*config_fields, *(["num_classes"] if num_classes is not None else [])}
     row = find(name, weights)
     if row is not None:
-        return create_published(name, entry, config, row, fixed_classes=num_classes is not None)
-    return create_with_weights(name, entry, config, weights, fixed_classes=num_classes is not None)
+        return create_published(name, entry, config, row, chosen=chosen)
+    return create_with_weights(name, entry, config, weights, chosen=chosen)
 
 
 def from_model(model: nn.Module, *, check: bool = True) -> Backbone:

@@ -36,7 +36,7 @@ def test_convert_prints_json_for_scripts(files, capsys):
     assert (done["from"], done["to"], done["in"], done["out"]) == (
         "timm", "mmdet", "swin.pth", "out.pth",
     )  # fmt: skip
-    assert done["left"] == ["norm.weight", "norm.bias", "head.weight", "head.bias"]
+    assert done["left"] == ["head.weight", "head.bias"]
     assert done["weights"] == len(read_state("out.pth"))
 
 

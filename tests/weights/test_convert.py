@@ -116,14 +116,14 @@ def test_a_target_that_cannot_be_written_is_refused_before_anything_is_read(tmp_
     assert not list(tmp_path.iterdir())
 
 
-def test_what_has_no_place_is_told(build, tmp_path):
+def test_what_has_no_place_is_listed(build, tmp_path):
     done = convert(build().state_dict(), tmp_path / "w.pth", "mmdet")
-    assert done.left == ("norm.weight", "norm.bias", "head.weight", "head.bias")
+    assert done.left == ("head.weight", "head.bias")
     extra = to_format(build(), "timm") | {"something.else": torch.zeros(1)}
     assert convert(extra, tmp_path / "w.pth", "official").unknown == ("something.else",)
 
 
-def test_masks_that_cannot_be_made_are_told(build, tmp_path):
+def test_masks_that_cannot_be_made_are_noted(build, tmp_path):
     done = convert(build().state_dict(), tmp_path / "w.pth", "official")
     assert any("attn_mask was not written" in note for note in done.notes)
 

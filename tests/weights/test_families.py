@@ -84,7 +84,7 @@ def test_variants_are_told_by_our_own_weights(build, kind, fields):
 @pytest.mark.parametrize("kind", ["pvt", "pvt_v2", "vit"])
 def test_unpublished_widths_do_not_tell_the_heads(build, kind):
     state = to_format(build(kind), "vitrail")
-    with pytest.raises(UsageError, match="does not tell the number of heads") as error:
+    with pytest.raises(UsageError, match="whose number of heads is not in the file") as error:
         model_from_file(state)
     assert "create_model(name, num_heads=" in error.value.fix
 

@@ -345,9 +345,10 @@ def test_the_bundled_weights_are_a_name_away(tmp_path, monkeypatch):
     monkeypatch.setattr("vitrail.weights.sources.BUNDLED", str(tmp_path / "w.safetensors"))
     model = create_model("swin_nano", weights="bundled")
     assert torch.equal(numbers(model)["norm.bias"], numbers(source)["norm.bias"].half().float())
-    with pytest.raises(UsageError, match="for swin_tiny") as error:
+    with pytest.raises(UsageError, match="weights 'bundled' for swin_tiny") as error:
         create_model("swin_tiny", weights="bundled")
-    assert "create 'swin_nano'" in error.value.fix
+    assert "use 'swin_nano'" in error.value.fix
+    assert "a file" in error.value.fix
 
 
 def test_a_file_without_classifier_is_warned_of(caplog):

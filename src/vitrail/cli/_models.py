@@ -1,4 +1,4 @@
-"""The model that the options --model and --weights ask for."""
+"""The model of the options --model and --weights."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import torch
 
     from vitrail.models import Backbone
+    from vitrail.weights import Misfit
 
 DEFAULT_MODEL = "swin_nano"  # the model whose weights come with the package
 
@@ -28,14 +29,15 @@ OptionalWeights = Annotated[
     typer.Option(
         "--weights",
         "-w",
-        help="A checkpoint file, 'bundled', a hub repository id (owner/name), published weights by "
-        "name ('imagenet1k', or a tag of `vitrail list --weights`), or 'none' for random numbers.",
+        help="A checkpoint file, a folder as save_pretrained writes it, 'bundled', a hub "
+        "repository id (owner/name), published weights by name ('imagenet1k', or a tag of "
+        "`vitrail list --weights`), or 'none' for random numbers.",
     ),
 ]
 
 
 def load_model(name: str | None, weights: str | None) -> "tuple[Backbone, str]":
-    """Return the model that the options ask for, and in words where its weights came from.
+    """Return the model of the options, and in words where its weights came from.
 
     Args:
         name: of the model, or None for the one the weights are of.
@@ -47,7 +49,7 @@ def load_model(name: str | None, weights: str | None) -> "tuple[Backbone, str]":
 
     from vitrail import create_model
     from vitrail.models import canonical_name
-    from vitrail.weights import is_name, model_from_file, usual
+    from vitrail.weights import Misfit, is_name, model_from_file, usual
 
     if weights == "none":
         torch.manual_seed(0)  # the same random numbers every time
@@ -68,9 +70,24 @@ def load_model(name: str | None, weights: str | None) -> "tuple[Backbone, str]":
             "the model that they are of",
             f"add --model swin_tiny, say: --model swin_tiny --weights {weights}",
         )
-    if name is None:
-        return model_from_file(weights), weights
-    return create_model(name, weights=weights), weights
+    try:
+        if name is None:
+            return model_from_file(weights), weights
+        return create_model(name, weights=weights), weights
+    except Misfit as error:
+        raise UsageError(error.given, error.allowed, _fix(error, name, weights)) from error
+
+
+def _fix(error: "Misfit", name: str | None, weights: str) -> str:
+    """Return what a user of the command line can do about weights that do not fit."""
+    kinds = {problem.status for problem in error.problems}
+    if kinds == {"not finite"}:
+        return "use weights from before the training diverged"
+    if kinds == {"unexpected"} and not any(problem.fix for problem in error.problems):
+        return f"drop what is not known: vitrail convert {weights} new.safetensors --to vitrail"
+    if name is not None and error.alone:
+        return "leave --model out, for the model that the weights are of"
+    return f"use weights of {name or 'one whole model'}, or --weights none for random numbers"
 
 
 def choose_device(text: str | None) -> "torch.device":

@@ -53,8 +53,9 @@ WeightsOption = Annotated[
     typer.Option(
         "--weights",
         "-w",
-        help="A checkpoint file, 'bundled', a hub repository id (owner/name), or published weights "
-        "by name: 'imagenet1k', or a tag of `vitrail list --weights`.",
+        help="A checkpoint file, a folder as save_pretrained writes it, 'bundled', a hub "
+        "repository id (owner/name), or published weights by name: 'imagenet1k', or a tag of "
+        "`vitrail list --weights`.",
     ),
 ]
 SizeOption = Annotated[

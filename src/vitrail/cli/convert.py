@@ -18,7 +18,9 @@ def run(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="IN", help="A checkpoint file, 'bundled', or a hub repository id (owner/name)."
+            metavar="IN",
+            help="A checkpoint file, a folder as save_pretrained writes it, 'bundled', or a hub "
+            "repository id (owner/name).",
         ),
     ],
     out: Annotated[
@@ -35,14 +37,14 @@ def run(
         typer.Option(
             "--model",
             "-m",
-            help="The model the weights are of, where the file does not tell enough.",
+            help="The model the weights are of, where the file leaves that open.",
             autocompletion=complete_model,
         ),
     ] = None,
     window: Annotated[
         str | None,
         typer.Option(
-            "--window", help="Their window, where the file does not tell it; e.g. 8 or 8x7x7."
+            "--window", help="Their window, where the file does not hold it; e.g. 8 or 8x7x7."
         ),
     ] = None,
     as_json: JsonOption = False,

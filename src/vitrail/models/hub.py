@@ -1,20 +1,24 @@
 """A model's own file, and the hub: ``save_pretrained``, ``from_pretrained``, ``push_to_hub``."""
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from huggingface_hub import ModelHubMixin, hf_hub_download
+from huggingface_hub import ModelHubMixin
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from vitrail.errors import UsageError
 from vitrail.files import whole_or_absent
-from vitrail.models.config import as_tuples
+from vitrail.models.config import BackboneConfig, as_tuples
+from vitrail.models.download import download
 from vitrail.models.preprocessing import Preprocessing
+from vitrail.models.tensors import check_dense, copy_all, count_not_finite
 
 if TYPE_CHECKING:
     from typing import Self
@@ -22,6 +26,23 @@ else:
     Self = Any  # the shape checker looks at one method at a time, where Self means nothing
 
 FILE_NAME = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a file of ours says about its model.
+
+    Args:
+        model: class of the model.
+        config: its configuration.
+        preprocessing: the input that its weights want.
+        name: its name in the catalog, if it has one.
+    """
+
+    model: type[Any]
+    config: Any
+    preprocessing: Preprocessing
+    name: str | None
 
 
 def metadata(model: Any) -> dict[str, str]:
@@ -35,18 +56,51 @@ def metadata(model: Any) -> dict[str, str]:
     }
 
 
-def described(meta: Mapping[str, str], config_class: type[Any]) -> tuple[Any, Preprocessing]:
-    """Return the configuration and the preprocessing that ``metadata`` wrote down.
+def described(
+    meta: Mapping[str, str], models: Mapping[str, type[Any]], keys: Mapping[str, Any]
+) -> Description:
+    """Return what ``metadata`` wrote down; fields that this version does not know are left out.
 
     Args:
         meta: what a file says besides its tensors.
-        config_class: class of the configuration; fields that it does not know are left out.
+        models: the classes of models that it may be of, by name.
+        keys: the names of its tensors, which have to be of as many blocks: nothing is built of a
+            description that is larger than its file.
+    Raises:
+        UsageError: a description of no model, or of another than the tensors'.
     """
-    # JSON has lists where configurations have tuples.
-    stored = _as_tuples_of(json.loads(meta["config"]))
-    known = {field.name for field in fields(config_class)}
-    config = config_class(**{k: v for k, v in stored.items() if k in known})
-    return config, Preprocessing(**_as_tuples_of(json.loads(meta["preprocessing"])))
+    try:
+        model = models.get(meta.get("model", ""))
+        if model is None:
+            raise ValueError(f"model {meta.get('model')!r}")
+        stored = _as_tuples_of(json.loads(meta["config"]))
+        known = {field.name for field in fields(model.config_class)}
+        config = model.config_class(**{k: v for k, v in stored.items() if k in known})
+        preprocessing = Preprocessing(**_as_tuples_of(json.loads(meta["preprocessing"])))
+        _check_description(config, preprocessing, keys)
+    except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        given = error.given if isinstance(error, UsageError) else str(error)
+        raise UsageError(
+            f"a Vitrail file whose description cannot be used ({given[:300]})",
+            f"a description of one of {', '.join(models)}",
+            "it may be damaged: fetch or copy it again; or come from a later version: "
+            "upgrade vitrail",
+        ) from error
+    return Description(model, config, preprocessing, meta.get("name") or None)
+
+
+def _check_description(
+    config: BackboneConfig, preprocessing: Preprocessing, keys: Mapping[str, Any]
+) -> None:
+    """Refuse a description of another number of blocks or classes than there is elsewhere."""
+    built = len(config.depths) if config.out_indices is None else config.out_indices[-1] + 1
+    blocks = len({m[0] for key in keys if (m := re.match(r"stages\.\d+\.blocks\.\d+\.", key))})
+    if sum(config.depths[:built]) != blocks:
+        raise ValueError(f"depths {config.depths[:built]}, weights of {blocks} blocks")
+    names = preprocessing.classes
+    headed = config.out_indices is None and config.num_classes > 0
+    if names is not None and headed and len(names) != config.num_classes:
+        raise ValueError(f"{len(names)} names for {config.num_classes} classes")
 
 
 def _as_tuples_of(stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,9 +116,40 @@ def write(path: Path, state: dict[str, Tensor], meta: dict[str, str]) -> None:
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors of a safetensors file, and what it says besides."""
-    with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    """Return the tensors of a safetensors file, and what it says besides.
+
+    Raises:
+        UsageError: the file is damaged.
+        OSError: it cannot be opened.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except OSError:
+        raise
+    except Exception as error:  # whatever a hostile header makes of the reader
+        raise UsageError(
+            f"{path}, a safetensors file that cannot be read ({str(error)[:200]})",
+            "a whole safetensors file",
+            "it may be cut short: fetch or copy it again",
+        ) from error
+
+
+def empty(model: type[Any], config: Any, **about: Any) -> Any:
+    """Build a model without memory, of a configuration that a file may have brought.
+
+    Raises:
+        UsageError: torch cannot build it.
+    """
+    try:
+        with torch.device("meta"):
+            return model(config, **about)
+    except (RuntimeError, OverflowError, TypeError) as error:
+        raise UsageError(
+            f"a configuration that no model can be built of ({str(error).splitlines()[0][:200]})",
+            "sizes that torch can hold",
+            "the file may be damaged: fetch or copy it again",
+        ) from error
 
 
 class HubModel(ModelHubMixin, tags=["vitrail"], library_name="vitrail"):
@@ -73,46 +158,50 @@ class HubModel(ModelHubMixin, tags=["vitrail"], library_name="vitrail"):
     config: Any
     preprocessing: Preprocessing
 
-    @classmethod
-    def _decode_arg(cls, expected_type: Any, value: Any) -> None:
-        # The mixin's config.json is for readers: a model is built from its own file, which knows
-        # which config class it needs.
-        del expected_type, value
-
     def _save_pretrained(self, save_directory: Path) -> None:
         assert isinstance(self, nn.Module)
         write(save_directory / FILE_NAME, self.state_dict(), metadata(self))
 
     @classmethod
-    def _from_pretrained(
+    def from_pretrained(  # type: ignore[override]  # the mixin's reads config.json, which is for readers
         cls,
+        pretrained_model_name_or_path: str | Path,
         *,
-        model_id: str,
         revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        force_download: bool = False,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
         map_location: str | torch.device = "cpu",
-        **config_fields: Any,
+        **options: Any,
     ) -> Self:
-        config_fields.pop("config", None)
-        if Path(model_id).is_dir():
-            path = Path(model_id) / FILE_NAME
-        else:
-            path = Path(
-                hf_hub_download(
-                    model_id,
-                    FILE_NAME,
-                    revision=revision,
-                    cache_dir=cache_dir,
-                    force_download=force_download,
-                    local_files_only=local_files_only,
-                    token=token,
-                )
-            )
+        """Build the model that ``save_pretrained`` or ``push_to_hub`` has written.
+
+        Args:
+            pretrained_model_name_or_path: a folder, a file of it, or a hub repository
+                ``owner/name``.
+            revision: branch, tag or commit of the repository.
+            map_location: device of the model.
+            options: ``cache_dir``, ``force_download``, ``local_files_only`` and ``token`` of
+                huggingface_hub; any other is a field of the config to change.
+        Returns:
+            The model, in evaluation mode.
+        Raises:
+            UsageError: nothing there, damaged, of another library, or fields that do not fit.
+        """
+        hub = {
+            key: options.pop(key)
+            for key in ("cache_dir", "force_download", "local_files_only", "token")
+            if key in options
+        }
+        path = Path(pretrained_model_name_or_path).expanduser()
+        if path.is_dir():
+            path /= FILE_NAME
+        elif not path.is_file():
+            found = download(str(pretrained_model_name_or_path), FILE_NAME, revision, **hub)
+            path = path / FILE_NAME if found is None else found
+        if not path.is_file():
+            raise _not_ours(path, "which is not there")
         state, meta = read(path)
-        return cls.from_state(state, meta, **config_fields).to(map_location)  # type: ignore[attr-defined]
+        if meta.get("format") != "vitrail":
+            raise _not_ours(path, "which is not of this library")
+        return cls.from_state(state, meta, **options).to(map_location)  # type: ignore[attr-defined]
 
     @classmethod
     def from_state(
@@ -124,19 +213,19 @@ class HubModel(ModelHubMixin, tags=["vitrail"], library_name="vitrail"):
             state: the file's tensors.
             meta: what the file says besides.
             config_fields: fields of the config to change.
+        Raises:
+            UsageError: a damaged description, or tensors that are not of its model.
         """
-        models = {sub.__name__: sub for sub in _subclasses(cls)} | {cls.__name__: cls}
-        model_class = models[meta["model"]]
-        config, preprocessing = described(meta, model_class.config_class)  # type: ignore[attr-defined]
-        model = model_class(  # type: ignore[call-arg]
-            replace(config, **config_fields),
-            preprocessing=preprocessing,
-            name=meta.get("name") or None,
-        )
-        half = (torch.float16, torch.bfloat16)
-        wide = {k: v.float() if v.dtype in half else v for k, v in state.items()}
-        model.load_state_dict(wide)  # type: ignore[attr-defined]
-        return model.eval()  # type: ignore[attr-defined]
+        models = {
+            sub.__name__: sub for sub in (cls, *_subclasses(cls)) if hasattr(sub, "config_class")
+        }
+        found = described(meta, models, state)
+        config = replace(found.config, **config_fields)
+        about = {"preprocessing": found.preprocessing, "name": found.name}
+        _check_weights(empty(found.model, config, **about), state)
+        model = found.model(config, **about)
+        copy_all(model, state)
+        return model.eval()
 
     def _set_config(self, **changes: Any) -> None:
         self.config = replace(self.config, **changes)
@@ -145,6 +234,40 @@ class HubModel(ModelHubMixin, tags=["vitrail"], library_name="vitrail"):
 
     def _set_preprocessing(self, **changes: Any) -> None:
         self.preprocessing = replace(self.preprocessing, **changes)
+
+
+def _check_weights(model: nn.Module, state: dict[str, Tensor]) -> None:
+    """Refuse tensors that are not exactly the model's, before it is given memory."""
+    wanted = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+    given = {key: tuple(tensor.shape) for key, tensor in state.items()}
+    wrong = [key for key in {**wanted, **given} if wanted.get(key) != given.get(key)]
+    if wrong:
+        key = wrong[0]
+        raise UsageError(
+            f"{len(wrong)} weights that do not fit the model, the first {key}: "
+            f"{given.get(key, 'none')} in the file, {wanted.get(key, 'none')} in the model",
+            "the weights of the model that the file describes",
+            "leave the changed fields out, or use vitrail.create_model(name, weights=path, ...), "
+            "which adapts what can be adapted",
+        )
+    for key, tensor in state.items():
+        check_dense(key, tensor)
+        if count := count_not_finite(tensor):
+            raise UsageError(
+                f"{key}, of which {count} of {tensor.numel()} numbers are NaN or infinite",
+                "finite numbers",
+                "take weights from before the training diverged; vitrail.weights.load(model, path, "
+                "strict=False) loads these as they are",
+            )
+
+
+def _not_ours(path: Path, why: str) -> UsageError:
+    return UsageError(
+        f"{path}, {why}",
+        f"a folder or repository with {FILE_NAME} as model.save_pretrained writes it",
+        "for weights of other libraries, use "
+        f"vitrail.create_model(name, weights={str(path.parent)!r})",
+    )
 
 
 def _subclasses(cls: type) -> list[type]:

@@ -4,7 +4,7 @@ from vitrail.weights.convert import Conversion, convert, to_format
 from vitrail.weights.load import create_with_weights, load, model_from_file
 from vitrail.weights.named import create_published, find, is_name, published, usual
 from vitrail.weights.peers import from_model, peer_difference, was_trained
-from vitrail.weights.report import Entry, LoadReport
+from vitrail.weights.report import Entry, LoadReport, Misfit
 from vitrail.weights.save import save
 from vitrail.weights.sources import Source, read_source
 
@@ -12,6 +12,7 @@ __all__ = [
     "Conversion",
     "Entry",
     "LoadReport",
+    "Misfit",
     "Source",
     "convert",
     "create_published",

@@ -1,27 +1,26 @@
 """Convert weights from one format to another, by way of our names."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vitrail.files import check_apart
-from vitrail.models import (
-    CATALOG,
-    Backbone,
-    BackboneConfig,
-    Entry,
-    Preprocessing,
-    canonical_name,
-    hub,
-)
+from vitrail.models import CATALOG, Backbone, BackboneConfig, Entry, canonical_name, hub
+from vitrail.models.tensors import count_not_finite
 from vitrail.weights import formats, rules
 from vitrail.weights.families import Hints, family_of
 from vitrail.weights.fit import fit
 from vitrail.weights.formats import Format
 from vitrail.weights.infer import infer_config, name_of
-from vitrail.weights.load import Weights, check_kind, model_class_of, open_weights
+from vitrail.weights.load import (
+    Weights,
+    behaviour_of,
+    check_kind,
+    describe_input,
+    model_class_of,
+    open_weights,
+    other_behaviour,
+)
 from vitrail.weights.report import LoadReport
 from vitrail.weights.rules import AnyRule, Buffer, State
 from vitrail.weights.save import ENDINGS, checked_target, save_state
@@ -80,8 +79,8 @@ def convert(
         source: a file, a state dict, ``"bundled"`` or a hub repository.
         out: the file to write: safetensors or a pickle, by its ending.
         to: the format to write.
-        model: name of the model they are of, where the file does not tell enough.
-        window: their window, where the file does not tell it.
+        model: name of the model they are of, where the file leaves that open.
+        window: their window, where the file does not hold it.
     Returns:
         What was done.
     Raises:
@@ -96,21 +95,24 @@ def convert(
     target = formats.get(to, weights.family.kind)
     config = _config(weights, entry, needed=_needs_config(target, weights.detected.stages))
     name = model or weights.name or name_of(config)
-    preprocessing = weights.preprocessing
-    if preprocessing is None and name in CATALOG:
-        preprocessing = CATALOG[name].preprocessing
-    size = preprocessing.size if preprocessing else None
+    described = _described(config, weights, name)
+    size = described.preprocessing.size if _size_is_known(weights, name) else None
     rules_of_target = _rules(target, config)
     written, left = rules.write(weights.reading.state, rules_of_target, config, size)
     notes = [*weights.notes]
     if size is None and any(isinstance(r, Buffer) and r.what == "mask" and r.make
                             for r in rules_of_target):  # fmt: skip
         notes.append("attn_mask was not written: the input size is not known; name the model")
+    bad = [key for key, tensor in weights.reading.state.items() if count_not_finite(tensor)]
+    if bad:
+        notes.append(f"{len(bad)} weights hold NaN or infinite numbers ({bad[0]}, ...)")
     if weights.detected.beside:
         notes.append(f"{len(weights.detected.beside)} weights of other parts were left out")
     metadata = {"format": "pt"}  # transformers refuses a safetensors file without it
     if target.name == "vitrail":
-        metadata = hub.metadata(_described(config, preprocessing, name))
+        metadata = hub.metadata(described)
+    elif note := other_behaviour(f"{to} models", behaviour_of(target, config), config):
+        notes.append(note)
     save_state(_prefixed(written, target), out, metadata=metadata, wrap=target.wrap)
     unknown = tuple(weights.reading.unknown)
     source_name = weights.detected.format.name
@@ -127,9 +129,11 @@ def _config(weights: Weights, entry: Entry | None, *, needed: bool) -> BackboneC
         changes["in_channels"] = weights.reading.state["embed.proj.weight"].shape[1]
         if known is not None:
             changes |= {"out_indices": known.out_indices, "feature_norms": known.feature_norms}
+        own = {field.name for field in fields(config)}
+        changes |= {k: v for k, v in weights.behaviour.items() if k in own}
         config = replace(config, **changes)
     elif weights.config is not None:
-        config = replace(weights.config, **weights.detected.format.fields)
+        config = replace(weights.config, **weights.behaviour)
     else:
         assert weights.unclear is not None
         if needed:
@@ -137,8 +141,7 @@ def _config(weights: Weights, entry: Entry | None, *, needed: bool) -> BackboneC
         # Nothing that is written depends on the window or the heads: any will do.
         hints = Hints(ours=weights.detected.format.name == "vitrail", guess=True)
         config = infer_config(weights.reading, family=weights.family, hints=hints)
-    with torch.device("meta"):
-        model = model_class_of(config)(config, name=name_of(config))
+    model = hub.empty(model_class_of(config), config, name=name_of(config))
     check_kind(weights, model)
     fitted = fit(weights.reading.state, model, weights.config)
     report = LoadReport(weights.detected.format.name, (), tuple(fitted.entries))
@@ -147,7 +150,7 @@ def _config(weights: Weights, entry: Entry | None, *, needed: bool) -> BackboneC
 
 
 def _needs_config(target: Format, stages: int) -> bool:
-    """Tell whether what is written depends on the window."""
+    """Return whether what is written depends on the window."""
     listed = target.rules(stages, None)
     made = any(isinstance(rule, Buffer) and rule.make is not None for rule in listed)
     return made or target.name == "vitrail"
@@ -165,11 +168,13 @@ def _prefixed(state: State, target: Format) -> State:
     return {k if k.startswith(target.outside) else prefix + k: v for k, v in state.items()}
 
 
-def _described(
-    config: BackboneConfig, preprocessing: Preprocessing | None, name: str | None
-) -> Any:
+def _described(config: BackboneConfig, weights: Weights, name: str | None) -> Backbone:
     """Return an empty model for its description."""
-    with torch.device("meta"):
-        model = model_class_of(config)(config, preprocessing=preprocessing, name=name)
-    model._set_preprocessing(trained=True)
+    known = CATALOG[name].preprocessing if name in CATALOG else None
+    model = hub.empty(model_class_of(config), config, preprocessing=known, name=name)
+    describe_input(model, weights, headed="head.weight" in weights.reading.state)
     return model
+
+
+def _size_is_known(weights: Weights, name: str | None) -> bool:
+    return weights.preprocessing is not None or name in CATALOG or "size" in weights.beside.input

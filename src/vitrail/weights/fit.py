@@ -9,7 +9,7 @@ from vitrail.models.parts import Place
 from vitrail.shapes import Size
 from vitrail.weights.families import Reshape
 from vitrail.weights.infer import differences, name_of
-from vitrail.weights.report import Entry
+from vitrail.weights.report import KEEP, Entry
 from vitrail.weights.resize import resize_axes, resize_stem
 from vitrail.weights.rules import State
 
@@ -37,7 +37,7 @@ def fit(
     Args:
         state: the file's weights, in our names.
         model: the model.
-        known: the file's configuration, if it can be told.
+        known: the file's configuration, if it is known.
         reshape: brings the tensors that only this family has into shape.
     """
     result = Fitted()
@@ -49,12 +49,15 @@ def fit(
             result.entries.append(_absent(key, state, fix))
             continue
         shape = tuple(target.shape)
-        done = reshape(key, state[key], shape) if reshape else None
-        tensor, entry = done or _shaped(key, state[key], shape, config, fix)
+        given = state[key].float() if state[key].dtype.itemsize < 4 else state[key]
+        done = reshape(key, given, shape) if reshape else None
+        tensor, entry = done or _shaped(key, given, shape, config, fix)
+        if tensor is not None and tuple(tensor.shape) != shape:
+            entry, tensor = _mismatch(key, tuple(given.shape), shape, fix), None
         if entry is not None:
             result.entries.append(entry)
         if tensor is not None:
-            result.state[key] = tensor
+            result.state[key] = tensor.to(target.dtype)
     result.entries += [_left(key, model, fix) for key in state if key not in wanted]
     return result
 
@@ -80,7 +83,11 @@ def _shaped(
     if key.startswith("head.") and given[1:] == shape[1:]:
         reason = f"{given[0]} classes in the file, {shape[0]} in the model"
         return None, Entry(key, "fresh", reason, "train the head before using its scores")
-    return None, Entry(key, "mismatch", f"{given} in the file, {shape} in the model", fix)
+    return None, _mismatch(key, given, shape, fix)
+
+
+def _mismatch(key: str, given: Size, shape: Size, fix: str) -> Entry:
+    return Entry(key, "mismatch", f"{given} in the file, {shape} in the model", fix)
 
 
 def _same_patch(given: Size, shape: Size) -> bool:
@@ -95,6 +102,10 @@ def _absent(key: str, state: State, fix: str) -> Entry:
         return Entry(key, "fresh", NO_CLASSIFIER, "train the head before using it")
     if key.startswith("feature_norms."):
         return Entry(key, "fresh", "the file is of a classifier, without norms per stage")
+    if key.startswith("norm.") and not any(
+        k.startswith(("head.", "norm.", "feature_norms.")) for k in state
+    ):
+        return Entry(key, "fresh", "the file is of a body, which ends with its last stage")
     if key.startswith("norm.") and any(k.startswith("feature_norms.") for k in state):
         return Entry(
             key, "missing", "the file is of a detector's backbone, without a last norm",
@@ -150,4 +161,4 @@ def _advice(config: BackboneConfig, known: BackboneConfig | None) -> str:
     name = name_of(known)
     if name is not None and changes:
         return f"create {name!r}, which the file is of"
-    return f"create the model with {', '.join(changes)}" if changes else "load with strict=False"
+    return f"create the model with {', '.join(changes)}" if changes else KEEP

@@ -3,6 +3,7 @@
 from dataclasses import fields
 from typing import Any, TypeVar
 
+from vitrail.errors import UsageError
 from vitrail.models import CATALOG, BackboneConfig
 from vitrail.weights.families import FAMILIES, Family, Hints, family_of
 from vitrail.weights.families.shapes import check_whole
@@ -18,27 +19,37 @@ def infer_config(
     family: Family | None = None,
     hints: Hints | None = None,
 ) -> Any:
-    """Return the configuration that the shapes of a state dict tell.
+    """Return the configuration that follows from the shapes of a state dict.
 
     Args:
         reading: what the rules made of the file: our keys, and the buffers that were left out.
-        window: the window, where shapes cannot tell it: in files of Swin V2 without buffers
-            (timm, transformers), and for windows with unequal sides.
+        window: the window, where no shape shows it: in files of Swin V2 without buffers (timm,
+            transformers), and for windows with unequal sides.
         family: whose weights they are, if it is known.
         hints: what else is known.
     Returns:
-        A configuration whose model has exactly these parameters. What shapes do not tell
-        (drop path, padding, ...) is left at its default.
+        A configuration whose model has exactly these parameters. What no shape shows (drop path,
+        padding, ...) is left at its default.
     Raises:
-        UsageError: parts are missing, or something cannot be told.
+        UsageError: parts are missing, or something does not follow from what is there.
     """
     family = family or family_of_state(reading.state)
     check_whole(reading.state)
-    return family.infer(reading, hints or Hints(window=window))
+    try:
+        return family.infer(reading, hints or Hints(window=window))
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, UsageError):
+            raise
+        # Shapes of no axes, of length 0, of an axis too few: the file may hold anything.
+        raise UsageError(
+            f"weights whose shapes are of no {family.title} ({str(error)[:200]})",
+            "the weights of one model, whole",
+            "check where the file comes from; it may be damaged",
+        ) from error
 
 
 def family_of_state(state: State) -> Family:
-    """Return the family of weights in our names; a Swin's where nothing tells."""
+    """Return the family of weights in our names; Swin where they are of none."""
     known = (family for family in FAMILIES if family.recognise(state) == "vitrail")
     return next(known, FAMILIES[0])
 

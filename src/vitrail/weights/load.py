@@ -1,43 +1,45 @@
 """Load weights of any format into a model: all that fits, or nothing."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
-
-import torch
 
 from vitrail.errors import UsageError
 from vitrail.models import CATALOG, Backbone, BackboneConfig, Entry, Preprocessing, hub
+from vitrail.models.tensors import copy_all, count_not_finite
 from vitrail.weights import rules
+from vitrail.weights.beside import Beside
 from vitrail.weights.detect import Detected, detect
-from vitrail.weights.families import Family, Hints, family_of, models
+from vitrail.weights.families import Family, Format, Hints, family_of, models
 from vitrail.weights.fit import NO_CLASSIFIER, fit
 from vitrail.weights.infer import infer_config, name_of
 from vitrail.weights.report import Entry as ReportEntry
 from vitrail.weights.report import LoadReport
-from vitrail.weights.rules import Reading
-from vitrail.weights.sources import Source, read_source
+from vitrail.weights.rules import Reading, State
+from vitrail.weights.sources import BUNDLED_MODEL, Source, read_source
 
 _log = logging.getLogger("vitrail.weights")
-# What a model does with its weights, rather than which weights it has: a file of ours decides.
-_BEHAVIOUR = ("window", "pretrained_window", "padding", "shift_rule", "mask_value", "bias_lookup",
-              "patch_fit", "position_resize", "norm_eps", "embed_norm_eps",
-              "global_pool")  # fmt: skip
+# What a model does with its weights, as no shape of theirs shows: a file of ours decides.
+_BEHAVIOUR = (
+    "window", "pretrained_window", "padding", "shift_rule", "mask_value", "bias_lookup",
+    "patch_fit", "position_resize", "norm_eps", "embed_norm_eps", "global_pool", "halo", "count",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights in our names, and everything their source tells about their model.
+    """Weights in our names, and everything that their source says about their model.
 
     Args:
         detected: their format.
         reading: the weights.
-        config: their model's configuration, or None where it cannot be told.
-        unclear: why it cannot be told.
+        config: their model's configuration, or None where it is not known.
+        unclear: why it is not known.
         preprocessing: the input they want, if the file says.
         name: their model's name, if the file says.
         notes: what a user may want to know.
+        beside: what the files beside theirs say.
     """
 
     detected: Detected
@@ -47,6 +49,21 @@ class Weights:
     preprocessing: Preprocessing | None = None
     name: str | None = None
     notes: tuple[str, ...] = ()
+    beside: Beside = field(default_factory=Beside)
+
+    @property
+    def behaviour(self) -> dict[str, Any]:
+        """What their own library's models do and no shape shows, as fields of the configuration.
+
+        Outputs are then those of that library at every size that it takes, and not only where
+        nothing is padded.
+        """
+        if self.detected.format.name == "vitrail":
+            own = self.config if self.preprocessing is not None else None
+            names = (*_BEHAVIOUR, *self.family.behaviour)
+            return {name: getattr(own, name) for name in names if hasattr(own, name)}
+        bare = any(key.startswith("feature_norms.") for key in self.reading.state)
+        return {**self.detected.format.behaviour(bare=bare), **self.beside.fields}
 
     @property
     def family(self) -> Family:
@@ -72,17 +89,26 @@ def open_weights(
     detected = detect(content.state, like=family)
     grids = family.grids(like) if family is not None and like is not None else None
     reading = rules.read(detected.state, detected.format.rules(detected.stages, grids))
+    notes, beside = tuple(content.notes), content.beside
     if content.metadata and content.metadata.get("format") == "vitrail":
-        config, preprocessing, name = _described(content.metadata)
-        notes = tuple(content.notes)
-        return Weights(detected, reading, config, None, preprocessing, name, notes)
+        found = hub.described(content.metadata, models(), reading.state)
+        wanted = found.preprocessing
+        if wanted.classes is None and len(beside.classes or ()) == found.config.num_classes:
+            wanted = replace(wanted, classes=beside.classes)
+        return Weights(detected, reading, found.config, None, wanted, found.name, notes)
     config, unclear = None, None
     try:
-        hints = Hints(window=window, like=like, ours=detected.format.name == "vitrail")
+        hints = Hints(
+            window=beside.window if window is None else window,
+            num_heads=beside.num_heads,
+            like=like,
+            ours=detected.format.name == "vitrail",
+        )
         config = infer_config(reading, family=detected.family, hints=hints)
+        config = replace(config, **beside.fields)
     except UsageError as error:
         unclear = error  # the model that they are for may say the rest
-    return Weights(detected, reading, config, unclear, notes=tuple(content.notes))
+    return Weights(detected, reading, config, unclear, notes=notes, beside=beside)
 
 
 def load(model: Backbone, source: Source, *, strict: bool = True) -> LoadReport:
@@ -90,23 +116,45 @@ def load(model: Backbone, source: Source, *, strict: bool = True) -> LoadReport:
 
     Everything is computed and compared before the first number is copied: after an error the
     model is what it was. Bias tables are resized to the model's window, the stem to its input
-    channels; a head with another number of classes stays as it is, and the report says so.
+    channels; a head with another number of classes stays as it is, and the report says so. What
+    the weights' own library does otherwise (``padding``, ``patch_fit``, ...) is reported and
+    logged as a warning: a model that exists keeps its configuration, ``create_model(name,
+    weights=...)`` takes it over.
 
     Args:
         model: the model; float16 weights become what its parameters are.
-        source: a file, a state dict, ``"bundled"``, or a hub repository ``owner/name``.
-        strict: weights that are missing, left over or of another shape are an error; otherwise
-            they are only reported.
+        source: a file, a folder as ``save_pretrained`` writes it, a state dict, ``"bundled"``, or
+            a hub repository ``owner/name``.
+        strict: weights that are missing, left over, of another shape or not finite are an error;
+            otherwise they are only reported, and those that are not finite are loaded.
     Returns:
         What was loaded, and key by key what was not simply copied.
     Raises:
-        UsageError: unreadable, of no known model, or (strict) weights that do not fit.
+        UsageError: unreadable, of no known model, tensors that are no dense floating-point
+            numbers, or (strict) weights that do not fit.
     """
-    return load_opened(model, open_weights(source, like=model.config), strict=strict)
+    weights = open_weights(source, like=model.config)
+    whose = f"the models of these {weights.detected.format.name} weights"
+    note = other_behaviour(whose, weights.behaviour, model.config)
+    if note is not None:
+        note += "; create_model(name, weights=...) takes these fields over"
+        weights = replace(weights, notes=(*weights.notes, note))
+    report = load_opened(model, weights, strict=strict)
+    if note is not None:
+        _log.warning("%s", note)
+    return report
 
 
 def load_opened(model: Backbone, weights: Weights, *, strict: bool = True) -> LoadReport:
     """Load weights that ``open_weights`` has read; see ``load``."""
+    report, state = _fitted(model, weights, strict=strict)
+    copy_all(model, state)
+    describe_input(model, weights, headed="head.weight" in state)
+    return report
+
+
+def _fitted(model: Backbone, weights: Weights, *, strict: bool) -> tuple[LoadReport, State]:
+    """Return the report and the weights in the model's shapes; the model may have no memory."""
     config = model.config
     check_kind(weights, model)
     family, known = weights.family, weights.config
@@ -124,20 +172,61 @@ def load_opened(model: Backbone, weights: Weights, *, strict: bool = True) -> Lo
     if weights.detected.beside:
         count, first = len(weights.detected.beside), weights.detected.beside[0]
         notes.append(f"{count} weights of other parts were left out ({first}, ...)")
+    entries += [_not_finite(key, tensor) for key, tensor in fitted.state.items()
+                if not tensor.is_meta and count_not_finite(tensor)]  # fmt: skip
     format_name = weights.detected.format.name
     report = LoadReport(format_name, tuple(fitted.state), tuple(entries), tuple(notes))
     if strict:
-        report.raise_problems(model.name or type(model).__name__)
-    _copy(model, fitted.state)
-    _describe_input(model, weights, headed="head.weight" in fitted.state)
-    return report
+        report.raise_problems(model.name or type(model).__name__, alone=known is not None)
+    return report, fitted.state
+
+
+def _not_finite(key: str, tensor: Any) -> ReportEntry:
+    reason = f"{count_not_finite(tensor)} of {tensor.numel()} numbers are NaN or infinite"
+    fix = "take weights from before the training diverged"
+    return ReportEntry(key, "not finite", reason, fix)
+
+
+def other_behaviour(whose: str, behaviour: Mapping[str, Any], config: BackboneConfig) -> str | None:
+    """Say in which fields a configuration is not what a library's models do, if in any.
+
+    Args:
+        whose: the models, for the sentence.
+        behaviour: what they do, as fields.
+        config: the configuration.
+    """
+    # A window is brought into shape or refused elsewhere.
+    own = {name: value for name, value in behaviour.items()
+           if "window" not in name and value != getattr(config, name, value)}  # fmt: skip
+    if not own:
+        return None
+    theirs = ", ".join(f"{name}={value!r}" for name, value in own.items())
+    ours = ", ".join(f"{name}={getattr(config, name)!r}" for name in own)
+    return f"{whose} have {theirs}, this one {ours}: outputs differ at sizes where that matters"
+
+
+def _filled(
+    model: type[Backbone],
+    config: BackboneConfig,
+    weights: Weights,
+    preprocessing: Preprocessing | None,
+    name: str | None,
+) -> Backbone:
+    """Build a model with weights; memory is taken only once they are known to fit."""
+    empty = hub.empty(model, config, preprocessing=preprocessing, name=name)
+    report, state = _fitted(empty, weights, strict=True)
+    made = model(config, preprocessing=preprocessing, name=name)
+    copy_all(made, state)
+    describe_input(made, weights, headed="head.weight" in state)
+    _log_report(report)
+    return made.eval()
 
 
 def model_from_file(source: Source, *, window: Any = None, **config_fields: Any) -> Backbone:
     """Build the model that a source of weights is of, with its weights.
 
     Args:
-        source: a file, ``"bundled"``, a hub repository or a state dict, of any format.
+        source: a file, a folder, ``"bundled"``, a hub repository or a state dict, of any format.
         window: the window, where the file does not tell it (Swin V2 of timm or transformers).
         config_fields: fields of the configuration to change.
     Returns:
@@ -151,83 +240,60 @@ def model_from_file(source: Source, *, window: Any = None, **config_fields: Any)
         raise weights.unclear
     name = weights.name or name_of(weights.config)
     entry = CATALOG.get(name) if name else None
-    config = replace(_behaving(weights, weights.config), **config_fields)
+    config = replace(weights.config, **weights.behaviour | config_fields)
     preprocessing = weights.preprocessing or (entry.preprocessing if entry else None)
-    model = model_class_of(config)(config, preprocessing=preprocessing, name=name)
-    _tell(load_opened(model, weights))
-    return model.eval()
+    return _filled(model_class_of(config), config, weights, preprocessing, name)
 
 
 def create_with_weights(
-    name: str, entry: Entry, config: BackboneConfig, source: Source, *, fixed_classes: bool
+    name: str,
+    entry: Entry,
+    config: BackboneConfig,
+    source: Source,
+    *,
+    chosen: Collection[str] = (),
 ) -> Backbone:
     """Build a model of the catalog with weights.
 
     What the weights decide is taken from them unless the caller chose it: the number of classes,
-    Swin V2's normaliser, and how a file of our own says that its model behaves.
+    Swin V2's normaliser, and what the models of their library, or of their own file, do with them
+    (``Weights.behaviour``).
 
     Args:
         name: the model's name.
         entry: its catalog entry.
         config: its configuration, with the caller's changes.
         source: see ``load``.
-        fixed_classes: the caller chose the number of classes.
+        chosen: the fields that the caller chose, also where that is the default.
     Returns:
         The model, in evaluation mode.
     """
+    if source == "bundled" and name != BUNDLED_MODEL:
+        raise UsageError(
+            f"weights 'bundled' for {name}",
+            f"'bundled' for {BUNDLED_MODEL}, the one model whose weights come with the package",
+            f"use {BUNDLED_MODEL!r}, or give a file or hub repository with weights of {name}",
+        )
     weights = open_weights(source, like=config)
-    chosen = {f.name for f in fields(config)
-              if getattr(config, f.name) != getattr(entry.config, f.name)}  # fmt: skip
     head = weights.reading.state.get("head.weight")
-    if not fixed_classes and head is not None and config.out_indices is None:
+    if "num_classes" not in chosen and head is not None and config.out_indices is None:
         config = replace(config, num_classes=head.shape[0])
     known = weights.config
-    if known is not None and type(known) is type(config):
-        behaving = _behaving(weights, known)
-        names = [f.name for f in fields(config) if f.name in _told(weights)]
-        taken = {n: getattr(behaving, n) for n in names if n not in chosen}
-        if known.axes == config.axes:
-            config = replace(config, **taken)
-    config = family_of(config).keep(config, known, entry.config, chosen)
-    model = entry.model(config, preprocessing=entry.preprocessing, name=name)
-    _tell(load_opened(model, weights))
-    return model.eval()
+    if known is None or (type(known) is type(config) and known.axes == config.axes):
+        own = {field.name for field in fields(config)} - set(chosen)
+        config = replace(config, **{k: v for k, v in weights.behaviour.items() if k in own})
+    config = family_of(config).keep(config, known, entry.config, set(chosen))
+    return _filled(entry.model, config, weights, entry.preprocessing, name)
 
 
-def _told(weights: Weights) -> tuple[str, ...]:
-    """Return the fields that a source of weights decides."""
-    if weights.detected.format.name == "vitrail" and weights.preprocessing is not None:
-        return (*_BEHAVIOUR, *weights.family.behaviour)
-    return tuple(weights.detected.format.fields)
-
-
-def _behaving(weights: Weights, config: BackboneConfig) -> BackboneConfig:
-    """Return the configuration with what a format's models do and ours do not."""
-    return replace(config, **weights.detected.format.fields)
+def behaviour_of(target: Format, config: BackboneConfig) -> dict[str, Any]:
+    """Return what the models of a format do, where the configuration is one of theirs."""
+    return target.behaviour(bare=config.out_indices is not None)
 
 
 def model_class_of(config: BackboneConfig) -> type[Backbone]:
     """Return the class of the models with such a configuration."""
     return family_of(config).model
-
-
-def _described(
-    metadata: Mapping[str, str],
-) -> tuple[BackboneConfig, Preprocessing | None, str | None]:
-    """Return what a file of ours says about its model."""
-    known = models()
-    model = known.get(metadata.get("model", ""))
-    try:
-        if model is None:
-            raise ValueError(f"model {metadata.get('model')!r}")
-        config, preprocessing = hub.described(metadata, model.config_class)  # type: ignore[attr-defined]
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise UsageError(
-            f"a Vitrail file whose description cannot be used ({error})",
-            f"a description of one of {', '.join(known)}",
-            "it may come from a later version: upgrade vitrail",
-        ) from error
-    return config, preprocessing, metadata.get("name") or None
 
 
 def check_kind(weights: Weights, model: Backbone) -> None:
@@ -242,35 +308,32 @@ def check_kind(weights: Weights, model: Backbone) -> None:
         raise UsageError(
             f"weights of a {theirs.__name__} for {model.name or type(model).__name__}",
             f"weights of a {type(model).__name__}",
-            f"create a model of their family: {', '.join(names)}",
+            f"use a model of their family: {', '.join(names)}",
         )
 
 
-def _copy(model: Backbone, state: rules.State) -> None:
-    """Copy weights whose names and shapes have been checked."""
-    parameters = model.state_dict(keep_vars=True)
-    if any(parameter.is_meta for parameter in parameters.values()):
-        model.load_state_dict(state, strict=False, assign=True)
-        return
-    with torch.no_grad():
-        for key, tensor in state.items():
-            parameters[key].copy_(tensor)
-
-
-def _describe_input(model: Backbone, weights: Weights, *, headed: bool) -> None:
+def describe_input(model: Backbone, weights: Weights, *, headed: bool) -> None:
     """Take over the preprocessing that the weights want."""
-    wanted = weights.preprocessing
+    config, wanted = model.config, weights.preprocessing
     if wanted is None:
-        model._set_preprocessing(trained=True)
+        beside = weights.beside
+        found: dict[str, Any] = {"trained": True, **beside.input}
+        if len(found.get("size", ())) not in (0, config.axes):
+            del found["size"]
+        if len(found.get("mean", ())) != config.in_channels:
+            found = {key: value for key, value in found.items() if key not in ("mean", "std")}
+        if headed and len(beside.classes or ()) == config.num_classes:
+            found["classes"] = beside.classes
+        model._set_preprocessing(**found)
         return
     classes = wanted.classes if headed else None
-    if len(wanted.mean) != model.config.in_channels or len(wanted.size) != model.config.axes:
+    if len(wanted.mean) != config.in_channels or len(wanted.size) != config.axes:
         model._set_preprocessing(trained=wanted.trained, classes=classes)
         return
     model.preprocessing = replace(wanted, classes=classes)
 
 
-def _tell(report: LoadReport) -> None:
+def _log_report(report: LoadReport) -> None:
     """Log what was not simply copied; a classifier that is not there is worth a warning."""
     if not report.entries and not report.notes:
         return

@@ -6,6 +6,7 @@ import sys
 import urllib.error
 import urllib.request
 import warnings
+from collections.abc import Collection
 from dataclasses import replace
 from functools import cache
 from importlib import resources
@@ -174,7 +175,12 @@ def _reach(url: str) -> None:
 
 
 def create_published(
-    name: str, entry: Entry, config: BackboneConfig, row: Published, *, fixed_classes: bool
+    name: str,
+    entry: Entry,
+    config: BackboneConfig,
+    row: Published,
+    *,
+    chosen: Collection[str] = (),
 ) -> Backbone:
     """Build a model of the catalog with published weights, their input and their classes' names.
 
@@ -183,15 +189,15 @@ def create_published(
         entry: its catalog entry.
         config: its configuration, with the caller's changes.
         row: the weights.
-        fixed_classes: the caller chose the number of classes.
+        chosen: the fields that the caller chose, also where that is the default.
     Returns:
         The model, in evaluation mode.
     Raises:
         UsageError: weights that cannot be had, or do not fit the caller's changes.
     """
-    if row.classes == 0 and not fixed_classes:
+    if row.classes == 0 and "num_classes" not in chosen:
         config = replace(config, num_classes=0)
-    model = create_with_weights(name, entry, config, source_of(row), fixed_classes=fixed_classes)
+    model = create_with_weights(name, entry, config, source_of(row), chosen=chosen)
     known = preprocessing_of(row, entry.preprocessing, config.in_channels)
     if not model.bare and model.num_classes == row.classes:
         known["classes"] = class_names(row)

@@ -12,18 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
-from vitrail.errors import UsageError
+from vitrail.errors import UsageError, shown
 from vitrail.models import hub
+from vitrail.models.tensors import check_numbers
+from vitrail.weights.beside import Beside
 from vitrail.weights.rules import State
 
 # Where training scripts put the weights, in order of preference.
 WRAPPERS = ("state_dict", "model", "model_state_dict", "model_state", "module", "net", "network",
             "params", "weights", "backbone", "state_dict_ema", "model_ema", "ema", "teacher",
             "student")  # fmt: skip
-
+_NESTED = 4  # wrappers around a state dict, at most
 
 # The settings that training scripts store beside their weights, as containers that do nothing.
 _STAND_INS: list[Any] = [
@@ -41,11 +42,13 @@ class Content:
         state: names and tensors.
         metadata: what a safetensors file says besides; None for a pickle.
         notes: what a user may want to know, such as which of several weights were taken.
+        beside: what the files beside it say.
     """
 
     state: State
     metadata: dict[str, str] | None = None
     notes: list[str] = field(default_factory=list)
+    beside: Beside = field(default_factory=Beside)
 
 
 def read_file(path: str | Path) -> Content:
@@ -56,17 +59,10 @@ def read_file(path: str | Path) -> Content:
     Returns:
         Its tensors by name, without wrappers such as ``{"model": ...}``.
     Raises:
-        UsageError: no such file, a folder, a file that is no checkpoint, cut short, or a pickle
-            with anything but tensors and plain values.
+        UsageError: no such file, one that is no checkpoint, cut short, or a pickle with anything
+            but tensors and plain values.
     """
     path = Path(path)
-    if path.is_dir():
-        inside = sorted(p.name for p in path.iterdir() if p.suffix in _SUFFIXES)
-        raise UsageError(
-            f"{path}, a folder",
-            "a file of weights",
-            f"give {path / inside[0]}" if inside else "name the checkpoint file",
-        )
     if not path.exists():
         near = _neighbours(path)
         raise UsageError(
@@ -95,27 +91,28 @@ def tensors_of(loaded: Any, where: str = "the file") -> Content:
     """
     notes: list[str] = []
     content = loaded
-    for _ in range(4):
+    for _ in range(_NESTED):
         if not isinstance(content, Mapping):
             break
-        state = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
-        wrapped = [key for key in WRAPPERS if _holds_tensors(content.get(key))]
+        state = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)}
+        wrapped = [key for key in WRAPPERS if _holds_tensors(content.get(key), _NESTED, set())]
         if len(state) > 1 or (state and not wrapped):
+            check_numbers(state)
             return Content({k: v.detach() for k, v in state.items()}, notes=notes)
         if not wrapped:
             break
         if wrapped[1:]:
             notes.append(f"weights taken from {wrapped[0]!r}, not from {', '.join(wrapped[1:])}")
         content = content[wrapped[0]]
-    given = ", ".join(map(str, list(loaded)[:5])) if isinstance(loaded, Mapping) else type(loaded)
+    keys = list(loaded)[:5] if isinstance(loaded, Mapping) else [type(loaded).__name__]
     raise UsageError(
-        f"{where}, which holds no tensors by name ({given})",
+        f"{where}, which holds no tensors by name ({', '.join(map(shown, keys))})",
         "a state dict, or a mapping with one under " + ", ".join(WRAPPERS[:4]),
         "save the model's state_dict() and give that file",
     )
 
 
-_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".pkl")
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".pkl")
 
 
 def _is_safetensors(head: bytes) -> bool:
@@ -124,14 +121,7 @@ def _is_safetensors(head: bytes) -> bool:
 
 
 def _read_safetensors(path: Path) -> Content:
-    try:
-        state, metadata = hub.read(path)
-    except (SafetensorError, ValueError) as error:
-        raise UsageError(
-            f"{path}, a safetensors file that cannot be read ({error})",
-            "a whole safetensors file",
-            "it may be cut short: fetch or copy it again",
-        ) from error
+    state, metadata = hub.read(path)
     if not state:
         raise _no_checkpoint(path, b"")
     return Content(state, metadata)
@@ -139,6 +129,7 @@ def _read_safetensors(path: Path) -> Content:
 
 def _read_pickle(path: Path) -> Content:
     try:
+        _check_zip(path)
         # An open file: given a name, torch would go by its ending.
         with (
             path.open("rb") as file,
@@ -147,26 +138,57 @@ def _read_pickle(path: Path) -> Content:
         ):
             warnings.simplefilter("ignore")  # of unusual protocols, which fail or do not
             loaded = torch.load(file, map_location="cpu", weights_only=True)
+        content = tensors_of(loaded, str(path))
+        _check_memory(content.state, path)
+    except UsageError:
+        raise
     except pickle.UnpicklingError as error:
         raise _refused(path, error) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AssertionError,
-            zipfile.BadZipFile) as error:  # fmt: skip
+    except Exception as error:  # whatever a damaged or hostile file makes of the reader
         message = (str(error) or type(error).__name__).splitlines()[0]
         raise UsageError(
-            f"{path}, a file that torch cannot read ({message})",
+            f"{path}, a file that torch cannot read ({message[:200]})",
             "a whole file of weights",
             "it may be cut short: fetch or copy it again",
         ) from error
-    return tensors_of(loaded, str(path))
+    return content
+
+
+def _check_zip(path: Path) -> None:
+    """Refuse an archive that unpacks to far more than its size, before anything is unpacked.
+
+    torch stores its files as they are; weights that were packed again become hardly smaller.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        whole = sum(entry.file_size for entry in archive.infolist())
+    _check_growth(whole, path, "unpack to")
+
+
+def _check_memory(state: State, path: Path) -> None:
+    """Refuse tensors that repeat few stored numbers endlessly: a copy of them has no bound."""
+    whole = sum(t.numel() * t.element_size() for t in state.values() if t.layout is torch.strided)
+    _check_growth(whole, path, "are tensors of")
+
+
+def _check_growth(whole: int, path: Path, what: str) -> None:
+    size = path.stat().st_size
+    if whole > 20 * size + (1 << 20):
+        raise UsageError(
+            f"{path}, whose {size:,} bytes {what} {whole:,}",
+            "a file about as large as its weights",
+            "it is damaged or hostile: fetch it from a source you trust",
+        )
 
 
 def _refused(path: Path, error: Exception) -> UsageError:
-    """Explain why a pickle was not loaded: it wants code to run, or it is none."""
+    """Explain why a pickle was not loaded: it would run code, or it is none."""
     message = str(error)
     wanted = re.search(r"GLOBAL ([\w.]+)|class (?:<class ')?([\w.]+)", message)
     if wanted is not None:
         return UsageError(
-            f"{path}, a pickle that wants to run {wanted[1] or wanted[2]}",
+            f"{path}, a pickle that would run {(wanted[1] or wanted[2])[:200]}",
             "a pickle of tensors and plain values: others can run any code when they are loaded",
             "if you trust its source, load it there with weights_only=False and save its "
             "state_dict() alone",
@@ -192,11 +214,13 @@ def _no_checkpoint(path: Path, head: bytes) -> UsageError:
     )
 
 
-def _holds_tensors(value: Any) -> bool:
-    if not isinstance(value, Mapping):
+def _holds_tensors(value: Any, depth: int, seen: set[int]) -> bool:
+    """Tell whether a mapping holds tensors, itself or in wrappers; one may hold itself."""
+    if depth == 0 or not isinstance(value, Mapping) or id(value) in seen:
         return False
+    seen.add(id(value))
     return any(isinstance(v, Tensor) for v in value.values()) or any(
-        _holds_tensors(value.get(key)) for key in WRAPPERS
+        _holds_tensors(value.get(key), depth - 1, seen) for key in WRAPPERS
     )
 
 
@@ -205,5 +229,5 @@ def _neighbours(path: Path) -> list[Path]:
 
     if not path.parent.is_dir():
         return []
-    names = [p.name for p in path.parent.iterdir() if p.suffix in _SUFFIXES]
+    names = [p.name for p in path.parent.iterdir() if p.suffix in SUFFIXES]
     return [path.with_name(name) for name in difflib.get_close_matches(path.name, names)]

@@ -6,11 +6,35 @@ from typing import Literal
 
 from vitrail.errors import UsageError
 
-Status = Literal["resized", "adapted", "fresh", "ignored", "missing", "unexpected", "mismatch"]
+Status = Literal["resized", "adapted", "fresh", "ignored",
+                 "missing", "unexpected", "mismatch", "not finite"]  # fmt: skip
 
-# These keep a model from being what the file says; the others are told, and fine.
-PROBLEMS: tuple[Status, ...] = ("missing", "unexpected", "mismatch")
+# These keep a model from being what the file says; the others are only reported.
+PROBLEMS: tuple[Status, ...] = ("missing", "unexpected", "mismatch", "not finite")
 _SHOWN = 12
+KEEP = "load what fits with vitrail.weights.load(model, weights, strict=False)"
+
+
+class Misfit(UsageError):
+    """Weights that do not fit a model.
+
+    Args:
+        given: see ``UsageError``, as are ``allowed`` and ``fix``.
+        problems: the weights that did not fit.
+        alone: a model can be built from the weights alone.
+    """
+
+    def __init__(
+        self,
+        given: str,
+        allowed: str,
+        fix: str,
+        problems: "tuple[Entry, ...]" = (),
+        alone: bool = False,
+    ) -> None:
+        super().__init__(given, allowed, fix)
+        self.problems = problems
+        self.alone = alone
 
 
 @dataclass(frozen=True)
@@ -20,7 +44,8 @@ class Entry:
     Args:
         key: our name of it; the file's name where we have none.
         status: ``resized`` to another window, ``adapted`` to other channels or axes, left
-            ``fresh``, ``ignored``; or a problem: ``missing``, ``unexpected``, ``mismatch``.
+            ``fresh``, ``ignored``; or a problem: ``missing``, ``unexpected``, ``mismatch``, ``not
+            finite``.
         reason: the likely reason.
         fix: what to do about it; empty where nothing needs doing.
     """
@@ -58,16 +83,19 @@ class LoadReport:
 
     def __str__(self) -> str:
         counts = Counter(entry.status for entry in self.entries)
-        told = "".join(f", {n} {status}" for status, n in counts.items())
-        lines = [f"{len(self.loaded)} weights loaded from the {self.format} format{told}"]
+        others = "".join(f", {n} {status}" for status, n in counts.items())
+        lines = [f"{len(self.loaded)} weights loaded from the {self.format} format{others}"]
         lines += [f"  {line}" for line in (*self.entries, *self.notes)]
         return "\n".join(lines)
 
-    def raise_problems(self, what: str) -> None:
-        """Raise the one error that tells everything that did not fit.
+    def raise_problems(self, what: str, *, alone: bool = False) -> None:
+        """Raise one error with everything that did not fit.
 
         Args:
             what: the model that was to be loaded.
+            alone: a model can be built from the weights alone.
+        Raises:
+            Misfit: if anything did not fit.
         """
         problems = self.problems
         if not problems:
@@ -76,11 +104,15 @@ class LoadReport:
         lines = [f"  {replace(entry, fix='')}" for entry in problems[:_SHOWN]]
         if len(problems) > _SHOWN:
             lines.append(f"  ... and {len(problems) - _SHOWN} more")
-        fixes = list(dict.fromkeys(entry.fix for entry in problems if entry.fix))
+        fixes = list(dict.fromkeys(entry.fix for entry in problems if entry.fix))[:3]
+        if any(entry.status == "not finite" for entry in problems) or not fixes:
+            fixes.append(KEEP)
         counts = Counter(entry.status for entry in problems)
-        told = ", ".join(f"{n} {status}" for status, n in counts.items())
-        raise UsageError(
-            f"{self.format} weights for {what}: {told}\n" + "\n".join(lines),
+        numbers = ", ".join(f"{n} {status}" for status, n in counts.items())
+        raise Misfit(
+            f"{self.format} weights for {what}: {numbers}\n" + "\n".join(lines),
             "weights of a model with the same structure (nothing was loaded)",
-            "; or ".join(fixes[:3]) or "load with strict=False to keep what fits",
+            "; or ".join(fixes),
+            problems,
+            alone,
         )

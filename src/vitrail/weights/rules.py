@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vitrail.errors import UsageError
 from vitrail.models import BackboneConfig
+from vitrail.models.tensors import check_dense
 from vitrail.shapes import Size
 from vitrail.weights.template import Binding, Template
 
@@ -81,7 +82,7 @@ class Reading:
     Args:
         state: our keys.
         origin: our key -> the keys it came from.
-        buffers: (what, stage) -> a buffer; nothing is loaded from them, yet they tell the window.
+        buffers: (what, stage) -> a buffer; not loaded, but the window follows from them.
         ignored: their keys without a use here -> why.
         unknown: their keys that no rule knows.
     """
@@ -195,7 +196,7 @@ def read(state: State, rules: Iterable[AnyRule]) -> Reading:
     for rule in rules:
         if isinstance(rule, Rule):
             for binding, keys in _complete(left, rule.theirs):
-                tensors = rule.read([left.pop(key) for key in keys])
+                tensors = _applied(rule, {key: left.pop(key) for key in keys})
                 for template, tensor in zip(rule.ours, tensors, strict=True):
                     if tensor.numel() == 0:
                         continue  # no prefix tokens: no positions of theirs
@@ -215,6 +216,27 @@ def read(state: State, rules: Iterable[AnyRule]) -> Reading:
                 result.buffers[rule.what, int(binding["i"])] = tensor
     result.unknown = list(left)
     return result
+
+
+def _applied(rule: Rule, theirs: State) -> Tensors:
+    """Return our tensors for theirs.
+
+    Raises:
+        UsageError: they are no weights, or their shapes are not of this format.
+    """
+    for key, tensor in theirs.items():
+        check_dense(key, tensor)
+    try:
+        return rule.read(list(theirs.values()))
+    except (RuntimeError, IndexError, ValueError) as error:
+        if isinstance(error, UsageError):
+            raise
+        shapes = ", ".join(f"{key} {tuple(tensor.shape)}" for key, tensor in theirs.items())
+        raise UsageError(
+            f"weights whose shapes are of no such model: {shapes[:500]}",
+            "the weights of one model, whole",
+            "check where the file comes from; it may be damaged",
+        ) from error
 
 
 def write(

@@ -1,31 +1,26 @@
 """Where weights come from: a file, a state dict, the package itself, or the hub."""
 
+import json
+import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-
 from vitrail.errors import UsageError
-from vitrail.weights.read import Content, read_file, tensors_of
+from vitrail.models.download import download
+from vitrail.weights import beside
+from vitrail.weights.read import SUFFIXES, Content, read_file, tensors_of
 
 Source = str | Path | Mapping[str, Any]
 
 BUNDLED = "swin_nano_cifar10.safetensors"
-# What repositories call their weights, the safe format first.
-_HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+BUNDLED_MODEL = "swin_nano"
+# What repositories and folders call their weights, the safe format first; an index names parts.
+_NAMES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
+          "pytorch_model.bin.index.json")  # fmt: skip
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
@@ -33,28 +28,28 @@ def read_source(source: Source) -> Content:
     """Read weights from wherever they are.
 
     Args:
-        source: the path of a file; a state dict; ``"bundled"``, the weights that come with the
-            package; or a hub repository ``owner/name``, optionally ``owner/name@revision``.
+        source: the path of a file, or of a folder as ``save_pretrained`` writes it; a state dict;
+            ``"bundled"``, the weights that come with the package; or a hub repository
+            ``owner/name``, optionally ``owner/name@revision``.
     Returns:
-        Tensors by name, and what the file says besides.
+        Tensors by name, and what the file and those beside it say.
     Raises:
         UsageError: nothing there, nothing readable there, or the hub cannot be reached.
     """
     if isinstance(source, Mapping):
         return tensors_of(source, "the mapping")
     if isinstance(source, Path):
-        return read_file(source)
+        return _read_path(source)
     if source == "bundled":
         return read_file(bundled_path())
     path = Path(source).expanduser()
-    looks_like_path = path.suffix in (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
-    if path.exists() or looks_like_path or source.startswith(("/", ".", "~")):
-        return read_file(path)
+    if os.path.exists(path) or path.suffix in SUFFIXES or source.startswith(("/", ".", "~")):
+        return _read_path(path)
     if _HUB_ID.fullmatch(source):
-        return read_file(fetch(source))
+        return _read_parts(*fetch(source))
     raise UsageError(
         f"weights {source!r}",
-        "a file, a state dict, 'bundled', or a hub repository owner/name",
+        "a file, a folder, a state dict, 'bundled', or a hub repository owner/name",
         "give the path of a file, or weights='bundled' with swin_nano",
     )
 
@@ -65,7 +60,53 @@ def files_read(source: Source) -> list[Path]:
         return []
     if source == "bundled":
         return [bundled_path()]
-    return [Path(source).expanduser()]
+    path = Path(source).expanduser()
+    return sorted(path.iterdir()) if path.is_dir() else [path]
+
+
+def _read_path(path: Path) -> Content:
+    if not path.is_dir():
+        return read_file(path)
+    there = {name: path / name for name in (*_NAMES, *beside.FILES) if (path / name).is_file()}
+    name = next((name for name in _NAMES if name in there), None)
+    if name is None:
+        inside = sorted(p.name for p in path.iterdir() if p.suffix in SUFFIXES)
+        raise UsageError(
+            f"{path}, a folder",
+            f"a file of weights, or a folder with one called {' or '.join(_NAMES[::2])}",
+            f"give {path / inside[0]}" if inside else "name the checkpoint file",
+        )
+    if name.endswith(".json"):
+        parts = [path / part for part in _parts_of(there[name])]
+    else:
+        parts = [there[name]]
+    return _read_parts(parts, {name: there[name] for name in beside.FILES if name in there})
+
+
+def _read_parts(parts: list[Path], others: Mapping[str, Path]) -> Content:
+    """Read weights in one or several files, and what stands beside them."""
+    content = read_file(parts[0])
+    for part in parts[1:]:
+        content.state |= read_file(part).state
+    content.beside = beside.read_beside(others)
+    return content
+
+
+def _parts_of(index: Path) -> list[str]:
+    """Return the files that an index names: beside it, and nowhere else."""
+    try:
+        named = json.loads(index.read_bytes())["weight_map"].values()
+        parts = sorted(set(named))
+        wrong = [part for part in parts if not re.fullmatch(r"[\w-][\w.-]{0,200}", part)]
+        if not parts or wrong:
+            raise ValueError(f"file {wrong[0]!r}" if wrong else "no files")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise UsageError(
+            f"{index}, an index that cannot be used ({str(error)[:200]})",
+            "an index of files that lie beside it",
+            "fetch or copy it again",
+        ) from error
+    return parts
 
 
 def bundled_path() -> Path:
@@ -84,8 +125,8 @@ def bundled_path() -> Path:
     return path
 
 
-def fetch(repository: str) -> Path:
-    """Return the local copy of a hub repository's weights, fetching them if they are not cached.
+def fetch(repository: str) -> tuple[list[Path], dict[str, Path]]:
+    """Return the local copies of a hub repository's weights, and of what stands beside them.
 
     Args:
         repository: ``owner/name`` or ``owner/name@revision``.
@@ -93,48 +134,26 @@ def fetch(repository: str) -> Path:
         UsageError: no such repository or file, no access, or no network and no copy.
     """
     name, _, revision = repository.partition("@")
-    for file in _HUB_FILES:
-        try:
-            return Path(hf_hub_download(name, file, revision=revision or None))
-        # An offline miss is an entry that was not found, too: it comes first.
-        except (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError) as error:
-            raise UsageError(
-                f"hub repository {name}, with no copy here and the hub out of reach",
-                "a repository in the cache, or a connection to the hub",
-                f"connect and try again, or fetch {_HUB_FILES[0]} elsewhere and give its path",
-            ) from error
-        except EntryNotFoundError:
+
+    def copy_of(file: str) -> Path | None:
+        return download(name, file, revision or None)
+
+    for file in _NAMES:
+        found = copy_of(file)
+        if found is None:
             continue
-        except (GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError) as error:
-            raise _no_repository(repository, error) from error
-        except (HFValidationError, HfHubHTTPError) as error:
-            raise UsageError(
-                f"hub repository {repository} ({str(error).splitlines()[0]})",
-                "a repository owner/name that the hub serves",
-                "check the name, or try again later",
-            ) from error
+        parts = [found]
+        if file.endswith(".json"):
+            parts = [path for part in _parts_of(found) if (path := copy_of(part)) is not None]
+        others: dict[str, Path] = {}
+        # Weights can be read without the files beside them, as where the hub is out of reach.
+        with suppress(UsageError):
+            for other in beside.FILES:
+                if path := copy_of(other):
+                    others[other] = path
+        return parts, others
     raise UsageError(
-        f"hub repository {name}, which has none of {', '.join(_HUB_FILES)}",
+        f"hub repository {name}, which has none of {', '.join(_NAMES)}",
         "a repository with weights of one model",
         "download the file you want and give its path",
-    )
-
-
-def _no_repository(repository: str, error: Exception) -> UsageError:
-    if isinstance(error, GatedRepoError):
-        return UsageError(
-            f"hub repository {repository}, which asks for agreement to its terms",
-            "a repository you have access to",
-            "accept its terms on its page, then log in with `hf auth login`",
-        )
-    if isinstance(error, RevisionNotFoundError):
-        return UsageError(
-            f"hub repository {repository}, which has no such revision",
-            "a branch, tag or commit of the repository",
-            f"use {repository.partition('@')[0]}",
-        )
-    return UsageError(
-        f"hub repository {repository}, which the hub does not know",
-        "a public repository owner/name, or a private one after logging in",
-        "check the spelling, or log in with `hf auth login`",
     )

@@ -27,7 +27,7 @@ class _Field:
     @property
     def pattern(self) -> str:
         if self.is_number:
-            return r"(\d+)"
+            return r"([0-9]{1,6})"
         return r"(.+)" if self.name == "rest" else r"([^.]+)"
 
     def solve(self, text: str) -> int | str | None:

@@ -83,7 +83,7 @@ class Models:
 def _create(model: str, weights: str) -> Backbone:
     entry: Any = CATALOG[model]
     if weights == "bundled":
-        return create_with_weights(model, entry, entry.config, "bundled", fixed_classes=False)
+        return create_with_weights(model, entry, entry.config, "bundled")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # the same random numbers every time
         made = entry.model(entry.config, preprocessing=entry.preprocessing, name=model)

@@ -1,4 +1,4 @@
-"""What the formats of one family of models are, and what is told from its weights: one record.
+"""What the formats of one family of models are, and what its weights show: one record.
 
 Adding a family means writing one file with one ``Family`` and naming it in ``families``.
 """
@@ -31,7 +31,9 @@ class Format:
         outside: beginnings of the keys that stand beside the prefix.
         wrap: key under which a pickled file holds the state dict.
         stage: a pattern whose group tells the stages of the keys apart.
-        fields: what its models do and ours do not, as fields of the configuration.
+        fields: what its models do and no shape shows, as fields of the configuration, so that
+            outputs are the same at every size.
+        bare_fields: what a detector's backbone does besides.
     """
 
     name: str
@@ -42,6 +44,11 @@ class Format:
     wrap: str | None = None
     stage: str = r"(?:\w+\.)?(?:layers|stages)\.(\d+)\."
     fields: Mapping[str, Any] = field(default_factory=dict)
+    bare_fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def behaviour(self, *, bare: bool) -> dict[str, Any]:
+        """Return what its models do, those of a detector if ``bare``."""
+        return {**self.fields, **(self.bare_fields if bare else {})}
 
 
 def _own_names(stages: int, grids: Grids | None) -> list[AnyRule]:
@@ -63,7 +70,7 @@ class Hints:
         num_heads: its heads, stage by stage.
         like: a configuration that the weights are meant for; settles what shapes leave open.
         ours: the weights are in our own format.
-        guess: what cannot be told does not matter: anything that fits will do.
+        guess: what no shape shows does not matter: anything that fits will do.
     """
 
     window: Any = None
@@ -150,14 +157,14 @@ class Family:
         anchors: keys, without prefix, of which every file has one: the patch embedding.
         recognise: returns the format of a state dict without prefixes, or None if it is not of
             this family.
-        infer: returns the configuration that shapes (and hints) tell.
+        infer: returns the configuration that follows from shapes and hints.
         identity: properties of a configuration by which the catalog's models are told apart.
         advised: fields to name where a file's model differs from the one it is loaded into.
         behaviour: fields of this family alone that a file of ours decides, not the model's name.
         holds: whether a configuration is of this family.
         readers: (package, class) of live peers -> what reads them.
         reshape: makes the function that brings tensors of its own kind into another shape.
-        compare: tells how two configurations differ in what no shape shows.
+        compare: returns how two configurations differ in what no shape shows.
         keep: changes a configuration to what the weights decide, unless it was chosen.
         grids: grids of a configuration's position tables, by our key.
         refuse: raises where a format has no place for such a configuration.

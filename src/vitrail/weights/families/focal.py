@@ -139,14 +139,16 @@ def _second(stages: int, grids: Grids | None) -> list[AnyRule]:
     return rules
 
 
-# The official halo is four rolls, and its padding takes part in the softmax (ADR 9 and 2).
-_ROLLED = {"halo": "rolled", "padding": "visible"}
+# The official halo is four rolls, its padding takes part in the softmax, and what patches do not
+# divide is left over (ADR 9, 2 and 7).
+_FLOOR = {"patch_fit": "floor"}
+_ROLLED = {"halo": "rolled", "padding": "visible"} | _FLOOR
 _FIRST = (
     Format("official", "focal", _first, ("", "backbone."), wrap="model", fields=_ROLLED),
     vitrail("focal"),
 )
 _SECOND = (
-    Format("official", "focal_fast", _second, ("", "backbone."), wrap="model"),
+    Format("official", "focal_fast", _second, ("", "backbone."), wrap="model", fields=_FLOOR),
     vitrail("focal_fast"),
 )
 

@@ -152,11 +152,14 @@ _TRANSFORMERS_V2 = replace(
 )
 # All of its norms have the one eps of its settings; the official code has 1e-5 in embeddings.
 _ONE_EPS = {"embed_norm_eps": 1e-6}
+# Patches of the first version do not overlap: what they do not divide is left over (ADR 7).
+_FLOOR: dict[str, Any] = {"patch_fit": "floor"}
 _BLOCKS = r"block(\d+)\."
 _FIRST = (
-    Format("official", "pvt", partial(_first, _OFFICIAL), ("", "backbone."), stage=_BLOCKS),
+    Format("official", "pvt", partial(_first, _OFFICIAL), ("", "backbone."), stage=_BLOCKS,
+           fields=_FLOOR),
     Format("transformers", "pvt", partial(_first, _TRANSFORMERS), ("pvt.", ""), ("classifier.",),
-           stage=r"encoder\.block\.(\d+)\.", fields=_ONE_EPS),
+           stage=r"encoder\.block\.(\d+)\.", fields=_ONE_EPS | _FLOOR),
     vitrail("pvt"),
 )  # fmt: skip
 _SECOND = (

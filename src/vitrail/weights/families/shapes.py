@@ -1,10 +1,10 @@
-"""What the shapes of any backbone tell, in our names."""
+"""What follows from the shapes of any backbone's weights, in our names."""
 
 import re
 from typing import Any
 
 from vitrail.errors import UsageError
-from vitrail.models import CATALOG, BackboneConfig, place_of
+from vitrail.models import CATALOG, BackboneConfig
 from vitrail.weights.families.base import Hints
 from vitrail.weights.report import Entry
 from vitrail.weights.rules import State
@@ -40,28 +40,31 @@ def depths_of(state: State) -> tuple[int, ...]:
     """Return the number of blocks in each stage.
 
     Raises:
-        UsageError: a stage is missing.
+        UsageError: a stage or a block is missing.
     """
-    blocks: dict[int, int] = {}
+    blocks: dict[str, set[str]] = {}
     for key in state:
-        _, stage, block = place_of(key)
-        if stage is not None and block is not None:
-            blocks[stage] = max(blocks.get(stage, 0), block + 1)
-    absent = sorted(set(range(max(blocks) + 1)) - set(blocks))
-    if absent:
-        raise UsageError(
-            f"weights without stage {absent[0]}",
-            "weights of every stage from the first",
-            "give the file of the whole model",
-        )
-    return tuple(blocks[stage] for stage in range(len(blocks)))
+        found = re.match(r"stages\.(0|[1-9]\d*)\.blocks\.(0|[1-9]\d*)\.", key)
+        if found:
+            blocks.setdefault(found[1], set()).add(found[2])
+    for stage in range(len(blocks)):
+        own = blocks.get(str(stage))
+        gap = None if own is None else next((j for j in range(len(own)) if str(j) not in own), None)
+        if own is None or gap is not None:
+            raise UsageError(
+                f"weights without stage {stage}" + ("" if own is None else f", block {gap}"),
+                "weights of every stage and block from the first",
+                "give the file of the whole model",
+            )
+    return tuple(len(blocks[str(stage)]) for stage in range(len(blocks)))
 
 
 def outputs_of(state: State) -> dict[str, Any]:
-    """Tell the classes of the head, or a detector's backbone, with norms of its own."""
+    """Return the classes of the head, or what makes a detector's backbone, with its own norms."""
     head = state.get("head.weight")
     classes: dict[str, Any] = {"num_classes": 0 if head is None else head.shape[0]}
-    norms = tuple(sorted({int(k.split(".")[1]) for k in state if k.startswith("feature_norms.")}))
+    found = (re.match(r"feature_norms\.(\d{1,3})\.", key) for key in state)
+    norms = tuple(sorted({int(m[1]) for m in found if m}))
     if "norm.weight" in state or not norms:
         return classes
     return {"out_indices": norms, "feature_norms": True, "num_classes": 0}
@@ -75,7 +78,7 @@ def has(state: State, pattern: str) -> bool:
 def heads_of(
     config_class: type[BackboneConfig], dims: tuple[int, ...], hints: Hints
 ) -> tuple[int, ...]:
-    """Return the heads of each stage, which no shape tells: those that are known, or published.
+    """Return the heads of each stage, which no shape shows: those that are known, or published.
 
     Args:
         config_class: of the family.
@@ -99,14 +102,15 @@ def heads_of(
     if hints.guess:
         return (1,) * len(dims)
     raise UsageError(
-        f"weights with {dims} channels whose file does not tell the number of heads",
+        f"weights with {dims} channels, whose number of heads is not in the file",
         f"channels of a published model, whose heads are known: {', '.join(map(str, published))}",
-        "give the heads: create_model(name, num_heads=..., weights=...), or load into a model",
+        "name a model with its heads: --model NAME at the command line, or "
+        "create_model(name, num_heads=..., weights=...)",
     )
 
 
 def compare_heads(known: BackboneConfig, config: BackboneConfig) -> list[Entry]:
-    """Tell of other heads: they divide the same channels, so that no shape shows them."""
+    """Return how heads differ: they divide the same channels, so that no shape shows them."""
     same = known.stage_dims == config.stage_dims and len(known.depths) == len(config.depths)
     if not same or known.num_heads == config.num_heads:
         return []

@@ -6,7 +6,7 @@ plus what only it has. Their official names appear here and nowhere else.
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -190,6 +190,9 @@ def _mm(kind: Kind, stages: int, grids: Grids | None, *, classifier: bool) -> li
         feature_norm=None if classifier else "norm{i}",
     )
     rules = _shared(names, kind, grids) + _unfolded_merge(names, kind)
+    if not classifier:
+        # A classifier's last norm is the norm of a detector's last map; its head has no place.
+        rules.append(rename(f"norm{stages - 1}.{{leaf}}", "norm.{leaf}"))
     return rules + _buffers(names, kind, index=buffers.square_index)
 
 
@@ -253,8 +256,13 @@ _MM = Names(
 
 # features.{n} are torchvision's stem, stages and mergings in turn; stages have blocks.
 _PARTS = r"features\.(\d+)\.\d+\.attn"
-# Their smaller windows look the bias up by a corner of the full index (ADR 8).
-_SLICED = {"bias_lookup": "sliced", "shift_rule": "clamp"}
+# Every library lets padding join the softmax, and adds -100 across regions (ADR 2 and 5).
+_VISIBLE: dict[str, Any] = {"padding": "visible", "mask_value": -100.0}
+# Smaller windows look the bias up by a corner of the full index (ADR 8).
+_SLICED = _VISIBLE | {"bias_lookup": "sliced", "shift_rule": "clamp"}
+# Classifiers leave both axes unshifted where one window covers the shorter; detectors none (ADR 3).
+_SHORTEST, _ALWAYS = {"shift_rule": "shortest"}, {"shift_rule": "always"}
+_FLOOR = {"patch_fit": "floor"}  # (ADR 7)
 
 
 def formats() -> list[Format]:
@@ -262,35 +270,38 @@ def formats() -> list[Format]:
     square = buffers.square_index
     beside = ("classifier.", "hidden_states_norms.", "decoder.")
     found = [
-        Format("transformers", "swin", partial(_transformers, "swin", names=_TRANSFORMERS),
-               ("swin.", ""), beside),
-        Format("transformers-old", "swin", partial(_transformers, "swin", names=_TRANSFORMERS_OLD),
-               ("swin.", ""), beside),
+        *(Format(name, "swin", partial(_transformers, "swin", names=names), ("swin.", ""), beside,
+                 fields=_VISIBLE | _SHORTEST, bare_fields=_ALWAYS)
+          for name, names in (("transformers", _TRANSFORMERS),
+                              ("transformers-old", _TRANSFORMERS_OLD))),
         # Swin V2 was not renamed in 2026: both names mean the one layout it has.
         *(Format(name, "swin_v2", partial(_transformers, "swin_v2", names=_TRANSFORMERS_OLD),
-                 ("swinv2.", ""), beside)
+                 ("swinv2.", ""), beside, fields=_VISIBLE)
           for name in ("transformers", "transformers-old")),
         Format("mmdet", "swin", partial(_mm, "swin", classifier=False),
-               ("backbone.", ""), (), "state_dict"),
+               ("backbone.", ""), (), "state_dict", fields=_VISIBLE | _ALWAYS),
         Format("torchvision", "video", partial(_torchvision, "video"), stage=_PARTS,
                fields=_SLICED),
         Format("video-official", "video", partial(_official, "video", names=_VIDEO, index=square),
                ("backbone.", ""), ("cls_head.",), "state_dict", fields=_SLICED),
     ]  # fmt: skip
     images: tuple[Kind, ...] = ("swin", "swin_v2")
+    # The official classifier takes sizes without padding only; its detector's backbone pads.
+    theirs = {"fields": {"mask_value": -100.0} | _SHORTEST, "bare_fields": _VISIBLE | _ALWAYS}
     for kind in images:
         official = partial(_official, kind)
         # Before its layout changed, timm kept V1's index in its files, but never V2's.
         old_index = square if kind == "swin" else None
         found += [
             Format("official", kind, partial(official, names=_OFFICIAL, index=square, mask=True),
-                   ("", "backbone.", "encoder."), ("decoder.",), "model"),
-            Format("timm", kind, partial(official, names=_TIMM)),
+                   ("", "backbone.", "encoder."), ("decoder.",), "model", **theirs),
+            Format("timm", kind, partial(official, names=_TIMM), fields=_VISIBLE),
             Format("timm-old", kind,
-                   partial(official, names=_OFFICIAL, index=old_index, mask=True)),
-            Format("torchvision", kind, partial(_torchvision, kind), stage=_PARTS),
+                   partial(official, names=_OFFICIAL, index=old_index, mask=True), **theirs),
+            Format("torchvision", kind, partial(_torchvision, kind), stage=_PARTS,
+                   fields=_VISIBLE | _FLOOR),
             Format("mmpretrain", kind, partial(_mm, kind, classifier=True),
-                   ("backbone.", ""), ("head.",), "state_dict"),
+                   ("backbone.", ""), ("head.",), "state_dict", fields=_VISIBLE | _SHORTEST),
         ]  # fmt: skip
     kinds: tuple[Kind, ...] = (*images, "video")
     return found + [vitrail(kind) for kind in kinds]

@@ -97,7 +97,9 @@ def _torchvision(stages: int, grids: Grids | None) -> list[AnyRule]:
 
 
 _FORMATS = (
-    Format("timm", "vit", Names().rules, ("", "backbone."), stage=_ONE_STAGE),
+    # Other grids than its own: timm resizes positions by antialiased bicubic.
+    Format("timm", "vit", Names().rules, ("", "backbone."), stage=_ONE_STAGE,
+           fields={"position_resize": "antialiased"}),
     Format("torchvision", "vit", _torchvision, stage=_ONE_STAGE,
            fields={"patch_fit": "floor"}),
     vitrail("vit"),
