@@ -146,8 +146,8 @@ def _check_graph(program: Any) -> None:
         target = node["target"]
         if not (_ARITHMETIC.fullmatch(target) or _computes(target)):
             raise _Refused(f"a call of {_shown(target)}")
-    for owner in _found(program, "expr_str"):
-        _check_expression(owner.pop("expr_str"))
+    for text in {owner.pop("expr_str") for owner in _found(program, "expr_str")}:
+        _check_expression(text)
     for owner in _found(program, "metadata"):
         del owner["metadata"]  # notes, which torch keeps as text
     _check_words(program)
