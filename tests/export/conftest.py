@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.support import small
+from tests.support import small, unchecked
 from vitrail.export import ExportReport, export_onnx
 from vitrail.export.agreement import Order
 from vitrail.models import Backbone
@@ -25,7 +25,8 @@ class Written(NamedTuple):
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     """A model with a shift, padding and a range of sizes as an ONNX file."""
     model, path = small("2-D", depths=(2,), num_heads=(2,)), tmp_path_factory.mktemp("x") / "m.onnx"
-    return Written(model, path, export_onnx(model, path, (16, 24)))
+    with unchecked():  # which tracing cannot go through, in a pass that has the checker
+        return Written(model, path, export_onnx(model, path, (16, 24)))
 
 
 @pytest.fixture
