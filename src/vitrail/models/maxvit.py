@@ -188,6 +188,13 @@ class MaxViT(Backbone):
         dim = self.num_features
         return nn.Sequential(OrderedDict(fc=nn.Linear(dim, dim), act=nn.Tanh()))
 
+    def group_matcher(self, coarse: bool = True) -> dict[str, Any]:
+        """Return timm's patterns; its MaxViT counts stages as layers, so ``coarse`` is always."""
+        del coarse
+        # The convolution that ends the embedding here is the first of the first stage there.
+        blocks = [(r"^stages\.(\d+)\.", None), (r"^embed\.merge\.", (0,))]
+        return {"stem": r"^embed\.(?!merge\.)", "blocks": blocks}
+
     def _block(self, stage: int, index: int) -> MaxViTBlock:
         zeros, ones = (0,) * self.config.axes, (1,) * self.config.axes
         return MaxViTBlock(
