@@ -76,6 +76,7 @@ MECHANISMS: dict[str, Callable[[], Backbone]] = {
     "axial_tiny": lambda: _tiny("axial"),
     "sparse_tiny": lambda: _tiny("sparse"),
     "sparse_tiny_fixed": lambda: _tiny("sparse", "fixed"),
+    "maxvit": small_maxvit,
     "focal": lambda: _focal("exact"),
     "focal_rolled": lambda: _focal("rolled", "visible"),
     "focal_fast": _fast,

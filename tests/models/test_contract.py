@@ -80,7 +80,6 @@ MODELS: dict[str, Callable[[], Backbone]] = {
     "sparse 1-D": lambda: _tiny("sparse", 1),
     "sparse blocks": lambda: _tiny("sparse", 2, block=5),
     "global 3-D": lambda: _tiny("global", 3),
-    "maxvit": small_maxvit,
     "maxvit 1-D": lambda: small_maxvit(1),
     "maxvit 3-D": lambda: small_maxvit(3),
     "maxvit of torchvision": lambda: small_maxvit(

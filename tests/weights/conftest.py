@@ -14,6 +14,8 @@ from vitrail.models import (
     PVT,
     PVTV2,
     Backbone,
+    MaxViT,
+    MaxViTConfig,
     PVTConfig,
     PVTV2Config,
     Swin,
@@ -38,6 +40,8 @@ FOCAL: dict[str, Any] = {**NUMBERS, "windows": ((4, 4), (4, 4))}
 LEVELS: dict[str, Any] = {"margins": ((2, 2), (0, 0)), "levels": (((5, 5), (3, 3)), ((3, 3),)),
                           "halo": "rolled", "padding": "visible"}  # fmt: skip
 COUNT: dict[str, Any] = {"count": 9}
+MAXVIT: dict[str, Any] = {"dims": (12, 24), "depths": (2, 2), "num_heads": (3, 6),
+                          "stem_dim": 16, "num_classes": 5}  # fmt: skip
 MODELS: dict[str, Callable[..., Backbone]] = {
     "swin": lambda **f: Swin(SwinConfig(**NUMBERS | f)),
     "swin_v2": lambda **f: SwinV2(SwinV2Config(**NUMBERS | f)),
@@ -47,6 +51,7 @@ MODELS: dict[str, Callable[..., Backbone]] = {
     "vit": lambda **f: ViT(ViTConfig(**VIT | f)),
     "focal": lambda **f: Focal(FocalConfig(**FOCAL | LEVELS | f)),
     "focal_fast": lambda **f: FocalFast(FocalFastConfig(**FOCAL | COUNT | f)),
+    "maxvit": lambda **f: MaxViT(MaxViTConfig(**MAXVIT | f)),
     "tiny": lambda **f: Tiny(TinyConfig(**NUMBERS | f)),
 }
 
@@ -56,6 +61,9 @@ def fill(model: nn.Module, seed: int = 0) -> nn.Module:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
+        for name, buffer in model.named_buffers():
+            if name.endswith("running_var"):
+                buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
     return model
 
 

@@ -19,7 +19,7 @@ from vitrail.weights.families import Hints
 from vitrail.weights.formats import FORMATS
 from vitrail.weights.infer import infer_config, name_of
 
-KINDS = ("pvt", "pvt_v2", "vit", "focal", "focal_fast", "tiny")
+KINDS = ("pvt", "pvt_v2", "vit", "focal", "focal_fast", "maxvit", "tiny")
 NEW = sorted(key for key in FORMATS if key[1] in KINDS)
 FOCAL_DATA = Path(__file__).parents[1] / "parity" / "data"
 
@@ -44,10 +44,11 @@ def told(model, name):
 def test_a_configuration_is_told_by_shapes(build, name, kind, fields):
     if kind == "vit" and "embed_norm" in fields:
         fields = {"embed_norm": True}
-    model = build(kind, **fields)
+    brought = FORMATS[name, kind].fields if kind == "maxvit" else {}
+    model = build(kind, **brought | fields)
     found = told(model, name)
     known = {k: getattr(model.config, k) for k in found.__dataclass_fields__}
-    unseen = ("drop_path", "norm_eps", "embed_norm_eps", "padding")
+    unseen = ("drop_path", "norm_eps", "embed_norm_eps", "padding", *brought)
     assert {k: getattr(found, k) for k in known if k not in unseen} == {
         k: v for k, v in known.items() if k not in unseen
     }
@@ -66,6 +67,8 @@ def test_a_configuration_is_told_by_shapes(build, name, kind, fields):
         ("focal", {"conv_embed": True, "windows": ((7, 7), (4, 4)), "margins": ((3, 3), (0, 0))}),
         ("focal", {"halo": "exact", "padding": "masked"}),
         ("focal_fast", {"conv_embed": False, "windows": ((7, 7), (3, 3))}),
+        ("maxvit", {"window": (5, 5), "grid": (3, 3), "stem_dim": 12, "shortcut_proj": True}),
+        ("maxvit", {"stem_dim": 12, "stem_bias": False, "head_bias": False, "expand": 2.0}),
         ("tiny", {"mechanism": "axial"}),
     ],
 )
@@ -108,7 +111,7 @@ def test_published_widths_tell_the_heads(name, fields, to):
 
 def test_models_of_the_catalog_are_recognised():
     for name in ("pvt_small", "pvt_v2_b2", "pvt_v2_b2_li", "vit_small", "focal_tiny_conv",
-                 "focal_fast_tiny", "axial_tiny"):  # fmt: skip
+                 "focal_fast_tiny", "maxvit_small", "axial_tiny"):  # fmt: skip
         with torch.device("meta"):
             model = create_model(name)
         found = told(model, "vitrail")
@@ -189,7 +192,7 @@ def test_another_head_and_other_channels(build, kind, name):
 
 @pytest.mark.parametrize(("name", "kind"), [key for key in NEW if key[0] != "vitrail"])
 def test_a_key_that_no_rule_knows_is_told(build, name, kind):
-    model = build(kind)
+    model = build(kind, **(FORMATS[name, kind].fields if kind == "maxvit" else {}))
     state = to_format(model, name)
     inner = FORMATS[name, kind].inner[0]
     with pytest.raises(UsageError, match="1 unexpected") as error:
@@ -318,6 +321,100 @@ def test_focal_windows_and_halos_that_shapes_cannot_tell_are_refused(build):
     with pytest.raises(UsageError, match=r"a halo of \[7, 0\] keys") as error:
         model_from_file(state | {halo: torch.zeros(1, 3, 16, 7)})
     assert "load the weights into it" in error.value.fix
+
+
+# --- MaxViT: tables of two orders, statistics, and what a format's models do ---------------------
+
+
+def test_tables_of_maxvit_are_flipped_for_timm(build):
+    """By hand: timm has heads first, and counts the key's place minus the query's."""
+    model = build("maxvit", window=(2, 3), grid=(3, 2))
+    written = to_format(model, "timm")
+    table = written["stages.0.blocks.1.attn_block.attn.rel_pos.relative_position_bias_table"]
+    ours = model.stages[0].blocks[1].window.attn.bias.table.view(3, 5, 3)
+    assert table.shape == (3, 3, 5)
+    assert table[1, 0, 4] == ours[2, 0, 1]
+    again = build("maxvit", window=(2, 3), grid=(3, 2))
+    assert not load(again, written).entries
+    assert torch.equal(again.stages[0].blocks[1].grid.attn.bias.table,
+                       model.stages[0].blocks[1].grid.attn.bias.table)  # fmt: skip
+    with pytest.raises(UsageError, match="15 rows in stages") as error:
+        model_from_file(written)
+    assert "window=..." in error.value.fix
+
+
+def test_another_window_and_grid_resize_the_tables(build):
+    source, model = build("maxvit"), build("maxvit", window=(5, 5))
+    report = load(model, to_format(source, "timm"))
+    assert {e.reason for e in report.entries} == {"window (7, 7) became (5, 5)"}
+    assert len(report.entries) == 4
+    assert not report.problems
+
+
+@pytest.mark.parametrize("to", ["timm", "torchvision"])
+def test_what_a_format_of_maxvit_does_not_do_is_refused(build, to):
+    other = FORMATS["torchvision" if to == "timm" else "timm", "maxvit"].fields
+    with pytest.raises(UsageError, match=f"act='gelu.*as {to}") as error:
+        to_format(build("maxvit", **other), to)
+    assert "'vitrail'" in error.value.fix
+    with pytest.raises(UsageError, match=f"1 axes as {to}"):
+        to_format(build("maxvit", **FORMATS[to, "maxvit"].fields, patch=(4,), merge=(2,),
+                        window=(7,), grid=(7,)), to)  # fmt: skip
+
+
+def test_our_file_says_how_its_maxvit_behaves(build, tmp_path):
+    source = build("maxvit", **FORMATS["torchvision", "maxvit"].fields, conv_norm_eps=0.01)
+    save(source, tmp_path / "w.safetensors")
+    named = create_model("maxvit_tiny", dims=(12, 24), depths=(2, 2), num_heads=(3, 6),
+                         stem_dim=16, weights=tmp_path / "w.safetensors")  # fmt: skip
+    assert (named.config.scale, named.config.act, named.config.conv_norm_eps) == (
+        "dim", "gelu", 0.01
+    )  # fmt: skip
+    x = torch.randn(1, 3, 61, 47)
+    with torch.inference_mode():
+        torch.testing.assert_close(named(x), source(x))
+
+
+def test_a_file_of_half_numbers_keeps_counts_whole(build, tmp_path):
+    source = build("maxvit").train()
+    source(torch.randn(2, 3, 32, 32))
+    save(source, tmp_path / "w.safetensors", dtype=torch.bfloat16)
+    state = read_state(tmp_path / "w.safetensors")
+    assert state["embed.norm.num_batches_tracked"].dtype == torch.int64
+    assert state["embed.norm.running_var"].dtype == torch.bfloat16
+    again = model_from_file(tmp_path / "w.safetensors")
+    assert again.embed.norm.num_batches_tracked == 1
+
+
+def test_other_maxvits_of_timm_are_refused():
+    timm = pytest.importorskip("timm")
+    with torch.device("meta"):
+        for name, why in (("maxvit_rmlp_small_rw_224", "biases of RelPosMlp"),
+                          ("coatnet_0_224", "blocks of MbConvBlock"),
+                          ("maxvit_nano_rw_256", "biases of RelPosBias")):  # fmt: skip
+            peer = timm.create_model(name)
+            with pytest.raises(UsageError, match=f"a MaxxVit with {why}") as error:
+                from_model(peer)
+            assert "maxvit_tiny_tf_224" in error.value.fix
+            with pytest.raises(UsageError):
+                detect(peer.state_dict())
+        with pytest.raises(UsageError, match="its stem's map") as error:
+            from_model(timm.create_model("maxvit_tiny_tf_224", features_only=True))
+        assert "out_indices=(1, 2, 3, 4)" in error.value.fix
+
+
+def test_torchvision_s_dropping_is_taken_over():
+    maxvit = pytest.importorskip("torchvision.models.maxvit")
+    built = {"input_size": (56, 56), "stem_channels": 16, "partition_size": 7, "head_dim": 16,
+             "block_channels": [16, 32], "block_layers": [1, 1],
+             "stochastic_depth_prob": 0.25}  # fmt: skip
+    ours = from_model(maxvit.MaxVit(**built, mlp_dropout=0.125, attention_dropout=0.125))
+    config = ours.config
+    assert (config.drop, config.attn_drop, config.drop_path) == (0.125, 0.0, 0.25)
+    assert ours.preprocessing.size == (56, 56)
+    with pytest.raises(UsageError, match=r"attention_dropout=0.5, mlp_dropout=0.0") as error:
+        from_model(maxvit.MaxVit(**built, attention_dropout=0.5))
+    assert "equal numbers" in error.value.fix
 
 
 # --- live peers -----------------------------------------------------------------------------------

@@ -29,7 +29,8 @@ def save(model: Backbone, path: str | Path, *, dtype: torch.dtype | None = None)
     path = checked_target(path, (".safetensors",))
     state = model.state_dict()
     if dtype is not None:
-        state = {key: tensor.to(dtype) for key, tensor in state.items()}
+        # Counts stay whole numbers.
+        state = {k: t.to(dtype) if t.is_floating_point() else t for k, t in state.items()}
     hub.write(path, state, hub.metadata(model))
 
 

@@ -213,7 +213,7 @@ def _infer(reading: Reading, hints: Hints) -> BackboneConfig:
         squeeze=squeezed / dims[0],
         shortcut_proj=projected if stem.shape[0] == dims[0] else bool(like and like.shortcut_proj),
         stem_bias="embed.proj.bias" in state,
-        head_bias="head.bias" in state or "head.weight" not in state,
+        head_bias="head.bias" in state if "head.weight" in state else not like or like.head_bias,
         qkv_bias=has(state, r"\.attn\.qkv\.bias$"),
         embed_norm="embed.norm.weight" in state,
         **{part: _size_of(state, part, axes, hints) for part in _PARTS},

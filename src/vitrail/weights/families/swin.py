@@ -29,7 +29,7 @@ _PATCHES = {
 }
 # A relative position bias: a table, or a network of offsets. Focal has tables as well, and more.
 _BIAS = r"\.(relative_position_bias_table|(cpb_mlp|rpe_mlp|continuous_position_bias_mlp)\.\d\.\w+)$"
-_OURS = r"\.attn\.(bias\.table|logit_scale)$"
+_OURS = r"^stages\.\d+\.blocks\.\d+\.attn\.(bias\.table|logit_scale)$"
 _FOCAL = r"pool_layers|_to_neighbors|_to_windows|unfold"
 
 
