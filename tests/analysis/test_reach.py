@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.mechanisms import small_maxvit
 from tests.support import drawn, refuses, small
 from vitrail import create_model
 from vitrail.analysis import reach, receptive_field
@@ -76,6 +77,7 @@ def pvt_v2(**changes: Any) -> nn.Module:
 
 MODELS: dict[str, tuple[Callable[[], nn.Module], Size]] = {
     "swin": (lambda: small("2-D"), (21, 31)),
+    "maxvit": (small_maxvit, (13, 9)),
     "swin floor": (lambda: small("2-D", patch_fit="floor", patch_overlap=(1, 1)), (21, 31)),
     "swin visible padding": (lambda: small("2-D", padding="visible"), (21, 31)),
     "swin 1-D": (lambda: small("1-D"), (43,)),

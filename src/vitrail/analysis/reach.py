@@ -4,7 +4,8 @@ A token is followed backwards through the real model's structure: perceptrons th
 neighbours, attention by groups, merging, embedding. Sets of tokens go through groups as labels, so
 that nothing is ever as large as queries times keys. What can influence a token by the structure
 does so for almost all weights: the set is the support of the gradient (a peer's finite
-``mask_value`` leaks a little more, which is not counted).
+``mask_value`` leaks a little more, which is not counted). Squeeze-and-excitation (MaxViT) weighs
+channels by the mean of all tokens: behind it, every sample can influence every token.
 """
 
 import math
@@ -16,7 +17,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from vitrail.errors import UsageError
-from vitrail.layers import DepthwiseMlp, PatchEmbed
+from vitrail.layers import DepthwiseMlp, MBConv, PatchEmbed
 from vitrail.patterns import Groups, Pattern
 from vitrail.patterns.base import seen_by
 from vitrail.patterns.sets import Spans, TokenSet, joined
@@ -192,7 +193,8 @@ class _Walk:
     def back(self, stage: int, block: int, tokens: _Tokens) -> list[TokenSet]:
         """Return the pieces of the input that can influence some ``tokens`` after a block."""
         for module in reversed(self.stages[stage].blocks[: block + 1]):
-            tokens = self.through(stage, module, tokens)
+            for part in reversed(getattr(module, "parts", [module])):
+                tokens = self.through(stage, part, tokens)
         return self.below(stage, tokens.grid)
 
     def below(self, stage: int, tokens: list[TokenSet]) -> list[TokenSet]:
@@ -212,10 +214,12 @@ class _Walk:
         return self.back(stage - 1, len(self.stages[stage - 1].blocks) - 1, _Tokens(prefix, found))
 
     def through(self, stage: int, block: Any, tokens: _Tokens) -> _Tokens:
-        """Return the tokens before a block that can influence some after it."""
+        """Return the tokens before a block, or a part of one, that can influence some after it."""
         grid, near = self.grids[stage], tokens.grid
         if tokens.prefix.all() and self._is_all(stage, near):
             return tokens  # both branches are residual: they cannot be less
+        if isinstance(block, MBConv):  # it weighs channels by the mean of all tokens
+            return _Tokens(tokens.prefix, [TokenSet.whole(grid)] if near else [])
         if isinstance(block.mlp, DepthwiseMlp):
             spans = [_taps(n, n, 3, 1, 1) for n in grid]
             near = joined(one.spread(spans) for one in near)
@@ -284,6 +288,9 @@ def _spans(module: Any, spatial: Size) -> list[Spans]:
     """Return for each axis which of ``spatial`` places each coarser place is made of."""
     if module is None:
         return [_taps(n, n, 1, 1, 0) for n in spatial]
+    if any(isinstance(part, MBConv) for part in module.modules()):
+        strides = zip(spatial, module.stride, strict=True)
+        return [torch.tensor([[0, n]]).repeat(-(-n // s), 1) for n, s in strides]
     if not isinstance(module, PatchEmbed):
         factors = zip(spatial, module.factor, strict=True)
         return [_taps(n, -(-n // f) * f, f, f, 0) for n, f in factors]

@@ -99,7 +99,8 @@ def attention_ends(model: nn.Module, image: Float[Tensor, "..."], cls: int) -> E
                     values[block], outputs[block] = args[2][0].detach().cpu(), output
 
             hooks.callback(layer.module.attend.register_forward_hook(leave).remove)
-        last = backbone.stages[-1] if backbone.norm is None else backbone.norm
+        unnormed = backbone.norm is None or backbone.norm_pooled
+        last: Any = backbone.stages[-1] if unnormed else backbone.norm
         hooks.callback(last.register_forward_hook(end).remove)
         score = class_score(model, image, cls)
         *gradients, slope = torch.autograd.grad(score, [*outputs.values(), *tokens])

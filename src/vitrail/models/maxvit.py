@@ -125,6 +125,11 @@ class MaxViTEmbed(ConvStem):
         super().__init__(**options)
         self.merge = merge
 
+    @property
+    def stride(self) -> Size:
+        """Input samples per token and axis."""
+        return tuple(a * b for a, b in zip(self.proj.stride, self.merge.stride, strict=True))
+
     def forward(
         self, x: Float[Tensor, "batch channels *samples"]
     ) -> Float[Tensor, "batch *spatial dim"]:
@@ -147,12 +152,18 @@ class MaxViTBlock(nn.Module):
         self.window = window
         self.grid = grid
 
+    @property
+    def parts(self) -> list[nn.Module]:
+        """What the tokens pass, in order."""
+        return [part for part in (self.conv, self.window, self.grid) if part is not None]
+
     def forward(
         self, x: Float[Tensor, "batch *spatial dim"]
     ) -> Float[Tensor, "batch *spatial dim"]:
         """Return tokens that know their neighbours, their window, and the whole map."""
-        x = x if self.conv is None else self.conv(x)
-        return self.grid(self.window(x))
+        for part in self.parts:
+            x = part(x)
+        return x
 
 
 class MaxViT(Backbone):
