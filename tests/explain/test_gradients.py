@@ -59,7 +59,10 @@ def pooling(model: Backbone, image: Tensor, cls: int) -> Tensor:
         return torch.eye(len(flat), dtype=torch.float64)[0]
     weights = torch.full((len(flat),), 1 / len(flat), dtype=torch.float64, requires_grad=True)
     assert isinstance(model.head, nn.Module)
-    score = model.head(weights @ flat)[cls]
+    pooled = weights @ flat
+    for part in (model.norm if model.norm_pooled else None, model.pre_logits):
+        pooled = pooled if part is None else part(pooled)
+    score = model.head(pooled)[cls]
     (gradient,) = torch.autograd.grad(score, weights)
     return (gradient * weights.detach()).relu()
 

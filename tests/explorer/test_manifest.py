@@ -331,3 +331,24 @@ def test_the_first_manifest_does_not_wait_for_anything_that_takes_long(
     steps = unfold(model, picture, size=(16, 24))
     next(steps)
     assert len(passes) == 1, "one pass, watched; the one to compare it with comes later"
+
+
+@pytest.mark.parametrize(
+    ("name", "mixers"),
+    [
+        ("swin", None),
+        ("pvt_v2", "its convolutions move"),
+        ("maxvit", "its convolutions and squeeze-and-excitation move"),
+    ],
+)
+def test_maps_of_attention_alone_say_where_they_are_approximate(
+    name: str, mixers: str | None
+) -> None:
+    trace, manifest, _ = looked(MECHANISMS[name]())
+    caveat = manifest["model"]["caveat"]
+    assert caveat == trace.model.caveat
+    assert (caveat is None) == (mixers is None)
+    assert mixers is None or mixers in caveat
+    for method in manifest["methods"]:
+        labelled = "(approximate)" in method["title"] and str(caveat) in method["text"]
+        assert labelled == (mixers is not None and method["id"] != "gradcam")

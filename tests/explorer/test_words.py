@@ -11,6 +11,7 @@ from vitrail.patterns import (
     Axial,
     Focal,
     Global,
+    Grid,
     Groups,
     Nearest,
     Pattern,
@@ -34,6 +35,8 @@ CASES = [
     (Global(2), "full", "every token", "The 2 prefix tokens beside"),
     (Axial(0), "column", "its own column", "14 columns of 12 tokens"),
     (Axial(1), "row", "its own row", "12 rows of 14 tokens"),
+    (Grid((4, 7)), "grid", "3 rows and 2 columns apart", "6 groups of up to 4 × 7 tokens"),
+    (Grid((5, 5)), "grid", "9 groups of up to 4 × 5 tokens", "beyond the edge are shorter"),
     (SparseFixed(), "fixed", "13 blocks of 13", "last token of every other"),
     (SparseStrided(), "block", "13 blocks of 13", "nothing else"),
     (

@@ -127,6 +127,10 @@ export interface Model {
    */
   overlap: number[];
   /**
+   * Why maps made of attention alone are approximate; null if they are not.
+   */
+  caveat: string | null;
+  /**
    * How tokens become one answer: avg, token, or empty for none.
    */
   pool: string;

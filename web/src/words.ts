@@ -7,7 +7,8 @@ export const count = (n: number) => n.toLocaleString("en");
 export const share = (p: number) => `${(100 * p).toFixed(p < 0.0995 ? 2 : 1)}\u00a0%`;
 export const plural = (n: number, word: string) => `${count(n)} ${word}${n === 1 ? "" : word.endsWith("s") ? "es" : "s"}`;
 export const capital = (text: string) => (text ? text[0].toUpperCase() + text.slice(1) : text);
-export const blockName = (block: Block) => `stage ${block.stage + 1}, block ${block.block + 1}`;
+// A block with several attentions names them: stages.0.blocks.1.grid is the block's grid.
+export const blockName = ({ name, stage, block }: Block) => `stage ${stage + 1}, block ${block + 1}${name.split(".").slice(4).map((part) => `, ${part}`).join("")}`;
 export const tokensOf = (block: Block) => block.spatial[0] * block.spatial[1];
 
 // A number with three figures that count: 0.00123, 12.3, 1.23e-7.

@@ -17,7 +17,7 @@ from vitrail.explain.merging import merge_shares
 from vitrail.explain.modes import evaluating
 from vitrail.explain.subject import subject
 from vitrail.explain.trace import CHUNK, BlockTrace, MergeTrace, ModelFacts, Trace, spread
-from vitrail.layers import Attend, ConvMerging
+from vitrail.layers import Attend, ConvMerging, DepthwiseMlp, MBConv
 from vitrail.models import AttentionLayer, Backbone
 from vitrail.models.stage import Stage
 from vitrail.shapes import Size
@@ -268,4 +268,14 @@ def _facts(model: Backbone, weights: str, transform: Sequence[str]) -> ModelFact
         overlap=tuple(embed.proj.padding),
         pool=model.config.global_pool,
         transform=tuple(transform),
+        mixers=_mixers(model),
     )
+
+
+def _mixers(model: Backbone) -> tuple[str, ...]:
+    """Return what moves information between a stage's tokens beside attention, in words."""
+    parts = [part for stage in model.stages for part in stage.modules()]
+    squeezed = any(isinstance(part, MBConv) for part in parts)
+    convolved = squeezed or any(isinstance(part, DepthwiseMlp) for part in parts)
+    words = ((convolved, "convolutions"), (squeezed, "squeeze-and-excitation"))
+    return tuple(word for there, word in words if there)

@@ -12,6 +12,7 @@ routed by a block is left out, as the paper leaves out the class token's own col
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vitrail.explain.gradcam import gradcam
 from vitrail.explain.gradient_rollout import gradient_rollout
 from vitrail.explain.rollout import rollout_all
-from vitrail.explain.trace import Trace
+from vitrail.explain.trace import ModelFacts, Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,8 @@ class Method:
             (``"gradient"``).
         grid: the stage whose tokens the map lies on; -1 is the last.
         compute: see ``map``.
+        attention_only: made of attention weights alone: approximate for a model that mixes tokens
+            otherwise too (``ModelFacts.caveat``).
     """
 
     id: str
@@ -35,6 +37,13 @@ class Method:
     kind: Literal["routing", "gradient"]
     grid: int
     compute: Callable[[nn.Module, Tensor, Trace, int], Tensor]
+    attention_only: bool = True
+
+    def named(self, facts: ModelFacts) -> tuple[str, str]:
+        """Return title and text for a model, which say so where the map is approximate."""
+        if facts.caveat is None or not self.attention_only:
+            return self.title, self.text
+        return f"{self.title} (approximate)", f"{self.text} {facts.caveat}"
 
     def map(
         self, model: nn.Module, image: Float[Tensor, "..."], trace: Trace, cls: int
@@ -86,6 +95,7 @@ _ALL = (
         "gradient",
         -1,
         lambda model, image, trace, cls: gradcam(model, image, cls),
+        attention_only=False,
     ),
 )
 

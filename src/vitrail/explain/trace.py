@@ -34,6 +34,7 @@ class ModelFacts:
         parameters: how many numbers the model learns.
         patch: input samples per token of the first stage, per axis.
         overlap: samples that a patch reaches into its neighbours, before it along each axis.
+        mixers: what moves information between a stage's tokens beside attention, in words.
         pool: how tokens become one answer: ``"avg"``, ``"token"`` or ``""``, as in the config.
         transform: how the photo became the model's input, one step a line.
     """
@@ -47,6 +48,17 @@ class ModelFacts:
     overlap: Size
     pool: str = "avg"
     transform: tuple[str, ...] = ()
+    mixers: tuple[str, ...] = ()
+
+    @property
+    def caveat(self) -> str | None:
+        """Why maps made of attention alone are approximate for this model; None if they are not."""
+        if not self.mixers:
+            return None
+        return (
+            f"Approximate for this model: its {' and '.join(self.mixers)} move information between "
+            "tokens too, which a map made of attention alone leaves out."
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

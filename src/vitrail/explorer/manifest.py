@@ -192,6 +192,7 @@ def _model(trace: Trace, adapted: Adapted | None) -> dict[str, Any]:
         "patch": list(facts.patch),
         "overlap": list(facts.overlap),
         "pool": facts.pool,
+        "caveat": facts.caveat,
         "classes": trace.logits.numel(),
         "class_names": None if classes is None else list(classes),
         "transform": list(facts.transform),

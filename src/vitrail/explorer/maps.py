@@ -72,10 +72,11 @@ def describe(source: Source, arrays: "Arrays") -> tuple[dict[str, Tensor], dict[
         id: method.map(source.model, source.image, source.trace, best)
         for id, method in source.quick.items()
     }
-    told = [
-        {"id": m.id, "title": m.title, "text": m.text, "per_class": m.per_class, "layer": m.kind}
-        for m in source.methods.values()
-    ]
+    told = []
+    for m in source.methods.values():
+        title, text = m.named(source.trace.model)
+        told.append({"id": m.id, "title": title, "text": text, "per_class": m.per_class,
+                     "layer": m.kind})  # fmt: skip
     maps = []
     for id, grid in found.items():
         per_class = METHODS[id].per_class

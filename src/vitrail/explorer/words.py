@@ -4,12 +4,14 @@ The page itself knows no pattern by name. A pattern that is not listed here desc
 class name and the first line of its docstring.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 from vitrail.patterns import (
     Axial,
     Focal,
     Global,
+    Grid,
     Nearest,
     Pattern,
     Pooled,
@@ -64,6 +66,8 @@ def _words(pattern: Pattern, spatial: Size) -> Words:
             return Words("full", "all tokens", text)
         case Axial():
             return _axial(pattern, spatial)
+        case Grid():
+            return _grid(pattern, spatial)
         case SparseFixed() | SparseStrided():
             return _sparse(pattern, spatial)
         case Reduced() | Pooled():
@@ -115,6 +119,20 @@ def _padding(extra: list[int], padding: str) -> str:
         else "no token sees the padding"
     )
     return f" The grid is padded by {edges} (dotted) to fit the windows; {fate}."
+
+
+def _grid(pattern: Grid, spatial: Size) -> Words:
+    strides = pattern.fit(spatial)
+    size = [-(-n // s) for n, s in zip(spatial, strides, strict=True)]
+    text = (
+        f"Each of the {_times(spatial)} tokens sees tokens spread over the whole grid, "
+        f"{_plural(strides[0], 'row')} and {_plural(strides[1], 'column')} apart: "
+        f"{_plural(math.prod(strides), 'group')} of up to {_times(size)} tokens."
+    )
+    if any(n % s for n, s in zip(spatial, strides, strict=True)):
+        text += " Groups that reach beyond the edge are shorter; no token sees the padding."
+    dots = "".join(f"M{x} {y}h1.6" for y in (3, 8, 13) for x in (2, 7, 12))
+    return Words("grid", "a grid of strided tokens", text, dots, "group", second=True)
 
 
 def _axial(pattern: Axial, spatial: Size) -> Words:

@@ -15,7 +15,7 @@ import { Unfold } from "./reach-unfold";
 
 function Reach({ app }: { app: App }): JSX.Element {
   const trace = app.trace.value;
-  const { blocks, stages } = trace.manifest;
+  const { blocks, stages, model: { caveat } } = trace.manifest;
   const [block, token] = [app.state.block.value, app.state.token.value];
   const facts = blocks[block];
   const { value, error } = useLoaded(async () => ({ block, token, found: await theory(trace, block, token) }), [trace, block, token]);
@@ -35,6 +35,7 @@ function Reach({ app }: { app: App }): JSX.Element {
           )}
         </div>
         {error && <p class="note">{error}</p>}
+        {caveat && <p class="note" data-caveat><b>{caveat}</b> What it could see and where it fetched from are such maps; which pixels move it is not.</p>}
         <Unfold app={app} trace={trace} block={block} token={token} found={value?.found ?? null} fresh={found !== null} />
       </section>
       <div class="columns three">

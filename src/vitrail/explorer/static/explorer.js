@@ -1,4 +1,4 @@
-// node_modules/preact/dist/preact.mjs
+// ../../w-lead/web/node_modules/preact/dist/preact.mjs
 var n;
 var t;
 var r;
@@ -269,7 +269,7 @@ n = { __e: function(n3, t4, r4, u4) {
 	return n3.__v.__b - t4.__v.__b;
 }, e = /* @__PURE__ */ Symbol(), l = /(PointerCapture)$|Capture$/i, c = 0, a = {}, s = 0;
 
-// node_modules/preact/hooks/dist/hooks.mjs
+// ../../w-lead/web/node_modules/preact/hooks/dist/hooks.mjs
 var t2;
 var r2;
 var u2;
@@ -428,7 +428,7 @@ function G2(n3, t4) {
 	return "function" == typeof t4 ? t4(n3) : t4;
 }
 
-// node_modules/@preact/signals-core/dist/signals-core.module.js
+// ../../w-lead/web/node_modules/@preact/signals-core/dist/signals-core.module.js
 var i3 = /* @__PURE__ */ Symbol.for("preact-signals");
 function t3() {
 	if (!(v3 > 1)) {
@@ -821,7 +821,7 @@ function x2(i4, t4) {
 	return n3;
 }
 
-// node_modules/@preact/signals/dist/signals.module.js
+// ../../w-lead/web/node_modules/@preact/signals/dist/signals.module.js
 var h4;
 var d4;
 var p4;
@@ -1756,7 +1756,7 @@ var TraceView = class {
 	}
 };
 
-// node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
+// ../../w-lead/web/node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
 var f4 = /* @__PURE__ */ Symbol.for("pv");
 var o4 = 0;
 function a4(t4, e4, n3, u4, a5, i4) {
@@ -1887,7 +1887,7 @@ var count = (n3) => n3.toLocaleString("en");
 var share = (p5) => `${(100 * p5).toFixed(p5 < 0.0995 ? 2 : 1)} %`;
 var plural = (n3, word) => `${count(n3)} ${word}${n3 === 1 ? "" : word.endsWith("s") ? "es" : "s"}`;
 var capital = (text) => text ? text[0].toUpperCase() + text.slice(1) : text;
-var blockName = (block) => `stage ${block.stage + 1}, block ${block.block + 1}`;
+var blockName = ({ name: name2, stage, block }) => `stage ${stage + 1}, block ${block + 1}${name2.split(".").slice(4).map((part) => `, ${part}`).join("")}`;
 var tokensOf = (block) => block.spatial[0] * block.spatial[1];
 function brief(n3) {
 	if (n3 === 0 || !Number.isFinite(n3)) return String(n3);
@@ -2665,19 +2665,19 @@ function unused() {
 var interpolateNumber = (a5, b4) => (t4) => a5 * (1 - t4) + b4 * t4;
 var interpolateRound = (a5, b4) => (t4) => Math.round(a5 * (1 - t4) + b4 * t4);
 
-// node_modules/d3-scale/src/constant.js
+// ../../w-lead/web/node_modules/d3-scale/src/constant.js
 function constants(x3) {
 	return function() {
 		return x3;
 	};
 }
 
-// node_modules/d3-scale/src/number.js
+// ../../w-lead/web/node_modules/d3-scale/src/number.js
 function number(x3) {
 	return +x3;
 }
 
-// node_modules/d3-scale/src/continuous.js
+// ../../w-lead/web/node_modules/d3-scale/src/continuous.js
 var unit = [0, 1];
 function identity(x3) {
 	return x3;
@@ -2762,7 +2762,7 @@ function continuous() {
 	return transformer()(identity, identity);
 }
 
-// node_modules/d3-scale/src/init.js
+// ../../w-lead/web/node_modules/d3-scale/src/init.js
 function initRange(domain, range) {
 	switch (arguments.length) {
 		case 0:
@@ -2782,7 +2782,7 @@ function unused2() {
 	throw new Error("a scale was asked to write its ticks: axes have a `format` for that");
 }
 
-// node_modules/d3-scale/src/tickFormat.js
+// ../../w-lead/web/node_modules/d3-scale/src/tickFormat.js
 function tickFormat(start, stop, count2, specifier) {
 	var step3 = unused(start, stop, count2), precision;
 	specifier = unused2(specifier == null ? ",f" : specifier);
@@ -2809,7 +2809,7 @@ function tickFormat(start, stop, count2, specifier) {
 	return unused2(specifier);
 }
 
-// node_modules/d3-scale/src/linear.js
+// ../../w-lead/web/node_modules/d3-scale/src/linear.js
 function linearish(scale2) {
 	var domain = scale2.domain;
 	scale2.ticks = function(count2) {
@@ -2864,7 +2864,7 @@ function linear() {
 	return linearish(scale2);
 }
 
-// node_modules/d3-scale/src/nice.js
+// ../../w-lead/web/node_modules/d3-scale/src/nice.js
 function nice(domain, interval) {
 	domain = domain.slice();
 	var i0 = 0, i1 = domain.length - 1, x0 = domain[i0], x1 = domain[i1], t4;
@@ -2877,7 +2877,7 @@ function nice(domain, interval) {
 	return domain;
 }
 
-// node_modules/d3-scale/src/log.js
+// ../../w-lead/web/node_modules/d3-scale/src/log.js
 function transformLog(x3) {
 	return Math.log(x3);
 }
@@ -6371,7 +6371,7 @@ function StageTokens({ trace, at, found }) {
 // src/views/reach.tsx
 function Reach({ app }) {
 	const trace = app.trace.value;
-	const { blocks, stages: stages2 } = trace.manifest;
+	const { blocks, stages: stages2, model: { caveat } } = trace.manifest;
 	const [block, token] = [app.state.block.value, app.state.token.value];
 	const facts = blocks[block];
 	const { value, error } = useLoaded(async () => ({ block, token, found: await theory(trace, block, token) }), [trace, block, token]);
@@ -6398,6 +6398,10 @@ function Reach({ app }) {
 				)
 			] }),
 			error && a4("p", { class: "note", children: error }),
+			caveat && a4("p", { class: "note", "data-caveat": true, children: [
+				a4("b", { children: caveat }),
+				" What it could see and where it fetched from are such maps; which pixels move it is not."
+			] }),
 			a4(Unfold, { app, trace, block, token, found: value?.found ?? null, fresh: found !== null })
 		] }),
 		a4("div", { class: "columns three", children: [
