@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from vitrail.explorer.words import words
 from vitrail.patterns import (
@@ -72,7 +73,7 @@ class Strange(Pattern):
     More that need not be told.
     """
 
-    def groups(self, spatial: Size) -> Groups:
+    def groups(self, spatial: Size, device: torch.device | None = None) -> Groups:
         raise NotImplementedError
 
     def pairs(self, spatial: Size) -> int:
