@@ -1,6 +1,7 @@
 """What `from_model` reads off live peers; that outputs agree is tests/parity's business."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -329,10 +330,21 @@ def test_another_module_is_refused(build):
     assert "create_model" in error.value.fix
 
 
+def test_what_is_no_peer_at_all_is_refused():
+    any_model: Any = "swin_t"
+    with pytest.raises(UsageError, match="'swin_t'") as error:
+        from_model(any_model)
+    assert "create_model" in error.value.fix
+    with pytest.raises(UsageError, match="a Vitrail Swin") as error:
+        from_model(vitrail.create_model("swin_nano"))
+    assert error.value.fix == "use it as it is"
+
+
 def test_another_family_s_features_are_refused():
     peer = timm.create_model("resnet18", features_only=True)
     with pytest.raises(UsageError, match="FeatureListNet") as error:
         from_model(peer)
+    assert "timm.FeatureListNet of a Swin or PVT v2" in error.value.allowed
     assert "create_model" in error.value.fix
 
 

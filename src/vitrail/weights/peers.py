@@ -7,6 +7,7 @@ the shapes of its weights, its behaviour (windows, heads, what padding does) fro
 import warnings
 from dataclasses import replace
 from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,7 @@ def from_model(model: nn.Module, *, check: bool = True) -> Backbone:
             (``check``) one that computes something else than its class does.
     """
     model = unwrapped(model)
-    _check_numbers(model)
+    _check_kind(model)
     on_meta = any(parameter.is_meta for parameter in model.parameters())
     # Building draws numbers, which are nobody's: weights come from the peer.
     with torch.random.fork_rng(_accelerators(model)):
@@ -98,8 +99,15 @@ def peer_difference(model: nn.Module, ours: Backbone, x: Tensor) -> tuple[float,
     return difference_on(x, model, ours, _read(model))
 
 
-def _check_numbers(model: nn.Module) -> None:
-    """Refuse weights that are no real numbers, such as quantised ones."""
+def _check_kind(model: Any) -> None:
+    """Refuse what is no module, our own models, and weights that are not floating-point."""
+    if not isinstance(model, nn.Module) or isinstance(model, Backbone):
+        own = isinstance(model, Backbone)
+        raise UsageError(
+            f"a Vitrail {type(model).__name__}" if own else f"{model!r}",
+            "a module of timm, torchvision or transformers",
+            "use it as it is" if own else "build the model; by name, use vitrail.create_model",
+        )
     for name, parameter in model.named_parameters():
         if not parameter.is_floating_point():
             raise UsageError(
@@ -136,7 +144,15 @@ def _read(model: nn.Module) -> Peer:
             peer = None if reader is None else reader(model)
             if peer is not None:
                 return peer
-    classes = dict.fromkeys(f"{p}.{name}" for family in FAMILIES for p, name in family.readers)
+    # timm's list of features is of any model: each reader takes those of its family.
+    titles: dict[str, dict[Any, str]] = {}
+    for family in FAMILIES:
+        for (package, name), reader in family.readers.items():
+            titles.setdefault(f"{package}.{name}", {}).setdefault(reader, family.title)
+    classes = [
+        f"{name} of a {' or '.join(known.values())}" if len(known) > 1 else name
+        for name, known in titles.items()
+    ]
     raise UsageError(
         f"a module of {type(model).__module__}.{type(model).__qualname__}",
         f"a module of these classes: {', '.join(classes)}",
