@@ -32,6 +32,12 @@ def transformers_input(settings: Any) -> dict[str, Any]:
     return wanted
 
 
+def channels_first_answers(out: Any) -> list[Tensor]:
+    """Return logits as they are, and maps, whose channels come first, with them last."""
+    outs = [out] if isinstance(out, Tensor) else [*out]
+    return [one.movedim(1, -1) if one.ndim == 4 else one for one in outs]
+
+
 def transformers_answers(out: Any) -> list[Tensor]:
     """Return logits, or maps with their channels last, or else the pooled or all tokens."""
     maps = getattr(out, "feature_maps", None)

@@ -7,7 +7,13 @@ from torch import nn
 
 from vitrail.errors import UsageError
 from vitrail.weights.families.base import Peer, Reader
-from vitrail.weights.families.live import check_gelu, only, pool, timm_input
+from vitrail.weights.families.live import (
+    channels_first_answers,
+    check_gelu,
+    only,
+    pool,
+    timm_input,
+)
 
 
 def _read_timm(model: Any) -> Peer | None:
@@ -101,7 +107,8 @@ def _sizes(grid: tuple[int, ...], window: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _peer(fields: dict[str, Any], wanted: dict[str, Any]) -> Peer:
-    return Peer(fields, windows=[fields["window"]], preprocessing=wanted)
+    return Peer(fields, windows=[fields["window"]], preprocessing=wanted,
+                answers=channels_first_answers)  # fmt: skip
 
 
 def _other(what: str) -> UsageError:

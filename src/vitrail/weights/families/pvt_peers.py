@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from torch import Tensor
-
 from vitrail.errors import UsageError
 from vitrail.weights.families.base import Peer, Reader
 from vitrail.weights.families.live import (
+    channels_first_answers,
     check_act,
     check_gelu,
     check_norms,
@@ -62,14 +61,8 @@ def _timm_peer(model: Any, stages: list[Any], fields: dict[str, Any]) -> Peer:
         num_heads=tuple(stage.blocks[0].attn.num_heads for stage in stages),
         preprocessing=timm_input(model),
         other_size=odd_size((4, 4), (8, 8)),
-        answers=_channels_first,
+        answers=channels_first_answers,
     )
-
-
-def _channels_first(out: Any) -> list[Tensor]:
-    """Return logits as they are, and maps with their channels last."""
-    outs = [out] if isinstance(out, Tensor) else [*out]
-    return [one.movedim(1, -1) if one.ndim == 4 else one for one in outs]
 
 
 def _read_transformers(model: Any, part: str = "") -> Peer:
