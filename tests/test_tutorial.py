@@ -9,13 +9,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PATH = ROOT / "docs" / "tutorial.ipynb"
 
-nbformat = pytest.importorskip("nbformat", reason="pip install 'vitrail[dev]'")
+nbformat = pytest.importorskip("nbformat", reason="pip install '.[dev]'")
 
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The notebook with the outputs of a kernel of its own, in an empty home."""
-    nbclient = pytest.importorskip("nbclient", reason="pip install 'vitrail[dev]'")
+    nbclient = pytest.importorskip("nbclient", reason="pip install '.[dev]'")
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IPYTHONDIR", str(home / "ipython"))

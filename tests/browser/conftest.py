@@ -16,7 +16,7 @@ from vitrail.explorer import Report, costs, explore
 from vitrail.models import Swin, SwinConfig
 from vitrail.shapes import Size
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="pip install 'vitrail[dev]'")
+sync_api = pytest.importorskip("playwright.sync_api", reason="pip install '.[dev]'")
 
 PATIENCE = 60_000  # ms; a loaded machine is slow, not wrong
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -70,7 +70,7 @@ AROUND = ("body", ".jp-NotebookPanel", ".jp-Toolbar", ".jp-InputArea", ".jp-Side
 def notebook(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebook]:
     """A notebook with the model's page shown under its second cell."""
     if importlib.util.find_spec("jupyterlab") is None:
-        reason = "no JupyterLab here; pip install 'vitrail[dev]'"
+        reason = "no JupyterLab here; pip install '.[dev]'"
         if os.environ.get("CI", "").lower() in ("true", "1"):
             pytest.fail(reason)
         pytest.skip(reason)

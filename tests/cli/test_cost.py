@@ -132,7 +132,7 @@ def test_a_picture_without_matplotlib_names_the_extra(
 
     monkeypatch.setattr(builtins, "__import__", missing)
     assert run(["cost", "swin_nano", "--plot", str(tmp_path / "a.png")]) == 2
-    assert "fix: pip install 'vitrail[plot]'" in capsys.readouterr().err
+    assert "fix: pip install '.[plot]'" in capsys.readouterr().err
 
 
 def test_without_a_picture_matplotlib_is_not_loaded(command: Any) -> None:

@@ -15,6 +15,7 @@ from vitrail.cli import _failures, main
 from vitrail.cli._failures import EXTRA_OF, explain_failure
 from vitrail.cli._shared import complete_model, parse_size
 from vitrail.errors import UsageError
+from vitrail.extras import install_words
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Verb = Callable[[Callable[..., None]], None]
@@ -120,7 +121,7 @@ def test_a_usage_error_prints_three_lines_and_no_traceback(command: Command) -> 
 def test_a_missing_package_names_the_extra_that_brings_it(package: str, extra: str) -> None:
     message = explain_failure(ModuleNotFoundError("no", name=f"{package}.deep.inside"))
     assert message is not None
-    assert repr(package) in message and f"fix: pip install 'vitrail[{extra}]'" in message
+    assert repr(package) in message and f"fix: {install_words(extra)}" in message
 
 
 def test_every_extra_that_is_named_brings_its_package() -> None:

@@ -334,7 +334,7 @@ def test_without_torchvision(tmp_path) -> None:
         check=False,
     )
     assert "without the package torchvision" in done.stderr
-    assert "fix: pip install 'vitrail[train]'" in done.stderr
+    assert "fix: pip install '.[train]'" in done.stderr
 
 
 # ---- class numbers ---------------------------------------------------------------------------

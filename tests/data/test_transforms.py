@@ -166,4 +166,4 @@ def test_without_torchvision() -> None:
         check=False,
     )
     assert "without the package torchvision" in done.stderr
-    assert "fix: pip install 'vitrail[train]'" in done.stderr
+    assert "fix: pip install '.[train]'" in done.stderr

@@ -156,7 +156,7 @@ def test_it_equals_the_softmax_of_scores_bias_and_mask() -> None:
 
 @pytest.mark.parametrize("size", [(32, 32), (48, 32), (27, 43)])
 def test_it_equals_transformers_own_attentions(size: tuple[int, int]) -> None:
-    transformers = pytest.importorskip("transformers", reason="pip install 'vitrail[peers]'")
+    transformers = pytest.importorskip("transformers", reason="pip install '.[peers]'")
     from vitrail import from_model
 
     config = transformers.SwinConfig(

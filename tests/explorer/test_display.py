@@ -109,7 +109,7 @@ def test_without_anywidget_the_report_is_framed_whatever_its_size() -> None:
 
 @pytest.mark.usefixtures("no_anywidget")
 def test_without_anywidget_a_widget_is_refused() -> None:
-    with refuses("anywidget", "pip install 'vitrail[notebook]'"):
+    with refuses("anywidget", "pip install"):
         _ = Shown(manifest()).widget
 
 

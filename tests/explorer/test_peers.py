@@ -11,7 +11,7 @@ from torch import nn
 from tests.support import drawn, refuses
 from vitrail.explorer import explore
 
-timm = pytest.importorskip("timm", reason="pip install 'vitrail[peers]'")
+timm = pytest.importorskip("timm", reason="pip install '.[peers]'")
 
 
 def peer(size: int) -> nn.Module:
@@ -69,7 +69,7 @@ def test_a_size_that_the_peer_refuses(picture: Image.Image) -> None:
 
 
 def test_torchvisions_swin_is_explored(picture: Image.Image) -> None:
-    torchvision = pytest.importorskip("torchvision", reason="pip install 'vitrail[train]'")
+    torchvision = pytest.importorskip("torchvision", reason="pip install '.[train]'")
     model = drawn(
         torchvision.models.SwinTransformer(
             patch_size=[4, 4],
@@ -87,7 +87,7 @@ def test_torchvisions_swin_is_explored(picture: Image.Image) -> None:
 
 @pytest.mark.parametrize("name", ["SwinBackbone", "SwinModel", "PvtV2Backbone"])
 def test_models_without_logits_are_compared_by_their_maps(name: str, picture: Image.Image) -> None:
-    transformers: Any = pytest.importorskip("transformers", reason="pip install 'vitrail[peers]'")
+    transformers: Any = pytest.importorskip("transformers", reason="pip install '.[peers]'")
     if name.startswith("Pvt"):
         config = transformers.PvtV2Config(
             image_size=64, hidden_sizes=(8, 8), depths=(1, 1), num_attention_heads=(1, 2),

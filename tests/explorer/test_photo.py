@@ -20,7 +20,7 @@ PREPROCESSING = Preprocessing(size=(32, 32), crop=0.9)
 def test_the_input_equals_the_models_own_transform(
     picture: Image.Image, size: Size, crop: float
 ) -> None:
-    pytest.importorskip("torchvision", reason="pip install 'vitrail[train]'")
+    pytest.importorskip("torchvision", reason="pip install '.[train]'")
     from vitrail.data.transforms import eval_transform
 
     preprocessing = replace(PREPROCESSING, size=size, crop=crop)
@@ -31,7 +31,7 @@ def test_the_input_equals_the_models_own_transform(
 
 
 def test_bilinear_differs_from_the_transform_by_rounding_at_most(picture: Image.Image) -> None:
-    pytest.importorskip("torchvision", reason="pip install 'vitrail[train]'")
+    pytest.importorskip("torchvision", reason="pip install '.[train]'")
     from vitrail.data.transforms import eval_transform
 
     preprocessing = replace(

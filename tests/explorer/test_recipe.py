@@ -57,7 +57,7 @@ def test_a_model_that_the_catalog_lacks() -> None:
 
 
 def test_a_timm_model_is_made_and_converted() -> None:
-    timm = pytest.importorskip("timm", reason="pip install 'vitrail[peers]'")
+    timm = pytest.importorskip("timm", reason="pip install '.[peers]'")
     peer = timm.create_model("swin_tiny_patch4_window7_224", depths=(1, 1, 1, 1), embed_dim=24)
     source = model_source(Swin(replace(SwinConfig(), dim=24)), None, peer)
     assert "timm.create_model('swin_tiny_patch4_window7_224" in source
@@ -70,7 +70,7 @@ def test_a_timm_model_is_made_and_converted() -> None:
 
 
 def test_a_timm_model_is_made_for_its_size() -> None:
-    timm = pytest.importorskip("timm", reason="pip install 'vitrail[peers]'")
+    timm = pytest.importorskip("timm", reason="pip install '.[peers]'")
     peer = timm.create_model("swin_tiny_patch4_window7_224", img_size=256, depths=(1, 1),
                              embed_dim=12, num_heads=(1, 2))  # fmt: skip
     assert "img_size=(256, 256)" in model_source(Swin(SwinConfig()), None, peer)

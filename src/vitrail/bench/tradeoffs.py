@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vitrail.errors import UsageError
+from vitrail.extras import missing_extra
 from vitrail.layers import WindowAttention
 from vitrail.models import Backbone
 from vitrail.ops.windows import shift
@@ -36,11 +36,7 @@ def photos(model: Backbone, size: Size, count: int | None = None) -> Float[Tenso
 
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.origin is None:
-        raise UsageError(
-            "no photo of scikit-image in this environment",
-            "an environment with the extra 'demo'",
-            "pip install 'vitrail[demo]'",
-        )
+        raise missing_extra("no photo of scikit-image in this environment", "demo")
     folder = Path(spec.origin).parent / "data"
     images = []
     for name in PHOTOS[:count]:

@@ -5,8 +5,9 @@ import shlex
 from collections.abc import Sequence
 
 from vitrail.errors import UsageError
+from vitrail.extras import missing_extra
 
-# Package -> the extra of `pip install 'vitrail[...]'` that brings it.
+# Package -> the extra that brings it.
 EXTRA_OF = {
     "torchvision": "train",
     "accelerate": "train",
@@ -22,6 +23,7 @@ EXTRA_OF = {
     "transformers": "peers",
     "starlette": "serve",
     "uvicorn": "serve",
+    "anywidget": "notebook",
 }
 
 
@@ -56,13 +58,8 @@ def _missing_package(error: ModuleNotFoundError) -> str | None:
     extra = EXTRA_OF.get(package)
     if extra is None:
         return None
-    return str(
-        UsageError(
-            given=f"a command that needs the package {package!r}, which is not installed",
-            allowed=f"an environment with the extra {extra!r}",
-            fix=f"pip install 'vitrail[{extra}]'",
-        )
-    )
+    given = f"a command that needs the package {package!r}, which is not installed"
+    return str(missing_extra(given, extra))
 
 
 def _system(error: OSError) -> str:

@@ -8,6 +8,7 @@ import typer
 from vitrail.cli._models import OptionalWeights, load_model
 from vitrail.cli._shared import JsonOption, complete_model, parse_size, print_json
 from vitrail.errors import UsageError
+from vitrail.extras import install_words
 from vitrail.files import check_apart
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def _check_names(
 def _no_photos(model: Any) -> str:
     if not model.takes_photos:
         return "none (the model takes no colour images)"
-    return "none (to compare on some: pip install 'vitrail[demo]', or --photo FILE)"
+    return f"none (to compare on some: {install_words('demo')}, or --photo FILE)"
 
 
 def _as_json(report: "ExportReport", out: Path, source: str) -> dict[str, object]:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from vitrail.data.images import SUFFIXES, ImageError, decode, to_rgb
 from vitrail.errors import UsageError
+from vitrail.extras import missing_extra
 
 MAX_ENTRY_BYTES = 128 << 20  # unpacked; an entry is held in memory while it is decoded
 _FIX_LAYOUT = "put the images into one folder a class: DATA/cat/1.jpg, DATA/dog/2.jpg, ..."
@@ -330,11 +331,8 @@ def _torchvision_set(name: str, *, train: bool, root: Path, download: bool) -> A
     try:
         from torchvision import datasets
     except ImportError:
-        raise UsageError(
-            given=f"data set torchvision:{name} without the package torchvision",
-            allowed="an installation with the extra 'train'",
-            fix="pip install 'vitrail[train]'",
-        ) from None
+        given = f"data set torchvision:{name} without the package torchvision"
+        raise missing_extra(given, "train") from None
     kind = getattr(datasets, name, None)
     if not (name[:1].isupper() and callable(kind)):
         raise UsageError(

@@ -11,17 +11,14 @@ from PIL import Image
 
 from vitrail.data.images import to_rgb
 from vitrail.errors import UsageError
+from vitrail.extras import missing_extra
 
 try:
     import torch
     from torchvision.transforms import InterpolationMode, v2
     from torchvision.transforms.v2 import functional
 except ImportError:
-    raise UsageError(
-        given="image transforms without the package torchvision",
-        allowed="an installation with the extra 'train'",
-        fix="pip install 'vitrail[train]'",
-    ) from None
+    raise missing_extra("image transforms without the package torchvision", "train") from None
 
 
 @runtime_checkable

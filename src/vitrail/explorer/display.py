@@ -20,6 +20,7 @@ import numpy as np
 
 from vitrail.errors import UsageError
 from vitrail.explorer.page import Side
+from vitrail.extras import install_words
 
 if TYPE_CHECKING:
     from vitrail.explorer.widget import ExplorerWidget
@@ -77,7 +78,7 @@ def make_widget(sides: Sequence[Side]) -> "ExplorerWidget":
         raise UsageError(
             "a widget, without the package anywidget",
             "an environment with the extra 'notebook'; without it a notebook shows the report",
-            "pip install 'vitrail[notebook]'",
+            install_words("notebook"),
         )
     from vitrail.explorer.widget import ExplorerWidget
 
