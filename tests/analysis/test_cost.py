@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import vitrail
 from tests.support import CONFIGS, KINDS, ODD_SIZES, refuses, small
 from vitrail.analysis import Cost, Flops, cost, receptive_field
-from vitrail.analysis.watch import watching
+from vitrail.analysis.watch import count_products
 from vitrail.layers import Attend
 from vitrail.models import CATALOG, Backbone
 from vitrail.shapes import Size
@@ -333,14 +333,14 @@ def test_every_way_to_write_a_product_is_counted() -> None:
     module, x = Products(), torch.randn(2, 4, 6)
     with FlopCounterMode(display=False) as counter:
         module(x)
-    with watching(module) as record:
+    with count_products(module) as record:
         module(x)
     assert sum(record.flops.values()) == counter.get_total_flops()
 
 
 def test_watching_leaves_no_hooks() -> None:
     model = small("1-D")
-    with watching(model), torch.no_grad():
+    with count_products(model), torch.no_grad():
         model(torch.randn(1, 3, 43))
     assert CONFIGS["1-D"].axes == 1
     for module in model.modules():

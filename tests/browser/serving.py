@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from vitrail.explorer import maps
-from vitrail.explorer.server.app import furnish
+from vitrail.explorer.server.app import make_state
 from vitrail.explorer.server.guard import TOKEN_HEADER, Guard
 from vitrail.explorer.server.models import Models
 from vitrail.explorer.server.serve import bind, make_server
@@ -24,7 +24,7 @@ def serving(model: Backbone | None = None) -> Iterator[Guard]:
     """A server with a model, or with the catalog's alone, and no photo yet; it scores no maps."""
     with pytest.MonkeyPatch.context() as patch, bind("127.0.0.1", 0) as listener:
         patch.setattr(maps, "OPERATIONS", 0)
-        server, guard = make_server(furnish(Models(model)), listener, "127.0.0.1")
+        server, guard = make_server(make_state(Models(model)), listener, "127.0.0.1")
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

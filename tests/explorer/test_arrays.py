@@ -17,7 +17,7 @@ from vitrail.explorer import arrays as module
 from vitrail.explorer import maps
 from vitrail.explorer.arrays import Arrays
 from vitrail.explorer.coding import encode_rows
-from vitrail.explorer.explore import look
+from vitrail.explorer.explore import build_trace
 from vitrail.models import Swin
 
 Looked = tuple[Any, dict[str, Any], Arrays]
@@ -25,7 +25,7 @@ Looked = tuple[Any, dict[str, Any], Arrays]
 
 @pytest.fixture
 def looked(model: Swin, picture: Image.Image) -> Looked:
-    return look(model, picture, size=(27, 43), scored=False)
+    return build_trace(model, picture, size=(27, 43), scored=False)
 
 
 def test_rows_on_demand_equal_the_whole(looked: Looked) -> None:
@@ -98,7 +98,7 @@ def test_receptive_fields_are_means_over_squares_of_pixels(
 
 
 def test_curves_are_those_of_the_maps(model: Swin, picture: Image.Image) -> None:
-    trace, manifest, arrays = look(model, picture, size=(27, 43), scored=True)
+    trace, manifest, arrays = build_trace(model, picture, size=(27, 43), scored=True)
     best = int(trace.logits.argmax())
     made = {id: m.map(model, arrays.image, trace, best) for id, m in METHODS.items()}
     expected = curves(model, arrays.image, made, cls=best, draws=maps.DRAWS)
@@ -148,7 +148,7 @@ def test_gradients_of_a_large_input_are_made_when_asked_for_where_they_fit(
     model: Swin, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(maps, "PIXELS", 27 * 43 - 1)
-    trace, manifest, arrays = look(model, picture, size=(27, 43), scored=False)
+    trace, manifest, arrays = build_trace(model, picture, size=(27, 43), scored=False)
     assert [row["id"] for row in manifest["methods"]] == ["rollout", "gradient-rollout", "gradcam"]
     assert [row["method"] for row in manifest["maps"]] == ["rollout"], "the others take a minute"
     assert [row["erf"] for row in manifest["reach"]] == [None, None]
@@ -160,7 +160,7 @@ def test_gradients_of_a_large_input_are_made_when_asked_for_where_they_fit(
     monkeypatch.setattr(maps, "WEIGHTS", most)
     assert "gradcam" in maps.Source(trace, model, arrays.image).methods
     monkeypatch.setattr(maps, "WEIGHTS", most - 1)
-    _, manifest, arrays = look(model, picture, size=(27, 43), scored=False)
+    _, manifest, arrays = build_trace(model, picture, size=(27, 43), scored=False)
     assert [row["id"] for row in manifest["methods"]] == ["rollout"]
     with refuses("27x43 pixels", "1024x1024"):
         arrays.get("map/gradcam/0")

@@ -19,7 +19,7 @@ from vitrail.explain.merging import merge_shares
 from vitrail.explorer import blocks as module
 from vitrail.explorer.arrays import Arrays
 from vitrail.explorer.coding import decode_rows
-from vitrail.explorer.explore import look, unfold
+from vitrail.explorer.explore import build_trace, iter_trace
 from vitrail.explorer.manifest import check_size
 from vitrail.models import Backbone, Swin
 from vitrail.patterns import Global, Window
@@ -33,7 +33,7 @@ Looked = tuple[Trace, dict[str, Any], Arrays]
 
 def looked(model: Backbone, size: Size = (21, 31)) -> Looked:
     noise = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
-    return look(model, Image.fromarray(noise), size=size)
+    return build_trace(model, Image.fromarray(noise), size=size)
 
 
 def check_form(manifest: dict[str, Any], arrays: Arrays) -> None:
@@ -305,7 +305,7 @@ def test_a_manifest_grows_and_what_was_given_out_does_not_change(
     model: Swin, picture: Image.Image
 ) -> None:
     seen: list[tuple[dict[str, Any], str]] = []
-    for _, manifest, arrays in unfold(model, picture, size=(16, 24), scored=True):
+    for _, manifest, arrays in iter_trace(model, picture, size=(16, 24), scored=True):
         check_form(manifest, arrays)
         seen.append((manifest, json.dumps(manifest)))
     assert [manifest["pending"] for manifest, _ in seen] == [
@@ -328,7 +328,7 @@ def test_the_first_manifest_does_not_wait_for_anything_that_takes_long(
 ) -> None:
     passes = []
     model.register_forward_hook(lambda *_: passes.append(1))
-    steps = unfold(model, picture, size=(16, 24))
+    steps = iter_trace(model, picture, size=(16, 24))
     next(steps)
     assert len(passes) == 1, "one pass, watched; the one to compare it with comes later"
 

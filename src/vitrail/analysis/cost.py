@@ -15,7 +15,7 @@ from torch import nn
 
 from vitrail.analysis.memory import Run, estimate
 from vitrail.analysis.reach import receptive_field
-from vitrail.analysis.watch import Attention, Record, on_meta, part_of, watching
+from vitrail.analysis.watch import Attention, Record, on_meta, part_of
 from vitrail.errors import UsageError
 from vitrail.models import Backbone, check_original, unwrapped
 from vitrail.shapes import Size, as_size
@@ -284,7 +284,7 @@ def cost(
     lengths = as_size(size, config.axes, "size")
     meta = on_meta(model, dtype)
     shape = (batch, config.in_channels, *lengths)
-    with watching(meta) as record:
+    with count_products(meta) as record:
         runs = [estimate(meta, shape, dtype, training=False)]
     if training:
         runs.append(estimate(meta, shape, dtype, training=True))

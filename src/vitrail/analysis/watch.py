@@ -130,7 +130,7 @@ def _products(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
 
 
 @contextmanager
-def watching(model: nn.Module) -> Iterator[Record]:
+def count_products(model: nn.Module) -> Iterator[Record]:
     """Count what a model computes while it runs inside; yields the record, filled as it goes."""
     record = Record()
     layers = {n: m for n, m in model.named_modules() if isinstance(_attend(m), Attend)}

@@ -47,7 +47,7 @@ def serve_photo(
     """
     from vitrail.data.images import open_photo
     from vitrail.explorer import plain
-    from vitrail.explorer.server.app import furnish
+    from vitrail.explorer.server.app import make_state
     from vitrail.explorer.server.jobs import Ask
     from vitrail.explorer.server.models import Models
     from vitrail.explorer.server.serve import DEFAULT_HOST, bind, serve
@@ -61,11 +61,11 @@ def serve_photo(
         open_photo(photo)
     bundled = model in (None, DEFAULT_MODEL) and weights in (None, "bundled")
     models = Models() if bundled else Models(*load_model(model, weights))
-    rooms = furnish(models)
+    state = make_state(models)
     listener = bind(host or DEFAULT_HOST, port or 0)
     if photo is not None:
-        name, kind = rooms.models.choose(None, None)
-        rooms.jobs.submit(
+        name, kind = state.models.choose(None, None)
+        state.jobs.submit(
             Ask(
                 model=name,
                 weights=kind,
@@ -83,7 +83,7 @@ def serve_photo(
         sys.stdout.flush()  # whoever started this process may be waiting for the line
 
     serve(
-        rooms,
+        state,
         listener,
         host or DEFAULT_HOST,
         say=say,

@@ -13,8 +13,8 @@ from torch import Tensor
 from vitrail.explain import BlockTrace, attention_stats
 from vitrail.explain.trace import CHUNK
 from vitrail.explorer.arrays import Arrays, bias_of
+from vitrail.explorer.captions import caption
 from vitrail.explorer.coding import encode_rows
-from vitrail.explorer.words import words
 from vitrail.patterns import Window
 
 # Weights that a report keeps head by head, one byte each: all of ViT-S's at 224 pixels, 2.8 M.
@@ -75,7 +75,7 @@ def describe_block(
     Returns:
         The block's part of the manifest, and by how much a row of weights misses the sum of one.
     """
-    said = words(block.pattern, block.spatial)
+    said = caption(block.pattern, block.spatial)
     told, (groups, heads, queries, keys) = block.groups, block.shape
 
     def keep(name: str, array: Tensor | None) -> str | None:

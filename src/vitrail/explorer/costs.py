@@ -17,7 +17,7 @@ import torch
 from vitrail.analysis import Cost, cost, reach
 from vitrail.analysis.memory import estimate
 from vitrail.analysis.reach import extent
-from vitrail.analysis.watch import watching
+from vitrail.analysis.watch import count_products
 from vitrail.models import CATALOG, Backbone, BackboneConfig
 from vitrail.shapes import Size
 
@@ -92,7 +92,7 @@ class _Run(NamedTuple):
 def _run(meta: Backbone, size: Size) -> _Run:
     """Return a pass's totals: what ``analysis.cost`` tells, without how far tokens see."""
     dtype = next(meta.parameters()).dtype
-    with watching(meta) as record:
+    with count_products(meta) as record:
         run = estimate(meta, (1, meta.config.in_channels, *size), dtype, training=False)
     flops = {kind: 0 for _, kind in record.flops}
     for (_, kind), count in record.flops.items():

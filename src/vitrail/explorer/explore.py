@@ -84,7 +84,7 @@ def explore(
     picture, notes = opened.image, opened.notes
     size = (size, size) if isinstance(size, int) else size
     return Report(
-        *look(
+        *build_trace(
             model,
             picture,
             size=size,
@@ -96,7 +96,7 @@ def explore(
     )
 
 
-def look(
+def build_trace(
     model: nn.Module, picture: Image.Image, **options: Unpack[Options]
 ) -> tuple[Trace, dict[str, Any], Arrays]:
     """Run a model on a picture and return the trace, its manifest and its arrays.
@@ -106,14 +106,14 @@ def look(
         picture: 8-bit RGB.
         options: see there.
     """
-    *_, complete = unfold(model, picture, **options)
+    *_, complete = iter_trace(model, picture, **options)
     return complete
 
 
-def unfold(
+def iter_trace(
     model: nn.Module, picture: Image.Image, **options: Unpack[Options]
 ) -> Iterator[tuple[Trace, dict[str, Any], Arrays]]:
-    """As ``look``, in steps: what can be drawn comes first, what takes longer is added.
+    """As ``build_trace``, in steps: what can be drawn comes first, what takes longer is added.
 
     Args:
         model: as for ``explore``.

@@ -10,7 +10,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from vitrail.explorer import maps
-from vitrail.explorer.server.app import Rooms, create_app, furnish
+from vitrail.explorer.server.app import ServerState, create_app, make_state
 from vitrail.explorer.server.guard import TOKEN_HEADER, Address, Guard
 from vitrail.explorer.server.models import Models
 from vitrail.models import Swin
@@ -49,14 +49,14 @@ def photo(picture: Image.Image) -> bytes:
 
 
 @pytest.fixture
-def rooms(model: Swin) -> Rooms:
-    return furnish(Models(model, "a test"))
+def state(model: Swin) -> ServerState:
+    return make_state(Models(model, "a test"))
 
 
 @pytest.fixture
-def stranger(rooms: Rooms) -> Iterator[TestClient]:
+def stranger(state: ServerState) -> Iterator[TestClient]:
     """A client that does not know the token."""
-    guard = Guard(create_app(rooms), ADDRESS, TOKEN)
+    guard = Guard(create_app(state), ADDRESS, TOKEN)
     with TestClient(guard, base_url=ADDRESS.url, follow_redirects=False) as client:
         yield client
 

@@ -16,7 +16,7 @@ import vitrail.explorer
 from tests.explorer.server.conftest import ADDRESS, TOKEN, finish
 from tests.support import refuses
 from vitrail.explorer.photo import prepare
-from vitrail.explorer.server.app import Rooms, create_app, parse_size
+from vitrail.explorer.server.app import ServerState, create_app, parse_size
 from vitrail.explorer.server.guard import TOKEN_HEADER, Guard
 from vitrail.models import Swin
 
@@ -53,9 +53,9 @@ def test_a_run_from_photo_to_manifest(client: TestClient, trace: str) -> None:
 
 
 def test_every_array_of_the_manifest_is_what_python_has(
-    client: TestClient, rooms: Rooms, trace: str
+    client: TestClient, state: ServerState, trace: str
 ) -> None:
-    kept = rooms.store.get(trace)
+    kept = state.store.get(trace)
     assert kept is not None
     for name, facts in kept.manifest["arrays"].items():
         answer = client.get(f"/api/traces/{trace}/arrays/{name}")
@@ -82,7 +82,7 @@ def test_pictures_can_be_shown_by_their_address(client: TestClient, trace: str) 
     assert seen.content.startswith(b"\x89PNG")
 
 
-def test_gzip_where_bytes_travel_far(client: TestClient, rooms: Rooms, photo: bytes) -> None:
+def test_gzip_where_bytes_travel_far(client: TestClient, state: ServerState, photo: bytes) -> None:
     done = finish(client, client.post("/api/run?size=64", content=photo).json())
     address = f"/api/traces/{done['trace']}/arrays/b0/queries"
     far = client.get(address)
@@ -90,7 +90,7 @@ def test_gzip_where_bytes_travel_far(client: TestClient, rooms: Rooms, photo: by
     plain = client.get(address, headers={"Accept-Encoding": "identity"})
     assert "content-encoding" not in plain.headers
     headers = {TOKEN_HEADER: TOKEN}
-    guard = Guard(create_app(rooms), ADDRESS, TOKEN)
+    guard = Guard(create_app(state), ADDRESS, TOKEN)
     near = TestClient(guard, base_url=ADDRESS.url, headers=headers, client=("127.0.0.1", 5))
     close = near.get(address)
     assert "content-encoding" not in close.headers

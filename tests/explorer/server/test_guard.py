@@ -38,8 +38,8 @@ def test_without_the_token_nothing_is_told(
 def test_without_the_token_nothing_is_done(stranger: TestClient, photo: bytes) -> None:
     assert stranger.post("/api/run", content=photo).status_code == 403
     assert stranger.delete("/api/jobs/x").status_code == 403
-    rooms: Any = stranger.app
-    assert rooms.app.state.rooms.jobs.unfinished() == []
+    state: Any = stranger.app
+    assert state.app.state.state.jobs.unfinished() == []
 
 
 def test_a_token_in_the_address_opens_the_page_only(stranger: TestClient) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 from tests.explorer.server.conftest import finish
 from vitrail.errors import UsageError
 from vitrail.explorer.server.answers import Refused
-from vitrail.explorer.server.app import Rooms
+from vitrail.explorer.server.app import ServerState
 from vitrail.explorer.server.jobs import REMEMBERED, Ask, Cancelled, Job, Jobs
 from vitrail.explorer.server.work import watched
 from vitrail.models import Swin
@@ -195,7 +195,7 @@ class Slow:
 
 
 def test_a_run_is_cancelled_over_the_network_at_its_next_block(
-    client: TestClient, rooms: Rooms, model: Swin, photo: bytes
+    client: TestClient, state: ServerState, model: Swin, photo: bytes
 ) -> None:
     slow, seen = Slow(model), []
     model.get_submodule("stages.1.blocks.1").register_forward_hook(lambda *_: seen.append(1))

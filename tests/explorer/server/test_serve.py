@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from tests.support import refuses
-from vitrail.explorer.server.app import furnish
+from vitrail.explorer.server.app import make_state
 from vitrail.explorer.server.models import Models
 from vitrail.explorer.server.serve import bind, make_server
 
@@ -153,5 +153,5 @@ def test_handlers_of_other_logs_stay_open() -> None:
 
     handler = Watched()
     with bind("127.0.0.1", 0) as listener:
-        make_server(furnish(Models()), listener, "127.0.0.1")
+        make_server(make_state(Models()), listener, "127.0.0.1")
     assert not handler.closed

@@ -9,7 +9,7 @@ import torch
 from starlette.testclient import TestClient
 
 from tests.explorer.server.conftest import finish
-from vitrail.explorer.server.app import Rooms
+from vitrail.explorer.server.app import ServerState
 from vitrail.explorer.server.store import Kept, Store, size_of
 from vitrail.models import Swin
 
@@ -80,9 +80,9 @@ def test_sizes_of_things() -> None:
 
 
 def test_a_trace_that_made_room_is_not_found(
-    client: TestClient, rooms: Rooms, trace: str, photo: bytes
+    client: TestClient, state: ServerState, trace: str, photo: bytes
 ) -> None:
-    rooms.store.budget = 1
+    state.store.budget = 1
     done = finish(client, client.post("/api/run?size=16", content=photo).json())
     assert client.get(f"/api/traces/{trace}").status_code == 404
     assert client.get(f"/api/traces/{trace}/arrays/b0/mean").status_code == 404

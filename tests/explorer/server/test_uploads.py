@@ -15,7 +15,7 @@ from tests.explorer.server.conftest import finish
 from tests.support import refuses
 from vitrail.explorer.server import uploads
 from vitrail.explorer.server.answers import Refused
-from vitrail.explorer.server.app import Rooms, create_app
+from vitrail.explorer.server.app import ServerState, create_app
 
 
 def bomb(width: int, height: int) -> bytes:
@@ -83,14 +83,14 @@ def test_a_photo_of_exactly_the_limit_is_looked_at(
     ids=["nothing", "text", "svg", "eps", "bomb", "large", "strip", "truncated"],
 )
 def test_what_is_no_picture_is_refused(
-    client: TestClient, rooms: Rooms, data: bytes, said: str
+    client: TestClient, state: ServerState, data: bytes, said: str
 ) -> None:
     answer = client.post("/api/run?name=x.png", content=data)
     assert answer.status_code == 422
     error: dict[str, Any] = answer.json()
     assert said in error["given"] and "x.png" in error["given"]
     assert error["allowed"] and error["fix"]
-    assert rooms.jobs.unfinished() == []
+    assert state.jobs.unfinished() == []
 
 
 def test_refusals_in_python() -> None:
@@ -104,11 +104,13 @@ def in_a_loop(function: Any, *args: Any) -> Any:
         return thread.submit(anyio.run, function, *args).result()
 
 
-def test_photos_that_arrive_together_are_no_more_than_may_wait(rooms: Rooms, photo: bytes) -> None:
-    rooms.jobs.waiting, read = 2, list[int]()
+def test_photos_that_arrive_together_are_no_more_than_may_wait(
+    state: ServerState, photo: bytes
+) -> None:
+    state.jobs.waiting, read = 2, list[int]()
 
     async def all_at_once() -> list[int]:
-        app, release, answers = create_app(rooms), anyio.Event(), list[int]()
+        app, release, answers = create_app(state), anyio.Event(), list[int]()
         async with anyio.create_task_group() as tasks:
             for number in range(5):
                 tasks.start_soon(post, app, number, release, answers)
@@ -133,7 +135,7 @@ def test_photos_that_arrive_together_are_no_more_than_may_wait(rooms: Rooms, pho
     assert in_a_loop(all_at_once) == [429, 429, 429, 202, 202]
 
 
-def test_a_photo_that_stops_on_its_way_loses_its_place(rooms: Rooms) -> None:
+def test_a_photo_that_stops_on_its_way_loses_its_place(state: ServerState) -> None:
     async def receive() -> dict[str, Any]:
         if not sent:
             sent.append(b"12")
@@ -151,9 +153,9 @@ def test_a_photo_that_stops_on_its_way_loses_its_place(rooms: Rooms) -> None:
 
 
 def test_a_full_queue_is_told_before_the_body_is_read(
-    client: TestClient, rooms: Rooms, photo: bytes
+    client: TestClient, state: ServerState, photo: bytes
 ) -> None:
-    rooms.jobs.waiting = 0
+    state.jobs.waiting = 0
 
     def body() -> Iterator[bytes]:
         raise AssertionError("the body was read")

@@ -46,7 +46,7 @@ PAGE = """<!doctype html>
 
 
 @dataclass(slots=True)
-class Rooms:
+class ServerState:
     """What the routes work with.
 
     Args:
@@ -68,20 +68,20 @@ class Rooms:
     decoding: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
 
 
-def furnish(models: Models, store: Store | None = None) -> Rooms:
+def make_state(models: Models, store: Store | None = None) -> ServerState:
     """Return everything an application needs, with the usual limits."""
     work = Work(models, store or Store())
-    return Rooms(models, work.store, Jobs(work), Payloads(work.running), work.pages)
+    return ServerState(models, work.store, Jobs(work), Payloads(work.running), work.pages)
 
 
-def create_app(rooms: Rooms) -> Starlette:
+def create_app(state: ServerState) -> Starlette:
     """Return the application, which ``Guard`` is to stand before."""
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        rooms.jobs.start()
+        state.jobs.start()
         yield
-        await to_thread.run_sync(rooms.jobs.close)
+        await to_thread.run_sync(state.jobs.close)
 
     get, api = ["GET"], "/api"
     app = Starlette(
@@ -105,7 +105,7 @@ def create_app(rooms: Rooms) -> Starlette:
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
-    app.state.rooms = rooms
+    app.state.state = state
     return app
 
 
@@ -127,7 +127,7 @@ async def static(request: Request) -> Response:
 
 async def traces(request: Request) -> Response:
     """List the traces."""
-    return JSONResponse([kept.summary() for kept in _rooms(request).store.newest()])
+    return JSONResponse([kept.summary() for kept in _state(request).store.newest()])
 
 
 async def manifest(request: Request) -> Response:
@@ -137,14 +137,14 @@ async def manifest(request: Request) -> Response:
 
 async def array(request: Request) -> Response:
     """Answer with the bytes of one array."""
-    rooms, kept = _rooms(request), _kept(request, request.path_params["id"])
+    state, kept = _state(request), _kept(request, request.path_params["id"])
     name = request.path_params["name"]
-    limiter = rooms.of_model if needs_model(kept, name) else rooms.at_hand
+    limiter = state.of_model if needs_model(kept, name) else state.at_hand
     async with limiter:
         # While others had their turn, the hand may have moved on.
         if await request.is_disconnected():
             return Response(status_code=499)
-        payload = await to_thread.run_sync(rooms.payloads.get, kept, name)
+        payload = await to_thread.run_sync(state.payloads.get, kept, name)
     headers, data = payload.headers(), payload.data
     # Within one machine, copying is faster than packing and unpacking.
     far = request.client is None or request.client.host not in LOOPBACK
@@ -157,52 +157,52 @@ async def array(request: Request) -> Response:
 
 async def models(request: Request) -> Response:
     """List the models, their weights, and the limits of a run."""
-    rooms = _rooms(request)
-    listed = [{"name": name, "weights": own} for name, own in rooms.models.choices.items()]
-    limits = {"size": LARGEST, "upload": uploads.LIMIT, "queue": rooms.jobs.waiting}
+    state = _state(request)
+    listed = [{"name": name, "weights": own} for name, own in state.models.choices.items()]
+    limits = {"size": LARGEST, "upload": uploads.LIMIT, "queue": state.jobs.waiting}
     return JSONResponse({"models": listed, "limits": limits})
 
 
 async def run(request: Request) -> Response:
     """Queue a run: everything that can be refused is refused before the body is read."""
-    rooms, asked = _rooms(request), request.query_params
-    model, weights = rooms.models.choose(asked.get("model"), asked.get("weights"))
+    state, asked = _state(request), request.query_params
+    model, weights = state.models.choose(asked.get("model"), asked.get("weights"))
     size = parse_size(asked.get("size"))
     again = _kept(request, asked["photo"]) if "photo" in asked else None
-    with rooms.jobs.place() as submit:
+    with state.jobs.place() as submit:
         if again is not None:
             photo, name = again.photo, again.name
         else:
             photo, name = await uploads.read_body(request), plain(asked.get("name") or "photo")
-            await to_thread.run_sync(uploads.check_photo, photo, name, limiter=rooms.decoding)
+            await to_thread.run_sync(uploads.check_photo, photo, name, limiter=state.decoding)
         job = submit(Ask(model=model, weights=weights, size=size, name=name, photo=photo))
-    return JSONResponse(described(rooms, job), 202)
+    return JSONResponse(described(state, job), 202)
 
 
 async def jobs(request: Request) -> Response:
     """List the jobs that run or wait."""
-    rooms = _rooms(request)
-    return JSONResponse([described(rooms, job) for job in rooms.jobs.unfinished()])
+    state = _state(request)
+    return JSONResponse([described(state, job) for job in state.jobs.unfinished()])
 
 
 async def job(request: Request) -> Response:
     """Tell how far a job is."""
-    return JSONResponse(described(_rooms(request), _job(request)))
+    return JSONResponse(described(_state(request), _job(request)))
 
 
 async def cancel(request: Request) -> Response:
     """Cancel a job that waits or runs; one that is finished stays as it is."""
-    rooms, job = _rooms(request), _job(request)
-    rooms.jobs.cancel(job)
-    return JSONResponse(described(rooms, job))
+    state, job = _state(request), _job(request)
+    state.jobs.cancel(job)
+    return JSONResponse(described(state, job))
 
 
-def described(rooms: Rooms, job: Job) -> dict[str, Any]:
+def described(state: ServerState, job: Job) -> dict[str, Any]:
     """Return what the page is told of a job."""
     return {
         "id": job.id,
         "state": job.state,
-        "ahead": rooms.jobs.ahead(job),
+        "ahead": state.jobs.ahead(job),
         "progress": job.progress,
         "trace": job.trace,
         "revision": job.revision,
@@ -234,21 +234,21 @@ def parse_size(text: str | None) -> Size | None:
     )
 
 
-def _rooms(request: Request) -> Rooms:
-    return request.app.state.rooms
+def _state(request: Request) -> ServerState:
+    return request.app.state.state
 
 
 def _kept(request: Request, id: str) -> Kept:
-    rooms = _rooms(request)
-    rooms.pages.ask()
-    kept = rooms.store.get(id)
+    state = _state(request)
+    state.pages.ask()
+    kept = state.store.get(id)
     if kept is None:
         raise answers.unknown(f"trace {id[:40]!r}")
     return kept
 
 
 def _job(request: Request) -> Job:
-    job = _rooms(request).jobs.get(request.path_params["id"])
+    job = _state(request).jobs.get(request.path_params["id"])
     if job is None:
         raise answers.unknown(f"job {request.path_params['id'][:40]!r}")
     return job

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import uvicorn
 
 from vitrail.errors import UsageError
-from vitrail.explorer.server.app import Rooms, create_app
+from vitrail.explorer.server.app import ServerState, create_app
 from vitrail.explorer.server.guard import Address, Guard
 
 DEFAULT_HOST = "127.0.0.1"
@@ -39,7 +39,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def serve(
-    rooms: Rooms,
+    state: ServerState,
     listener: socket.socket,
     host: str,
     *,
@@ -50,14 +50,14 @@ def serve(
     """Run the server until it is interrupted.
 
     Args:
-        rooms: what it serves.
+        state: what it serves.
         listener: as ``bind`` returns it.
         host: by which it was bound.
         say: told the link that opens the page.
         warn: told what is dangerous about ``host``, if anything.
         ready: called with the link when requests will be answered, for example to open a browser.
     """
-    server, guard = make_server(rooms, listener, host)
+    server, guard = make_server(state, listener, host)
     if not guard.address.local:
         warn(WARNING.format(host=host))
     say(guard.link)
@@ -65,15 +65,17 @@ def serve(
     server.run(sockets=[listener])
 
 
-def make_server(rooms: Rooms, listener: socket.socket, host: str) -> tuple[uvicorn.Server, Guard]:
+def make_server(
+    state: ServerState, listener: socket.socket, host: str
+) -> tuple[uvicorn.Server, Guard]:
     """Return a server that does not run yet, and the guard that knows its link.
 
     Args:
-        rooms: what it serves.
+        state: what it serves.
         listener: as ``bind`` returns it.
         host: by which it was bound.
     """
-    guard = Guard(create_app(rooms), Address(host, listener.getsockname()[1]))
+    guard = Guard(create_app(state), Address(host, listener.getsockname()[1]))
     config = uvicorn.Config(
         guard,
         log_config=None,  # uvicorn's own closes every handler of the process that starts it

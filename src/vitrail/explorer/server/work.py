@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from vitrail.data.images import decode
-from vitrail.explorer.explore import unfold
+from vitrail.explorer.explore import iter_trace
 from vitrail.explorer.server.jobs import Job
 from vitrail.explorer.server.models import Models
 from vitrail.explorer.server.store import Kept, Store
@@ -73,7 +73,7 @@ class Work:
             photo = decode(ask.photo, ask.name)
             job.report("forward", 0.1)
             with watched(model, job):
-                steps = unfold(
+                steps = iter_trace(
                     model,
                     photo.image,
                     size=ask.size,

@@ -28,7 +28,7 @@ _CORE = _FRAME + "M5 5h6v6h-6z"
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class Caption:
     """How a page names and draws the attention of one block.
 
     Args:
@@ -48,22 +48,22 @@ class Words:
     second: bool = False
 
 
-def words(pattern: Pattern, spatial: Size) -> Words:
+def caption(pattern: Pattern, spatial: Size) -> Caption:
     """Return what to say of ``pattern`` on a grid of ``spatial`` tokens, two axes of them."""
-    said = _words(pattern, spatial)
+    said = _caption(pattern, spatial)
     if pattern.prefix:
         many = f"{pattern.prefix} prefix tokens" if pattern.prefix > 1 else "prefix token"
         said = replace(said, text=f"{said.text} The {many} beside the picture joins in.")
     return said
 
 
-def _words(pattern: Pattern, spatial: Size) -> Words:
+def _caption(pattern: Pattern, spatial: Size) -> Caption:
     match pattern:
         case Window():
             return _window(pattern, spatial)
         case Global():
             text = f"Each of the {_times(spatial)} tokens sees every token, one by one."
-            return Words("full", "all tokens", text)
+            return Caption("full", "all tokens", text)
         case Axial():
             return _axial(pattern, spatial)
         case Grid():
@@ -80,13 +80,13 @@ def _words(pattern: Pattern, spatial: Size) -> Words:
                 f"A window sees the {pattern.count} tokens nearest to its middle one by one, and "
                 f"the {pattern.count} nearest windows as one key each (all, where there are fewer)."
             )
-            return Words("near", "nearest tokens and windows", text, _CORE, "window")
+            return Caption("near", "nearest tokens and windows", text, _CORE, "window")
     name = type(pattern).__name__
     first = (type(pattern).__doc__ or name).strip().partition("\n")[0]
-    return Words(name, name, first, group="group")
+    return Caption(name, name, first, group="group")
 
 
-def _window(pattern: Window, spatial: Size) -> Words:
+def _window(pattern: Window, spatial: Size) -> Caption:
     window, shift = pattern.fit(spatial)
     padded = [-(-n // m) * m for n, m in zip(spatial, window, strict=True)]
     cut = f"The {_times(spatial)} tokens are cut into {_count(padded, window)} windows of "
@@ -106,8 +106,8 @@ def _window(pattern: Window, spatial: Size) -> Words:
         text += _padding([p - n for n, p in zip(spatial, padded, strict=True)], pattern.padding)
     if any(shift):
         glyph = _FRAME + "M4.8 1.5v13M1.5 4.8h13M11.3 1.5v13M1.5 11.3h13"
-        return Words("SW", "shifted windows", text, glyph, "window", second=True)
-    return Words("W", "windows", text, _FRAME + "M8 1.5v13M1.5 8h13", "window")
+        return Caption("SW", "shifted windows", text, glyph, "window", second=True)
+    return Caption("W", "windows", text, _FRAME + "M8 1.5v13M1.5 8h13", "window")
 
 
 def _padding(extra: list[int], padding: str) -> str:
@@ -121,7 +121,7 @@ def _padding(extra: list[int], padding: str) -> str:
     return f" The grid is padded by {edges} (dotted) to fit the windows; {fate}."
 
 
-def _grid(pattern: Grid, spatial: Size) -> Words:
+def _grid(pattern: Grid, spatial: Size) -> Caption:
     strides = pattern.fit(spatial)
     size = [-(-n // s) for n, s in zip(spatial, strides, strict=True)]
     text = (
@@ -132,10 +132,10 @@ def _grid(pattern: Grid, spatial: Size) -> Words:
     if any(n % s for n, s in zip(spatial, strides, strict=True)):
         text += " Groups that reach beyond the edge are shorter; no token sees the padding."
     dots = "".join(f"M{x} {y}h1.6" for y in (3, 8, 13) for x in (2, 7, 12))
-    return Words("grid", "a grid of strided tokens", text, dots, "group", second=True)
+    return Caption("grid", "a grid of strided tokens", text, dots, "group", second=True)
 
 
-def _axial(pattern: Axial, spatial: Size) -> Words:
+def _axial(pattern: Axial, spatial: Size) -> Caption:
     lines, length = pattern.fit(spatial)
     line = ("column", "row")[pattern.axis]
     text = (
@@ -143,10 +143,10 @@ def _axial(pattern: Axial, spatial: Size) -> Words:
         f"{_plural(lines, line)} of {_plural(length, 'token')}."
     )
     bars = ("M5.8 1.5v13M10.2 1.5v13", "M1.5 5.8h13M1.5 10.2h13")[pattern.axis]
-    return Words(line, f"{line}s", text, _FRAME + bars, line, second=pattern.axis == 1)
+    return Caption(line, f"{line}s", text, _FRAME + bars, line, second=pattern.axis == 1)
 
 
-def _sparse(pattern: SparseFixed | SparseStrided, spatial: Size) -> Words:
+def _sparse(pattern: SparseFixed | SparseStrided, spatial: Size) -> Caption:
     blocks, block = pattern.fit(spatial)
     cut = (
         f"The {_times(spatial)} tokens, row after row, make one list, cut into "
@@ -154,23 +154,23 @@ def _sparse(pattern: SparseFixed | SparseStrided, spatial: Size) -> Words:
     )
     if isinstance(pattern, SparseFixed):
         text = f"{cut}its own block, and the last token of every other."
-        return Words("fixed", "blocks and last tokens", text, _BLOCKS + "M13 3h1", "block")
+        return Caption("fixed", "blocks and last tokens", text, _BLOCKS + "M13 3h1", "block")
     if pattern.part == "local":
         text = f"{cut}its own block and nothing else."
-        return Words("block", "blocks of the list", text, _BLOCKS, "block")
+        return Caption("block", "blocks of the list", text, _BLOCKS, "block")
     text = f"{cut}the tokens at the same place of every block: one in every {block} tokens."
     dots = "".join(f"M{x} {y}h1.6" for y in (3, 8, 13) for x in (2, 7, 12))
-    return Words("stride", "strides through the list", text, dots, "group", second=True)
+    return Caption("stride", "strides through the list", text, dots, "group", second=True)
 
 
-def _pooled(pattern: Reduced | Pooled, spatial: Size) -> Words:
+def _pooled(pattern: Reduced | Pooled, spatial: Size) -> Caption:
     whole = f"Each of the {_times(spatial)} tokens sees the whole picture, but coarsely: "
     if isinstance(pattern, Pooled):
         text = (
             f"{whole}its keys are the grid averaged down to {_times(pattern.size)} cells, whatever "
             "its size; cells overlap where they do not divide the grid."
         )
-        return Words("pooled", "pooled keys", text, _FRAME + "M5.8 1.5v13M10.2 1.5v13M1.5 8h13")
+        return Caption("pooled", "pooled keys", text, _FRAME + "M5.8 1.5v13M10.2 1.5v13M1.5 8h13")
     cells = pattern.fit(spatial)
     text = (
         f"{whole}its keys are {_times(cells)} cells, each made of {_times(pattern.reduction)} "
@@ -179,10 +179,10 @@ def _pooled(pattern: Reduced | Pooled, spatial: Size) -> Words:
     left = [max(0, n - c * r) for n, c, r in zip(spatial, cells, pattern.reduction, strict=True)]
     if any(left):
         text += " What is left over at the bottom or the right asks, but is not seen."
-    return Words("SRA", "reduced keys", text, _FRAME + "M8 1.5v13M1.5 8h13")
+    return Caption("SRA", "reduced keys", text, _FRAME + "M8 1.5v13M1.5 8h13")
 
 
-def _focal(pattern: Focal, spatial: Size) -> Words:
+def _focal(pattern: Focal, spatial: Size) -> Caption:
     text = (
         f"The {_times(spatial)} tokens are cut into windows of {_times(pattern.window)}. A window "
         f"sees its own tokens and those up to {' and '.join(map(str, sorted(set(pattern.margin))))}"
@@ -194,7 +194,7 @@ def _focal(pattern: Focal, spatial: Size) -> Words:
         text += f"; beside them, a wider surrounding as cells of {coarse} tokens"
     if pattern.halo == "rolled":
         text += ". As in the official code, some are seen twice, and borders wrap around"
-    return Words("focal", "fine and coarse keys", f"{text}.", _CORE + "M7.5 8h1", "window")
+    return Caption("focal", "fine and coarse keys", f"{text}.", _CORE + "M7.5 8h1", "window")
 
 
 def _times(size: Size | list[int]) -> str:

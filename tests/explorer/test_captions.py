@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vitrail.explorer.words import words
+from vitrail.explorer.captions import caption
 from vitrail.patterns import (
     Axial,
     Focal,
@@ -57,7 +57,7 @@ CASES = [
 
 @pytest.mark.parametrize(("pattern", "label", "first", "second"), CASES)
 def test_what_is_said(pattern: Pattern, label: str, first: str, second: str) -> None:
-    said = words(pattern, (12, 14))
+    said = caption(pattern, (12, 14))
     assert said.label == label
     text = said.text.replace("\u00a0", " ")
     assert first in text
@@ -84,7 +84,7 @@ class Strange(Pattern):
 
 
 def test_an_unknown_pattern_describes_itself() -> None:
-    said = words(Strange(), (3, 4))
+    said = caption(Strange(), (3, 4))
     assert (said.label, said.text) == ("Strange", "Tokens see what nobody foresaw.")
 
 
