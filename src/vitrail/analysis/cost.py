@@ -15,7 +15,7 @@ from torch import nn
 
 from vitrail.analysis.memory import Run, estimate
 from vitrail.analysis.reach import receptive_field
-from vitrail.analysis.watch import Attention, Record, on_meta, part_of
+from vitrail.analysis.watch import Attention, Record, count_products, on_meta, part_of
 from vitrail.errors import UsageError
 from vitrail.models import Backbone, check_original, unwrapped
 from vitrail.shapes import Size, as_size

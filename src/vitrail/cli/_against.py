@@ -1,5 +1,6 @@
 """`vitrail explore --against ...`: a second trace beside the first, in one report."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -82,7 +83,12 @@ class Against:
         return next(f"{name} {value}" for name, value in options.items() if value is not None)
 
     def explore(
-        self, model: "nn.Module", source: str | None, photo: Path, size: tuple[int, ...] | None
+        self,
+        model: "nn.Module",
+        source: str | None,
+        photo: Path,
+        size: tuple[int, ...] | None,
+        begin: Callable[[str], object],
     ) -> "Report":
         """Run the second side, given what the first one was."""
         from vitrail.explorer import explore
@@ -90,5 +96,5 @@ class Against:
         if self.model is not None:
             model, source = load_model(self.model, self.weights)
             size = None  # each model at the size that suits it, unless one is named
-        size = parse_size(self.size) or size
-        return explore(model, self.photo or photo, size=size, source=source)
+        size = parse_size(self.size, name="--against-size") or size
+        return explore(model, self.photo or photo, size=size, source=source, begin=begin)

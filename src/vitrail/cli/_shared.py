@@ -163,6 +163,11 @@ def size_words(size: Iterable[int], trained: Iterable[int]) -> str:
     return shown if shown == own else f"{shown} (the weights are for {own})"
 
 
+def say(step: str) -> None:
+    """Print the name of a step that begins, on stderr, so that nobody waits in silence."""
+    print(f"{step} ...", file=sys.stderr, flush=True)
+
+
 def console() -> "Console":
     """Return a console on stdout that does not fold lines when the output is a file or a pipe."""
     from rich.console import Console

@@ -1,7 +1,7 @@
 """`vitrail explore`: what a model sees in a photo, as one offline HTML file or from a server."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,8 +20,10 @@ from vitrail.cli._shared import (
     console,
     parse_size,
     print_json,
+    prints,
+    say,
 )
-from vitrail.files import check_apart
+from vitrail.files import check_apart, check_writable
 
 if TYPE_CHECKING:
     from vitrail.explorer import Report
@@ -74,15 +76,19 @@ def run(
         return
     assert photo is not None
     output = output or Path("report.html")
+    check_writable(output)
     check_apart(output, photo, against_photo, weights, against_weights, instead="report.html")
     lengths = parse_size(size)
+    say("reading the model")
     loaded, source = load_model(model, weights)
 
     from vitrail.explorer import explore
 
-    report = explore(loaded, photo, size=lengths, source=source)
+    report = explore(loaded, photo, size=lengths, source=source, begin=say)
     if other:
-        report = report.against(other.explore(loaded, source, photo, lengths))
+        say("the second side")
+        report = report.against(other.explore(loaded, source, photo, lengths, say))
+    say("writing the report")
     path = report.save(output)
     if as_json:
         print_json(summary(report, path))
@@ -101,9 +107,31 @@ def summary(report: "Report", path: Path) -> dict[str, object]:
         "trained": facts.trained,
         "sha256": facts.sha256,
         "size": list(report.trace.spatial),
-        "top": [{"label": label, "probability": p} for label, p in report.top()],
+        "top": rows(report.manifest["answer"]),
+        "trained_size": list(trained_size(report)),
+        "top_at_trained_size": rows(answer_at_trained_size(report)),
         "report": str(path.resolve()),
     }
+
+
+def rows(answer: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the most probable classes with the keys that every verb uses."""
+    return [
+        {"class": row["label"], "index": row["class"], "probability": row["probability"]}
+        for row in answer
+    ]
+
+
+def trained_size(report: "Report") -> tuple[int, ...]:
+    """Return the size of the model's weights: the report's own, where it shows no other."""
+    other = report.manifest["at_trained_size"]
+    return tuple(other["size"] if other else report.trace.spatial)
+
+
+def answer_at_trained_size(report: "Report") -> list[dict[str, Any]]:
+    """Return the most probable classes at the size of the weights."""
+    other = report.manifest["at_trained_size"]
+    return other["answer"] if other else report.manifest["answer"]
 
 
 def print_answer(report: "Report", path: Path) -> None:
@@ -119,9 +147,17 @@ def print_answer(report: "Report", path: Path) -> None:
     if not facts.trained:
         out.print(Text("These weights are untrained: the answer means nothing.", style="yellow"))
     table = Table(box=None, pad_edge=False, show_header=False)
+    block = "█" if prints("█") else "#"
     for label, probability in report.top():
-        bar = Text("█" * round(30 * probability), style="blue")
+        bar = Text(block * round(30 * probability), style="blue")
         table.add_row(Text(plain(label)), Text(f"{probability:6.1%}"), bar)
     out.print(table)
+    if report.manifest["at_trained_size"]:
+        best = answer_at_trained_size(report)[0]
+        own = " x ".join(map(str, trained_size(report)))
+        answer = f"{plain(best['label'])} {best['probability']:.1%}"
+        out.print(
+            Text(f"The weights are for {own} pixels; there the answer is {answer} (as in predict).")
+        )
     size_mb = path.stat().st_size / 1e6
     out.print(Text(f"Report: {path.resolve()} ({size_mb:.1f} MB); open it in any browser."))

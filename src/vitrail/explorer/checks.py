@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from torch import Tensor
 
 from vitrail.explain import Trace
 from vitrail.patterns import Focal, Pattern
@@ -38,6 +39,21 @@ class Adapted(NamedTuple):
     difference: float
     largest: float
     warned: str = ""
+
+
+class Compared(NamedTuple):
+    """What was run beside the trace.
+
+    Args:
+        plain: the same input without watching.
+        adapted: the model that this one was made from, if there is one.
+        at_trained_size: logits of the same picture at the size of the weights, where the trace has
+            another.
+    """
+
+    plain: Plain
+    adapted: Adapted | None
+    at_trained_size: Tensor | None = None
 
 
 def describe_checks(

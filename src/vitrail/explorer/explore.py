@@ -6,7 +6,7 @@ import re
 import time
 import unicodedata
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,7 +22,7 @@ from vitrail.errors import UsageError
 from vitrail.explain import Trace, capture, digest
 from vitrail.explain.modes import evaluating
 from vitrail.explorer.arrays import Arrays
-from vitrail.explorer.checks import Adapted, Plain
+from vitrail.explorer.checks import Adapted, Compared, Plain
 from vitrail.explorer.manifest import Blocks, Subject, check_size, describe
 from vitrail.explorer.photo import SHORTER, Prepared, prepare, whole_photo
 from vitrail.explorer.recipe import model_source, photo_source
@@ -30,6 +30,9 @@ from vitrail.explorer.report import Report
 from vitrail.models import Backbone, unwrapped
 from vitrail.shapes import Size
 from vitrail.weights import from_model, model_from_file, peer_difference
+
+# What each step of ``iter_trace`` adds, as a person waiting for it reads it.
+STEPS = ("attention", "maps", "checks and costs", "scores of the maps")
 
 
 class Options(TypedDict, total=False):
@@ -58,6 +61,7 @@ def explore(
     source: str | None = None,
     name: str | None = None,
     scored: bool | None = None,
+    begin: Callable[[str], object] | None = None,
 ) -> Report:
     """Run a model on a photo and return the page that shows how it attends.
 
@@ -70,6 +74,7 @@ def explore(
         name: what the page calls the photo; default its file's name.
         scored: measure how faithful the maps are, by hundreds of forward passes; default where
             these take at most half a minute or so.
+        begin: called with the name of each step (``STEPS``) as it begins, for progress.
     Returns:
         The report: ``save(path)`` writes it, a notebook shows it, ``trace``, ``manifest`` and
         ``arrays`` hold the numbers.
@@ -92,21 +97,33 @@ def explore(
             name=name,
             notes=notes,
             scored=scored,
+            begin=begin,
         )
     )
 
 
 def build_trace(
-    model: nn.Module, picture: Image.Image, **options: Unpack[Options]
+    model: nn.Module,
+    picture: Image.Image,
+    *,
+    begin: Callable[[str], object] | None = None,
+    **options: Unpack[Options],
 ) -> tuple[Trace, dict[str, Any], Arrays]:
     """Run a model on a picture and return the trace, its manifest and its arrays.
 
     Args:
         model: as for ``explore``.
         picture: 8-bit RGB.
+        begin: as for ``explore``.
         options: see there.
     """
-    *_, complete = iter_trace(model, picture, **options)
+    steps = iter_trace(model, picture, **options)
+    complete = None
+    for name in STEPS:
+        if begin is not None:
+            begin(name)
+        complete = next(steps)
+    assert complete is not None
     return complete
 
 
@@ -149,14 +166,27 @@ def iter_trace(
         scored=options.get("scored"),
     )
 
-    def compare() -> tuple[Plain, Adapted | None]:
+    def compare() -> Compared:
         own = _plain_run(backbone, prepared.input, trace.logits)
-        if peer is None:
-            return own, None
-        return own, _compared(peer, backbone, prepared.input, warned)
+        theirs = None if peer is None else _compared(peer, backbone, prepared.input, warned)
+        return Compared(own, theirs, _at_trained_size(backbone, trace, picture))
 
     for manifest, arrays in describe(subject, compare):
         yield trace, manifest, arrays
+
+
+def _at_trained_size(
+    model: Backbone, trace: Trace, picture: Image.Image
+) -> Float[Tensor, "classes"] | None:
+    """Return the logits at the size of the weights, where the trace is of another size.
+
+    None for weights that were not trained, and for models without classes.
+    """
+    own = model.preprocessing.size
+    if not trace.model.trained or not trace.logits.numel() or trace.spatial == own:
+        return None
+    with evaluating(model):
+        return model(_prepared(model, picture, own).input)[0].float().cpu()
 
 
 def _prepared(model: Backbone, picture: Image.Image, size: Size | None) -> Prepared:

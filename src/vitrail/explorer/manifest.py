@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -17,7 +17,7 @@ from vitrail.explain import MergeTrace, Trace
 from vitrail.explorer import maps
 from vitrail.explorer.arrays import Arrays
 from vitrail.explorer.blocks import describe_block, plan
-from vitrail.explorer.checks import Adapted, Plain, describe_checks
+from vitrail.explorer.checks import Adapted, Compared, Plain, describe_checks
 from vitrail.explorer.costs import describe_cost
 from vitrail.explorer.photo import Prepared, picture_bytes
 from vitrail.models import Backbone
@@ -55,7 +55,7 @@ class Subject:
 
 
 def describe(
-    subject: Subject, compare: Callable[[], tuple[Plain, Adapted | None]]
+    subject: Subject, compare: Callable[[], Compared]
 ) -> Iterator[tuple[dict[str, Any], Arrays]]:
     """Describe a trace in steps: first what a picture needs, at last everything.
 
@@ -85,10 +85,11 @@ def describe(
     source = maps.Source(trace, model, subject.prepared.input)
     found, parts = maps.describe(source, arrays)
     yield told(**parts)
-    plain, adapted = compare()
+    plain, adapted, logits = compare()
     costs = describe_cost(model, trace.spatial, [_side_ms(trace, plain)])
     yield told(
         model=_model(trace, adapted),
+        at_trained_size=None if logits is None else _at_trained_size(trace, model, logits),
         cost=costs,
         checks=describe_checks(trace, missing, stats, plain, adapted),
     )
@@ -107,6 +108,7 @@ def _first(subject: Subject, arrays: Arrays) -> tuple[dict[str, Any], float]:
         "photo": _photo(subject, arrays),
         "model": _model(trace, None),
         "answer": _answer(trace),
+        "at_trained_size": None,
         "stages": _stages(trace, arrays),
         "blocks": [facts for facts, _ in told],
         "methods": [],
@@ -208,6 +210,13 @@ def _answer(trace: Trace) -> list[dict[str, Any]]:
         {"class": cls, "label": label, "probability": p}
         for cls, (label, p) in zip(numbers, trace.top(), strict=True)
     ]
+
+
+def _at_trained_size(
+    trace: Trace, model: Backbone, logits: Float[Tensor, "classes"]
+) -> dict[str, Any]:
+    other = replace(trace, logits=logits)
+    return {"size": list(model.preprocessing.size), "answer": _answer(other)}
 
 
 def _stages(trace: Trace, arrays: Arrays) -> list[dict[str, Any]]:
