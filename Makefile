@@ -32,7 +32,7 @@ demo: $(STAMPS)/demo ## Run the bundled model on a photo of a cat and write the 
 
 # What was measured before is not measured again; remove docs/comparison/measured to do so.
 compare: $(STAMPS)/dev ## Measure ways to attend side by side and write docs/comparison
-	$(BIN)/vitrail compare --out docs/comparison
+	$(BIN)/vitrail compare --output docs/comparison
 
 # Cases that were measured before are not measured again; see python -m benchmarks.speed --help. FOCAL=folder
 # names a checkout of the official Focal Transformer, to time it too.

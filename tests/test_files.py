@@ -233,9 +233,9 @@ def test_no_place_to_write(tmp_path: Path) -> None:
     (tmp_path / "dangling").symlink_to(tmp_path / "gone")
     for wrong in ("file", "dangling"):
         with pytest.raises(
-            UsageError, match=rf"--out .*{wrong}.*\(.*(not a dir|no such)[\s\S]*fix:"
+            UsageError, match=rf"--output .*{wrong}.*\(.*(not a dir|no such)[\s\S]*fix:"
         ):
-            check_folder(tmp_path / wrong / "run", "--out")
+            check_folder(tmp_path / wrong / "run", "--output")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")

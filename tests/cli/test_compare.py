@@ -36,7 +36,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 def test_the_document_its_numbers_and_its_plots(
     tmp_path: Path, measured: list[tuple[str, int]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["compare", "swin_nano", "pvt_v2_b0", "--out", str(tmp_path), "--size"]
+    words = ["compare", "swin_nano", "pvt_v2_b0", "--output", str(tmp_path), "--size"]
     words += ["64", "32", "128", "256"]
     assert run(words) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "README.md")
@@ -64,7 +64,7 @@ def test_again_measures_again(
     tmp_path: Path, measured: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plots, "draw", lambda *_: None)
-    words = ["compare", "swin_nano", "--out", str(tmp_path), "--size", "32", "64"]
+    words = ["compare", "swin_nano", "--output", str(tmp_path), "--size", "32", "64"]
     assert run(words) == run([*words, "--again"]) == 0
     assert measured == [("swin_nano", 32), ("swin_nano", 64)] * 2
 
@@ -80,7 +80,7 @@ def test_again_measures_again(
 def test_what_cannot_be_compared_is_refused(
     words: list[str], given: str, fix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["compare", *words, "--out", str(tmp_path / "new")]) == 2
+    assert run(["compare", *words, "--output", str(tmp_path / "new")]) == 2
     err = capsys.readouterr().err
     assert given in err and f"fix: {fix}" in err
     assert not (tmp_path / "new").exists()
@@ -111,7 +111,7 @@ def test_each_run_of_the_ablation_is_a_train_call_in_its_folder(tmp_path: Path) 
     assert words[1:4] == ["-m", "vitrail.cli._ablation", "clipping"]
     assert words[4:6] == ["train", "data"] and "--resume" not in words
     assert words[words.index("--clip") + 1] == "0"
-    assert words[words.index("--out") + 1] == str(tmp_path / "clipping")
+    assert words[words.index("--output") + 1] == str(tmp_path / "clipping")
     (tmp_path / "clipping" / "checkpoints").mkdir(parents=True)
     assert "--resume" in command("clipping", tmp_path / "clipping", "data", 3, [])
 

@@ -19,8 +19,10 @@ from vitrail.analysis import (
     budget_advice,
     position_advice,
 )
-from vitrail.cli.cost import _one_of_each, parse_memory
+from vitrail.cli._shared import parse_memory
+from vitrail.cli.cost import _one_of_each
 from vitrail.cli.main import run
+from vitrail.weights import save
 
 Captured = pytest.CaptureFixture[str]
 worked_out = cache(vitrail.cost)
@@ -156,7 +158,7 @@ def test_without_a_picture_matplotlib_is_not_loaded(command: Any) -> None:
         (["swin_nano", "--batch", "0"], "batch=0", "batch=1"),
         (["swin_nano", "--memory", "8"], "--memory 8", "--memory 8GB"),
         (["swin_nano", "--plot", "cost.docx"], "cost.docx", "cost.png"),
-        (["swin_nano", "--plot", "no/such/cost.png"], "no/such", "mkdir"),
+        (["swin_nano", "--plot", f"{__file__}/cost.png"], "test_cost.py", "another place"),
         (["vit_tiny", "--windows", "7"], "--windows 7 for vit_tiny", "--windows"),
         (["--advise", "--size", "64"], "1 size and no budget", "--memory 8GB"),
         (["--advise", "--memory", "1GB"], "0 sizes and a budget", "--size 512x512"),
@@ -183,6 +185,23 @@ def test_a_budget_is_read(text: str, value: float) -> None:
 def test_a_budget_without_a_unit_is_refused(text: str) -> None:
     with refuses(text, "8GB"):
         parse_memory(text)
+
+
+def test_a_checkpoint_has_the_cost_of_its_model(tmp_path: Path, capsys: Captured) -> None:
+    path = tmp_path / "mine.safetensors"
+    save(vitrail.create_model("swin_nano"), path)
+    assert run(["cost", str(path), "swin_nano", "--json"]) == 0
+    mine, named = json.loads(capsys.readouterr().out)
+    assert mine["model"] == "mine.safetensors"
+    assert mine["flops"] == named["flops"] and mine["size"] == named["size"]
+    assert run(["cost", str(path), "--windows", "4"]) == 2
+    assert "--windows 4" in capsys.readouterr().err
+
+
+def test_advice_survives_a_size_that_fits_nowhere(capsys: Captured) -> None:
+    words = ["focal_fast_tiny", "pvt_v2_b0", "--advise", "--size", "2048", "--memory", "1GB"]
+    assert run(["cost", *words]) == 0
+    assert "does not fit" in capsys.readouterr().out
 
 
 def test_advice_in_words(capsys: Captured) -> None:

@@ -7,8 +7,10 @@ import pytest
 from PIL import Image
 
 from tests.support import refuses
+from vitrail.cli import main
 from vitrail.cli.explore import load_model, run
 from vitrail.errors import UsageError
+from vitrail.weights import save
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def test_json_for_scripts(photo: Path, tmp_path: Path, capsys) -> None:
     assert answer["trained"] is False
     assert answer["size"] == [32, 32]
     assert len(answer["top"]) == 5
-    assert answer["top"][0].keys() == {"label", "probability"}
+    assert answer["top"][0].keys() == {"class", "index", "probability"}
     assert Path(answer["report"]).is_file()
 
 
@@ -47,6 +49,49 @@ def test_a_mistake_prints_three_lines_and_writes_nothing(command, tmp_path: Path
     assert [line.split(":")[0] for line in lines] == ["given", "allowed", "fix"]
     assert "missing.jpg" in lines[0]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_another_size_than_that_of_the_weights_is_said_with_its_answer(
+    photo: Path, tmp_path: Path, capsys
+) -> None:
+    out = tmp_path / "out.html"
+    run(photo, output=out, as_json=True)
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["size"] == [64, 96] and answer["trained_size"] == [32, 32]
+    assert main.run(["predict", str(photo), "--json"]) == 0
+    (same,) = json.loads(capsys.readouterr().out)["photos"]
+    assert [row["class"] for row in answer["top_at_trained_size"]] == [
+        row["class"] for row in same["top"]
+    ]
+    best = same["top"][0]
+    assert answer["top_at_trained_size"][0]["probability"] == pytest.approx(best["probability"])
+    run(photo, output=out)
+    shown = capsys.readouterr()
+    assert f"for 32 x 32 pixels; there the answer is {best['class']}" in shown.out
+    assert "maps ..." in shown.err and "scores of the maps ..." in shown.err
+    run(photo, size="32", output=out, as_json=True)
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["top"] == answer["top_at_trained_size"]
+
+
+@pytest.mark.parametrize("output", [".", "missing.jpg/report.html"])
+def test_what_cannot_be_written_is_refused_before_any_work(
+    photo: Path, output: str, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.chdir(photo.parent)
+    (photo.parent / "missing.jpg").write_text("a file where a folder has to be")
+    assert main.run(["explore", str(photo), "-o", output]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("given: --output ") and "reading the model" not in error
+
+
+def test_a_checkpoint_may_stand_where_a_model_does(tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    save(load_model("swin_nano", None)[0], path)
+    model, source = load_model(str(path), None)
+    assert model.name == "swin_nano" and source == str(path)
+    with refuses("--weights none", "leave --weights out"):
+        load_model(str(path), "none")
 
 
 def test_a_model_without_weights_is_never_silently_random() -> None:

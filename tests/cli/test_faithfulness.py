@@ -50,7 +50,7 @@ def methods(monkeypatch: pytest.MonkeyPatch) -> dict[str, Known]:
 
 def words(weights: Path, data: Path, out: Path, *more: str) -> list[str]:
     """Return a command over a few of the data's images."""
-    return ["faithfulness", str(data), "-w", str(weights), "--out", str(out), *FAST, *more]
+    return ["faithfulness", str(data), "-w", str(weights), "--output", str(out), *FAST, *more]
 
 
 def test_the_document_its_numbers_and_its_plots(
@@ -73,7 +73,7 @@ def test_the_document_its_numbers_and_its_plots(
     text = (out / "README.md").read_text(encoding="utf-8")
     assert text == page.page(result)
     assert "**Right** beats a random order" in text
-    assert "**Wrong** does not beat a random order and the centre outwards" in text
+    assert "**Wrong** beats neither a random order nor the centre outwards" in text
     assert str(tmp_path) not in text + json.dumps(result)
     for name in ("areas", "curves"):
         with Image.open(out / f"{name}.png") as picture:

@@ -69,10 +69,15 @@ def test_a_pattern_far_from_everything_points_to_the_whole_list(
     assert "'zzz*'" in err and "fix: run `vitrail list` for all of them" in err
 
 
+def test_mechanisms_have_the_words_of_the_field() -> None:
+    assert describe("sparse_tiny")["mechanism"] == "sparse, strided"
+    assert describe("global_tiny")["mechanism"] == "standard (global)"
+
+
 def test_a_model_without_windows_has_none() -> None:
     said = describe("pvt_v2_b0")
     assert said["windows"] is None
-    assert said["mechanism"] == "global and reduced"
+    assert said["mechanism"] == "spatial reduction and standard (global)"
     assert window_text(None) == "-"
 
 

@@ -20,7 +20,7 @@ from vitrail.cli import main
 from vitrail.training import loop
 
 SOURCE = str(Path(__file__).parents[2] / "src")
-QUICK = ["--epochs", "1", "-b", "16", "--size", "16", "--cpu", "--workers", "0"]
+QUICK = ["--epochs", "1", "-b", "16", "--size", "16", "--device", "cpu", "--workers", "0"]
 QUICK += ["--val-part", "0.2"]
 
 
@@ -112,8 +112,8 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(tmp_path, cap
     (tmp_path / "file").touch()
     assert main.run(["train", str(tmp_path / "no data"), "-o", str(tmp_path / "file" / "a")]) == 2
     error = capsys.readouterr().err
-    assert "given: --out " in error
-    assert "choose another place for --out" in error
+    assert "given: --output " in error
+    assert "choose another place for --output" in error
 
 
 def test_from_weights_with_other_classes_and_a_frozen_backbone(trained, tmp_path) -> None:

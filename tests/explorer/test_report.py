@@ -130,11 +130,14 @@ def test_saving_is_whole_or_not_at_all(
     assert [p.name for p in tmp_path.iterdir()] == ["a page.html"]
 
 
-def test_saving_where_there_is_no_folder(report: Report, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="nowhere") as error:
-        report.save(tmp_path / "nowhere" / "page.html")
-    assert "-o" in error.value.fix
-    assert list(tmp_path.iterdir()) == []
+def test_saving_makes_the_folder_and_refuses_a_file_in_its_place(
+    report: Report, tmp_path: Path
+) -> None:
+    path = report.save(tmp_path / "new" / "report.html")
+    assert path.is_file()
+    with pytest.raises(UsageError, match=r"report\.html") as error:
+        report.save(path / "report.html")
+    assert "report.html" in error.value.fix
 
 
 def test_every_array_of_the_manifest_is_there_and_is_what_it_says(report: Report) -> None:

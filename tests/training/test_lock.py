@@ -84,5 +84,5 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch) -> None:
 
 def test_a_place_that_is_no_folder(tmp_path) -> None:
     (tmp_path / "out").touch()
-    with pytest.raises(UsageError, match=r"--out .*out[\s\S]*choose another"):
+    with pytest.raises(UsageError, match=r"--output .*out[\s\S]*choose another"):
         FolderLock(tmp_path / "out")

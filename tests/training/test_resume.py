@@ -189,7 +189,7 @@ def test_two_runs_in_one_folder(whole, launch, tiny_zip, tmp_path) -> None:
         second.join(60)
         assert second.exitcode == 1
         with pytest.raises(
-            UsageError, match=rf"goes on: process {process.pid} on[\s\S]*--out .*-2"
+            UsageError, match=rf"goes on: process {process.pid} on[\s\S]*--output .*-2"
         ):
             FolderLock(out)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before

@@ -56,7 +56,7 @@ def command(
         epochs: passes over the data.
         options: more options of ``vitrail train``, for all runs alike.
     """
-    words = ["train", data, "--model", MODEL, "--out", str(folder), "--epochs", str(epochs)]
+    words = ["train", data, "--model", MODEL, "--output", str(folder), "--epochs", str(epochs)]
     words += ["--seed", "0", *options, *VARIANTS[variant]]
     if (folder / "checkpoints").is_dir():
         words.append("--resume")

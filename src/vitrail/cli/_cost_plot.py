@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitrail.errors import UsageError
-from vitrail.files import whole_or_absent
+from vitrail.files import check_writable, write_whole
 
 if TYPE_CHECKING:
     from vitrail.analysis import Cost
@@ -25,10 +25,7 @@ def check_plot(path: Path) -> None:
         raise UsageError(
             f"--plot {path}", f"a file that ends in {', '.join(_FORMATS)}", "--plot cost.png"
         )
-    if not path.resolve().parent.is_dir():
-        raise UsageError(
-            f"--plot {path}", "a folder that exists", f"mkdir -p {path.resolve().parent}"
-        )
+    check_writable(path, "--plot")
     import matplotlib  # noqa: F401  # only whether it is there
 
 
@@ -43,8 +40,7 @@ def draw(costs: list["Cost"], path: Path) -> None:
     figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
     (_draw_growth if grows else _draw_shares)(costs, *axes)
     try:
-        with whole_or_absent(path) as temporary:
-            figure.savefig(temporary, dpi=150)
+        write_whole(path, lambda temporary: figure.savefig(temporary, dpi=150))
     finally:
         pyplot.close(figure)
 

@@ -86,7 +86,8 @@ def _verdicts(result: dict[str, Any]) -> str:
         beats = [_MEASURED[name] for name, wins in row["beats"].items() if wins]
         fails = [_MEASURED[name] for name, wins in row["beats"].items() if not wins]
         parts = [f"beats {_and(beats)}"] if beats else []
-        parts += [f"does not beat {_and(fails)}"] if fails else []
+        parts += [f"beats neither {' nor '.join(fails)}"] if len(fails) > 1 else []
+        parts += [f"does not beat {fails[0]}"] if len(fails) == 1 else []
         lines.append(f"- **{_title(result, row['method'])}** {', but '.join(parts)}.")
     return (
         "## Verdict\n\n"

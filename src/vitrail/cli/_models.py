@@ -1,5 +1,6 @@
 """The model of the options --model and --weights."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,7 +21,8 @@ OptionalModel = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help=f"Name out of `vitrail list`; by default what --weights hold, or {DEFAULT_MODEL}.",
+        help="Name out of `vitrail list`, or a checkpoint (file, folder or owner/name); by default "
+        f"what --weights hold, or {DEFAULT_MODEL}.",
         autocompletion=complete_model,
     ),
 ]
@@ -40,10 +42,11 @@ def load_model(name: str | None, weights: str | None) -> "tuple[Backbone, str]":
     """Return the model of the options, and in words where its weights came from.
 
     Args:
-        name: of the model, or None for the one the weights are of.
+        name: of the model, or a checkpoint; None for the model the weights are of.
         weights: where they are; "none" for random numbers, None for the bundled ones.
     Raises:
-        UsageError: a model without weights, where random ones were not asked for.
+        UsageError: a model without weights, where random ones were not asked for, or a checkpoint
+            with other weights.
     """
     import torch
 
@@ -51,6 +54,14 @@ def load_model(name: str | None, weights: str | None) -> "tuple[Backbone, str]":
     from vitrail.models import canonical_name
     from vitrail.weights import Misfit, is_name, model_from_file, usual
 
+    if name is not None and is_checkpoint(name):
+        if weights is not None:
+            raise UsageError(
+                f"the checkpoint {name} as the model, and --weights {weights}",
+                "a checkpoint with its own weights, or a name out of `vitrail list` with --weights",
+                "leave --weights out",
+            )
+        return model_from_file(name), name
     if weights == "none":
         torch.manual_seed(0)  # the same random numbers every time
         return create_model(name or DEFAULT_MODEL).eval(), "none: random numbers, seed 0"
@@ -88,6 +99,15 @@ def _fix(error: "Misfit", name: str | None, weights: str) -> str:
     if name is not None and error.alone:
         return "leave --model out, for the model that the weights are of"
     return f"use weights of {name or 'one whole model'}, or --weights none for random numbers"
+
+
+def is_checkpoint(model: str) -> bool:
+    """Return whether a model argument is a file, a folder or a hub repository, and no name."""
+    from vitrail.models import CATALOG
+    from vitrail.models.aliases import alias_of
+
+    named = model in CATALOG or alias_of(model) is not None
+    return not named and ("/" in model or Path(model).exists())
 
 
 def choose_device(text: str | None) -> "torch.device":

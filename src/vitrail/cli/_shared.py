@@ -97,6 +97,29 @@ def parse_size(text: str | None, *, axes: int = 2, name: str = "--size") -> tupl
     )
 
 
+_UNITS = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+_UNITS |= {"KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+
+
+def parse_memory(text: str, *, name: str = "--memory") -> int:
+    """Read an amount of memory such as `8GB` (10^9 bytes each) or `8GiB` (2^30).
+
+    Args:
+        text: a number with its unit.
+        name: the option, for the error.
+    Returns:
+        Bytes.
+    Raises:
+        UsageError: no number above zero with a unit.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]I?)B?", text.strip().upper())
+    if match is None or float(match[1]) == 0:
+        unit = "GB" if re.fullmatch(r"\d+(\.\d+)?", text.strip()) and float(text) > 0 else None
+        fix = f"{name} {text.strip()}{unit}" if unit else f"{name} 8GB"
+        raise UsageError(f"{name} {text}", "a number above zero with a unit: MB, GB, GiB", fix)
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
 def several_values(*options: str) -> type[TyperCommand]:
     """Return a kind of command whose `options` take several values, as in `--size 224 1024x2048`.
 

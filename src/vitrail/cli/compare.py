@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vitrail.cli._shared import complete_model, progress, several_values
+from vitrail.cli._shared import complete_model, parse_memory, progress, several_values
 from vitrail.errors import UsageError
+from vitrail.files import check_folder
 
 if TYPE_CHECKING:
     from vitrail.bench.comparison import Mechanism
@@ -27,8 +28,8 @@ def run(
             autocompletion=complete_model,
         ),
     ] = None,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for the document, plots and numbers.")
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the document, plots and numbers.")
     ] = Path("docs/comparison"),
     size: Annotated[
         list[int] | None,
@@ -38,8 +39,10 @@ def run(
         float, typer.Option("--limit", help="Seconds that a forward pass may take.")
     ] = 60.0,
     memory: Annotated[
-        float | None,
-        typer.Option("--memory", help="GB that a forward pass may take; default 3/4 of all."),
+        str | None,
+        typer.Option(
+            "--memory", help="What a forward pass may take, e.g. 8GB; default 3/4 of all."
+        ),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Small sizes only: a minute or two.")
@@ -81,13 +84,15 @@ def run(
             "--size 128 256 512",
         )
     models = [canonical_name(model) for model in models or ()]
-    rows = _rows(chosen(models), sizes, out / "measured", limit, _bytes(memory), again)
+    bytes_allowed = _bytes(memory)
+    check_folder(output)
+    rows = _rows(chosen(models), sizes, output / "measured", limit, bytes_allowed, again)
     result = _result(rows, sizes, limit)
-    told = _ablation(out / "ablation", data, epochs, option or [], run_them=ablate)
-    if told is not None:
-        result["ablation"] = told
-    write(result, out)
-    typer.echo(str(out / "README.md"))
+    accuracy = _ablation(output / "ablation", data, epochs, option or [], run_them=ablate)
+    if accuracy is not None:
+        result["ablation"] = accuracy
+    write(result, output)
+    typer.echo(str(output / "README.md"))
 
 
 def write(result: dict[str, Any], out: Path) -> None:
@@ -175,10 +180,10 @@ def _ablation(
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
-def _bytes(gigabytes: float | None) -> int | None:
-    """Return the bytes that a forward pass may take; None where the machine does not tell."""
-    if gigabytes is not None:
-        return int(gigabytes * 1e9)
+def _bytes(memory: str | None) -> int | None:
+    """Return the bytes that a forward pass may take; None where the machine does not say."""
+    if memory is not None:
+        return parse_memory(memory)
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4
     except (AttributeError, ValueError, OSError):

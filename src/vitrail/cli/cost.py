@@ -12,6 +12,7 @@ import typer
 from vitrail.cli._shared import (
     JsonOption,
     complete_model,
+    parse_memory,
     parse_size,
     print_json,
     progress,
@@ -24,15 +25,15 @@ if TYPE_CHECKING:
 
 Command = several_values("--size", "--windows")
 _DTYPES = ("float32", "bfloat16", "float16", "float64")
-_UNITS = {"": 1, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
-_UNITS |= {"KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _ADVISED = (*range(4, 17), 20, 24, 32)  # windows that --advise tries, in tokens
 
 
 def run(
     models: Annotated[
         list[str] | None,
-        typer.Argument(help="Names out of `vitrail list`.", autocompletion=complete_model),
+        typer.Argument(
+            help="Names out of `vitrail list`, or checkpoints.", autocompletion=complete_model
+        ),
     ] = None,
     size: Annotated[
         list[str] | None,
@@ -47,7 +48,7 @@ def run(
         typer.Option("--windows", help="Try these windows, in tokens, e.g. 7 8 12 14."),
     ] = None,
     memory: Annotated[
-        str | None, typer.Option("--memory", help="Tell what fits, e.g. 8GB (10^9) or 8GiB.")
+        str | None, typer.Option("--memory", help="Tell what fits, e.g. 8GB (10^9) or 8GiB (2^30).")
     ] = None,
     advise: Annotated[
         bool,
@@ -66,12 +67,13 @@ def run(
     Nothing is computed, so any size is answered in seconds. A multiply-add is two FLOPs; GMAC is
     what papers mostly call FLOPs. Memory is what tensors take, without an allocator's rounding.
     """
-    budget = parse_memory(memory)
+    budget = None if memory is None else parse_memory(memory)
     if dtype not in _DTYPES:
         raise UsageError(f"--dtype {dtype}", f"one of {', '.join(_DTYPES)}", "--dtype float32")
+    from vitrail.cli._models import is_checkpoint
     from vitrail.models import canonical_name
 
-    models = [canonical_name(name) for name in models or ()]
+    models = [name if is_checkpoint(name) else canonical_name(name) for name in models or ()]
     if advise:
         _advise(models, size or [], windows or [], budget, batch, dtype, as_json)
         return
@@ -96,22 +98,6 @@ def run(
         from vitrail.cli._cost_plot import draw
 
         draw(costs, plot)
-
-
-def parse_memory(text: str | None) -> int | None:
-    """Read a budget such as `8GB` (10^9 bytes each) or `8GiB` (2^30).
-
-    Raises:
-        UsageError: no number with a unit.
-    """
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]I?)B?", text.strip().upper())
-    if match is None or float(match[1]) == 0:
-        raise UsageError(
-            f"--memory {text}", "a number above zero with a unit: MB, GB, GiB", "--memory 8GB"
-        )
-    return int(float(match[1]) * _UNITS[match[2]])
 
 
 def collect(
@@ -140,6 +126,8 @@ def one_cost(name: str, window: int | None, size: str | None, batch: int, dtype:
     import vitrail
     from vitrail.models import CATALOG
 
+    if name not in CATALOG:
+        return _cost_of_checkpoint(name, window, size, batch, dtype)
     config = CATALOG[name].config
     changes: dict[str, Any] = {}
     if window is not None:
@@ -153,6 +141,26 @@ def one_cost(name: str, window: int | None, size: str | None, batch: int, dtype:
     lengths = parse_size(size, axes=config.axes)
     row = vitrail.cost(name, lengths, batch=batch, dtype=getattr(torch, dtype), **changes)
     return row if window is None else replace(row, model=f"{name} w{window}")
+
+
+def _cost_of_checkpoint(
+    path: str, window: int | None, size: str | None, batch: int, dtype: str
+) -> "Cost":
+    import torch
+
+    from vitrail.analysis import cost
+    from vitrail.weights import model_from_file
+
+    if window is not None:
+        raise UsageError(
+            f"--windows {window} for the checkpoint {path}",
+            "models by name: weights are of one window",
+            "leave --windows out, or name the model",
+        )
+    model = model_from_file(path)
+    lengths = parse_size(size, axes=model.config.axes) or model.preprocessing.size
+    row = cost(model, lengths, batch=batch, dtype=getattr(torch, dtype))
+    return replace(row, model=Path(path).name)
 
 
 def _with_fits(row: "Cost", budget: int | None) -> dict[str, Any]:
@@ -222,7 +230,8 @@ def _advise(
     models = models or _one_of_each(max(len(re.split("[xX×,]", sizes[0])), 2))
     costs = collect(models, sizes, [], batch, dtype)
     tried = windows or list(_ADVISED)
-    per_stage = [getattr(CATALOG[name].config, "windows", None) for name in models]
+    configs = [CATALOG[name].config for name in models if name in CATALOG]
+    per_stage = [getattr(config, "windows", None) for config in configs]
     # The window of the first model that has one: its tables are what a user would go on with.
     trained = next((stages[0][0] for stages in per_stage if stages), 7)
     if as_json:

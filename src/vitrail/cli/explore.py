@@ -79,6 +79,10 @@ def run(
     check_writable(output)
     check_apart(output, photo, against_photo, weights, against_weights, instead="report.html")
     lengths = parse_size(size)
+    from vitrail.data.images import open_photo
+
+    for given in filter(None, (photo, against_photo)):
+        open_photo(given)  # what is no picture is refused before models are read
     say("reading the model")
     loaded, source = load_model(model, weights)
 

@@ -92,8 +92,7 @@ def run(
 
     checked_target(out, tuple(_WRITERS))  # before anything that takes time
     check_apart(out, model, weights, *(photo or ()), *(calibrate or ()), *(test or ()))
-    is_file = Path(model).is_file() and weights is None
-    loaded, source = load_model(None, model) if is_file else load_model(model, weights)
+    loaded, source = load_model(model, weights)
     lengths = parse_size(size, axes=loaded.config.axes)
     about: dict[str, Any] = {"dynamic": not static, "photos": photo or None}
     if int8:

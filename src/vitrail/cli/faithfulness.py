@@ -18,6 +18,7 @@ from vitrail.cli._shared import (
     progress,
 )
 from vitrail.errors import UsageError
+from vitrail.files import check_folder, check_writable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,8 +55,8 @@ def run(
     batch_size: Annotated[
         int, typer.Option("--batch-size", "-b", help="Images a forward pass.", min=1)
     ] = 64,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for the document, plots and numbers.")
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the document, plots and numbers.")
     ] = Path("docs/faithfulness"),
     summary: Annotated[
         Path | None,
@@ -87,6 +88,9 @@ def run(
     if target not in TARGETS:
         raise UsageError(f"--target {target}", " or ".join(TARGETS), "use --target predicted")
     lengths: Any = parse_size(size)
+    check_folder(output)
+    if summary is not None:
+        check_writable(summary, "--summary")
     loaded, named = load_model(model, weights)
     lengths = lengths or loaded.preprocessing.size
     source = _source(data, loaded, root, download, target)
@@ -107,20 +111,20 @@ def run(
     found: list[dict[str, Any]] = []
     with progress() as bar:
         task = bar.add_task("images", total=count)
-        measured = _measure(loaded, source, chosen, settings, out / "measured", batch_size)
+        measured = _measure(loaded, source, chosen, settings, output / "measured", batch_size)
         for told in measured:
             found.append(told)
             bar.advance(task)
             if len(found) == count:
                 break
     result = {"format": FORMAT, **settings, **_summed(found, chosen, seed)}
-    write(result, out)
+    write(result, output)
     if summary is not None:
         small(result, summary)
     if as_json:
         print_json({key: value for key, value in result.items() if key not in _LONG})
     else:
-        typer.echo(str(out / "README.md"))
+        typer.echo(str(output / "README.md"))
 
 
 _LONG = ("per_image", "curves")

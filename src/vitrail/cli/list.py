@@ -76,10 +76,21 @@ def describe(name: str) -> dict[str, Any]:
 def mechanism(model: "Backbone") -> str:
     """Return in words who sees whom in a model, read off its patterns."""
     patterns = [module.pattern for module in model.modules() if hasattr(module, "pattern")]
-    kinds = {type(pattern).__name__.lower() for pattern in patterns}
+    kinds = {_KINDS.get(type(p).__name__, type(p).__name__.lower()) for p in patterns}
     shifted = "shifted " if any(any(getattr(p, "shift", ())) for p in patterns) else ""
     cosine = any(name.endswith("logit_scale") for name, _ in model.named_parameters())
     return shifted + " and ".join(sorted(kinds)) + (", cosine" if cosine else "")
+
+
+# The field's words, where they are not the pattern's name.
+_KINDS = {
+    "Global": "standard (global)",
+    "SparseStrided": "sparse, strided",
+    "SparseFixed": "sparse, fixed",
+    "Reduced": "spatial reduction",
+    "Pooled": "spatial reduction, pooled",
+    "Nearest": "focal, nearest",
+}
 
 
 def window_text(windows: tuple[tuple[int, ...], ...] | None) -> str:

@@ -13,6 +13,7 @@ from vitrail.cli._shared import (
     SizeOption,
     WeightsOption,
     option_words,
+    parse_memory,
     parse_size,
 )
 from vitrail.errors import UsageError
@@ -34,7 +35,7 @@ def run(
     data: Annotated[list[str], typer.Argument(metavar="DATA", help=DATA_HELP)],
     model: ModelOption = "swin_nano",
     out: Annotated[
-        Path, _option("Folder for weights, checkpoints and logs.", "--out", "--output", "-o")
+        Path, _option("Folder for weights, checkpoints and logs.", "--output", "-o")
     ] = Path("runs/train"),
     val: Annotated[list[str] | None, _option("Validation data, as DATA; may be repeated.")] = None,
     val_part: Annotated[
@@ -96,13 +97,17 @@ def run(
         int, _option("Steps between checkpoints besides one an epoch; 0 for none.", min=0)
     ] = 0,
     resume: Annotated[
-        bool, _option("Continue the run in --out; with --epochs N, to another end.", "--resume")
+        bool, _option("Continue the run in --output; with --epochs N, to another end.", "--resume")
     ] = False,
     max_bad: Annotated[
         int, _option("Unreadable images that are skipped before it is an error.", min=0)
     ] = 100,
-    memory: Annotated[int, _option("MB that decoded images may take.", min=0)] = 2048,
-    cpu: Annotated[bool, _option("Use the CPU even where there is a GPU.", "--cpu")] = False,
+    memory: Annotated[
+        str, _option("What decoded images that are kept may take, e.g. 8GB; 0 keeps none.")
+    ] = "2GB",
+    device: Annotated[
+        str | None, _option("cpu or cuda (a GPU for each process); by default the faster one here.")
+    ] = None,
     root: Annotated[Path, _option("Where torchvision's data sets lie.")] = Path(
         "~/.cache/vitrail/data"
     ),
@@ -112,7 +117,7 @@ def run(
 ) -> None:
     """Train a model on labelled images and write its weights.
 
-    The folder --out then holds best.safetensors and last.safetensors (for predict, evaluate and
+    The folder --output then holds best.safetensors and last.safetensors (for predict, evaluate and
     explore), checkpoints, epochs.csv, steps.csv, logs for TensorBoard, and skipped.csv if images
     could not be read. Ctrl-C stops a run after the current step. A run that was stopped, however it
     was stopped, continues with the same command and --resume; so does a finished one with more
@@ -132,7 +137,16 @@ def run(
     from vitrail.training.machine import Settings
     from vitrail.training.recipe import Recipe
 
-    check_folder(out, "--out")
+    check_folder(out, "--output")
+    kept_bytes = 0 if memory.strip() == "0" else parse_memory(memory)
+    if device not in (None, "cpu", "cuda"):
+        raise UsageError(
+            f"--device {device}",
+            "cpu, or cuda: each process takes a GPU of its own",
+            "use --device cuda; CUDA_VISIBLE_DEVICES=1 chooses the second GPU",
+        )
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda", "a machine with a GPU that torch finds", "--device cpu")
     lengths: Any = parse_size(size)
     resumed = read_run(out) if resume else None
     default: int = resumed["recipe"]["epochs"] if resumed else 300
@@ -183,9 +197,9 @@ def run(
         compile=compile,
         fsdp=fsdp,
         checkpoint_every=checkpoint_every,
-        memory=memory << 20,
+        memory=kept_bytes,
         max_bad=max_bad,
-        cpu=cpu,
+        cpu=device == "cpu",
     )
     try:
         typer.echo(str(fit(network, train, held, recipe, settings, lengths)))

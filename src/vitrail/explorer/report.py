@@ -57,19 +57,20 @@ class Report:
         return report_page(self.sides)
 
     def save(self, path: str | Path) -> Path:
-        """Write the page to a file, whole or not at all.
+        """Write the page to a file, whole or not at all; its folder is made where there is none.
 
         Raises:
             UsageError: if the file cannot be written there.
         """
         path = Path(path)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with whole_or_absent(path) as part:
                 part.write_text(self.html, encoding="utf-8", newline="\n")
         except OSError as error:
             raise UsageError(
                 f"{str(path)!r} as the report's file ({error.strerror or error})",
-                "a file name in a folder that exists, can be written to and has room",
+                "a file name in a folder that can be written to and has room",
                 "choose another place with -o, e.g. -o report.html",
             ) from None
         return path

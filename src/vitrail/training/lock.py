@@ -29,7 +29,7 @@ class FolderLock:
 
     def __init__(self, folder: Path) -> None:
         self.file: int | None = None
-        check_folder(folder, "--out")
+        check_folder(folder, "--output")
         self.path = folder / NAME
         self.made = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ class FolderLock:
                     given=f"the folder {str(self.path.parent)!r}, in which a run goes on: {holder}",
                     allowed="one run at a time in a folder",
                     fix="wait for it or stop it, or use another folder: "
-                    f"--out {self.path.parent}-2",
+                    f"--output {self.path.parent}-2",
                 )
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(file), os.stat(self.path)):

@@ -104,7 +104,7 @@ def find_start(out: Path, identity: dict[str, Any], *, resume: bool) -> Checkpoi
             raise UsageError(
                 given=f"the folder {str(out)!r}, which holds a run already",
                 allowed="a new folder, or the same command with --resume",
-                fix=f"add --resume, or use another folder: --out {out}-2",
+                fix=f"add --resume, or use another folder: --output {out}-2",
             )
         return None
     newest = checkpoint.newest(out)
@@ -154,5 +154,5 @@ def _check_same(now: dict[str, Any], then: dict[str, Any], path: Path) -> None:
             raise UsageError(
                 given=f"{name}={value!r} for a run that has {flat_then.get(name)!r}",
                 allowed=f"the same run as in {str(path)!r}",
-                fix="repeat the first command exactly and add --resume, or use another --out",
+                fix="repeat the first command exactly and add --resume, or use another --output",
             )
