@@ -4,7 +4,7 @@ import type { App } from "./state";
 import type { TraceView } from "./trace";
 import { Bars } from "./ui/Bars";
 import { usePaint } from "./ui/hooks";
-import { plural, times } from "./words";
+import { plural, share, times } from "./words";
 
 function Seen({ trace }: { trace: TraceView }): JSX.Element {
   const { photo } = trace.manifest;
@@ -24,7 +24,7 @@ function Seen({ trace }: { trace: TraceView }): JSX.Element {
 
 export function Answer({ app }: { app: App }): JSX.Element {
   const trace = app.trace.value;
-  const { answer, model } = trace.manifest;
+  const { answer, model, at_trained_size: trained } = trace.manifest;
   const bars = answer.map(({ label, probability, class: id }) => ({ label, value: probability, id }));
   return (
     <section class="card answer" aria-labelledby="vitrail-answer">
@@ -37,6 +37,9 @@ export function Answer({ app }: { app: App }): JSX.Element {
           {answer.length > 0 ? `The ${answer.length} most probable of ${plural(model.classes, "class")}. Choose one to ask what speaks for it.`
             : "This model has no classifier: it answers with features only."}
         </p>
+        {trained && <p class="note trained">
+          {`The weights are for ${times(trained.size)} pixels; there the answer is ${trained.answer[0].label}, ${share(trained.answer[0].probability)}.`}
+        </p>}
       </div>
     </section>
   );

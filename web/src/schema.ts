@@ -19,6 +19,10 @@ export interface Manifest {
    */
   answer: Answer[];
   /**
+   * What the model answers at the size of its weights, where the trace has another; null else, and for weights that were not trained.
+   */
+  at_trained_size: Trained | null;
+  /**
    * Stages in order.
    */
   stages: Stage[];
@@ -180,6 +184,19 @@ export interface Answer {
    * From 0 to 1.
    */
   probability: number;
+}
+/**
+ * An answer at the size of the model's weights.
+ */
+export interface Trained {
+  /**
+   * Height and width, in pixels.
+   */
+  size: number[];
+  /**
+   * The most probable classes, best first.
+   */
+  answer: Answer[];
 }
 /**
  * Blocks at one resolution.

@@ -1,4 +1,4 @@
-// ../../w-lead/web/node_modules/preact/dist/preact.mjs
+// node_modules/preact/dist/preact.mjs
 var n;
 var t;
 var r;
@@ -269,7 +269,7 @@ n = { __e: function(n3, t4, r4, u4) {
 	return n3.__v.__b - t4.__v.__b;
 }, e = /* @__PURE__ */ Symbol(), l = /(PointerCapture)$|Capture$/i, c = 0, a = {}, s = 0;
 
-// ../../w-lead/web/node_modules/preact/hooks/dist/hooks.mjs
+// node_modules/preact/hooks/dist/hooks.mjs
 var t2;
 var r2;
 var u2;
@@ -428,7 +428,7 @@ function G2(n3, t4) {
 	return "function" == typeof t4 ? t4(n3) : t4;
 }
 
-// ../../w-lead/web/node_modules/@preact/signals-core/dist/signals-core.module.js
+// node_modules/@preact/signals-core/dist/signals-core.module.js
 var i3 = /* @__PURE__ */ Symbol.for("preact-signals");
 function t3() {
 	if (!(v3 > 1)) {
@@ -821,7 +821,7 @@ function x2(i4, t4) {
 	return n3;
 }
 
-// ../../w-lead/web/node_modules/@preact/signals/dist/signals.module.js
+// node_modules/@preact/signals/dist/signals.module.js
 var h4;
 var d4;
 var p4;
@@ -1756,7 +1756,7 @@ var TraceView = class {
 	}
 };
 
-// ../../w-lead/web/node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
+// node_modules/preact/jsx-runtime/dist/jsxRuntime.mjs
 var f4 = /* @__PURE__ */ Symbol.for("pv");
 var o4 = 0;
 function a4(t4, e4, n3, u4, a5, i4) {
@@ -2665,19 +2665,19 @@ function unused() {
 var interpolateNumber = (a5, b4) => (t4) => a5 * (1 - t4) + b4 * t4;
 var interpolateRound = (a5, b4) => (t4) => Math.round(a5 * (1 - t4) + b4 * t4);
 
-// ../../w-lead/web/node_modules/d3-scale/src/constant.js
+// node_modules/d3-scale/src/constant.js
 function constants(x3) {
 	return function() {
 		return x3;
 	};
 }
 
-// ../../w-lead/web/node_modules/d3-scale/src/number.js
+// node_modules/d3-scale/src/number.js
 function number(x3) {
 	return +x3;
 }
 
-// ../../w-lead/web/node_modules/d3-scale/src/continuous.js
+// node_modules/d3-scale/src/continuous.js
 var unit = [0, 1];
 function identity(x3) {
 	return x3;
@@ -2762,7 +2762,7 @@ function continuous() {
 	return transformer()(identity, identity);
 }
 
-// ../../w-lead/web/node_modules/d3-scale/src/init.js
+// node_modules/d3-scale/src/init.js
 function initRange(domain, range) {
 	switch (arguments.length) {
 		case 0:
@@ -2782,7 +2782,7 @@ function unused2() {
 	throw new Error("a scale was asked to write its ticks: axes have a `format` for that");
 }
 
-// ../../w-lead/web/node_modules/d3-scale/src/tickFormat.js
+// node_modules/d3-scale/src/tickFormat.js
 function tickFormat(start, stop, count2, specifier) {
 	var step3 = unused(start, stop, count2), precision;
 	specifier = unused2(specifier == null ? ",f" : specifier);
@@ -2809,7 +2809,7 @@ function tickFormat(start, stop, count2, specifier) {
 	return unused2(specifier);
 }
 
-// ../../w-lead/web/node_modules/d3-scale/src/linear.js
+// node_modules/d3-scale/src/linear.js
 function linearish(scale2) {
 	var domain = scale2.domain;
 	scale2.ticks = function(count2) {
@@ -2864,7 +2864,7 @@ function linear() {
 	return linearish(scale2);
 }
 
-// ../../w-lead/web/node_modules/d3-scale/src/nice.js
+// node_modules/d3-scale/src/nice.js
 function nice(domain, interval) {
 	domain = domain.slice();
 	var i0 = 0, i1 = domain.length - 1, x0 = domain[i0], x1 = domain[i1], t4;
@@ -2877,7 +2877,7 @@ function nice(domain, interval) {
 	return domain;
 }
 
-// ../../w-lead/web/node_modules/d3-scale/src/log.js
+// node_modules/d3-scale/src/log.js
 function transformLog(x3) {
 	return Math.log(x3);
 }
@@ -6581,7 +6581,7 @@ function Seen({ trace }) {
 }
 function Answer({ app }) {
 	const trace = app.trace.value;
-	const { answer: answer4, model } = trace.manifest;
+	const { answer: answer4, model, at_trained_size: trained } = trace.manifest;
 	const bars = answer4.map(({ label: label2, probability, class: id }) => ({ label: label2, value: probability, id }));
 	return a4("section", { class: "card answer", "aria-labelledby": "vitrail-answer", children: [
 		a4("h2", { id: "vitrail-answer", children: "What it answers" }),
@@ -6598,7 +6598,8 @@ function Answer({ app }) {
 					}
 				}
 			),
-			a4("p", { class: "note", children: answer4.length > 0 ? `The ${answer4.length} most probable of ${plural(model.classes, "class")}. Choose one to ask what speaks for it.` : "This model has no classifier: it answers with features only." })
+			a4("p", { class: "note", children: answer4.length > 0 ? `The ${answer4.length} most probable of ${plural(model.classes, "class")}. Choose one to ask what speaks for it.` : "This model has no classifier: it answers with features only." }),
+			trained && a4("p", { class: "note trained", children: `The weights are for ${times(trained.size)} pixels; there the answer is ${trained.answer[0].label}, ${share(trained.answer[0].probability)}.` })
 		] })
 	] });
 }
