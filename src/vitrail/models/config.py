@@ -135,7 +135,7 @@ class BackboneConfig:
 
     def _check_each_stage(self, name: str) -> None:
         """Refuse a field that has not one entry for each stage."""
-        if isinstance(self.depths, int):
+        if not isinstance(self.depths, tuple | list):
             self._check_stages()  # which refuses it
         value, stages = getattr(self, name), len(self.depths)
         if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != stages:

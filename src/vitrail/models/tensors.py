@@ -16,12 +16,7 @@ def check_dense(key: str, tensor: Tensor) -> None:
     Raises:
         UsageError: integers, booleans, complex or quantised numbers, a sparse or nested tensor.
     """
-    if tensor.is_nested or tensor.layout is not torch.strided:
-        raise UsageError(
-            f"{key}, a {'nested' if tensor.is_nested else 'sparse'} tensor ({tensor.layout})",
-            "dense tensors",
-            "make it dense before it is saved: tensor.to_dense()",
-        )
+    _check_layout(key, tensor)
     if key.endswith("num_batches_tracked") and tensor.dtype is torch.int64:
         return  # of a batch norm: a count
     if tensor.is_quantized or not tensor.is_floating_point():
@@ -35,12 +30,23 @@ def check_dense(key: str, tensor: Tensor) -> None:
         )
 
 
+def _check_layout(key: str, tensor: Tensor) -> None:
+    if tensor.is_nested or tensor.layout is not torch.strided:
+        raise UsageError(
+            f"{key}, a {'nested' if tensor.is_nested else 'sparse'} tensor ({tensor.layout})",
+            "dense tensors",
+            "make it dense before it is saved: tensor.to_dense()",
+        )
+
+
 def check_numbers(state: Mapping[str, Tensor]) -> None:
-    """Refuse tensors on the meta device, which have a shape and no numbers.
+    """Refuse tensors that nothing can be read from: nested, sparse, or on the meta device.
 
     Raises:
         UsageError: there is one.
     """
+    for key, tensor in state.items():
+        _check_layout(key, tensor)
     empty = [key for key, tensor in state.items() if tensor.is_meta]
     if empty:
         raise UsageError(

@@ -57,7 +57,9 @@ class Entry:
 
     def __str__(self) -> str:
         fix = f" -> {self.fix}" if self.fix else ""
-        return f"{self.status:10} {self.key}: {self.reason}{fix}"
+        # A hostile file may hold names of any length.
+        key = self.key if len(self.key) < 150 else f"{self.key[:60]}...{self.key[-60:]}"
+        return f"{self.status:10} {key}: {self.reason}{fix}"
 
 
 @dataclass(frozen=True)
