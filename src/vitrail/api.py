@@ -95,7 +95,7 @@ def transform(model: Backbone, *, train: bool = False) -> "Transform":
     """
     from vitrail.data.transforms import transform
 
-    return transform(model, train=train)
+    return transform(unwrapped(model), train=train)  # type: ignore[arg-type]
 
 
 def explore(

@@ -29,6 +29,7 @@ def test_torch_s_wrappers_are_looked_through(name: str) -> None:
     assert found is model or name.startswith("averaged")  # which copies it
     x = odd_input("2-D", batch=1)
     assert vitrail.cost(wrapped, 32) == vitrail.cost(found, 32)
+    assert str(vitrail.transform(wrapped)) == str(vitrail.transform(found))  # type: ignore[arg-type]
     trace, expected = capture(wrapped, x), capture(found, x)
     assert torch.equal(trace.logits, expected.logits)
     assert [b.name for b in trace.blocks] == [b.name for b in expected.blocks]

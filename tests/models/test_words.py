@@ -1,13 +1,15 @@
 """Fields in the words of timm, torchvision and transformers, and values of the wrong type."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import vitrail
-from tests.support import refuses, unchecked
+from tests.support import refuses, small, unchecked
 from vitrail.models import PVTConfig, SwinConfig, ViTConfig
+from vitrail.weights import model_from_file
 
 
 @pytest.mark.parametrize(
@@ -64,3 +66,14 @@ def test_numpy_s_numbers_are_numbers() -> None:
     assert config == SwinConfig(num_classes=3, window=(5, 5), drop=0.5, depths=(1, 1, 1, 1))
     assert type(config.num_classes) is int and type(config.drop) is float
     assert ViTConfig(drop=0, mlp_ratio=2).mlp_ratio == 2, "a whole number is a number"
+
+
+def test_a_word_is_answered_wherever_a_model_is_made(tmp_path: Path) -> None:
+    model = small("2-D")
+    model.save_pretrained(tmp_path)
+    with refuses("drop_path_rate=0.5 for Swin", "use drop_path=0.5"):
+        type(model).from_pretrained(tmp_path, drop_path_rate=0.5)
+    with refuses("features_only=True for ", "use out_indices=(0, 1)"):
+        model_from_file(tmp_path, features_only=True)
+    with refuses("img_size=64 for swin_nano", "any size"):
+        vitrail.cost("swin_nano", 64, img_size=64)

@@ -19,6 +19,7 @@ from vitrail.models.config import BackboneConfig, as_tuples
 from vitrail.models.download import download
 from vitrail.models.preprocessing import Preprocessing
 from vitrail.models.tensors import check_dense, copy_all, count_not_finite
+from vitrail.models.words import check_fields
 
 if TYPE_CHECKING:
     from typing import Self
@@ -220,6 +221,7 @@ class HubModel(ModelHubMixin, tags=["vitrail"], library_name="vitrail"):
             sub.__name__: sub for sub in (cls, *_subclasses(cls)) if hasattr(sub, "config_class")
         }
         found = described(meta, models, state)
+        check_fields(found.name or found.model.__name__, found.config, config_fields)
         config = replace(found.config, **config_fields)
         about = {"preprocessing": found.preprocessing, "name": found.name}
         _check_weights(empty(found.model, config, **about), state)

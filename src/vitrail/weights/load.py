@@ -8,6 +8,7 @@ from typing import Any
 from vitrail.errors import UsageError
 from vitrail.models import CATALOG, Backbone, BackboneConfig, Entry, Preprocessing, hub
 from vitrail.models.tensors import copy_all, count_not_finite
+from vitrail.models.words import check_fields
 from vitrail.weights import rules
 from vitrail.weights.beside import Beside
 from vitrail.weights.detect import Detected, detect
@@ -240,6 +241,7 @@ def model_from_file(source: Source, *, window: Any = None, **config_fields: Any)
         raise weights.unclear
     name = weights.name or name_of(weights.config)
     entry = CATALOG.get(name) if name else None
+    check_fields(name or "the model", weights.config, config_fields)
     config = replace(weights.config, **weights.behaviour | config_fields)
     preprocessing = weights.preprocessing or (entry.preprocessing if entry else None)
     return _filled(model_class_of(config), config, weights, preprocessing, name)
