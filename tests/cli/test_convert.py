@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from vitrail import create_model
 from vitrail.cli.main import run
 from vitrail.models import Swin, SwinConfig, SwinV2, SwinV2Config
-from vitrail.weights import read_state, to_format
+from vitrail.weights import load, read_state, to_format
 
 SMALL = {"dim": 16, "depths": (1, 2), "num_heads": (2, 4), "num_classes": 3}
 
@@ -112,6 +113,23 @@ def test_convert_never_writes_over_what_it_reads(files, capsys, out, to):
     assert "fix: write " in error
     assert Path("swin.pth").read_bytes() == before
     assert Path("hard.pth").samefile("swin.pth")
+
+
+def test_a_classifier_goes_to_mmdet_and_comes_back(files, capsys, caplog):
+    assert run(["convert", "swin.pth", "mm.pth", "--to", "mmdet"]) == 0
+    assert run(["convert", "mm.pth", "back.pth", "--to", "timm"]) == 0
+    back, before = read_state("back.pth"), read_state("swin.pth")
+    assert set(before) - set(back) == {"head.fc.weight", "head.fc.bias"}
+    assert all(torch.equal(back[key], before[key]) for key in back)
+    model = create_model("swin_tiny", weights="mm.pth", **SMALL)
+    assert torch.equal(model.state_dict()["norm.weight"], files[0].state_dict()["norm.weight"])
+    assert "the file has no classifier" in caplog.text
+    # Files of mmdet's own, or of earlier versions, end with the last stage.
+    state = read_state("mm.pth")
+    body = {key: value for key, value in state.items() if not key.startswith("backbone.norm1.")}
+    report = load(create_model("swin_tiny", **SMALL), body)
+    assert {entry.status for entry in report.entries} == {"fresh"}
+    assert "a body, which ends with its last stage" in str(report)
 
 
 def test_formats_are_completed_and_those_that_exist():
