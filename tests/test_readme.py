@@ -26,7 +26,7 @@ def test_the_first_lines_of_python_run(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "cat.png").write_bytes(Path(photo()).read_bytes())
     monkeypatch.chdir(tmp_path)
     (code,) = PYTHON
-    assert len([line for line in code.splitlines() if line.strip()]) == 7
+    assert len([line for line in code.splitlines() if line.strip()]) == 8
     names: dict[str, object] = {}
     exec(compile(code, "README.md", "exec"), names)
     assert (tmp_path / "report.html").stat().st_size > 10_000

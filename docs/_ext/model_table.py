@@ -1,4 +1,4 @@
-"""The directive ``model-table``: models that match a wildcard, measured during the build."""
+"""Tables of the catalog: measured models (model-table), published weights (weights-table)."""
 
 from typing import Any
 
@@ -8,7 +8,9 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import vitrail
+from vitrail.weights.published import PUBLISHED
 
+WEIGHTS = ("model", "weights=", "input", "classes", "licence", "top-1, as published")
 COLUMNS = ("name", "parameters", "G multiply-adds", "input", "stages: blocks", "channels")
 
 
@@ -36,17 +38,48 @@ class ModelTable(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return the table."""
-        names = [n for pattern in self.arguments[0].split() for n in vitrail.list_models(pattern)]
-        assert names, f"no model matches {self.arguments[0]}"
-        group = nodes.tgroup(cols=len(COLUMNS))
-        group += [nodes.colspec(colwidth=1) for _ in COLUMNS]
-        head, body = nodes.thead(), nodes.tbody()
-        head += _row(COLUMNS)
-        body += [_row(row(name), code_first=True) for name in names]
-        group += [head, body]
-        table = nodes.table()
-        table += group
-        return [table]
+        return [_table(COLUMNS, [row(name) for name in _names(self.arguments[0])])]
+
+
+class WeightsTable(SphinxDirective):
+    """``{weights-table} swin_v2_*``: one row for each published file of the models that match."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        """Return the table."""
+        rows = [
+            (
+                name,
+                found.tag,
+                str(found.size),
+                "" if found.classes is None else f"{found.classes:,}",
+                found.licence or "",
+                "" if found.top1 is None else f"{found.top1:.2f} %",
+            )
+            for name in _names(self.arguments[0])
+            for found in PUBLISHED.get(name, {}).values()
+        ]
+        return [_table(WEIGHTS, rows)]
+
+
+def _names(patterns: str) -> list[str]:
+    names = [name for pattern in patterns.split() for name in vitrail.list_models(pattern)]
+    assert names, f"no model matches {patterns}"
+    return names
+
+
+def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> nodes.table:
+    group = nodes.tgroup(cols=len(columns))
+    group += [nodes.colspec(colwidth=1) for _ in columns]
+    head, body = nodes.thead(), nodes.tbody()
+    head += _row(columns)
+    body += [_row(cells, code_first=True) for cells in rows]
+    group += [head, body]
+    table = nodes.table()
+    table += group
+    return table
 
 
 def _row(cells: tuple[str, ...], *, code_first: bool = False) -> nodes.row:
@@ -62,6 +95,7 @@ def _row(cells: tuple[str, ...], *, code_first: bool = False) -> nodes.row:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Register the directive."""
+    """Register the directives."""
     app.add_directive("model-table", ModelTable)
+    app.add_directive("weights-table", WeightsTable)
     return {"parallel_read_safe": True}
