@@ -3,7 +3,9 @@
 import socket
 from collections.abc import Callable
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from vitrail.errors import UsageError
 from vitrail.explorer.server.app import ServerState, create_app
@@ -14,6 +16,24 @@ WARNING = (
     "warning: listening beyond this machine: whoever can reach {host} and has the link sees the "
     "photos and can run models; the connection is not encrypted"
 )
+
+
+class Protocol(H11Protocol):
+    """HTTP as uvicorn speaks it; bytes that are none end the connection without a traceback."""
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer 400, where an answer can still be given, and give the connection up.
+
+        The request before may still be at work. Uvicorn would let it answer on a connection that
+        h11 has closed.
+        """
+        try:
+            super().send_400_response(msg)
+        except h11.LocalProtocolError:
+            self.transport.close()
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -78,6 +98,7 @@ def make_server(
     guard = Guard(create_app(state), Address(host, listener.getsockname()[1]))
     config = uvicorn.Config(
         guard,
+        http=Protocol,
         log_config=None,  # uvicorn's own closes every handler of the process that starts it
         log_level="warning",
         access_log=False,  # a log of addresses would hold the token

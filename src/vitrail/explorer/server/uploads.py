@@ -1,7 +1,7 @@
 """Photos that come with a request: never larger than the limit, and pictures indeed."""
 
 import anyio
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from vitrail.data.images import decode
 from vitrail.explorer.server.answers import Refused
@@ -19,7 +19,7 @@ async def read_body(request: Request, limit: int = LIMIT, patience: float = PATI
         patience: seconds to wait for more of it: meanwhile it holds a place in the queue.
     Raises:
         Refused: with 413, before the first byte is read where the request tells its length; with
-            408 for a photo that stops on its way.
+            408 for a photo that stops on its way, and with 499 for one whose sender is gone.
     """
     told = request.headers.get("content-length", "")
     if told.isdecimal() and int(told) > limit:
@@ -34,6 +34,8 @@ async def read_body(request: Request, limit: int = LIMIT, patience: float = PATI
             return bytes(body)
         except TimeoutError:
             raise _too_slow(len(body), patience) from None
+        except ClientDisconnect:  # a closed page, which is nothing for the terminal
+            raise _given_up(len(body)) from None
         if len(body) + len(piece) > limit:
             raise _too_large(f"a photo of more than {limit:,} bytes", limit)
         body += piece
@@ -56,6 +58,15 @@ def _too_large(given: str, limit: int) -> Refused:
         given,
         f"at most {limit:,} bytes ({limit / 2**20:g} MB)",
         "save the photo smaller or as JPEG; the model sees at most 2048 pixels a side",
+    )
+
+
+def _given_up(size: int) -> Refused:
+    return Refused(
+        499,
+        f"a photo whose sender closed the connection after {size:,} bytes",
+        "a photo that arrives whole",
+        "send it again",
     )
 
 
