@@ -48,6 +48,7 @@ def test_a_damaged_config_json_does_no_harm(folder):
         ({"dim": "wide"}, "dim='wide'"),
         ({"window": [-1, 4]}, "window=(-1, 4)"),
         ({"padding": "bogus"}, "padding='bogus'"),
+        ({"window": [10**6, 4]}, "window of 4,000,000 tokens"),
         ({"num_classes": 3}, "5 names for 3 classes"),
     ],
 )
@@ -64,10 +65,19 @@ def test_a_description_larger_than_its_file_is_refused_before_anything_is_built(
 @pytest.mark.parametrize("dim", [10**7, 16])
 def test_a_description_of_other_widths_is_refused_before_memory_is_taken(folder, dim):
     rewrite(folder, config={"dim": dim})
-    with refuses("embed.proj.weight: (8, 3, 2, 2) in the file", "create_model"):
-        Backbone.from_pretrained(folder)
-    with refuses("(8, 3, 2, 2) in the file", ""):
-        model_from_file(folder)
+    for build in (Backbone.from_pretrained, lambda path: model_from_file(path)):
+        with refuses("embed.proj.weight: (8, 3, 2, 2) in the file", "copy it again"):
+            build(folder)
+
+
+@pytest.mark.parametrize(
+    ("field", "key"), [("num_classes", "head.weight"), ("in_channels", "embed.proj.weight")]
+)
+def test_what_a_load_adapts_is_not_adapted_to_a_description(folder, field, key):
+    rewrite(folder, config={field: 10**7})
+    for build in (Backbone.from_pretrained, lambda path: model_from_file(path)):
+        with refuses(f"{key}: (", "copy it again"):
+            build(folder)
 
 
 @pytest.mark.parametrize(

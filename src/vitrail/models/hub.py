@@ -1,6 +1,7 @@
 """A model's own file, and the hub: ``save_pretrained``, ``from_pretrained``, ``push_to_hub``."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -27,6 +28,10 @@ else:
     Self = Any  # the shape checker looks at one method at a time, where Self means nothing
 
 FILE_NAME = "model.safetensors"
+# Sizes that no weight shows, and that decide how much memory a forward pass takes.
+_UNSEEN = ("window", "windows", "pretrained_window", "grid", "pooled", "patch", "merge",
+           "reductions", "margins", "levels", "block", "count", "prefix")  # fmt: skip
+_TOKENS = 1 << 14  # of a window, say: the largest published one has 1,024
 
 
 @dataclass(frozen=True)
@@ -58,15 +63,15 @@ def metadata(model: Any) -> dict[str, str]:
 
 
 def described(
-    meta: Mapping[str, str], models: Mapping[str, type[Any]], keys: Mapping[str, Any]
+    meta: Mapping[str, str], models: Mapping[str, type[Any]], state: Mapping[str, Tensor]
 ) -> Description:
     """Return what ``metadata`` wrote down; fields that this version does not know are left out.
 
     Args:
         meta: what a file says besides its tensors.
         models: the classes of models that it may be of, by name.
-        keys: the names of its tensors, which have to be of as many blocks: nothing is built of a
-            description that is larger than its file.
+        state: its tensors, which have to be of as many blocks and of these shapes: no memory is
+            taken for a description that is larger than its file.
     Raises:
         UsageError: a description of no model, or of another than the tensors'.
     """
@@ -78,7 +83,11 @@ def described(
         known = {field.name for field in fields(model.config_class)}
         config = model.config_class(**{k: v for k, v in stored.items() if k in known})
         preprocessing = Preprocessing(**_as_tuples_of(json.loads(meta["preprocessing"])))
-        _check_description(config, preprocessing, keys)
+        _check_description(config, preprocessing, state)
+        for key, tensor in empty(model, config).state_dict().items():
+            if key in state and state[key].shape != tensor.shape:
+                shapes = f"{tuple(state[key].shape)} in the file, {tuple(tensor.shape)} by it"
+                raise ValueError(f"{key}: {shapes}")
     except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
         given = error.given if isinstance(error, UsageError) else str(error)
         raise UsageError(
@@ -91,17 +100,31 @@ def described(
 
 
 def _check_description(
-    config: BackboneConfig, preprocessing: Preprocessing, keys: Mapping[str, Any]
+    config: BackboneConfig, preprocessing: Preprocessing, state: Mapping[str, Tensor]
 ) -> None:
     """Refuse a description of another number of blocks or classes than there is elsewhere."""
     built = len(config.depths) if config.out_indices is None else config.out_indices[-1] + 1
-    blocks = len({m[0] for key in keys if (m := re.match(r"stages\.\d+\.blocks\.\d+\.", key))})
+    blocks = len({m[0] for key in state if (m := re.match(r"stages\.\d+\.blocks\.\d+\.", key))})
     if sum(config.depths[:built]) != blocks:
         raise ValueError(f"depths {config.depths[:built]}, weights of {blocks} blocks")
+    for name in _UNSEEN:
+        if (tokens := _largest(getattr(config, name, None))) > _TOKENS:
+            raise ValueError(f"{name} of {tokens:,} tokens, where {_TOKENS:,} are the most")
     names = preprocessing.classes
     headed = config.out_indices is None and config.num_classes > 0
     if names is not None and headed and len(names) != config.num_classes:
         raise ValueError(f"{len(names)} names for {config.num_classes} classes")
+
+
+def _largest(value: Any) -> int:
+    """Return the largest number of tokens in a size, or in a tuple of sizes; 0 for other values."""
+    if isinstance(value, int):
+        return value
+    if not isinstance(value, tuple) or not value:
+        return 0
+    if all(isinstance(length, int) for length in value):
+        return math.prod(value)
+    return max(map(_largest, value))
 
 
 def _as_tuples_of(stored: Mapping[str, Any]) -> dict[str, Any]:
