@@ -58,7 +58,7 @@ class Subset:
 
 
 def split(source: Source, fraction: float, seed: int) -> tuple[Subset, Subset]:
-    """Cut a source into a training and a validation part, each class in the same proportion.
+    """Cut a source into a training and a validation subset, each class in the same proportion.
 
     Args:
         source: labelled images.
@@ -88,34 +88,34 @@ def split(source: Source, fraction: float, seed: int) -> tuple[Subset, Subset]:
 
 
 def load_into_memory(
-    part: Subset, size: tuple[int, int], budget: int, skipped: Skipped
+    subset: Subset, size: tuple[int, int], budget: int, skipped: Skipped
 ) -> tuple[Subset, Tensor] | None:
-    """Decode a part once, when all its pictures have the wanted size and fit the budget.
+    """Decode a subset once, when all its pictures have the wanted size and fit the budget.
 
     Args:
-        part: the images.
+        subset: the images.
         size: (height, width) the model takes.
         budget: bytes.
-        skipped: counts images that cannot be read; they are left out of the part.
+        skipped: counts images that cannot be read; they are left out.
     Returns:
-        The part without unreadable images and its pictures, uint8 (images, 3, height, width); None
+        The subset without unreadable images and its pictures, uint8 (images, 3, height, width); None
         when the pictures do not fit, differ in size or have another size than wanted.
     """
-    if len(part) * 3 * size[0] * size[1] > budget:
+    if len(subset) * 3 * size[0] * size[1] > budget:
         return None
-    pixels = torch.empty(len(part), 3, *size, dtype=torch.uint8)
+    pixels = torch.empty(len(subset), 3, *size, dtype=torch.uint8)
     good = []
-    for index in part.indices:
+    for index in subset.indices:
         try:
-            image = part.source.image(int(index))
+            image = subset.source.image(int(index))
         except ImageError as error:
-            skipped.add(part.source.name(int(index)), error)
+            skipped.add(subset.source.name(int(index)), error)
             continue
         if (image.height, image.width) != tuple(size):
             return None
         pixels[len(good)] = torch.from_numpy(np.array(image)).permute(2, 0, 1)
         good.append(index)
-    return Subset(part.source, np.asarray(good, dtype=np.int64)), pixels[: len(good)]
+    return Subset(subset.source, np.asarray(good, dtype=np.int64)), pixels[: len(good)]
 
 
 class ImageDataset(Dataset[tuple[Tensor | ImageError, int, str]]):
@@ -126,19 +126,19 @@ class ImageDataset(Dataset[tuple[Tensor | ImageError, int, str]]):
     image stands its error, which the caller counts.
     """
 
-    def __init__(self, part: Subset, transform: Callable[[Image.Image], Any]) -> None:
-        self.part = part
+    def __init__(self, subset: Subset, transform: Callable[[Image.Image], Any]) -> None:
+        self.subset = subset
         self.transform = transform
 
     def __len__(self) -> int:
-        return len(self.part)
+        return len(self.subset)
 
     def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor | ImageError, int, str]:
         position, seed = item
-        index = int(self.part.indices[position])
-        name, label = self.part.source.name(index), int(self.part.source.labels[index])
+        index = int(self.subset.indices[position])
+        name, label = self.subset.source.name(index), int(self.subset.source.labels[index])
         try:
-            image = self.part.source.image(index)
+            image = self.subset.source.image(index)
         except ImageError as error:
             return error, label, name
         # The transforms draw from the CPU's generator alone; seeding every device's would cost more

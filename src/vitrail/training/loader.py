@@ -79,8 +79,8 @@ class BatchSource(Protocol):
 class FromMemory:
     """Batches of pictures that lie decoded in memory; nothing but tensor arithmetic."""
 
-    def __init__(self, part: Subset, pixels: Tensor, plan: Plan, augment: BatchAugment) -> None:
-        self.labels = torch.from_numpy(part.labels)
+    def __init__(self, subset: Subset, pixels: Tensor, plan: Plan, augment: BatchAugment) -> None:
+        self.labels = torch.from_numpy(subset.labels)
         self.pixels = pixels
         self.plan = plan
         self.augment = augment

@@ -50,31 +50,31 @@ def image_size(model: Any, size: tuple[int, int] | None) -> tuple[int, int]:
 
 
 def into_memory(
-    part: Subset, size: tuple[int, int], budget: int, skipped: Skipped
+    subset: Subset, size: tuple[int, int], budget: int, skipped: Skipped
 ) -> Subset | None:
-    """The same part decoded into memory, or None where that is not possible."""
-    loaded = load_into_memory(part, size, budget, skipped)
+    """The same images decoded into memory, or None where that is not possible."""
+    loaded = load_into_memory(subset, size, budget, skipped)
     if loaded is None:
         return None
     kept, pixels = loaded
-    names = tuple(part.source.name(int(index)) for index in kept.indices)
-    source = MemorySource(part.source.classes, kept.labels, pixels, names)
+    names = tuple(subset.source.name(int(index)) for index in kept.indices)
+    source = MemorySource(subset.source.classes, kept.labels, pixels, names)
     return Subset(source, np.arange(len(pixels)))
 
 
 def batch_source(
-    part: Subset, recipe: Recipe, preprocessing: Any, size: tuple[int, int], plan: Plan
+    subset: Subset, recipe: Recipe, preprocessing: Any, size: tuple[int, int], plan: Plan
 ) -> BatchSource:
     """What makes batches with the recipe's augmentation."""
-    if isinstance(part.source, MemorySource) and recipe.crop == "pad":
+    if isinstance(subset.source, MemorySource) and recipe.crop == "pad":
         augment = BatchAugment(preprocessing, size, recipe)
-        return FromMemory(part, part.source.pixels, plan, augment)
+        return FromMemory(subset, subset.source.pixels, plan, augment)
     transform = train_transform(
         preprocessing, size, crop=recipe.crop, randaugment=recipe.randaugment, erase=recipe.erase
     )
-    return FromSource(ImageDataset(part, transform), plan)
+    return FromSource(ImageDataset(subset, transform), plan)
 
 
-def validation_dataset(part: Subset, preprocessing: Any, size: tuple[int, int]) -> ImageDataset:
+def validation_dataset(subset: Subset, preprocessing: Any, size: tuple[int, int]) -> ImageDataset:
     """Images with the model's own preprocessing."""
-    return ImageDataset(part, eval_transform(preprocessing, size))
+    return ImageDataset(subset, eval_transform(preprocessing, size))
