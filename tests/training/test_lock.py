@@ -68,9 +68,11 @@ def test_a_worker_that_outlives_its_run_holds_nothing(tmp_path) -> None:
     os.close(held.file)  # as the system does for a killed process
     lock._held.discard(held.file)
     held.file = None
-    FolderLock(tmp_path).release()
-    os.write(go[1], b"x")
-    os.waitpid(child, 0)
+    try:
+        FolderLock(tmp_path).release()
+    finally:
+        os.write(go[1], b"x")
+        os.waitpid(child, 0)
 
 
 def test_a_file_system_without_locks(tmp_path, monkeypatch) -> None:

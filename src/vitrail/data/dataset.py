@@ -98,8 +98,8 @@ def load_into_memory(
         budget: bytes.
         skipped: counts images that cannot be read; they are left out.
     Returns:
-        The subset without unreadable images and its pictures, uint8 (images, 3, height, width); None
-        when the pictures do not fit, differ in size or have another size than wanted.
+        The subset without unreadable images and its pictures, uint8 (images, 3, height, width);
+        None if the pictures do not fit, differ in size or have another size than wanted.
     """
     if len(subset) * 3 * size[0] * size[1] > budget:
         return None
