@@ -7,7 +7,7 @@ import torch
 
 from tests.support import refuses, unchecked
 from vitrail import UsageError
-from vitrail.shapes import as_size, sym_max, sym_min
+from vitrail.shapes import as_size, known, sym_max, sym_min
 
 
 def test_a_number_means_the_same_along_every_axis() -> None:
@@ -63,3 +63,8 @@ def test_the_least_and_the_greatest_in_one_graph(dynamic: bool) -> None:
     for length in (3, 9):
         x = torch.ones(length)
         assert graph(x).shape == clamped(x).shape
+
+
+def test_what_is_known_of_plain_lengths() -> None:
+    assert known(7 == 7)
+    assert not known(7 == 8)

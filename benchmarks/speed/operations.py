@@ -14,10 +14,10 @@ from torch.nn import functional as F
 from benchmarks.speed.cases import Case
 from benchmarks.speed.contenders import Contender, Running
 from benchmarks.speed.peers import Absent
-from vitrail.attention.grouped import Places, attend_groups
+from vitrail.attention import attend_groups
 from vitrail.models import CATALOG
 from vitrail.models.config import SwinConfig
-from vitrail.ops.windows import partition, regions, shift, unpartition, unshift
+from vitrail.ops.windows import partition, shift, unpartition, unshift
 from vitrail.patterns import Window
 
 _MORE_THAN_CACHED = 200e6  # bytes; an H100's second cache holds 50 MB
@@ -85,7 +85,7 @@ def inputs(layer: Layer, case: Case) -> Inputs:
     bias = torch.randn(layer.num_heads, tokens, tokens, generator=generator)
     region = None
     if any(amount):
-        region = regions(layer.grid, window, amount, mask_padding=True).to(case.device)
+        region = layer.pattern.groups(layer.grid).labels[0][None].to(case.device)
     dtype = case.torch_dtype
     return Inputs(qkv.to(case.device, dtype), bias.to(case.device, dtype), region, layer)
 
@@ -222,18 +222,13 @@ def theirs(given: Inputs, *, way: Way, setting: str) -> Operation:
 def own(given: Inputs, *, backend: str) -> Operation:
     """Prepare our op by one of its implementations."""
     layer = given.layer
-    window, amount = layer.pattern.fit(layer.grid)
-    count = torch.Size(layer.grid).numel()
-    order = torch.arange(count, dtype=torch.int32).view(1, *layer.grid, 1)
-    index = partition(shift(order, amount), window)[0, ..., 0].to(given.qkv.device).contiguous()
-    region = None if given.region is None else given.region[0].contiguous()
-    places = Places(index, index, region, region, unique_keys=True)
+    groups = layer.pattern.groups(layer.grid, given.qkv.device)
     bias, scale = given.bias[None], layer.head_dim**-0.5
 
     @torch.inference_mode()
     def run(qkv: Tensor) -> Tensor:
         qkv = qkv.flatten(1, -2).unflatten(-1, (3, layer.num_heads, -1))
-        out = attend_groups(qkv, places, scale=scale, bias=bias, backend=backend)
+        out = attend_groups(qkv, groups, scale=scale, bias=bias, backend=backend)
         return out.unflatten(1, layer.grid)
 
     return run

@@ -15,11 +15,8 @@ from tests.support import drawn, refuses, small
 from vitrail import create_model
 from vitrail.analysis import reach, receptive_field
 from vitrail.layers import (
-    AxialAttention,
-    GlobalAttention,
+    GroupedAttention,
     PrefixTokens,
-    SparseFixedAttention,
-    SparseStridedAttention,
 )
 from vitrail.models import PVT, PVTV2, PVTConfig, PVTV2Config
 from vitrail.models.focal import Focal, FocalConfig, FocalFast, FocalFastConfig
@@ -60,7 +57,7 @@ def with_attention(make: Callable[[int, int], nn.Module]) -> nn.Module:
 
 def vit() -> nn.Module:
     """Return one stage of standard attention, behind a prefix token."""
-    model: Any = with_attention(lambda dim, _: GlobalAttention(dim, 2, Global(prefix=1)))
+    model: Any = with_attention(lambda dim, _: GroupedAttention(dim, 2, Global(prefix=1)))
     del model.stages[1:]
     model.stages[0].prefix = PrefixTokens(8)
     model.norm = model.head = None  # they were as wide as the second stage
@@ -94,16 +91,16 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Size]] = {
     ),
     "focal fast": (lambda: FocalFast(FocalFastConfig(**_FOCAL, count=5)), (37, 58)),
     "axial": (
-        lambda: with_attention(lambda dim, i: AxialAttention(dim, 2, Axial(i % 2))),
+        lambda: with_attention(lambda dim, i: GroupedAttention(dim, 2, Axial(i % 2))),
         (13, 22),
     ),
     "sparse fixed": (
-        lambda: with_attention(lambda dim, _: SparseFixedAttention(dim, 2, SparseFixed())),
+        lambda: with_attention(lambda dim, _: GroupedAttention(dim, 2, SparseFixed())),
         (13, 22),
     ),
     "sparse strided": (
         lambda: with_attention(
-            lambda dim, i: SparseStridedAttention(
+            lambda dim, i: GroupedAttention(
                 dim, 2, SparseStrided(None, "residue" if i % 2 else "local")
             )
         ),
@@ -225,7 +222,7 @@ def test_numbers_count_from_the_end_too() -> None:
 
 def test_large_inputs_take_no_square_of_memory() -> None:
     """2**18 tokens would need 64 GiB as a matrix of pairs."""
-    field = receptive_field(with_attention(lambda dim, i: AxialAttention(dim, 2, Axial(i % 2))),
+    field = receptive_field(with_attention(lambda dim, i: GroupedAttention(dim, 2, Axial(i % 2))),
                             (1024, 1024))  # fmt: skip
     assert field.global_from == (0, 1)
 

@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.attention.test_grouped import CASES, places_of
+from tests.attention.test_grouped import CASES, groups_of
 from tests.support import refuses
-from vitrail.attention import Places, Problem, attend_groups, plain
+from vitrail.attention import Problem, attend_groups, plain
 from vitrail.attention.call import KernelCall
 from vitrail.attention.cpp import build, kernel
-from vitrail.patterns import Pattern, Window
+from vitrail.patterns import Groups, Pattern, Window
 from vitrail.shapes import Size
 
 pytestmark = pytest.mark.skipif(build.why_not() is not None, reason=str(build.why_not()))
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(build.why_not() is not None, reason=str(build.wh
 BATCH = 2
 # Of the largest number: the dtype's own rounding, of weights and of results.
 NEAR = {torch.float32: 4e-6, torch.bfloat16: 1.5e-2, torch.float16: 2e-3}
-NAMES = ("qkv", "bias", "pooled", "fill", "temperature")
+NAMES = ("qkv", "bias", "pooled", "padding_kv", "logit_scale")
 
 
 class Case(NamedTuple):
@@ -64,41 +64,38 @@ MANY = {
 }
 
 
-def drawn(case: Case, dtype: torch.dtype) -> tuple[dict[str, Tensor], Places, dict[str, Any]]:
-    """Return the tensors of a call by name, its places and its numbers."""
+def drawn(case: Case, dtype: torch.dtype) -> tuple[dict[str, Tensor], Groups, dict[str, Any]]:
+    """Return the tensors of a call by name, its groups and its numbers."""
     generator = torch.Generator().manual_seed(1)
 
     def random(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator).to(dtype)
 
-    places, tokens, cells = places_of(case.pattern, case.spatial)
+    groups, tokens, cells = groups_of(case.pattern, case.spatial)
     if case.fill:  # padding takes part, so its labels are those of what it borders on
-        assert places.q_region is not None
-        assert places.k_region is not None
-        places = replace(
-            places, q_region=places.q_region.clamp(min=0), k_region=places.k_region.clamp(min=0)
-        )
-    groups, queries = places.q_index.shape
+        q_region, k_region = groups.labels
+        groups = replace(groups, q_region=q_region.clamp(min=0), k_region=k_region.clamp(min=0))
+    count, queries = groups.q_index.shape
     tensors = {"qkv": random(BATCH, tokens, 3, case.heads, case.head_dim)}
     if case.bias:
-        shape = (case.heads, queries, places.k_index.shape[1])
-        tensors["bias"] = random(1 if case.shared else groups, *shape)
+        shape = (case.heads, queries, groups.k_index.shape[1])
+        tensors["bias"] = random(1 if case.shared else count, *shape)
     if cells:
         tensors["pooled"] = random(BATCH, cells, 2, case.heads, case.head_dim)
     if case.fill:
-        tensors["fill"] = random(3, case.heads, case.head_dim)
+        tensors["padding_kv"] = random(3, case.heads, case.head_dim)
     if case.cosine:
-        tensors["temperature"] = random(case.heads).abs() * 5 + 1
-    return tensors, places, {"scale": case.head_dim**-0.5, "mask_value": case.mask_value}
+        tensors["logit_scale"] = random(case.heads).abs() * 5 + 1
+    return tensors, groups, {"scale": case.head_dim**-0.5, "mask_value": case.mask_value}
 
 
 def run(
-    tensors: dict[str, Tensor], places: Places, options: dict[str, Any], backend: str
+    tensors: dict[str, Tensor], groups: Groups, options: dict[str, Any], backend: str
 ) -> dict[str, Tensor]:
     """Return the answer and every gradient of a fixed function of it."""
     leaves = {name: x.detach().clone().requires_grad_() for name, x in tensors.items()}
     rest = {name: leaf for name, leaf in leaves.items() if name != "qkv"}
-    out = attend_groups(leaves["qkv"], places, backend=backend, **rest, **options)
+    out = attend_groups(leaves["qkv"], groups, backend=backend, **rest, **options)
     weight = torch.randn(out.shape, generator=torch.Generator().manual_seed(2)).to(out.dtype)
     found = torch.autograd.grad((out * weight).sum(), list(leaves.values()))
     return {"out": out.detach(), **dict(zip(leaves, found, strict=True))}
@@ -106,10 +103,10 @@ def run(
 
 def check(case: Case, dtype: torch.dtype) -> None:
     """Compare the kernel with the specification in float64."""
-    tensors, places, options = drawn(case, dtype)
-    found = run(tensors, places, options, "cpp")
+    tensors, groups, options = drawn(case, dtype)
+    found = run(tensors, groups, options, "cpp")
     wide = {name: x.double() for name, x in tensors.items()}
-    for name, right in run(wide, places, options, "plain").items():
+    for name, right in run(wide, groups, options, "plain").items():
         assert found[name].dtype == dtype
         assert found[name].shape == right.shape
         error = (found[name].double() - right).abs().max()
@@ -140,8 +137,8 @@ def nan_everywhere() -> Iterator[None]:
 @pytest.mark.usefixtures("nan_everywhere")
 @pytest.mark.parametrize("name", ["swin", "visible padding", "focal", "nearest"])
 def test_all_is_written_and_nothing_beside_it_is_read(name: str) -> None:
-    tensors, places, options = drawn(MANY[name], torch.float32)
-    expected = run(tensors, places, options, "plain")
+    tensors, groups, options = drawn(MANY[name], torch.float32)
+    expected = run(tensors, groups, options, "plain")
     for key in ("qkv", "pooled"):
         if key in tensors:
             x = tensors[key]
@@ -149,24 +146,24 @@ def test_all_is_written_and_nothing_beside_it_is_read(name: str) -> None:
             view = room[:, 1:-1, : x.shape[2], 1:, 1:-2].copy_(x)
             tensors[key] = view.requires_grad_()
     rest = {key: x for key, x in tensors.items() if key != "qkv"}
-    out = attend_groups(tensors["qkv"], places, backend="cpp", **rest, **options)
+    out = attend_groups(tensors["qkv"], groups, backend="cpp", **rest, **options)
     torch.testing.assert_close(out, expected["out"])
-    for value in run(tensors, places, options, "cpp").values():
+    for value in run(tensors, groups, options, "cpp").values():
         assert value.isfinite().all()
 
 
 def test_channels_that_do_not_lie_side_by_side() -> None:
-    tensors, places, options = drawn(SWIN, torch.bfloat16)
-    expected = attend_groups(tensors["qkv"], places, backend="cpp", **options)
+    tensors, groups, options = drawn(SWIN, torch.bfloat16)
+    expected = attend_groups(tensors["qkv"], groups, backend="cpp", **options)
     spread = tensors["qkv"].transpose(-1, -2).contiguous().transpose(-1, -2)
-    assert torch.equal(attend_groups(spread, places, backend="cpp", **options), expected)
+    assert torch.equal(attend_groups(spread, groups, backend="cpp", **options), expected)
 
 
 def test_a_bias_of_any_strides_and_width() -> None:
-    tensors, places, options = drawn(SWIN, torch.float32)
+    tensors, groups, options = drawn(SWIN, torch.float32)
     table = tensors["bias"][0].permute(1, 2, 0).contiguous().permute(2, 0, 1)[None]
     results = [
-        attend_groups(tensors["qkv"], places, bias=bias, backend="cpp", **options)
+        attend_groups(tensors["qkv"], groups, bias=bias, backend="cpp", **options)
         for bias in (tensors["bias"], table, tensors["bias"].double())
     ]
     assert torch.equal(results[0], results[1])
@@ -176,8 +173,8 @@ def test_a_bias_of_any_strides_and_width() -> None:
 def test_a_token_that_is_nobody_s_key_has_a_gradient_of_zero() -> None:
     qkv = torch.randn(1, 4, 3, 1, 16).requires_grad_()
     index = torch.arange(4, dtype=torch.int32).view(2, 2)
-    places = Places(index, index[:, :1].contiguous(), unique_keys=True)
-    out = attend_groups(qkv, places, scale=1.0, backend="cpp")
+    groups = Groups(index, index[:, :1].contiguous(), unique_keys=True)
+    out = attend_groups(qkv, groups, scale=1.0, backend="cpp")
     (found,) = torch.autograd.grad(out.sin().sum(), qkv)
     assert (found[0, 1::2, 1:] == 0).all()
     assert found.isfinite().all()
@@ -185,22 +182,22 @@ def test_a_token_that_is_nobody_s_key_has_a_gradient_of_zero() -> None:
 
 
 def test_a_vector_of_zeros_has_a_direction_s_gradient() -> None:
-    tensors, places, options = drawn(SWIN._replace(cosine=True), torch.float32)
+    tensors, groups, options = drawn(SWIN._replace(cosine=True), torch.float32)
     tensors["qkv"][:, 3:5] = 0
-    found = run(tensors, places, options, "cpp")["qkv"]
-    expected = run(tensors, places, options, "plain")["qkv"]
+    found = run(tensors, groups, options, "cpp")["qkv"]
+    expected = run(tensors, groups, options, "plain")["qkv"]
     torch.testing.assert_close(found[:, 5:], expected[:, 5:], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found[:, 3:5], expected[:, 3:5], rtol=1e-3, atol=1e-3)
 
 
 def test_only_what_is_wanted_comes_back() -> None:
-    tensors, places, options = drawn(MANY["focal"], torch.float32)
+    tensors, groups, options = drawn(MANY["focal"], torch.float32)
     call = KernelCall(
-        tensors["qkv"], tensors["pooled"], places.q_index, places.k_index, places.q_region,
-        places.k_region, tensors["bias"], None, None, options["scale"], -math.inf, False,
+        tensors["qkv"], tensors["pooled"], groups.q_index, groups.k_index, groups.q_region,
+        groups.k_region, tensors["bias"], None, None, options["scale"], -math.inf, False,
     )  # fmt: skip
     out, lse = kernel.forward(call)
-    nobody = (places.q_index < 0)[:, None]
+    nobody = (groups.q_index < 0)[:, None]
     right_lse = plain.forward(call)[1].masked_fill(nobody, 0)
     torch.testing.assert_close(lse.masked_fill(nobody, 0), right_lse)
     needs = [False, True, False, True, True]
@@ -214,13 +211,13 @@ def test_only_what_is_wanted_comes_back() -> None:
 
 @pytest.mark.parametrize("name", ["swin", "focal", "nearest"])
 def test_threads_change_nothing_and_the_same_threads_not_one_bit(name: str) -> None:
-    tensors, places, options = drawn(MANY[name], torch.float32)
+    tensors, groups, options = drawn(MANY[name], torch.float32)
     before = torch.get_num_threads()
     results = []
     try:
         for threads in (1, 3, 3):
             torch.set_num_threads(threads)
-            results.append(run(tensors, places, options, "cpp"))
+            results.append(run(tensors, groups, options, "cpp"))
     finally:
         torch.set_num_threads(before)
     for key, value in results[0].items():
@@ -231,11 +228,11 @@ def test_threads_change_nothing_and_the_same_threads_not_one_bit(name: str) -> N
 @pytest.mark.parametrize("which", ["q_index", "k_index"])
 @pytest.mark.parametrize("index", [-2, 1000])
 def test_a_place_beyond_the_tokens_is_refused(which: str, index: int) -> None:
-    tensors, places, options = drawn(SWIN, torch.float32)
-    wrong = getattr(places, which).clone()
+    tensors, groups, options = drawn(SWIN, torch.float32)
+    wrong = getattr(groups, which).clone()
     wrong[1, 2] = index
     with refuses("q_index or k_index", "same grid"):
-        attend_groups(tensors["qkv"], replace(places, **{which: wrong}), backend="cpp", **options)
+        attend_groups(tensors["qkv"], replace(groups, **{which: wrong}), backend="cpp", **options)
 
 
 def test_it_says_what_it_cannot_serve() -> None:

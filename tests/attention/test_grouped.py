@@ -9,12 +9,13 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.support import refuses
-from vitrail.attention import Places, Problem, attend_groups, kernels, plain, reference
+from vitrail.attention import Problem, attend_groups, kernels, plain, reference
 from vitrail.attention.grouped import grouped_attention
 from vitrail.patterns import (
     Axial,
     Focal,
     Global,
+    Groups,
     Nearest,
     Pattern,
     Pooled,
@@ -51,16 +52,11 @@ CASES: dict[str, tuple[Pattern, Size]] = {
 }
 
 
-def places_of(pattern: Pattern, spatial: Size) -> tuple[Places, int, int]:
-    """Return a pattern as the operation takes it, its tokens and its pooled cells."""
+def groups_of(pattern: Pattern, spatial: Size) -> tuple[Groups, int, int]:
+    """Return a pattern's groups, its tokens and its pooled cells."""
     groups = pattern.groups(spatial)
-    labels = groups.labels
-    keys = groups.k_index[groups.k_index >= 0]
-    places = Places(
-        groups.q_index.int(), groups.k_index.int(), *labels, len(keys) == len(keys.unique())
-    )
     tokens = pattern.prefix + math.prod(spatial)
-    return places, tokens, sum(math.prod(grid) for grid in groups.grids)
+    return groups, tokens, sum(math.prod(grid) for grid in groups.grids)
 
 
 def drawn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -68,29 +64,28 @@ def drawn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Ten
     return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
 
 
-def inputs(name: str, *, shared: bool = True) -> tuple[Tensor, Places, dict[str, Any]]:
+def inputs(name: str, *, shared: bool = True) -> tuple[Tensor, Groups, dict[str, Any]]:
     """Return what the operation takes for a case, with a bias."""
-    places, tokens, cells = places_of(*CASES[name])
-    groups, queries = places.q_index.shape
-    count = 1 if shared else groups
-    options: dict[str, Any] = {"bias": drawn(count, HEADS, queries, places.k_index.shape[1])}
+    groups, tokens, cells = groups_of(*CASES[name])
+    count, queries = groups.q_index.shape
+    count = 1 if shared else count
+    options: dict[str, Any] = {"bias": drawn(count, HEADS, queries, groups.k_index.shape[1])}
     if cells:
         options["pooled"] = drawn(BATCH, cells, 2, HEADS, HEAD_DIM, seed=1)
-    return drawn(BATCH, tokens, 3, HEADS, HEAD_DIM, seed=2), places, {"scale": 0.7, **options}
+    return drawn(BATCH, tokens, 3, HEADS, HEAD_DIM, seed=2), groups, {"scale": 0.7, **options}
 
 
-def dense(qkv: Tensor, places: Places, *, scale: float, **options: Any) -> tuple[Tensor, Tensor]:
+def dense(qkv: Tensor, groups: Groups, *, scale: float, **options: Any) -> tuple[Tensor, Tensor]:
     """Return the same from a matrix of all tokens, and how often each query sees each key."""
     q, k, v = qkv.permute(2, 0, 3, 1, 4)
     if "pooled" in options:
         cells = options["pooled"].permute(2, 0, 3, 1, 4)
         k, v = torch.cat((k, cells[0]), dim=2), torch.cat((v, cells[1]), dim=2)
-    assert places.q_region is not None
-    assert places.k_region is not None
-    seen = places.q_region[:, :, None] == places.k_region[:, None, :]
-    seen &= (places.q_index[:, :, None] >= 0) & (places.k_index[:, None, :] >= 0)
+    q_region, k_region = groups.labels
+    seen = q_region[:, :, None] == k_region[:, None, :]
+    seen &= (groups.q_index[:, :, None] >= 0) & (groups.k_index[:, None, :] >= 0)
     group, row, column = seen.nonzero().unbind(-1)
-    asks, told = places.q_index[group, row].long(), places.k_index[group, column].long()
+    asks, told = groups.q_index[group, row].long(), groups.k_index[group, column].long()
     bias = options["bias"][group * (len(options["bias"]) > 1), :, row, column]
     scores = (q @ k.mT * scale)[:, :, asks, told] + bias.T
     pair = asks * k.shape[2] + told
@@ -106,19 +101,19 @@ def dense(qkv: Tensor, places: Places, *, scale: float, **options: Any) -> tuple
 @pytest.mark.parametrize("name", CASES)
 def test_it_is_dense_attention_under_the_pattern(name: str, shared: bool) -> None:
     pattern, spatial = CASES[name]
-    qkv, places, options = inputs(name, shared=shared)
-    expected, counts = dense(qkv, places, **options)
-    torch.testing.assert_close(attend_groups(qkv, places, **options), expected)
+    qkv, groups, options = inputs(name, shared=shared)
+    expected, counts = dense(qkv, groups, **options)
+    torch.testing.assert_close(attend_groups(qkv, groups, **options), expected)
     assert torch.equal(counts > 0, pattern.allowed(spatial))
 
 
 @pytest.mark.parametrize("name", ["shifted", "fixed", "focal", "nearest", "shifted volume"])
 def test_gradients_equal_finite_differences(name: str) -> None:
-    qkv, places, options = inputs(name, shared=name != "nearest")
+    qkv, groups, options = inputs(name, shared=name != "nearest")
     names = ("bias", "pooled")[: len(options) - 1]
 
     def call(qkv: Tensor, *values: Tensor) -> Tensor:
-        return attend_groups(qkv, places, **{**options, **dict(zip(names, values, strict=True))})
+        return attend_groups(qkv, groups, **{**options, **dict(zip(names, values, strict=True))})
 
     leaves = [t.clone().requires_grad_() for t in (qkv, *(options[name] for name in names))]
     assert torch.autograd.gradcheck(call, leaves, fast_mode=True)
@@ -126,39 +121,39 @@ def test_gradients_equal_finite_differences(name: str) -> None:
 
 @pytest.mark.parametrize("mask_value", [-math.inf, -3.0])
 def test_gradients_of_cosines_and_of_visible_padding(mask_value: float) -> None:
-    qkv, places, options = inputs("visible padding")
-    fill, temperature = drawn(3, HEADS, HEAD_DIM, seed=4), torch.tensor([0.5, 2.0]).double()
+    qkv, groups, options = inputs("visible padding")
+    padding_kv, logit_scale = drawn(3, HEADS, HEAD_DIM, seed=4), torch.tensor([0.5, 2.0]).double()
 
-    def call(qkv: Tensor, bias: Tensor, fill: Tensor, temperature: Tensor) -> Tensor:
+    def call(qkv: Tensor, bias: Tensor, padding_kv: Tensor, logit_scale: Tensor) -> Tensor:
         return attend_groups(
-            qkv, places, scale=0.7, bias=bias, fill=fill, temperature=temperature,
+            qkv, groups, scale=0.7, bias=bias, padding_kv=padding_kv, logit_scale=logit_scale,
             mask_value=mask_value,
         )  # fmt: skip
 
-    leaves = [t.clone().requires_grad_() for t in (qkv, options["bias"], fill, temperature)]
+    leaves = [t.clone().requires_grad_() for t in (qkv, options["bias"], padding_kv, logit_scale)]
     assert torch.autograd.gradcheck(call, leaves, fast_mode=True)
 
 
 def test_a_finite_mask_value_is_added_across_labels() -> None:
-    places = places_of(Window((4,), (2,)), (8,))[0]
+    groups = groups_of(Window((4,), (2,)), (8,))[0]
     qkv = drawn(1, 8, 3, 1, HEAD_DIM)
-    index, label = places.q_index.long(), places.q_region
+    index, label = groups.q_index.long(), groups.q_region
     assert label is not None
     q, k, v = (qkv[:, index, part].transpose(2, 3) for part in range(3))
     expected = reference.attend(
         q, k, v, scale=0.5, region=(label[None], label[None]), mask_value=-3.0
     )
-    found = attend_groups(qkv, places, scale=0.5, mask_value=-3.0)
+    found = attend_groups(qkv, groups, scale=0.5, mask_value=-3.0)
     torch.testing.assert_close(found[:, index.flatten()], expected.reshape(1, 8, HEAD_DIM))
 
 
 def test_a_vector_of_zeros_has_a_direction_s_gradient() -> None:
     """As torch.nn.functional.normalize: zero stays zero, and its gradient is finite."""
-    places = places_of(Window((2, 2), (0, 0)), (2, 2))[0]
+    groups = groups_of(Window((2, 2), (0, 0)), (2, 2))[0]
     qkv = drawn(1, 4, 3, HEADS, HEAD_DIM)
     qkv[0, 1] = 0
     qkv.requires_grad_()
-    out = attend_groups(qkv, places, scale=1.0, temperature=torch.ones(HEADS).double())
+    out = attend_groups(qkv, groups, scale=1.0, logit_scale=torch.ones(HEADS).double())
     q, k, v = qkv.permute(2, 0, 3, 1, 4)
     unit = torch.nn.functional.normalize
     expected = (unit(q, dim=-1) @ unit(k, dim=-1).mT).softmax(-1) @ v
@@ -169,28 +164,28 @@ def test_a_vector_of_zeros_has_a_direction_s_gradient() -> None:
     )
 
 
-def test_fill_stands_where_there_is_no_token() -> None:
-    places, tokens, _ = places_of(Window((3,), (0,), "visible"), (4,))
-    qkv, fill = drawn(1, tokens, 3, 1, HEAD_DIM), drawn(3, 1, HEAD_DIM, seed=1)
-    padded = torch.cat((qkv, fill.expand(1, 2, -1, -1, -1)), dim=1)
+def test_padding_stands_where_there_is_no_token() -> None:
+    groups, tokens, _ = groups_of(Window((3,), (0,), "visible"), (4,))
+    qkv, padding_kv = drawn(1, tokens, 3, 1, HEAD_DIM), drawn(3, 1, HEAD_DIM, seed=1)
+    padded = torch.cat((qkv, padding_kv.expand(1, 2, -1, -1, -1)), dim=1)
     q, k, v = padded.view(1, 2, 3, 3, HEAD_DIM).unbind(3)  # two windows of three
     expected = reference.attend(q[:, :, None], k[:, :, None], v[:, :, None], scale=0.5)
-    found = attend_groups(qkv, places, scale=0.5, fill=fill)
+    found = attend_groups(qkv, groups, scale=0.5, padding_kv=padding_kv)
     torch.testing.assert_close(found, expected.reshape(1, 6, HEAD_DIM)[:, :4])
-    assert not torch.allclose(attend_groups(qkv, places, scale=0.5), found)
+    assert not torch.allclose(attend_groups(qkv, groups, scale=0.5), found)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_softmax_is_wide_and_the_answer_is_not(dtype: torch.dtype) -> None:
-    qkv, places, options = inputs("focal")
+    qkv, groups, options = inputs("focal")
     narrow = {
         "scale": 0.7,
         "bias": options["bias"].to(dtype),
         "pooled": options["pooled"].to(dtype),
     }
     wide = {"scale": 0.7, **{n: narrow[n].double() for n in ("bias", "pooled")}}
-    found = attend_groups(qkv.to(dtype), places, **narrow)
-    expected = attend_groups(qkv.to(dtype).double(), places, **wide)
+    found = attend_groups(qkv.to(dtype), groups, **narrow)
+    expected = attend_groups(qkv.to(dtype).double(), groups, **wide)
     assert found.dtype == dtype
     # Half a step of rounding, once: all that comes before is done in float32.
     step = 1e-6 if dtype == torch.float32 else 0.51 * torch.finfo(dtype).eps
@@ -198,18 +193,18 @@ def test_softmax_is_wide_and_the_answer_is_not(dtype: torch.dtype) -> None:
 
 
 def test_nothing_is_read_between_the_rows_or_left_unwritten() -> None:
-    qkv, places, options = inputs("focal")
+    qkv, groups, options = inputs("focal")
     room = torch.full((BATCH, qkv.shape[1] + 3, 5, HEADS, HEAD_DIM + 2), math.nan).double()
     view = room[:, 1:-2, 1:4, :, :HEAD_DIM].copy_(qkv).requires_grad_()
-    found = attend_groups(view, places, **options)
-    torch.testing.assert_close(found, attend_groups(qkv, places, **options))
+    found = attend_groups(view, groups, **options)
+    torch.testing.assert_close(found, attend_groups(qkv, groups, **options))
     found.sum().backward()
     assert view.grad is not None
     assert view.grad.isfinite().all()
 
 
 def test_only_what_is_wanted_is_differentiated(monkeypatch: pytest.MonkeyPatch) -> None:
-    qkv, places, options = inputs("focal")
+    qkv, groups, options = inputs("focal")
     asked: list[list[bool]] = []
     right = plain.backward
 
@@ -218,15 +213,15 @@ def test_only_what_is_wanted_is_differentiated(monkeypatch: pytest.MonkeyPatch) 
         return right(*args)
 
     monkeypatch.setattr(plain, "backward", spy)
-    attend_groups(qkv.requires_grad_(), places, **options).sum().backward()
+    attend_groups(qkv.requires_grad_(), groups, **options).sum().backward()
     options["pooled"].requires_grad_()
     qkv = qkv.detach()
-    attend_groups(qkv, places, **options).sum().backward()
+    attend_groups(qkv, groups, **options).sum().backward()
     assert asked == [[True, False, False, False, False], [False, True, False, False, False]]
 
 
 def test_no_weight_is_kept_for_the_backward_pass() -> None:
-    qkv, places, options = inputs("shifted")
+    qkv, groups, options = inputs("shifted")
     kept: list[Tensor] = []
 
     def keep(x: Tensor) -> Tensor:
@@ -234,8 +229,8 @@ def test_no_weight_is_kept_for_the_backward_pass() -> None:
         return x
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
-        attend_groups(qkv.requires_grad_(), places, **options)
-    groups, queries = places.q_index.shape
+        attend_groups(qkv.requires_grad_(), groups, **options)
+    groups, queries = groups.q_index.shape
     lse = BATCH * groups * HEADS * queries
     assert {x.numel() for x in kept if x.ndim == 4} == {lse, options["bias"].numel()}
     assert all(x.numel() <= qkv.numel() for x in kept)
@@ -243,10 +238,10 @@ def test_no_weight_is_kept_for_the_backward_pass() -> None:
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")
 def test_it_is_an_operation_as_torch_wants_it() -> None:
-    qkv, places, options = inputs("focal")
+    qkv, groups, options = inputs("focal")
     leaves = [t.clone().requires_grad_() for t in (qkv, options["pooled"], options["bias"])]
     arguments = (
-        leaves[0], leaves[1], places.q_index, places.k_index, places.q_region, places.k_region,
+        leaves[0], leaves[1], groups.q_index, groups.k_index, groups.q_region, groups.k_region,
         leaves[2], None, None, 0.7, -math.inf, False, "plain",
     )  # fmt: skip
     torch.library.opcheck(grouped_attention.registered, arguments)
@@ -255,23 +250,23 @@ def test_it_is_an_operation_as_torch_wants_it() -> None:
 def test_its_operations_are_counted() -> None:
     """As many as the pattern has scores; backward, five products for two."""
     pattern, spatial = CASES["focal"]
-    qkv, places, options = inputs("focal")
+    qkv, groups, options = inputs("focal")
     with FlopCounterMode(display=False) as counter:
-        attend_groups(qkv.requires_grad_(), places, **options).sum().backward()
+        attend_groups(qkv.requires_grad_(), groups, **options).sum().backward()
     forward = 4 * BATCH * HEADS * HEAD_DIM * pattern.scores(spatial)
     assert counter.get_total_flops() == forward * 7 // 2
 
 
 def test_an_unknown_backend_is_refused() -> None:
-    qkv, places, options = inputs("window")
+    qkv, groups, options = inputs("window")
     with refuses("backend='flash'", "leave it out"):
-        attend_groups(qkv, places, **options, backend="flash")
+        attend_groups(qkv, groups, **options, backend="flash")
 
 
 def test_a_backend_that_cannot_serve_is_refused() -> None:
-    qkv, places, options = inputs("window")
+    qkv, groups, options = inputs("window")
     with refuses("backend='cpp' for torch.float64", "backend='plain'"):
-        attend_groups(qkv, places, **options, backend="cpp")
+        attend_groups(qkv, groups, **options, backend="cpp")
 
 
 def test_a_backend_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,9 +277,9 @@ def test_a_backend_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_call_is_described_by_its_tensors() -> None:
-    qkv, places, options = inputs("shifted")
+    qkv, groups, options = inputs("shifted")
     bias = options["bias"].requires_grad_()
-    problem = Problem.of_groups(qkv, places.q_index, places.k_index, bias, places.q_region)
+    problem = Problem.of_groups(qkv, groups.q_index, groups.k_index, bias, groups.q_region)
     assert problem == Problem(
         queries=12, keys=12, head_dim=4, dtype=torch.float64, device="cpu", has_bias=True,
         has_region=True, bias_gradient=True, dropout=0.0, in_place=True,

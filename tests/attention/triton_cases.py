@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from tests.support import attention_layer, refuses
-from vitrail.attention.grouped import Places, attend_groups
+from vitrail.attention import attend_groups
 from vitrail.attention.triton import call, kernel, launch
-from vitrail.patterns import Axial, Focal, Pattern, SparseFixed, Window
+from vitrail.patterns import Axial, Focal, Groups, Pattern, SparseFixed, Window
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TOLERANCE = {torch.float32: 2e-5, torch.bfloat16: 3e-2, torch.float16: 5e-3}
-NAMES = ("qkv", "pooled", "bias", "temperature", "fill")
+NAMES = ("qkv", "pooled", "bias", "logit_scale", "padding_kv")
 
 
 class _Once:
@@ -82,18 +82,11 @@ def deterministic(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.use_deterministic_algorithms(False)
 
 
-def laid(pattern: Pattern, spatial: tuple[int, ...], *, unique: bool = True) -> Places:
-    """Return a pattern as the operation takes it."""
-    groups = pattern.groups(spatial)
-    q_index = groups.q_index.int().to(DEVICE)
-    same = groups.k_index.shape == q_index.shape and bool((groups.k_index == groups.q_index).all())
-    return Places(
-        q_index,
-        q_index if same else groups.k_index.int().to(DEVICE),
-        groups.q_region[0].int().to(DEVICE),
-        groups.k_region[0].int().to(DEVICE),
-        unique,
-    )
+def laid(pattern: Pattern, spatial: tuple[int, ...], *, unique: bool = True) -> Groups:
+    """Return a pattern's groups on the device, with labels, claimed unique or not."""
+    groups = pattern.groups(spatial, torch.device(DEVICE))
+    q_region, k_region = groups.labels
+    return replace(groups, q_region=q_region, k_region=k_region, unique_keys=unique)
 
 
 class Inputs(NamedTuple):
@@ -102,12 +95,12 @@ class Inputs(NamedTuple):
     qkv: Tensor
     pooled: Tensor | None = None
     bias: Tensor | None = None
-    temperature: Tensor | None = None
-    fill: Tensor | None = None
+    logit_scale: Tensor | None = None
+    padding_kv: Tensor | None = None
 
 
 def drawn(
-    places: Places, *, heads: int = 2, head_dim: int = 16, batch: int = 2, seed: int = 0,
+    groups: Groups, *, heads: int = 2, head_dim: int = 16, batch: int = 2, seed: int = 0,
     dtype: torch.dtype = torch.float32, bias: str | None = "shared", cells: int = 0,
     cosine: bool = False, filled: bool = False,
 ) -> Inputs:  # fmt: skip
@@ -117,38 +110,38 @@ def drawn(
     def draw(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator).to(DEVICE, dtype)
 
-    groups, queries = places.q_index.shape
-    sets = groups if bias == "each" else 1
+    count, queries = groups.q_index.shape
+    sets = count if bias == "each" else 1
     return Inputs(
-        draw(batch, int(places.q_index.max()) + 1, 3, heads, head_dim),
+        draw(batch, int(groups.q_index.max()) + 1, 3, heads, head_dim),
         draw(batch, cells, 2, heads, head_dim) if cells else None,
-        draw(sets, heads, queries, places.k_index.shape[1]) if bias else None,
+        draw(sets, heads, queries, groups.k_index.shape[1]) if bias else None,
         3 + draw(heads).float().abs() if cosine else None,
         draw(3, heads, head_dim) if filled else None,
     )
 
 
 def attended(
-    inputs: Inputs, places: Places, backend: str, **options: Any
+    inputs: Inputs, groups: Groups, backend: str, **options: Any
 ) -> tuple[Tensor, list[Tensor | None]]:
     """Return the answers and the gradients of all inputs, for drawn gradients of the answers."""
     leaves = [None if x is None else x.detach().clone().requires_grad_() for x in inputs]
     qkv, *rest = leaves
     assert qkv is not None
     named = dict(zip(NAMES[1:], rest, strict=True))
-    out = attend_groups(qkv, places, backend=backend, **named, **options)
+    out = attend_groups(qkv, groups, backend=backend, **named, **options)
     told = torch.randn(out.shape, generator=torch.Generator().manual_seed(9)).to(out)
     out.backward(told)
     return out.detach(), [None if x is None else x.grad for x in leaves]
 
 
-def check(inputs: Inputs, places: Places, **options: Any) -> tuple[Tensor, list[Tensor | None]]:
+def check(inputs: Inputs, groups: Groups, **options: Any) -> tuple[Tensor, list[Tensor | None]]:
     """Compare with what the plain operation makes of the same numbers in float32."""
     options = {"scale": inputs.qkv.shape[-1] ** -0.5, **options}
     qkv, *rest = inputs
     wide = Inputs(qkv.float(), *(None if x is None else x.float() for x in rest))
-    expected, wanted = attended(wide, places, "plain", **options)
-    found, gradients = attended(inputs, places, "triton", **options)
+    expected, wanted = attended(wide, groups, "plain", **options)
+    found, gradients = attended(inputs, groups, "triton", **options)
     tolerance = TOLERANCE[inputs.qkv.dtype]
     assert found.dtype == inputs.qkv.dtype
     _close("answers", found, expected, tolerance)
@@ -178,21 +171,21 @@ WINDOWS = {
 
 @pytest.mark.parametrize("case", WINDOWS)
 def test_windows(case: str) -> None:
-    places = laid(*WINDOWS[case])
-    check(drawn(places, batch=1 if "7" in case else 2), places)
+    groups = laid(*WINDOWS[case])
+    check(drawn(groups, batch=1 if "7" in case else 2), groups)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("case", ["a line", "7 x 7 on an odd map"])
 def test_windows_in_half_precision(case: str, dtype: torch.dtype) -> None:
-    places = laid(*WINDOWS[case])
-    check(drawn(places, dtype=dtype, batch=1 if "7" in case else 2), places)
+    groups = laid(*WINDOWS[case])
+    check(drawn(groups, dtype=dtype, batch=1 if "7" in case else 2), groups)
 
 
 @pytest.mark.parametrize("head_dim", [16, 24, 32, 48, 64, 96, 128])
 def test_widths_of_a_head(head_dim: int) -> None:
-    places = laid(Window((3, 3), (1, 1)), (4, 3))
-    check(drawn(places, head_dim=head_dim, batch=1), places)
+    groups = laid(Window((3, 3), (1, 1)), (4, 3))
+    check(drawn(groups, head_dim=head_dim, batch=1), groups)
 
 
 SEVERAL_TILES = [
@@ -206,65 +199,65 @@ SEVERAL_TILES = [
 def test_windows_of_several_tiles(
     window: tuple[int, ...], cosine: bool, dtype: torch.dtype
 ) -> None:
-    places = laid(Window(window, tuple(0 for _ in window)), window)
-    check(drawn(places, batch=1, heads=1, cosine=cosine, dtype=dtype), places)
+    groups = laid(Window(window, tuple(0 for _ in window)), window)
+    check(drawn(groups, batch=1, heads=1, cosine=cosine, dtype=dtype), groups)
 
 
 @pytest.mark.parametrize(("cosine", "dtype"), [(True, torch.float32), (False, torch.bfloat16)])
 def test_visible_padding_of_several_tiles(cosine: bool, dtype: torch.dtype) -> None:
-    places = laid(Window((9, 9), (0, 0), "visible"), (7, 9))
-    assert (places.k_index == -1).any()
-    check(drawn(places, filled=True, cosine=cosine, batch=1, heads=1, dtype=dtype), places)
+    groups = laid(Window((9, 9), (0, 0), "visible"), (7, 9))
+    assert (groups.k_index == -1).any()
+    check(drawn(groups, filled=True, cosine=cosine, batch=1, heads=1, dtype=dtype), groups)
 
 
 @pytest.mark.parametrize("head_dim", [32, 64])
 def test_wide_heads_in_half_precision(head_dim: int) -> None:
-    places = laid(Window((3, 3), (1, 1)), (4, 3))
-    check(drawn(places, head_dim=head_dim, batch=1, dtype=torch.bfloat16), places)
+    groups = laid(Window((3, 3), (1, 1)), (4, 3))
+    check(drawn(groups, head_dim=head_dim, batch=1, dtype=torch.bfloat16), groups)
 
 
 @pytest.mark.parametrize("dtype", list(TOLERANCE), ids=str)
 def test_cosines(dtype: torch.dtype) -> None:
-    places = laid(Window((4, 3), (2, 1)), (7, 8))
-    inputs = drawn(places, dtype=dtype, cosine=True)
+    groups = laid(Window((4, 3), (2, 1)), (7, 8))
+    inputs = drawn(groups, dtype=dtype, cosine=True)
     if dtype != torch.float16:  # which cannot hold the gradient of a vector without a direction
         inputs.qkv[0, 5, :2] = 0
-    check(inputs, places, scale=1.0)
+    check(inputs, groups, scale=1.0)
 
 
 @pytest.mark.parametrize("cosine", [False, True])
 def test_visible_padding(cosine: bool) -> None:
-    places = laid(Window((4, 4), (2, 1), "visible"), (6, 5))
-    assert (places.k_index == -1).any()
-    check(drawn(places, filled=True, cosine=cosine), places)
+    groups = laid(Window((4, 4), (2, 1), "visible"), (6, 5))
+    assert (groups.k_index == -1).any()
+    check(drawn(groups, filled=True, cosine=cosine), groups)
 
 
 @pytest.mark.parametrize("mask_value", [-100.0, -1.5])
 def test_a_mask_that_leaks(mask_value: float) -> None:
-    places = laid(Window((4, 3), (2, 1)), (7, 8))
-    check(drawn(places), places, mask_value=mask_value)
+    groups = laid(Window((4, 3), (2, 1)), (7, 8))
+    check(drawn(groups), groups, mask_value=mask_value)
 
 
 @pytest.mark.parametrize("bias", ["each", None])
 @pytest.mark.parametrize("regions", [True, False])
 def test_a_bias_for_each_group_or_none(bias: str | None, regions: bool) -> None:
-    places = laid(Window((4, 3), (0, 0)), (8, 9))
+    groups = laid(Window((4, 3), (0, 0)), (8, 9))
     if not regions:
-        places = replace(places, q_region=None, k_region=None)
-    check(drawn(places, bias=bias, heads=1, batch=3), places)
+        groups = replace(groups, q_region=None, k_region=None)
+    check(drawn(groups, bias=bias, heads=1, batch=3), groups)
 
 
 def test_a_bias_for_each_group_over_several_tiles() -> None:
-    places = laid(Window((70,), (20,)), (100,))
-    check(drawn(places, bias="each", heads=1, batch=1), places)
+    groups = laid(Window((70,), (20,)), (100,))
+    check(drawn(groups, bias="each", heads=1, batch=1), groups)
 
 
 @pytest.mark.parametrize("pattern", [Axial(1), SparseFixed(4)], ids=repr)
 def test_lines_and_blocks(pattern: Pattern) -> None:
     spatial = (19,) if isinstance(pattern, SparseFixed) else (3, 18)
     unique = isinstance(pattern, Axial)
-    places = laid(pattern, spatial, unique=unique)
-    check(drawn(places, bias=None), places)
+    groups = laid(pattern, spatial, unique=unique)
+    check(drawn(groups, bias=None), groups)
 
 
 FOCAL = (Focal((3, 3), (1, 1), ((3, 3),)), (4, 5))
@@ -276,18 +269,18 @@ def _cells(pattern: Pattern, spatial: tuple[int, ...]) -> int:
 
 @pytest.mark.parametrize("dtype", list(TOLERANCE), ids=str)
 def test_pooled_keys_that_stand_in_several_groups(dtype: torch.dtype) -> None:
-    places = laid(*FOCAL, unique=False)
-    inputs = drawn(places, cells=_cells(*FOCAL), dtype=dtype, batch=1)
-    assert (places.k_index >= inputs.qkv.shape[1]).any()
-    check(inputs, places)
+    groups = laid(*FOCAL, unique=False)
+    inputs = drawn(groups, cells=_cells(*FOCAL), dtype=dtype, batch=1)
+    assert (groups.k_index >= inputs.qkv.shape[1]).any()
+    check(inputs, groups)
 
 
 @pytest.mark.usefixtures("deterministic")
 def test_the_same_bits_in_deterministic_mode() -> None:
-    places = laid(*FOCAL, unique=False)
-    inputs = drawn(places, cells=_cells(*FOCAL), cosine=True, heads=1)
-    first = check(inputs, places)
-    second = attended(inputs, places, "triton", scale=0.25)
+    groups = laid(*FOCAL, unique=False)
+    inputs = drawn(groups, cells=_cells(*FOCAL), cosine=True, heads=1)
+    first = check(inputs, groups)
+    second = attended(inputs, groups, "triton", scale=0.25)
     assert torch.equal(first[0], second[0])
     for once, again in zip(first[1], second[1], strict=True):
         assert once is None or again is None or torch.equal(once, again)
@@ -296,47 +289,47 @@ def test_the_same_bits_in_deterministic_mode() -> None:
 def test_a_key_that_nobody_sees_has_no_gradient() -> None:
     q_index = torch.tensor([[0, 1, 2], [3, 4, -1]], dtype=torch.int32, device=DEVICE)
     k_index = torch.tensor([[0, 4], [1, -1]], dtype=torch.int32, device=DEVICE)
-    places = Places(q_index, k_index, unique_keys=True)
-    _, (d_qkv, *_) = check(drawn(places), places)
+    groups = Groups(q_index, k_index, unique_keys=True)
+    _, (d_qkv, *_) = check(drawn(groups), groups)
     assert d_qkv is not None
     assert (d_qkv[:, 2:4, 1:] == 0).all()
 
 
 def test_offsets_beyond_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(call, "_FARTHEST", 0)
-    places = laid(*FOCAL, unique=False)
-    check(drawn(places, cells=_cells(*FOCAL), batch=1), places)
+    groups = laid(*FOCAL, unique=False)
+    check(drawn(groups, cells=_cells(*FOCAL), batch=1), groups)
 
 
 def test_what_trials_add_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter(range(100, 0, -1))  # the last setting is the fastest
     monkeypatch.setattr(launch, "_seconds", lambda run: (run(), next(times))[1])
     monkeypatch.setattr(launch, "_may_try", lambda x: True)
-    places = laid(Window((66,), (0,)), (66,), unique=False)
-    check(drawn(places, heads=1, batch=1), places)
+    groups = laid(Window((66,), (0,)), (66,), unique=False)
+    check(drawn(groups, heads=1, batch=1), groups)
     assert next(times) < 90
 
 
 @pytest.mark.skipif(DEVICE == "cpu", reason="a GPU's own time decides")
 def test_the_setting_that_a_gpu_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "_may_try", lambda x: True)
-    places = laid(Window((7, 7), (3, 3)), (14, 21))
+    groups = laid(Window((7, 7), (3, 3)), (14, 21))
     for _ in range(2):
-        check(drawn(places, heads=5, batch=2), places)
+        check(drawn(groups, heads=5, batch=2), groups)
 
 
 def test_tokens_that_are_no_keys_have_no_gradient_though_the_index_is_shared() -> None:
     index = torch.arange(6, dtype=torch.int32, device=DEVICE).view(2, 3)
-    places = Places(index, index[:, :2], unique_keys=True)  # the same memory, but narrower
-    _, (d_qkv, *_) = check(drawn(places), places)
+    groups = Groups(index, index[:, :2], unique_keys=True)  # the same memory, but narrower
+    _, (d_qkv, *_) = check(drawn(groups), groups)
     assert d_qkv is not None
     assert (d_qkv[:, 2::3, 1:] == 0).all()
 
 
 def test_reads_where_the_linear_layer_wrote() -> None:
-    places = laid(Window((4, 3), (2, 1)), (7, 8))
-    inputs = drawn(places, batch=1)
-    expected, wanted = attended(inputs, places, "triton", scale=0.3)
+    groups = laid(Window((4, 3), (2, 1)), (7, 8))
+    inputs = drawn(groups, batch=1)
+    expected, wanted = attended(inputs, groups, "triton", scale=0.3)
     stored = inputs.qkv.permute(2, 0, 3, 1, 4).contiguous()  # heads before tokens
     more = torch.randn(1, 5, 3, 2, 16, device=DEVICE)
     for qkv in (
@@ -344,33 +337,33 @@ def test_reads_where_the_linear_layer_wrote() -> None:
         torch.cat((more, inputs.qkv), 1)[:, 5:],
         inputs.qkv.transpose(3, 4).contiguous().transpose(3, 4),  # channels far apart
     ):
-        found, gradients = attended(inputs._replace(qkv=qkv), places, "triton", scale=0.3)
+        found, gradients = attended(inputs._replace(qkv=qkv), groups, "triton", scale=0.3)
         assert torch.equal(found, expected)
         for ours, theirs in zip(gradients, wanted, strict=True):
             assert ours is None or theirs is None or torch.equal(ours, theirs)
 
 
 def test_gradients_that_nobody_wants() -> None:
-    places = laid(Window((4, 3), (2, 1)), (7, 8))
-    inputs = drawn(places, cosine=True, batch=1)
+    groups = laid(Window((4, 3), (2, 1)), (7, 8))
+    inputs = drawn(groups, cosine=True, batch=1)
     assert inputs.bias is not None
-    assert inputs.temperature is not None
-    _, wanted = attended(inputs, places, "plain", scale=1.0)
-    heat = inputs.temperature.clone().requires_grad_()
+    assert inputs.logit_scale is not None
+    _, wanted = attended(inputs, groups, "plain", scale=1.0)
+    heat = inputs.logit_scale.clone().requires_grad_()
     out = attend_groups(
-        inputs.qkv, places, scale=1.0, bias=inputs.bias, temperature=heat, backend="triton"
+        inputs.qkv, groups, scale=1.0, bias=inputs.bias, logit_scale=heat, backend="triton"
     )
     told = torch.randn(out.shape, generator=torch.Generator().manual_seed(9)).to(out)
     out.backward(told)
     assert heat.grad is not None
     assert wanted[3] is not None
-    _close("temperature", heat.grad, wanted[3], 1e-4)
+    _close("logit_scale", heat.grad, wanted[3], 1e-4)
     assert inputs.bias.grad is None
 
 
 def test_no_images() -> None:
-    places = laid(Window((4, 3), (2, 1)), (7, 8))
-    out, gradients = attended(drawn(places, batch=0), places, "triton", scale=1.0)
+    groups = laid(Window((4, 3), (2, 1)), (7, 8))
+    out, gradients = attended(drawn(groups, batch=0), groups, "triton", scale=1.0)
     assert out.shape == (0, 56, 32)
     assert gradients[2] is not None
     assert (gradients[2] == 0).all()
@@ -389,8 +382,8 @@ def test_a_layer(padding: Any, cosine: bool) -> None:
 
 
 def test_refuses_what_it_cannot_serve() -> None:
-    places = laid(Window((4,), (0,)), (4,))
+    groups = laid(Window((4,), (0,)), (4,))
     with refuses("head_dim=160: it takes up to 128", "plain"):
-        attend_groups(drawn(places, head_dim=160).qkv, places, scale=1.0, backend="triton")
+        attend_groups(drawn(groups, head_dim=160).qkv, groups, scale=1.0, backend="triton")
     with refuses("float64: it takes float32", "plain"):
-        attend_groups(drawn(places).qkv.double(), places, scale=1.0, backend="triton")
+        attend_groups(drawn(groups).qkv.double(), groups, scale=1.0, backend="triton")

@@ -9,13 +9,12 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tests.support import odd_input, small
-from vitrail.attention import Places
 from vitrail.attention.cpp import build
 from vitrail.fused import fuse, kernel
 from vitrail.fused.block import strips
 from vitrail.fused.blocks import InStrips
 from vitrail.layers import PreNormBlock
-from vitrail.ops.windows import places
+from vitrail.patterns import Window
 
 ROW_BYTES = 5000  # so that a strip of 192 rows is the longest
 
@@ -28,8 +27,9 @@ needs_compiler = pytest.mark.skipif(kernel.why_not() is not None, reason="no C++
 @pytest.mark.parametrize("spatial", [(7, 7), (20, 23), (50, 9)])
 def test_every_token_is_in_one_strip(spatial: tuple[int, int], threads: int) -> None:
     batch, tokens = 3, spatial[0] * spatial[1]
-    index, region = places(spatial, (7, 7), (3, 3))
-    found = strips(Places(index, index, region, region), batch, tokens, ROW_BYTES, threads)
+    groups = Window((7, 7), (3, 3), shift_rule="always").groups(spatial)
+    index, region = groups.q_index, groups.q_region
+    found = strips(groups, batch, tokens, ROW_BYTES, threads)
     assert found is not None
     rows = [row[:count].tolist() for row, count in zip(found.rows, found.count, strict=True)]
     assert sorted(itertools.chain(*rows)) == list(range(batch * tokens))
@@ -44,16 +44,16 @@ def test_every_token_is_in_one_strip(spatial: tuple[int, int], threads: int) -> 
 
 @pytest.mark.parametrize(("groups", "threads"), [(8, 2), (32, 2), (32, 3), (7, 5), (100, 1)])
 def test_threads_get_about_as_much(groups: int, threads: int) -> None:
-    index, _ = places((7, 7 * groups), (7, 7), (0, 0))
-    found = strips(Places(index, index), 1, 49 * groups, ROW_BYTES, threads)
+    whole = Window((7, 7), (0, 0)).groups((7, 7 * groups))
+    found = strips(whole, 1, 49 * groups, ROW_BYTES, threads)
     assert found is not None
     turns = -(-len(found.rows) // threads)
     assert turns * found.together * threads <= 1.35 * groups + threads
 
 
 def test_fewer_groups_than_threads_are_not_cut() -> None:
-    index, _ = places((14, 14), (7, 7), (0, 0))
-    assert strips(Places(index, index), 2, 196, ROW_BYTES, threads=9) is None
+    groups = Window((7, 7), (0, 0)).groups((14, 14))
+    assert strips(groups, 2, 196, ROW_BYTES, threads=9) is None
 
 
 @needs_compiler

@@ -13,7 +13,7 @@ from vitrail.errors import UsageError
 from vitrail.fused import fuse, kernel
 from vitrail.fused.memo import Memo
 from vitrail.fused.modules import PackedLinear
-from vitrail.layers import Attend, GlobalAttention, PreNormBlock, WindowAttention
+from vitrail.layers import Attend, GroupedAttention, PreNormBlock, WindowAttention
 from vitrail.models import Backbone
 
 pytestmark = pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ compiler")
@@ -112,7 +112,7 @@ def test_an_adapter_on_the_projection_is_kept(kind: str) -> None:
     assert sum(isinstance(module, Adapted) for module in made.modules()) == 4
 
 
-class _WithItsInput(GlobalAttention):
+class _WithItsInput(GroupedAttention):
     """Attention of a user's own, which reads what the norm made besides projecting it."""
 
     def forward(self, x: torch.Tensor, *more: torch.Tensor) -> torch.Tensor:
@@ -122,7 +122,7 @@ class _WithItsInput(GlobalAttention):
 def test_a_norm_stays_where_a_layer_s_own_forward_reads_what_it_made() -> None:
     model = MECHANISMS["vit"]()
     for module in model.modules():
-        if type(module) is GlobalAttention:
+        if type(module) is GroupedAttention:
             module.__class__ = _WithItsInput
     assert any(type(module) is _WithItsInput for module in model.modules())
     agree(model, odd_input("2-D"))

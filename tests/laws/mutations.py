@@ -6,17 +6,19 @@ was. ``test_defects.py`` shows that the law which forbids it passes without, and
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from tests.laws.peers import rolled_then_padded
 from vitrail.attention import reference
-from vitrail.layers import PreNormBlock, WindowAttention, merge, position, window_attention
-from vitrail.ops import relative, windows
-from vitrail.ops.windows import crop, pad, padded_lengths, partition, shift, unpartition, unshift
-from vitrail.patterns import Window
+from vitrail.layers import Attend, PreNormBlock, WindowAttention, merge, position
+from vitrail.ops import relative
+from vitrail.ops.windows import pad, padded_lengths, partition, unpartition
+from vitrail.patterns import Groups, Window
 from vitrail.shapes import Size
 
 
@@ -27,65 +29,77 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
         yield
 
 
-def _regions(change: Callable[..., Tensor]) -> Any:
-    """Let the layer label its windows by ``change`` instead."""
-    return _replaced(window_attention, "regions", change)
+def _groups(change: Callable[..., Groups]) -> Any:
+    """Let windows be ``change(pattern, spatial, right)``, for layers, pictures and counts alike."""
+    right = Window.groups
+
+    def groups(self: Window, spatial: Size, device: torch.device | None = None) -> Groups:
+        del device
+        return change(self, spatial, right)
+
+    return _replaced(Window, "groups", groups)
+
+
+def _labelled(groups: Groups, label: Tensor) -> Groups:
+    return replace(groups, q_region=label, k_region=label, cut=None)
 
 
 def roll_before_padding() -> Any:
     """timm: the map is rolled, then padded; the mask is that of a padded, rolled map."""
 
-    def forward(self: WindowAttention, x: Tensor) -> Tensor:
-        spatial = x.shape[1:-1]
-        window, amount = self.pattern.fit(spatial)
-        lengths = padded_lengths(spatial, window)
-        q, k, v = self.heads(partition(pad(shift(x, amount), lengths), window))
-        region = self.region(spatial, window, amount, x.device)
-        out = self.attend(q, k, v, scale=self.scale, bias=self.bias(window), region=region)
-        out = self.proj(out.transpose(2, 3).flatten(3))
-        return unshift(crop(unpartition(out, window, lengths), spatial), amount)
+    def change(pattern: Window, spatial: Size, right: Callable[..., Groups]) -> Groups:
+        del right
+        return rolled_then_padded(pattern, spatial)
 
-    return _replaced(WindowAttention, "forward", forward)
+    return _groups(change)
 
 
 def no_shift_mask() -> Any:
     """Tokens that the roll brought round from the other edge are seen like neighbours."""
 
-    def regions(spatial: Size, window: Size, amount: Size, **options: Any) -> Tensor:
-        labels = windows.regions(spatial, window, amount, **options)
-        return torch.where(labels < 0, labels, 0)
+    def change(pattern: Window, spatial: Size, right: Callable[..., Groups]) -> Groups:
+        groups = right(pattern, spatial)
+        return _labelled(groups, groups.labels[0].clamp(max=0))
 
-    return _regions(regions)
+    return _groups(change)
 
 
 def mask_of_the_unpadded_map() -> Any:
     """The mask is made for the map before padding: its borders lie elsewhere."""
 
-    def regions(spatial: Size, window: Size, amount: Size, **options: Any) -> Tensor:
-        short = [n - n % m if n >= m else m for n, m in zip(spatial, window, strict=True)]
-        labels = windows.regions(short, window, amount, **options)
-        grid = unpartition(labels[..., None], window, short)
-        return partition(pad(grid, padded_lengths(spatial, window)), window)[..., 0]
+    def change(pattern: Window, spatial: Size, right: Callable[..., Groups]) -> Groups:
+        window, amount = pattern.fit(spatial)
+        short = tuple(n - n % m if n >= m else m for n, m in zip(spatial, window, strict=True))
+        labels = right(Window(window, amount, shift_rule="always"), short).labels[0]
+        grid = unpartition(labels[None, ..., None], window, short)
+        label = partition(pad(grid, padded_lengths(spatial, window)), window)[0, ..., 0]
+        return _labelled(right(pattern, spatial), label)
 
-    return _regions(regions)
+    return _groups(change)
 
 
 def swapped_axes() -> Any:
     """MONAI#4693: height and width change places where the mask is made."""
 
-    def regions(spatial: Size, window: Size, amount: Size, **options: Any) -> Tensor:
-        return windows.regions(spatial[::-1], window[::-1], amount[::-1], **options)
+    def change(pattern: Window, spatial: Size, right: Callable[..., Groups]) -> Groups:
+        window, amount = (part[::-1] for part in pattern.fit(spatial))
+        other = Window(window, amount, pattern.padding, "always")
+        return _labelled(right(pattern, spatial), right(other, spatial[::-1]).labels[0])
 
-    return _regions(regions)
+    return _groups(change)
 
 
 def visible_padding() -> Any:
     """All peers: padding joins the softmax."""
 
-    def regions(*arguments: Any, **options: Any) -> Tensor:
-        return windows.regions(*arguments, **{**options, "mask_padding": False})
+    def change(pattern: Window, spatial: Size, right: Callable[..., Groups]) -> Groups:
+        return _labelled(right(pattern, spatial), right(_visible(pattern), spatial).labels[0])
 
-    return _regions(regions)
+    return _groups(change)
+
+
+def _visible(pattern: Window) -> Window:
+    return replace(pattern, padding="visible")
 
 
 def mask_added_twice() -> Any:
@@ -108,8 +122,9 @@ def window_remembered() -> Any:
     right = WindowAttention.forward
 
     def forward(self: WindowAttention, x: Tensor) -> Tensor:
-        size, amount = self.pattern.fit(x.shape[1:-1])
-        self.pattern = Window(size, amount, self.pattern.padding, self.pattern.shift_rule)
+        pattern: Any = self.pattern
+        size, amount = pattern.fit(x.shape[1:-1])
+        self.pattern = Window(size, amount, pattern.padding, pattern.shift_rule)
         return right(self, x)
 
     return _replaced(WindowAttention, "forward", forward)
@@ -168,11 +183,10 @@ def drop_path_on_attention_only() -> Any:
 def hard_coded_batch() -> Any:
     """transformers PR 19475: the batch is read off a tensor of another call."""
     seen: list[int] = []
-    right = WindowAttention.heads
+    right = Attend.grouped
 
-    def heads(self: WindowAttention, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def grouped(self: Attend, x: Tensor, *args: Any, **options: Any) -> Tensor:
         seen.append(x.shape[0])
-        q, k, v = right(self, x)
-        return q[: seen[0]], k[: seen[0]], v[: seen[0]]
+        return right(self, x, *args, **options)[: seen[0]]
 
-    return _replaced(WindowAttention, "heads", heads)
+    return _replaced(Attend, "grouped", grouped)

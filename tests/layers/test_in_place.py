@@ -19,6 +19,7 @@ from tests.pyramids import small_pyramid
 from tests.support import Case, attention_layer, cases, odd_input, small
 from vitrail.analysis import cost
 from vitrail.attention import attend_groups
+from vitrail.attention.arrange import Heads
 from vitrail.layers import Attend, GroupedAttention
 from vitrail.models import Backbone
 from vitrail.patterns import Focal, Global, Pooled, Reduced, Window
@@ -114,8 +115,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return call
 
-    for room in ("window_attention", "grouped_attention", "focal_attention", "reduction_attention"):
-        monkeypatch.setattr(f"vitrail.layers.{room}.attend_groups", told("placed", attend_groups))
+    monkeypatch.setattr("vitrail.attention.dispatch.attend_groups", told("placed", attend_groups))
     monkeypatch.setattr(Attend, "forward", told("composed", Attend.forward))
     return seen
 
@@ -157,11 +157,12 @@ def test_global_attention_has_nothing_to_gain(calls: list[str]) -> None:
 
 def test_a_problem_has_the_type_that_the_projection_returns() -> None:
     attend, x = Attend(), torch.zeros(1, 4, 4, 8)
-    assert attend.problem(x, 4, queries=4, keys=4).dtype == torch.float32
+    given = Window((2, 2), (0, 0)).groups((4, 4)), Heads(2, 4)
+    assert attend.problem(x, *given).dtype == torch.float32
     with torch.autocast("cpu", torch.bfloat16):
-        assert attend.problem(x, 4, queries=4, keys=4).dtype == torch.bfloat16
-        assert attend.problem(x.double(), 4, queries=4, keys=4).dtype == torch.float64
-    assert attend.problem(x.to("meta"), 4, queries=4, keys=4).device == "meta"
+        assert attend.problem(x, *given).dtype == torch.bfloat16
+        assert attend.problem(x.double(), *given).dtype == torch.float64
+    assert attend.problem(x.to("meta"), *given).device == "meta"
 
 
 @pytest.mark.parametrize("kind", ["2-D", "V2"])
@@ -186,7 +187,7 @@ def test_padding_is_not_projected() -> None:
             layer(tokens((5, 5), batch=1))
         counts.append(counter.get_total_flops())
     tokens_without, padded = 25, 64
-    projections = 2 * 4 * 16  # three in, one out, of four channels
+    projections = 2 * 3 * 16  # queries, keys and values of four channels
     assert counts[0] - counts[1] == (padded - tokens_without) * projections
 
 

@@ -29,7 +29,7 @@ def tokens(spatial: Size, batch: int = 2, dim: int = 4) -> Tensor:
 
 def cells_by_hand(layer: ReductionAttention, x: Tensor, pattern: Who, spatial: Size) -> Tensor:
     """Return the pooled keys' inputs, cell by cell, from nothing but the boxes of the pattern."""
-    groups = pattern.groups(spatial)
+    groups = pattern.groups_with_boxes(spatial)
     assert groups.k_box is not None
     assert layer.sr is not None
     assert layer.norm is not None
@@ -80,7 +80,7 @@ def influence(layer: ReductionAttention, x: Tensor) -> Tensor:
 def tokens_seen(pattern: Who, spatial: Size) -> Tensor:
     """Return ``[queries, tokens]``: a token is seen through the cells whose box it lies in."""
     count = math.prod(spatial)
-    allowed, groups = pattern.allowed(spatial), pattern.groups(spatial)
+    allowed, groups = pattern.allowed(spatial), pattern.groups_with_boxes(spatial)
     if groups.k_box is None:
         return allowed
     # A token also shapes its own query, which matters where there are keys to choose from.
@@ -153,7 +153,7 @@ def test_attention_is_called_in_the_order_of_the_pattern() -> None:
     shapes: list[tuple[int, ...]] = []
     layer.attend.register_forward_pre_hook(lambda _, qkv: shapes.extend(t.shape for t in qkv))
     layer(tokens((5, 7)))
-    groups = pattern.groups((5, 7))
+    groups = pattern.groups_with_boxes((5, 7))
     q, k = groups.q_index.shape[1], groups.k_index.shape[1]
     assert shapes == [(2, 1, 2, q, 2), (2, 1, 2, k, 2), (2, 1, 2, k, 2)]
     assert pattern.scores((5, 7)) == q * k

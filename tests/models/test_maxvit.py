@@ -8,7 +8,7 @@ import torch
 import vitrail
 from tests.mechanisms import small_maxvit
 from tests.support import refuses
-from vitrail.layers import GridAttention, MBConv, WindowAttention
+from vitrail.layers import MBConv, WindowAttention
 from vitrail.models import MaxViT
 from vitrail.models.maxvit import MAXVIT_T
 from vitrail.patterns import Grid, Window
@@ -42,7 +42,7 @@ def test_choices_reach_the_layers() -> None:
         drop=0.1, attn_drop=0.2, qkv_bias=False, norm_eps=0.5, conv_norm_eps=0.25, momentum=0.125,
         scale="dim",
     )  # fmt: skip
-    layers = [m for m in model.modules() if isinstance(m, WindowAttention | GridAttention)]
+    layers = [m for m in model.modules() if isinstance(m, WindowAttention)]
     assert len(layers) == 8
     assert all(layer.qkv.bias is None and layer.attend.dropout == 0.2 for layer in layers)
     assert {layer.scale for layer in layers} == {8**-0.5, 12**-0.5}

@@ -8,7 +8,7 @@ from torch import nn
 
 import vitrail
 from tests.support import drawn, refuses
-from vitrail.layers import GlobalAttention
+from vitrail.layers import GroupedAttention
 from vitrail.models import ViT, ViTConfig
 from vitrail.patterns import Global
 
@@ -91,7 +91,7 @@ def test_the_head_and_its_pool_can_be_replaced() -> None:
 
 def test_choices_reach_the_layers() -> None:
     model = small(drop=0.1, attn_drop=0.2, drop_path=0.3, qkv_bias=False, norm_eps=0.5)
-    layers = [m for m in model.modules() if isinstance(m, GlobalAttention)]
+    layers = [m for m in model.modules() if isinstance(m, GroupedAttention)]
     assert [layer.pattern for layer in layers] == [Global(prefix=1)] * 2
     assert all(layer.qkv.bias is None for layer in layers)
     assert all((layer.attend.dropout, layer.proj_drop.p) == (0.2, 0.1) for layer in layers)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import Case, cases, refuses
-from vitrail.ops.windows import pad, padded_lengths, partition, regions, shift
+from vitrail.ops.windows import pad, padded_lengths, partition, shift
 from vitrail.patterns import Window
 
 
@@ -40,19 +40,35 @@ def test_every_token_is_asked_once_and_sees_itself(case: Case) -> None:
 
 @given(cases())
 def test_groups_are_what_the_operations_cut(case: Case) -> None:
-    """The layer's windows and labels, and the pattern's, say the same of the same places."""
+    """Pad, roll, cut into windows: the index says the same of the same places."""
     groups = case.pattern.groups(case.spatial)
     window, amount = case.pattern.fit(case.spatial)
     numbers = torch.arange(1, math.prod(case.spatial) + 1).view(1, *case.spatial, 1)
     cut = partition(shift(pad(numbers, padded_lengths(case.spatial, window)), amount), window)
     assert torch.equal(groups.q_index, cut[0, ..., 0] - 1)
-    masked = case.padding == "masked"
-    labels = regions(case.spatial, window, amount, mask_padding=masked)[0]
-    q_region, k_region = groups.labels
-    assert torch.equal(q_region == -1, labels == -1)
-    # Labels are names: what counts is which of them are equal.
-    same = labels[..., :, None] == labels[..., None, :]
-    assert torch.equal(same, q_region[..., :, None] == k_region[..., None, :])
+    if case.padding == "masked":
+        assert torch.equal(groups.labels[0] == -1, groups.q_index == -1)
+
+
+@given(cases(rules=("always",)), st.booleans())
+def test_regions_tell_what_a_window_brought_together(case: Case, mask_padding: bool) -> None:
+    """Equal labels: neither token is padding, and both come from the same side of the edge."""
+    pattern = case._replace(padding="masked" if mask_padding else "visible").pattern
+    labels = pattern.groups(case.spatial).labels[0]
+    lengths = padded_lengths(case.spatial, case.size)
+    place = torch.stack(
+        torch.meshgrid(*(torch.arange(n) for n in lengths), indexing="ij"), dim=-1
+    )[None]  # fmt: skip
+    place = partition(shift(place, case.shift), case.size)
+    wrapped = (place < torch.tensor(case.shift))[0]
+    padding = (place >= torch.tensor(case.spatial)).any(-1)[0]
+    together = labels[:, :, None] == labels[:, None, :]
+    expected = (wrapped[:, :, None] == wrapped[:, None]).all(-1)
+    if mask_padding:
+        neither = ~padding[:, :, None] & ~padding[:, None]
+        expected = (expected & neither) | (padding[:, :, None] & padding[:, None])
+        assert torch.equal(labels == -1, padding)
+    assert torch.equal(together, expected)
 
 
 def test_a_regular_window_by_hand() -> None:

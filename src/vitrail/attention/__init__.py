@@ -1,6 +1,7 @@
 """One meaning of attention, several implementations, and a choice that explains itself."""
 
-from vitrail.attention.grouped import Places, attend_groups
+from vitrail.attention.dispatch import Attend
+from vitrail.attention.grouped import attend_groups
 from vitrail.attention.kernels import KERNELS, choose_kernel
 from vitrail.attention.problem import Bias, Problem, Region
 from vitrail.attention.select import BACKENDS, attend, choose, explain
@@ -8,8 +9,8 @@ from vitrail.attention.select import BACKENDS, attend, choose, explain
 __all__ = [
     "BACKENDS",
     "KERNELS",
+    "Attend",
     "Bias",
-    "Places",
     "Problem",
     "Region",
     "attend",

@@ -10,11 +10,10 @@ names who computes it. All keep to ``plain``, which is written to be read.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
@@ -23,39 +22,18 @@ from vitrail.attention.kernels import KERNELS, choose_kernel, kernel
 from vitrail.attention.operation import operation
 from vitrail.attention.problem import Problem
 from vitrail.errors import UsageError
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Who meets whom: a ``Groups`` on the model's device, in int32, as a layer makes it.
-
-    Every token asks in exactly one group, and sees at least one key there.
-
-    Args:
-        q_index: token of each query; -1 for a place without one, which is not read nor written.
-        k_index: token of each key; from the number of tokens on, a pooled cell; -1 for a place
-            without one, which nobody sees unless ``fill`` is given.
-        q_region: label of each query; it sees the keys of its own. None: all of its group.
-        k_region: label of each key.
-        unique_keys: no key stands in two groups, so that a backward pass may write, not add.
-    """
-
-    q_index: Int[Tensor, "groups queries"]
-    k_index: Int[Tensor, "groups keys"]
-    q_region: Int[Tensor, "groups queries"] | None = None
-    k_region: Int[Tensor, "groups keys"] | None = None
-    unique_keys: bool = False
+from vitrail.patterns import Groups
 
 
 def attend_groups(
     qkv: Float[Tensor, "batch tokens 3 heads head_dim"],
-    places: Places,
+    groups: Groups,
     *,
     scale: float,
     bias: Float[Tensor, "#groups heads queries keys"] | None = None,
     pooled: Float[Tensor, "batch cells 2 heads head_dim"] | None = None,
-    temperature: Float[Tensor, " heads"] | None = None,
-    fill: Float[Tensor, "3 heads head_dim"] | None = None,
+    logit_scale: Float[Tensor, " heads"] | None = None,
+    padding_kv: Float[Tensor, "3 heads head_dim"] | None = None,
     mask_value: float = -math.inf,
     backend: str | None = None,
 ) -> Float[Tensor, "batch tokens dim"]:
@@ -64,14 +42,14 @@ def attend_groups(
     Args:
         qkv: queries, keys and values of every token, as one linear layer wrote them: any strides,
             with the channels of a head side by side.
-        places: who meets whom.
+        groups: who meets whom, without a batch axis; cells count from the number of tokens.
         scale: multiplies ``q k^T``.
         bias: added to the scores: one set for every group, or one for each.
         pooled: keys and values beyond the tokens.
-        temperature: cosine attention: queries and keys get unit length, and scores are multiplied
+        logit_scale: cosine attention: queries and keys get unit length, and scores are multiplied
             by it, head by head.
-        fill: what a key place without a token reads as (visible padding: the linear layer's bias);
-            its label counts.
+        padding_kv: keys and values of padding that is seen, behind queries that are not read: a
+            key of index -1 is those, and its label counts. None: nobody sees it.
         mask_value: added to scores across labels; minus infinity hides them.
         backend: who computes it: ``"plain"``, ``"cpp"`` or ``"triton"``; default the kernel for
             the device that needs nothing to be built, or else ``"plain"``.
@@ -81,16 +59,16 @@ def attend_groups(
         UsageError: an unknown backend, or one that cannot serve these tensors.
     """
     if backend is None:
-        backend = choose_kernel(Problem.of_groups(qkv, places.q_index, places.k_index, bias,
-                                                  places.q_region)) or "plain"  # fmt: skip
+        backend = choose_kernel(Problem.of_groups(qkv, groups.q_index, groups.k_index, bias,
+                                                  groups.q_region)) or "plain"  # fmt: skip
     elif backend not in KERNELS:
         raise UsageError(
             f"backend={backend!r}", f"one of {', '.join(KERNELS)}", "leave it out to let it choose"
         )
     out, _ = grouped_attention(
-        qkv, pooled, places.q_index, places.k_index, places.q_region, places.k_region, bias,
-        temperature, None if fill is None else fill.to(qkv.dtype), scale, mask_value,
-        places.unique_keys, backend,
+        qkv, pooled, groups.q_index, groups.k_index, groups.q_region, groups.k_region, bias,
+        logit_scale, None if padding_kv is None else padding_kv.to(qkv.dtype), scale, mask_value,
+        groups.unique_keys, backend,
     )  # fmt: skip
     return out
 

@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from vitrail.attention import Places
 from vitrail.attention.cpp import build
 from vitrail.attention.cpp.kernel import KINDS, CallRecord, Steps
 from vitrail.attention.operation import operation
 from vitrail.fused.kernel import Packed, describe, linear_functions
+from vitrail.patterns import Groups
 
 SOURCE = Path(__file__).with_name("block.cpp")
 CACHE = 384 << 10  # bytes of a strip's tokens, a good third of a core's own cache
@@ -47,11 +47,11 @@ class Strips:
         return found if self.region is None else [*found, self.region]
 
 
-def strips(places: Places, batch: int, tokens: int, row_bytes: int, threads: int) -> Strips | None:
+def strips(groups: Groups, batch: int, tokens: int, row_bytes: int, threads: int) -> Strips | None:
     """Cut the groups of a batch into strips that fill a core's own cache.
 
     Args:
-        places: who meets whom, in closed groups: queries are keys.
+        groups: who meets whom, in closed groups: queries are keys.
         batch: members of the batch.
         tokens: of each.
         row_bytes: of a token's channels.
@@ -59,28 +59,28 @@ def strips(places: Places, batch: int, tokens: int, row_bytes: int, threads: int
     Returns:
         The strips; None where there are fewer groups than threads.
     """
-    once, width = places.q_index.shape
-    groups = batch * once
-    if groups < threads:
+    once, width = groups.q_index.shape
+    windows = batch * once
+    if windows < threads:
         return None
     most = max(1, round(max(FEWEST, CACHE / (5 * row_bytes)) / width))
 
     def time(length: int) -> float:  # of the thread that has most strips of this length
-        return math.ceil(math.ceil(groups / length) / threads) * (length + PER_STRIP)
+        return math.ceil(math.ceil(windows / length) / threads) * (length + PER_STRIP)
 
     together = min(range(most, 0, -1), key=time)
-    count = math.ceil(groups / together)
-    index = places.q_index.long()
+    count = math.ceil(windows / together)
+    index = groups.q_index.long()
     start = torch.arange(batch, device=index.device).view(-1, 1, 1) * tokens
-    token = torch.where(index < 0, -1, index + start).view(groups, width)
-    beyond = token.new_full((count * together - groups, width), -1)
+    token = torch.where(index < 0, -1, index + start).view(windows, width)
+    beyond = token.new_full((count * together - windows, width), -1)
     by_strip = torch.cat([token, beyond]).view(count, together * width)
     there = by_strip >= 0
-    local = torch.where(there, there.cumsum(1) - 1, -1).view(-1, width)[:groups]
+    local = torch.where(there, there.cumsum(1) - 1, -1).view(-1, width)[:windows]
     found = there.sum(1)
     rows = by_strip.new_zeros(count, int(found.max()))
     rows[torch.arange(rows.shape[1], device=rows.device) < found[:, None]] = by_strip[there]
-    region = places.q_region
+    region = groups.q_region
     return Strips(
         rows.int(), found.int(), local.int().contiguous(),
         None if region is None else region.int().repeat(batch, 1), together,

@@ -7,7 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vitrail.attention.arrange import Heads
 from vitrail.attention.operation import traced
+from vitrail.fused.attention import PackedAttention
 from vitrail.fused.block import Strips, build_for_blocks, packed_block, strips
 from vitrail.fused.kernel import Packed
 from vitrail.fused.memo import Memo
@@ -19,7 +21,7 @@ from vitrail.fused.modules import (
     PackedNorm,
 )
 from vitrail.fused.reduction import packed_reduction
-from vitrail.layers import PostNormBlock, ReductionAttention, WindowAttention
+from vitrail.layers import PostNormBlock, ReductionAttention
 
 
 def _numbers(
@@ -92,7 +94,7 @@ class InStrips(nn.Module):
     computes the block layer by layer.
     """
 
-    attn: WindowAttention
+    attn: PackedAttention
     mlp: PackedMlp
     strips: Memo
 
@@ -109,19 +111,18 @@ class InStrips(nn.Module):
         self, batch: int, spatial: tuple[int, ...], row_bytes: int, threads: int
     ) -> Strips | None:
         """Cut an input's windows into strips; None where they are too few."""
-        window, amount = self.attn.pattern.fit(spatial)
-        places = self.attn.places(spatial, window, amount, torch.device("cpu"))
-        return strips(places, batch, math.prod(spatial), row_bytes, threads)
+        groups, _ = self.attn.arranged(spatial, torch.device("cpu"))
+        return strips(groups, batch, math.prod(spatial), row_bytes, threads)
 
     def forward(
         self, x: Float[Tensor, "batch *spatial dim"]
     ) -> Float[Tensor, "batch *spatial dim"]:
         """Return tokens that have looked around."""
         attn, spatial = self.attn, tuple(x.shape[1:-1])
-        window, amount = attn.pattern.fit(spatial)
-        if traced() or _observed(self):
+        if traced() or _observed(self) or x.device.type != "cpu":
             return super().forward(x)
-        if attn.kernel(x, window, amount) != "cpp":
+        groups, bias = attn.arranged(spatial, x.device)
+        if attn.attend.kernel(x, groups, attn.heads) != "cpp":
             return super().forward(x)
         row_bytes = x.shape[-1] * x.element_size()
         found = self.strips(len(x), spatial, row_bytes, torch.get_num_threads())
@@ -129,10 +130,11 @@ class InStrips(nn.Module):
             return super().forward(x)
         self.mlp.fc1.check(x)
         layers, eps = zip(*self.layers(), strict=True)
+        padding = None if attn.padding_kv is None else attn.padding_kv.view(3, *attn.heads)
         return packed_block(
             x, [number for layer in layers for number in layer], eps,
-            found.tensors(), found.together, attn.bias(window), attn.temperature(), attn.fill(x),
-            self.mlp.fc1.out_features, attn.num_heads, attn.scale, attn.attend.mask_value,
+            found.tensors(), found.together, bias, attn.logit_scale, padding,
+            self.mlp.fc1.out_features, attn.heads.number, attn.scale, attn.attend.mask_value,
         )  # fmt: skip
 
 
@@ -147,7 +149,7 @@ class WindowBlock(InStrips, FusedBlock):
     """
 
     def __init__(
-        self, norm: nn.LayerNorm, attn: WindowAttention, mlp: PackedMlp, *, normed: bool
+        self, norm: nn.LayerNorm, attn: PackedAttention, mlp: PackedMlp, *, normed: bool
     ) -> None:
         packed = PackedNorm(norm, mlp.fc1.dtype)
         super().__init__(nn.Identity() if normed else packed, attn, mlp)
@@ -207,6 +209,7 @@ class ReductionBlock(FusedBlock):
         # Of what goes into queries and into keys; not modules: nobody calls them.
         self.norms = [(norm.weight, norm.bias, norm.eps) for norm in (first, grid)]
         self.reduction = () if attn.sr is None else tuple(attn.sr.kernel_size)
+        self.groups = Memo(attn.pattern.groups)
 
     def forward(
         self, x: Float[Tensor, "batch *spatial dim"]
@@ -216,8 +219,11 @@ class ReductionBlock(FusedBlock):
         if traced() or _observed(self):
             return super().forward(x)
         cell = self.reduction or (1,) * len(spatial)
-        cells = math.prod(n // k for n, k in zip(spatial, cell, strict=True))
-        if not cells or attn.kernel(x, math.prod(spatial), cells) != "cpp":
+        if not all(n // k for n, k in zip(spatial, cell, strict=True)):
+            return super().forward(x)
+        groups = self.groups(attn.pattern.grid(tuple(spatial)), x.device)
+        heads = Heads(attn.num_heads, attn.head_dim)
+        if attn.attend.kernel(x, groups, heads, bias=False, apart=True) != "cpp":
             return super().forward(x)
         self.mlp.fc1.check(x)
         layers = [

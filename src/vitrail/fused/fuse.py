@@ -6,6 +6,7 @@ from typing import TypeGuard
 from torch import nn
 
 from vitrail.errors import UsageError
+from vitrail.fused.attention import PackedAttention, packs
 from vitrail.fused.blocks import (
     FusedBlock,
     FusedPostNormBlock,
@@ -13,7 +14,6 @@ from vitrail.fused.blocks import (
     ReductionBlock,
     WindowBlock,
 )
-from vitrail.fused.memo import FixedBias, Memo
 from vitrail.fused.modules import (
     ChannelsFirst,
     PackedConvolution,
@@ -22,7 +22,6 @@ from vitrail.fused.modules import (
     PackedMlp,
     PackedNorm,
     PackedPatchEmbed,
-    linear_of,
 )
 from vitrail.fused.parts import (
     DROPS,
@@ -36,10 +35,8 @@ from vitrail.layers import (
     ConvMerging,
     CosineWindowAttention,
     DepthwiseMlp,
-    FocalAttention,
     GroupedAttention,
     Mlp,
-    NearestAttention,
     PatchEmbed,
     PatchMerging,
     PostNormBlock,
@@ -72,11 +69,13 @@ def fuse(model: nn.Module) -> Counter[str]:
             if served and known_parts(child):
                 setattr(parent, name, _fused_block(child))  # type: ignore[arg-type]
             elif type(child) is PostNormBlock and type(child.mlp) is Mlp and known_parts(child):
-                strips = of_one_type(child) and _goes_in_strips(child.attn)
-                kind = PostNormWindowBlock if strips else FusedPostNormBlock
-                setattr(parent, name, kind(child))
+                setattr(parent, name, _post_norm_block(child))
             elif type(child) in (PatchEmbed, ConvMerging) and _of_all_channels(child.proj):  # type: ignore[arg-type]
                 setattr(parent, name, PackedPatchEmbed(child))  # type: ignore[arg-type]
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if packs(child):
+                setattr(parent, name, PackedAttention(child))
     for module in list(model.modules()):
         _pack_linears(module)
     for parent in list(model.modules()):
@@ -101,15 +100,12 @@ def _refuse_state(model: nn.Module, prefix: str, keep_vars: bool) -> None:
     )
 
 
-_HOMES = (PackedLinear.__module__, FusedBlock.__module__)
+_HOMES = (PackedLinear.__module__, PackedAttention.__module__, FusedBlock.__module__)
 
 
 def _fused_block(block: PreNormBlock) -> FusedBlock:
     """Return a block that computes the same, with its second branch in one piece."""
     attn, norm, whole = block.attn, block.norm1, of_one_type(block)
-    if _reads_only_qkv(attn):
-        attn.qkv = PackedLinear(attn.qkv, norm)  # type: ignore[arg-type]
-        norm = nn.Identity()
     mlp: PackedMlp | PackedDepthwiseMlp
     if isinstance(block.mlp, DepthwiseMlp):
         mlp = PackedDepthwiseMlp(block.mlp, block.norm2)
@@ -117,18 +113,29 @@ def _fused_block(block: PreNormBlock) -> FusedBlock:
         mlp = PackedMlp(block.mlp, block.norm2, residual=True)
     if whole and _goes_to_a_grid(attn):
         return ReductionBlock(block.norm1, attn, mlp)
-    if whole and _goes_in_strips(attn) and isinstance(mlp, PackedMlp):
-        return WindowBlock(block.norm1, attn, mlp, normed=norm is not block.norm1)
-    return FusedBlock(norm, attn, mlp)
+    if not packs(attn):
+        return FusedBlock(norm, attn, mlp)
+    strips, joined = whole and _goes_in_strips(attn), _reads_only_qkv(attn)
+    packed = PackedAttention(attn, norm if joined else None)
+    if strips and isinstance(mlp, PackedMlp):
+        return WindowBlock(norm, packed, mlp, normed=joined)
+    return FusedBlock(nn.Identity() if joined else norm, packed, mlp)
 
 
-def _goes_in_strips(attn: nn.Module) -> TypeGuard[WindowAttention]:
+def _post_norm_block(block: PostNormBlock) -> FusedPostNormBlock:
+    """Return a block that computes the same, with each norm and sum in one pass."""
+    attn, whole = block.attn, of_one_type(block)
+    if not packs(attn):
+        return FusedPostNormBlock(block)
+    strips = whole and _goes_in_strips(attn)
+    block.attn = PackedAttention(attn)
+    return (PostNormWindowBlock if strips else FusedPostNormBlock)(block)
+
+
+def _goes_in_strips(attn: GroupedAttention) -> bool:
     """Tell whether a block of this attention can: windows, and a projection that is packed."""
-    return (
-        type(attn) in (WindowAttention, CosineWindowAttention)
-        and type(attn.proj) is nn.Linear
-        and type(attn.proj_drop) in DROPS
-    )
+    known = type(attn) in (WindowAttention, CosineWindowAttention)
+    return known and type(attn.proj) is nn.Linear
 
 
 def _goes_to_a_grid(attn: nn.Module) -> TypeGuard[ReductionAttention]:
@@ -157,49 +164,24 @@ def _makes_cells(convolution: nn.Module, norm: nn.Module | None) -> bool:
     )
 
 
-def _reads_only_qkv(attn: nn.Module) -> bool:
+def _reads_only_qkv(attn: GroupedAttention) -> bool:
     """Tell whether a layer's input goes nowhere but through ``qkv``, so that a norm may join it.
 
-    Visible padding is made after the norm, which it must not see.
+    Visible padding is made after the norm, which it must not see; cells are pooled before it.
     """
-    if type(attn) is WindowAttention:
-        return attn.pattern.padding == "masked"
-    # Kinds of it differ in the order of tokens; a user's own forward may read the input too.
-    return isinstance(attn, GroupedAttention) and type(attn).forward is GroupedAttention.forward
+    return type(attn) in (GroupedAttention, WindowAttention) and attn.pattern.padding == "masked"
 
 
 def _pack_linears(module: nn.Module) -> None:
-    """Pack the linear layers of an attention or merging layer, and remember what is constant."""
-    if isinstance(module, WindowAttention | GroupedAttention):
-        names = ("qkv", "proj")
-        if isinstance(module, CosineWindowAttention):
-            if type(module.qkv) is nn.Linear:  # its bias stands beside it
-                qkv = PackedLinear(linear_of(module.qkv.weight, module.padding_vector()))
-                module.qkv = qkv  # type: ignore[assignment]
-                module.project = qkv.__call__  # type: ignore[method-assign]
-            module.temperature = Memo(module.temperature)  # type: ignore[method-assign]
-        if isinstance(module, WindowAttention):
-            module.places = Memo(module.places)  # type: ignore[method-assign]
-            module.bias = FixedBias(module.bias)  # type: ignore[assignment]
-        else:
-            module.who = Memo(module.who)  # type: ignore[method-assign]
-            module.pair_bias = Memo(module.pair_bias)  # type: ignore[method-assign]
+    """Pack the linear layers of an attention or merging layer."""
+    if isinstance(module, GroupedAttention):
+        # What reads the weights of ``qkv`` beside calling it keeps them.
+        reads = type(module).project is not GroupedAttention.project or hasattr(module, "pool")
+        names = ("proj",) if reads else ("qkv", "proj")
     elif isinstance(module, ReductionAttention):
         names = ("q", "kv", "proj")
-        module.who = Memo(module.who)  # type: ignore[method-assign]
         if _of_all_channels(module.sr) and isinstance(module.pattern, Reduced):
             module.sr = ChannelsFirst(PackedConvolution(module.sr))  # type: ignore[assignment]
-    elif isinstance(module, FocalAttention | NearestAttention):
-        names = ("qkv", "proj")
-        if type(module.qkv) is nn.Linear:
-            dim, bias = module.qkv.in_features, module.qkv.bias
-            bias = None if bias is None else bias[dim:]
-            module.kv = PackedLinear(linear_of(module.qkv.weight[dim:], bias))
-            module.project_cells = module.kv.__call__  # type: ignore[method-assign]
-        module.keys = Memo(module.keys)  # type: ignore[method-assign]
-        # A number for each pair that meets: up to a gigabyte in all for an input of 1024 pixels.
-        module.position_bias = Memo(module.position_bias, 1, most=2)  # type: ignore[method-assign]
-        module.who = Memo(module.who, 1)  # type: ignore[method-assign]
     elif isinstance(module, PatchMerging) and known_merging(module):
         module.reduction = PackedLinear(module.reduction, module.norm)  # type: ignore[assignment]
         module.norm = nn.Identity()  # type: ignore[assignment]
@@ -209,6 +191,6 @@ def _pack_linears(module: nn.Module) -> None:
     else:
         return
     for name in names:
-        linear = getattr(module, name)
+        linear = getattr(module, name, None)
         if type(linear) is nn.Linear:
             setattr(module, name, PackedLinear(linear))

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from vitrail.attention.operation import traced
 
@@ -38,15 +37,3 @@ class Memo:
             with torch.autocast("cpu", enabled=False):  # the answer outlives this call
                 known[key] = self.function(*arguments)
         return known[key]
-
-
-class FixedBias(nn.Module):
-    """A bias that is looked up once for each window, since its table no longer changes."""
-
-    def __init__(self, bias: nn.Module) -> None:
-        super().__init__()
-        self.lookup = Memo(bias)
-
-    def forward(self, window: tuple[int, ...]) -> Tensor:
-        """Return the bias of every head for every pair of tokens."""
-        return self.lookup(window)

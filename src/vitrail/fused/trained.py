@@ -57,7 +57,7 @@ def train_fused(model: nn.Module) -> None:
 
 
 # Layers whose linear layers see every token; others are small.
-_OWNERS = (WindowAttention, GroupedAttention, ReductionAttention, Mlp, PostNormPatchMerging)
+_OWNERS = (GroupedAttention, ReductionAttention, Mlp, PostNormPatchMerging)
 Kind = TypeVar("Kind", bound=nn.Module)
 
 
@@ -171,17 +171,12 @@ class TrainedWindowAttention(WindowAttention):
 
     norm: nn.LayerNorm
 
-    def project_tokens(
-        self, x: Float[Tensor, "batch *spatial dim"]
-    ) -> Float[Tensor, "batch *spatial triple"]:
-        """Normalise tokens that are not padded yet, and project them."""
+    def project(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch triple"]:
+        """Normalise tokens, and project them."""
         wide = _wide(x)
         if wide is None:
-            return super().project_tokens(self.norm(x))
+            return super().project(self.norm(x))
         return _normed_branch(x, wide, self.qkv, self.norm)
-
-    def _composed(self, x: Tensor, window: tuple[int, ...], amount: tuple[int, ...]) -> Tensor:
-        return super()._composed(self.norm(x), window, amount)
 
 
 class TrainedBlock(PreNormBlock):

@@ -1,16 +1,13 @@
 """Modules, one idea a file; every one takes channels-last tokens on a grid of any rank."""
 
-from vitrail.layers.attend import Attend
-from vitrail.layers.axial_attention import AxialAttention
+from vitrail.attention import Attend
 from vitrail.layers.block import PostNormBlock, PreNormBlock
 from vitrail.layers.cosine_attention import CosineWindowAttention
 from vitrail.layers.drop import DropPath
 from vitrail.layers.embed import PatchEmbed
 from vitrail.layers.focal_attention import FocalAttention, NearestAttention
 from vitrail.layers.focal_bias import CoordinateBias, FocalBias
-from vitrail.layers.global_attention import GlobalAttention
-from vitrail.layers.grid_attention import GridAttention
-from vitrail.layers.grouped_attention import GroupedAttention
+from vitrail.layers.grouped_attention import GroupedAttention, WindowAttention
 from vitrail.layers.mbconv import ConvStem, MBConv
 from vitrail.layers.merge import ConvMerging, PatchMerging, PostNormPatchMerging
 from vitrail.layers.mlp import DepthwiseMlp, Mlp
@@ -18,13 +15,10 @@ from vitrail.layers.offset_bias import OffsetBias
 from vitrail.layers.position import AbsolutePosition, ContinuousBias, RelativeBias
 from vitrail.layers.prefix import PrefixTokens
 from vitrail.layers.reduction_attention import ReductionAttention
-from vitrail.layers.sparse_attention import SparseFixedAttention, SparseStridedAttention
-from vitrail.layers.window_attention import WindowAttention
 
 __all__ = [
     "AbsolutePosition",
     "Attend",
-    "AxialAttention",
     "ContinuousBias",
     "ConvMerging",
     "ConvStem",
@@ -34,8 +28,6 @@ __all__ = [
     "DropPath",
     "FocalAttention",
     "FocalBias",
-    "GlobalAttention",
-    "GridAttention",
     "GroupedAttention",
     "MBConv",
     "Mlp",
@@ -49,7 +41,5 @@ __all__ = [
     "PrefixTokens",
     "ReductionAttention",
     "RelativeBias",
-    "SparseFixedAttention",
-    "SparseStridedAttention",
     "WindowAttention",
 ]

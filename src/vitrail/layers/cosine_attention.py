@@ -1,14 +1,15 @@
-"""Swin V2's window attention: cosine similarity, a learned temperature, a continuous bias."""
+"""Swin V2's window attention: cosine similarity, a learned logit scale, a continuous bias."""
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vitrail.layers.grouped_attention import WindowAttention
 from vitrail.layers.position import ContinuousBias
-from vitrail.layers.window_attention import WindowAttention
 from vitrail.patterns import Window
 from vitrail.shapes import Size
 
@@ -22,9 +23,7 @@ class CosineWindowAttention(WindowAttention):
         pattern: who sees whom.
         normaliser: the window in which the bias's offsets span -1 to 1; default the pattern's.
         qkv_bias: queries and values have a bias; keys have none, as it would cancel.
-        mask_value: added to scores across regions; minus infinity unless a checkpoint needs -100.
-        attn_drop: probability of dropping an attention weight.
-        proj_drop: probability of dropping an output value.
+        options: as ``GroupedAttention``.
     Source: Liu et al. 2022, Swin Transformer V2, arXiv 2111.09883, section 3.2.
     """
 
@@ -36,27 +35,17 @@ class CosineWindowAttention(WindowAttention):
         *,
         normaliser: Size | None = None,
         qkv_bias: bool = True,
-        mask_value: float = -math.inf,
-        attn_drop: float = 0.0,
-        proj_drop: float = 0.0,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            dim,
-            num_heads,
-            pattern,
-            qkv_bias=False,
-            mask_value=mask_value,
-            attn_drop=attn_drop,
-            proj_drop=proj_drop,
-        )
+        bias = ContinuousBias(pattern.size, num_heads, normaliser=normaliser)
+        super().__init__(dim, num_heads, pattern, qkv_bias=False, bias=bias, **options)
         self.scale = 1.0
-        self.bias = ContinuousBias(pattern.size, num_heads, normaliser=normaliser)
         self.q_bias = nn.Parameter(torch.zeros(dim)) if qkv_bias else None
         self.v_bias = nn.Parameter(torch.zeros(dim)) if qkv_bias else None
         self.logit_scale = nn.Parameter(torch.empty(num_heads, 1, 1))
 
     def reset_parameters(self) -> None:
-        """Start as the official code does: temperature 1/10, no bias."""
+        """Start as the official code does: cosines are multiplied by ten, no bias."""
         nn.init.constant_(self.logit_scale, math.log(10))
         for bias in (self.q_bias, self.v_bias):
             if bias is not None:
@@ -64,24 +53,14 @@ class CosineWindowAttention(WindowAttention):
 
     def project(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch triple"]:
         """Project to queries, keys and values; keys have no bias."""
-        return F.linear(x, self.qkv.weight, self.padding_vector())
+        return F.linear(x, self.qkv.weight, self.projection_bias())
 
-    def padding_vector(self) -> Tensor | None:
-        """Return what ``project`` makes of padding: its bias."""
+    def projection_bias(self) -> Float[Tensor, " triple"] | None:
+        """Return what ``project`` adds: nothing to keys."""
         if self.q_bias is None or self.v_bias is None:
             return None
         return torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
 
-    def temperature(self) -> Float[Tensor, " heads"]:
+    def logit_factor(self) -> Float[Tensor, " heads"]:
         """Return what multiplies the cosine of a query and a key, at most 100."""
         return self.logit_scale.clamp(max=math.log(100)).exp().flatten()
-
-    def heads(
-        self, windows: Float[Tensor, "batch windows tokens dim"]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Project, and normalise queries (times the temperature) and keys to unit length."""
-        q, k, v = super().heads(windows)
-        # At least float32: the least divisor of a zero vector (padding) is zero in float16.
-        wide = torch.promote_types(q.dtype, torch.float32)
-        q = F.normalize(q.to(wide), dim=-1) * self.temperature()[:, None, None]
-        return q.to(v.dtype), F.normalize(k.to(wide), dim=-1).to(v.dtype), v

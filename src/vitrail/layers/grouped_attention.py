@@ -1,25 +1,26 @@
-"""What attention by groups has in common: projections, heads, and the way there and back."""
+"""Attention by groups: of any pattern, and within windows with a table of biases."""
 
+import math
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from vitrail.attention import Places, Region, attend_groups
-from vitrail.layers.attend import Attend
+from vitrail.attention import Attend
+from vitrail.errors import UsageError
 from vitrail.layers.offset_bias import OffsetBias
-from vitrail.patterns import Pattern
+from vitrail.layers.position import BiasLookup, ContinuousBias, RelativeBias
+from vitrail.patterns import Grid, Groups, Pattern, Window
 from vitrail.shapes import Size
 
 
 class GroupedAttention(nn.Module):
     """Multi-head attention within the groups of a pattern, on a grid of any rank and size.
 
-    A kind of attention says how tokens are arranged in groups and restored to their grid, in the
-    order of its ``pattern.groups``; all else is here. Tokens are projected before they are
-    arranged: padding costs no projection. One that can also say, number by number, who meets whom
-    may attend in place, and then arranges nothing.
+    Who sees whom is the pattern alone: global, axial, sparse, strided or window attention are this
+    layer with another value. With prefix tokens the layer takes the list of all tokens,
+    ``(batch, prefix + tokens, dim)``, else a grid.
 
     Args:
         dim: channels.
@@ -27,9 +28,14 @@ class GroupedAttention(nn.Module):
         pattern: who sees whom.
         bias: what is added to scores for the places of two tokens, if anything.
         qkv_bias: queries, keys and values have a bias.
+        mask_value: added to scores across regions; minus infinity unless a checkpoint needs -100.
         attn_drop: probability of dropping an attention weight.
         proj_drop: probability of dropping an output value.
+    Raises:
+        UsageError: a bias by offset for prefix tokens, which have no place.
     """
+
+    bias: Any  # a module, or None
 
     def __init__(
         self,
@@ -37,99 +43,117 @@ class GroupedAttention(nn.Module):
         num_heads: int,
         pattern: Pattern,
         *,
-        bias: OffsetBias | None = None,
+        bias: OffsetBias | RelativeBias | ContinuousBias | None = None,
         qkv_bias: bool = True,
+        mask_value: float = -math.inf,
         attn_drop: float = 0.0,
         proj_drop: float = 0.0,
     ) -> None:
         super().__init__()
+        if pattern.prefix and bias is not None:
+            raise UsageError(
+                f"a bias by offset with prefix={pattern.prefix}",
+                "no prefix tokens, as they have no place, or no bias",
+                "use bias=None, or a pattern with prefix=0",
+            )
         self.pattern = pattern
         self.num_heads = num_heads
-        self.scale = (dim // num_heads) ** -0.5
+        self.head_dim = dim // num_heads
+        self.scale = self.head_dim**-0.5
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.bias = bias
-        self.attend = Attend(dropout=attn_drop)
+        self.attend = Attend(mask_value=mask_value, dropout=attn_drop)
         self.proj = nn.Linear(dim, dim)
         self.proj_drop = nn.Dropout(proj_drop)
 
-    def extra_repr(self) -> str:
-        """Show the heads, and who sees whom."""
-        return f"num_heads={self.num_heads}, {self.pattern}"
+    def project(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch triple"]:
+        """Project to queries, keys and values, side by side, each head by head."""
+        return self.qkv(x)
 
-    def arrange(
-        self, x: Float[Tensor, "batch *spatial channels"]
-    ) -> Float[Tensor, "batch groups tokens channels"]:
-        """Put tokens into the groups in which they ask."""
-        raise NotImplementedError
+    def projection_bias(self) -> Float[Tensor, " triple"] | None:
+        """Return what ``project`` adds, which is what it makes of padding."""
+        return self.qkv.bias
 
-    def restore(
-        self, x: Float[Tensor, "batch groups tokens channels"], spatial: Size
-    ) -> Float[Tensor, "batch *spatial channels"]:
-        """Undo ``arrange``: put tokens back to their places on the grid."""
-        raise NotImplementedError
-
-    def keys(
-        self, x: Float[Tensor, "batch groups heads tokens head_dim"], spatial: Size
-    ) -> Float[Tensor, "batch groups heads keys head_dim"]:
-        """Return what the tokens of each group may see; by default one another."""
-        del spatial
-        return x
-
-    def pair_bias(self, spatial: Size) -> Tensor | None:
-        """Return the bias of every pair that meets in a group, or None."""
-        return None if self.bias is None else self.bias(self.span(spatial))
-
-    def span(self, spatial: Size) -> Size:
-        """Return the lengths of the least box that holds every pair's offset, in tokens."""
-        return spatial
-
-    def region(self, spatial: Size, device: torch.device) -> Region | None:
-        """Return the labels of queries and keys, or None where all of a group may meet."""
-        del spatial, device
+    def logit_factor(self) -> Float[Tensor, " heads"] | None:
+        """Return what multiplies the cosine of a query and a key; None: their product counts."""
         return None
 
-    def meetings(self, spatial: Size) -> tuple[int, int] | None:
-        """Return how many queries and keys meet in a group; None: they never meet in place."""
-        del spatial
+    def pair_bias(self, groups: Groups, spatial: Size) -> Tensor | None:
+        """Return what is added to the scores of every pair: of all groups alike, or of each."""
+        if self.bias is None:
+            return None
+        if groups.extent is not None:
+            return self.bias(groups.extent)
+        # Padding is nowhere; any place will do, as no token sees it.
+        return self.bias.between(groups.q_index.clamp(min=0), groups.k_index.clamp(min=0), spatial)
+
+    def pool_cells(
+        self, x: Float[Tensor, "batch *spatial dim"]
+    ) -> Float[Tensor, "batch cells dim"] | None:
+        """Return the pooled cells, grid by grid, if the pattern has any."""
+        del x
         return None
 
-    def who(self, spatial: Size, device: torch.device) -> Places:
-        """Return which tokens meet in every group."""
-        raise NotImplementedError
+    def project_cells(
+        self, cells: Float[Tensor, "batch cells dim"]
+    ) -> Float[Tensor, "batch cells double"]:
+        """Project to keys and values, as ``project`` does: cells ask nothing."""
+        dim, bias = cells.shape[-1], self.projection_bias()
+        return F.linear(cells, self.qkv.weight[dim:], None if bias is None else bias[dim:])
+
+    def padding_kv(self, x: Tensor) -> Float[Tensor, " triple"] | None:
+        """Return queries, keys and values of padding; None: it is not seen."""
+        if self.pattern.padding != "visible":
+            return None
+        bias = self.projection_bias()
+        return x.new_zeros(3 * self.num_heads * self.head_dim) if bias is None else bias
 
     def forward(
         self, x: Float[Tensor, "batch *spatial dim"]
     ) -> Float[Tensor, "batch *spatial dim"]:
         """Let every token attend to the tokens that the pattern allows it."""
-        spatial = x.shape[1:-1]
-        meetings = self.meetings(spatial)
-        backend = None
-        if meetings is not None:
-            backend = self.attend.kernel(
-                x, x.shape[-1] // self.num_heads, queries=meetings[0], keys=meetings[1],
-                bias=self.bias is not None,
-            )  # fmt: skip
-        if backend is None:
-            return self._composed(x)
-        qkv, bias = self.qkv(x), self.pair_bias(spatial)
-        out = attend_groups(
-            qkv.flatten(1, -2).unflatten(-1, (3, self.num_heads, -1)),
-            self.who(spatial, x.device),
+        spatial = self.pattern.grid(x.shape[1:-1])
+        groups, cells = self.pattern.groups(spatial, x.device), self.pool_cells(x)
+        out = self.attend.grouped(
+            x,
+            self.project,
+            groups,
+            heads=(self.num_heads, self.head_dim),
             scale=self.scale,
-            bias=bias[None] if bias is not None and bias.ndim == 3 else bias,
-            backend=backend,
+            bias=self.pair_bias(groups, spatial),
+            logit_scale=self.logit_factor(),
+            pooled=None if cells is None else self.project_cells(cells),
+            padding_kv=self.padding_kv(x),
         )
-        return self.proj_drop(self.proj(out)).view(x.shape)
+        return self.proj_drop(self.proj(out))
 
-    def _composed(self, x: Tensor) -> Tensor:
-        """Arrange the tokens in groups, attend, and restore the grid."""
-        spatial = x.shape[1:-1]
-        qkv = self.arrange(self.qkv(x)).unflatten(-1, (3, self.num_heads, -1))
-        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5)
-        where: dict[str, Any] = {
-            "bias": self.pair_bias(spatial),
-            "region": self.region(spatial, x.device),
-        }
-        k, v = self.keys(k, spatial), self.keys(v, spatial)
-        out = self.attend(q, k, v, scale=self.scale, **where).transpose(2, 3).flatten(3)
-        return self.proj_drop(self.proj(self.restore(out, spatial)))
+    def extra_repr(self) -> str:
+        """Show the heads, and who sees whom."""
+        return f"num_heads={self.num_heads}, {self.pattern}"
+
+
+class WindowAttention(GroupedAttention):
+    """Multi-head attention within windows, with a relative position bias.
+
+    Args:
+        dim: channels.
+        num_heads: attention heads; divides ``dim``.
+        pattern: who sees whom: windows, or other groups that are all alike.
+        bias: what is added to scores by offset; default a table with a row for each.
+        bias_lookup: how a window smaller than the pattern's finds its row of that table.
+        options: as ``GroupedAttention``.
+    Source: Liu et al. 2021, Swin Transformer, arXiv 2103.14030, section 3.2.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        pattern: Window | Grid,
+        *,
+        bias: OffsetBias | RelativeBias | ContinuousBias | None = None,
+        bias_lookup: BiasLookup = "offset",
+        **options: Any,
+    ) -> None:
+        bias = bias or RelativeBias(pattern.size, num_heads, lookup=bias_lookup)
+        super().__init__(dim, num_heads, pattern, bias=bias, **options)

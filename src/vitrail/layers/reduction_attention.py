@@ -1,18 +1,14 @@
 """Spatial-reduction attention (PVT), in any rank: every token sees a coarser grid."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vitrail.attention import Places, attend_groups
+from vitrail.attention import Attend
 from vitrail.errors import UsageError
-from vitrail.layers.attend import Attend
 from vitrail.layers.embed import CONVOLUTIONS, channels_first, channels_last, pad_samples
 from vitrail.ops.reduce import adaptive_mean
-from vitrail.ops.windows import at_least, copy_as
+from vitrail.ops.windows import at_least
 from vitrail.patterns import Global, Pooled, Reduced
-
-MOST_ASKING = 256  # tokens of a group that attends in place
 
 
 class ReductionAttention(nn.Module):
@@ -52,7 +48,8 @@ class ReductionAttention(nn.Module):
         super().__init__()
         self.pattern = pattern
         self.num_heads = num_heads
-        self.scale = (dim // num_heads) ** -0.5
+        self.head_dim = dim // num_heads
+        self.scale = self.head_dim**-0.5
         kernel = _kernel(pattern)
         self.q = nn.Linear(dim, dim, bias=qkv_bias)
         self.sr = None if kernel is None else CONVOLUTIONS[len(kernel)](dim, dim, kernel, kernel)
@@ -78,57 +75,20 @@ class ReductionAttention(nn.Module):
             x = pad_samples(x, at_least(x.shape[2:], self.sr.kernel_size))
         return self.act(self.norm(channels_last(self.sr(x))))
 
-    def kernel(self, x: Float[Tensor, "batch *spatial dim"], tokens: int, cells: int) -> str | None:
-        """Return which kernel attends in place, or None: unasked, SDPA serves without a bias."""
-        if self.attend.backend is None:
-            return None
-        queries, head_dim = min(tokens, MOST_ASKING), x.shape[-1] // self.num_heads
-        return self.attend.kernel(x, head_dim, queries=queries, keys=cells, bias=False)
-
-    def who(self, tokens: int, cells: int, device: torch.device) -> Places:
-        """Return the tokens in groups of a few hundred, for threads to share; all see all cells."""
-        groups = -(-tokens // MOST_ASKING)
-        queries = -(-tokens // groups)
-        asks = torch.arange(groups * queries, dtype=torch.int32, device=device)
-        sees = torch.arange(tokens, tokens + cells, dtype=torch.int32, device=device)
-        asks = asks.masked_fill(asks >= tokens, -1).view(groups, queries)
-        return Places(asks, sees.expand(groups, cells))
-
     def forward(
         self, x: Float[Tensor, "batch *spatial dim"]
     ) -> Float[Tensor, "batch *spatial dim"]:
         """Let every token attend to every cell of the reduced grid."""
-        q = self.q(x).flatten(1, -2).unflatten(-1, (self.num_heads, -1))
-        kv = self.kv(self.reduce(x)).flatten(1, -2).unflatten(-1, (2, self.num_heads, -1))
-        tokens, cells = q.shape[1], kv.shape[1]
-        backend = self.kernel(x, tokens, cells)
-        if backend is None:
-            out = self._composed(q, kv)
-        else:
-            out = attend_groups(
-                q[:, :, None].expand(-1, -1, 3, -1, -1),  # nobody sees tokens, but cells
-                self.who(tokens, cells, x.device),
-                scale=self.scale,
-                pooled=kv,
-                backend=backend,
-            )
-        out = self.proj_drop(self.proj(out))
-        return out.unflatten(1, x.shape[1:-1])
-
-    def _composed(
-        self,
-        q: Float[Tensor, "batch tokens heads head_dim"],
-        kv: Float[Tensor, "batch cells 2 heads head_dim"],
-    ) -> Float[Tensor, "batch tokens dim"]:
-        """Attend in one window, which is the whole grid."""
-        k, v = kv.permute(2, 0, 3, 1, 4)[:, :, None]
-        # Batch, windows, heads, tokens, head_dim.
-        qkv = q.transpose(1, 2)[:, None], k, v
-        if torch.compiler.is_exporting():
-            # How a view's axes can be put together depends on whether there is one key or more.
-            qkv = tuple(copy_as(part, part.shape) for part in qkv)
-        out = self.attend(*qkv, scale=self.scale)
-        return copy_as(out.transpose(2, 3), (q.shape[0], q.shape[1], q.shape[2] * q.shape[3]))
+        out = self.attend.grouped(
+            x,
+            None,
+            self.pattern.groups(self.pattern.grid(x.shape[1:-1]), x.device),
+            heads=(self.num_heads, self.head_dim),
+            scale=self.scale,
+            queries=self.q(x),
+            pooled=self.kv(self.reduce(x)).flatten(1, -2),
+        )
+        return self.proj_drop(self.proj(out))
 
 
 def _kernel(pattern: Reduced | Pooled | Global) -> tuple[int, ...] | None:

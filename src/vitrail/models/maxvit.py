@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vitrail.errors import UsageError
-from vitrail.layers import ConvStem, GridAttention, MBConv, Mlp, PreNormBlock, WindowAttention
+from vitrail.layers import ConvStem, MBConv, Mlp, PreNormBlock, WindowAttention
 from vitrail.layers.mbconv import ConvPadding, ShortcutPool
 from vitrail.layers.mlp import Act
 from vitrail.models.backbone import Backbone
@@ -210,8 +210,8 @@ class MaxViT(Backbone):
         zeros, ones = (0,) * self.config.axes, (1,) * self.config.axes
         return MaxViTBlock(
             self._conv(stage, index, ones) if index > 0 else None,
-            self._attention(stage, index, WindowAttention, Window(self.config.window, zeros)),
-            self._attention(stage, index, GridAttention, Grid(self.config.grid)),
+            self._attention(stage, index, Window(self.config.window, zeros)),
+            self._attention(stage, index, Grid(self.config.grid)),
         )
 
     def _conv(self, stage: int, index: int, stride: Size) -> MBConv:
@@ -233,11 +233,9 @@ class MaxViT(Backbone):
             drop_path=self.drop_path_rates(config)[stage][index],
         )
 
-    def _attention(
-        self, stage: int, index: int, kind: type[nn.Module], pattern: Window | Grid
-    ) -> PreNormBlock:
+    def _attention(self, stage: int, index: int, pattern: Window | Grid) -> PreNormBlock:
         config, dim = self.config, self.config.dims[stage]
-        attn: Any = kind(
+        attn = WindowAttention(
             dim,
             config.num_heads[stage],
             pattern,

@@ -13,15 +13,11 @@ from torch import nn
 
 from vitrail.errors import UsageError
 from vitrail.layers import (
-    AxialAttention,
-    GlobalAttention,
+    GroupedAttention,
     Mlp,
     OffsetBias,
     PatchMerging,
     PreNormBlock,
-    SparseFixedAttention,
-    SparseStridedAttention,
-    WindowAttention,
 )
 from vitrail.models.backbone import Backbone
 from vitrail.models.config import DoublingConfig
@@ -30,13 +26,6 @@ from vitrail.patterns import Axial, Global, Pattern, SparseFixed, SparseStrided,
 from vitrail.shapes import Size, as_size
 
 Mechanism = Literal["global", "axial", "sparse", "window"]
-_LAYERS: dict[type[Pattern], type[nn.Module]] = {
-    Axial: AxialAttention,
-    Global: GlobalAttention,
-    SparseFixed: SparseFixedAttention,
-    SparseStrided: SparseStridedAttention,
-    Window: WindowAttention,
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,7 +89,7 @@ class Tiny(Backbone):
     def _block(self, stage: int, index: int, dim: int, rate: float) -> nn.Module:
         config = self.config
         pattern, heads = config.pattern(index), config.num_heads[stage]
-        attn = _LAYERS[type(pattern)](
+        attn = GroupedAttention(
             dim,
             heads,
             pattern,

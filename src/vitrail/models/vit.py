@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 
 from vitrail.errors import UsageError
-from vitrail.layers import AbsolutePosition, GlobalAttention, Mlp, PrefixTokens, PreNormBlock
+from vitrail.layers import AbsolutePosition, GroupedAttention, Mlp, PrefixTokens, PreNormBlock
 from vitrail.layers.position import PositionResize
 from vitrail.models.backbone import Backbone
 from vitrail.models.config import BackboneConfig, check_width
@@ -122,7 +122,7 @@ class ViT(Backbone):
 
     def _block(self, rate: float) -> nn.Module:
         config = self.config
-        attn = GlobalAttention(
+        attn = GroupedAttention(
             config.dim,
             config.num_heads[0],
             Global(config.prefix),

@@ -5,8 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from vitrail.ops.windows import known_zero
-from vitrail.shapes import Size, sym_max
+from vitrail.shapes import Size, known, sym_max
 
 # What torch offers for each number of axes; the official code uses bicubic for images.
 _MODES = {1: "linear", 2: "bicubic", 3: "trilinear"}
@@ -23,7 +22,7 @@ def resize_grid(
     Returns:
         Values on a grid of those lengths; ``x`` itself where they are its own.
     """
-    if known_zero(*(n - m for n, m in zip(x.shape[1:-1], spatial, strict=True))):
+    if all(known(n == m) for n, m in zip(x.shape[1:-1], spatial, strict=True)):
         return x
     mode = _MODES[len(spatial)]
     x = F.interpolate(x.movedim(-1, 1), size=tuple(spatial), mode=mode, align_corners=False)
@@ -46,7 +45,7 @@ def resize_linear(
     """
     for axis, length in enumerate(spatial, start=1):
         n = x.shape[axis]
-        if known_zero(n - length):
+        if known(n == length):
             continue
         # Twice the middle of each cell, in units of 1 / length of the old grid; never negative,
         # as ONNX divides towards zero.
@@ -80,7 +79,7 @@ def resize_antialiased(
     """
     for axis, length in enumerate(spatial, start=1):
         n = x.shape[axis]
-        if known_zero(n - length):
+        if known(n == length):
             continue
         kind = torch.promote_types(x.dtype, torch.float32)
         middle = (torch.arange(length, device=x.device, dtype=kind) + 0.5) * (n / length)

@@ -8,12 +8,12 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
 from vitrail.errors import UsageError
-from vitrail.shapes import Size, sym_max
+from vitrail.shapes import Size, known, sym_max
 
 
 def padded_lengths(spatial: Sequence[int], multiple: Sequence[int]) -> Size:
@@ -40,8 +40,7 @@ def pad(
     amounts = [0, 0]
     for n, length in zip(reversed(x.shape[1:-1]), reversed(lengths), strict=True):
         amounts += [0, length - n]
-    # Padding by nothing would copy. While compiling, asking would tie the graph to a length.
-    if not torch.compiler.is_compiling() and known_zero(*amounts):
+    if all(known(amount == 0) for amount in amounts):  # padding by nothing would copy
         return x
     return F.pad(x, amounts)
 
@@ -64,7 +63,7 @@ def shift(
     window with no padding between them.
     """
     for axis, s in enumerate(amount, start=1):
-        if not known_zero(s):
+        if not known(s == 0):
             x = _swap_ends(x, axis, s)
     return x
 
@@ -74,7 +73,7 @@ def unshift(
 ) -> Shaped[Tensor, "batch *spatial channels"]:
     """Undo ``shift``."""
     for axis, s in enumerate(amount, start=1):
-        if not known_zero(s):
+        if not known(s == 0):
             x = _swap_ends(x, axis, x.shape[axis] - s)
     return x
 
@@ -141,90 +140,6 @@ def copy_as(x: Tensor, shape: Sequence[int]) -> Tensor:
     return x.clone(memory_format=torch.contiguous_format).view(shape)
 
 
-def regions(
-    spatial: Sequence[int],
-    window: Size,
-    amount: Sequence[int],
-    *,
-    mask_padding: bool,
-    device: torch.device | None = None,
-) -> Int[Tensor, "1 windows tokens"]:
-    """Label every place of every shifted window; equal labels may attend to one another.
-
-    This is the shift mask in one number a token: tokens that the roll brought round from the
-    other edge carry another label along that axis, and so, with ``mask_padding``, does padding.
-
-    Args:
-        spatial: lengths of the grid before padding, in tokens.
-        window: window length along each axis, in tokens.
-        amount: shift along each axis, in tokens.
-        mask_padding: give padding the label -1, so that no token sees it.
-        device: where the labels are needed.
-    Returns:
-        Labels in the order of ``partition``.
-    """
-    axes = len(window)
-    label = torch.zeros((1,) * axes, dtype=torch.int32, device=device)
-    padded = torch.zeros((1,) * axes, dtype=torch.bool, device=device)
-    lengths = padded_lengths(spatial, window)
-    for axis, (n, length, s) in enumerate(zip(spatial, lengths, amount, strict=True)):
-        place = torch.arange(length, device=device)
-        view = [1] * axes
-        view[axis] = length
-        wrapped = (place >= length - s).to(torch.int32)
-        label = 2 * label + wrapped.view(view)
-        padded = padded | (place + s - length * wrapped >= n).view(view)
-    if mask_padding:
-        label = label.masked_fill(padded, -1)
-    return partition(label[None, ..., None], window)[..., 0]
-
-
-def places(
-    spatial: Sequence[int],
-    window: Size,
-    amount: Sequence[int],
-    *,
-    device: torch.device | None = None,
-) -> tuple[Int[Tensor, "windows tokens"], Int[Tensor, "windows tokens"] | None]:
-    """Tell which token stands at every place of every shifted window, and label those places.
-
-    This is padding, shifting and partitioning in two numbers a place, in few operations: they are
-    made anew for every layer.
-
-    Args:
-        spatial: lengths of the grid before padding, in tokens.
-        window: window length along each axis, in tokens.
-        amount: shift along each axis, in tokens.
-        device: where the numbers are needed.
-    Returns:
-        Row-major numbers of tokens on the grid without padding, -1 where there is none, in the
-        order of ``partition``; and labels that tell apart what ``regions`` does, padding aside, or
-        None where nothing is shifted.
-    """
-    axes, lengths = len(window), padded_lengths(spatial, window)
-    index = label = beyond = None
-    for axis, (n, length, m, s) in enumerate(zip(spatial, lengths, window, amount, strict=True)):
-        # An axis of windows and one of their tokens: broadcast against those of the other axes.
-        view = [1] * (2 * axes)
-        view[axis], view[axes + axis] = length // m, m
-        place = torch.arange(length, dtype=torch.int32, device=device)
-        if not known_zero(s):
-            place = place.roll(-s)
-            wrapped = (place < s).to(torch.int32).view(view)
-            label = wrapped if label is None else 2 * label + wrapped
-        place = place.view(view)
-        if not known_zero(length - n):
-            beyond = place >= n if beyond is None else beyond | (place >= n)
-        index = place if index is None else index * n + place
-    assert index is not None
-    if beyond is not None:
-        index = index.masked_fill(beyond, -1)
-    shape = (-1, math.prod(window))
-    if label is None:
-        return index.reshape(shape), None
-    return index.reshape(shape), label.expand_as(index).reshape(shape)
-
-
 def _check_divides(spatial: Sequence[int], window: Size) -> None:
     for n, m in zip(spatial, window, strict=True):
         if m < 1 or n % m != 0:
@@ -233,12 +148,3 @@ def _check_divides(spatial: Sequence[int], window: Size) -> None:
                 "a window of at least one token whose length divides every axis",
                 f"pad the grid first, to {padded_lengths(spatial, [max(1, m) for m in window])}",
             )
-
-
-def known_zero(*amounts: int) -> bool:
-    """Tell whether all ``amounts`` are zero whatever the size of the input.
-
-    A symbolic length of an exported graph is never known, so that the graph keeps the general
-    case instead of being specialised to the example it was exported with.
-    """
-    return not any(isinstance(amount, torch.SymInt) or amount for amount in amounts)

@@ -66,6 +66,7 @@ class Groups:
             ``Pattern.groups_with_boxes`` fills it.
         full: no index is -1.
         unique_keys: no key stands in two groups.
+        all_keys: there is one group, and its keys are all cells in order, or all tokens.
         cut: the views that give the queries, where views do.
         extent: lengths of the box of tokens that each group is, row-major, where all are alike: a
             bias by offset is then one for all.
@@ -80,6 +81,7 @@ class Groups:
     k_box: Int[Tensor, "groups keys bounds"] | None = None
     full: bool = False
     unique_keys: bool = False
+    all_keys: bool = False
     cut: Cut | None = None
     extent: Size | None = None
 
@@ -137,7 +139,11 @@ class Pattern(ABC):
         # The last row is that of padding.
         none = tokens.new_full((1, tokens.shape[1]), -1)
         boxes = torch.cat((none.expand(self.prefix, -1), tokens, cells.to(tokens), none))
-        return replace(groups, k_box=boxes[groups.k_index])
+        k_box = boxes[groups.k_index]
+        # A cell that visible padding alone makes stands for no token, as padding does.
+        empty = (k_box[..., 0::2] >= k_box[..., 1::2]).any(-1)
+        k_index = groups.k_index.masked_fill(empty & (groups.k_index >= self.prefix), -1)
+        return replace(groups, k_index=k_index, k_box=k_box.masked_fill(empty[..., None], -1))
 
     def seen(self, spatial: Size, tokens: TokenSet) -> list[TokenSet]:
         """Return the tokens that some tokens attend to, themselves or through pooled keys.
@@ -164,7 +170,7 @@ class Pattern(ABC):
             ``[queries, keys]``, True = may attend; prefix tokens come before the grid's, and keys
             beyond the tokens are pooled.
         """
-        groups = self.groups(spatial)
+        groups = self.groups_with_boxes(spatial)
         tokens = self.prefix + math.prod(spatial)
         queries = tokens if groups.q_grid is None else math.prod(groups.q_grid)
         keys = tokens + sum(math.prod(grid) for grid in groups.grids)

@@ -206,7 +206,9 @@ class Focal(Pattern):
             size, first = self.cell(k, axis, padded[axis])
             place = steps(cells // 2**k, self.reach(k)[axis], 2**k, device)
             place = place - self.levels[k][axis] // 2
-            line = place.masked_fill(first + place * size >= n, PADDING)
+            line = place
+            if self.padding == "masked":
+                line = place.masked_fill(first + place * size >= n, PADDING)
             lines.append(line.masked_fill((place < 0) | (place >= cells), OUTSIDE))
         return lines
 

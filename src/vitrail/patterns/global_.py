@@ -35,7 +35,8 @@ class Global(Pattern):
         index = arange(tokens, device)[None]
         extent = None if self.prefix else spatial
         cut = Cut((tokens,), (0,))
-        return Groups(index, index, full=True, unique_keys=True, cut=cut, extent=extent)
+        return Groups(index, index, full=True, unique_keys=True, all_keys=True, cut=cut,
+                      extent=extent)  # fmt: skip
 
     def pairs(self, spatial: Size) -> int:
         """Count permitted pairs: all of them."""

@@ -134,7 +134,8 @@ def _pooled(spatial: Size, cells: Size, prefix: int, device: torch.device | None
         keys = torch.cat((numbers[:prefix], keys))
     queries, cut = numbers[:tokens].view(1, -1), Cut((tokens,), (0,))
     keys = keys.view(1, -1)
-    return Groups(queries, keys, grids=(cells,), full=True, unique_keys=True, cut=cut)
+    return Groups(queries, keys, grids=(cells,), full=True, unique_keys=True, all_keys=not prefix,
+                  cut=cut)  # fmt: skip
 
 
 def _boxes(bounds: list[_Bounds]) -> Int[Tensor, "cells bounds"]:

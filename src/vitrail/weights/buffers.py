@@ -8,7 +8,6 @@ from torch import Tensor
 
 from vitrail.models import SwinConfig, SwinV2Config
 from vitrail.ops.relative import log_coordinates, relative_index
-from vitrail.ops.windows import regions
 from vitrail.patterns import Window
 from vitrail.shapes import Size
 
@@ -45,11 +44,11 @@ def shift_mask(config: SwinConfig, size: Size | None, i: int, j: int) -> Tensor 
         n // p // m**i for n, p, m in zip(size, config.patch, config.merge, strict=True)
     )
     window = config.windows[i]
-    pattern = Window(window, tuple(m // 2 for m in window), shift_rule="shortest")
-    window, shift = pattern.fit(spatial)
-    if not any(shift):
+    shift = tuple(m // 2 for m in window)
+    pattern = Window(window, shift, "visible", "shortest")
+    if not any(pattern.fit(spatial)[1]):
         return None
-    label = regions(spatial, window, shift, mask_padding=False)[0]
+    label, _ = pattern.groups(spatial).labels
     return (label[:, :, None] != label[:, None, :]).to(torch.get_default_dtype()) * -100.0
 
 
