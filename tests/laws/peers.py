@@ -13,7 +13,7 @@ def rolled_then_padded(
     """Return timm's windows: the map is rolled, then padded, and padding joins the softmax.
 
     The mask is that of a padded, rolled map, so that tokens of opposite edges meet where the
-    window does not divide the map (ADR 1).
+    window does not divide the map (ADR 37).
     """
     window, shift = pattern.fit(spatial)
     tokens, sides = [], []

@@ -1,7 +1,7 @@
 """The way of tokens into the groups of a pattern, and back.
 
 Where a grid cuts the groups they are views; elsewhere tokens are selected by index, which copies
-them once: padding, rolling and cutting would copy them three times (ADR 37). Tokens are arranged
+them once: padding, rolling and cutting would copy them three times (ADR 39). Tokens are arranged
 before they are projected, as queries, keys and values are three times as wide.
 """
 

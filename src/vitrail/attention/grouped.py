@@ -1,4 +1,4 @@
-"""Attention by groups, read and written in place (ADR 24).
+"""Attention by groups, read and written in place (ADR 39).
 
 One operation serves every pattern: small tensors of whole numbers say which tokens meet, queries,
 keys and values are read where the linear layer wrote them, and answers are written where the next

@@ -93,7 +93,7 @@ class Window(Pattern):
         tokens, sides = [], []
         for n, length, s in zip(spatial, lengths, shift, strict=True):
             place = arange(length, device)
-            # Pad first, then roll (ADR 1): the last ``s`` places hold the first ones, and what was
+            # Pad first, then roll (ADR 37): the last ``s`` places hold the first ones, and what was
             # brought round from the other side is a region of its own.
             wrapped = place >= length - s
             tokens.append(within(torch.where(wrapped, place - length, place) + s, n))

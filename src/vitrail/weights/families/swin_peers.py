@@ -114,7 +114,7 @@ def _rolled_padding(blocks: Iterable[Any], patch: Any) -> list[str]:
             continue
         return [
             f"timm rolls {given}, so that opposite edges see one another; "
-            "Vitrail pads first, and its outputs differ there (ADR 1)"
+            "Vitrail pads first, and its outputs differ there (ADR 37)"
         ]
     return []
 
