@@ -24,7 +24,7 @@ source_suffix = {".md": "markdown"}
 root_doc = "index"
 # README.md is the same index for readers of the repository; the rest is data or a template.
 exclude_patterns = ["_build", "README.md", "adr/0000-template.md", "**/measured"]
-myst_enable_extensions = ["deflist", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 # Links that leave docs/ (to the README, the sources, reports) are files of the repository: GitHub
 # follows them, the site leaves them as they are, and tests/test_docs.py checks that each exists.
