@@ -88,7 +88,7 @@ def into_groups(given: Tokens, groups: Groups, heads: Heads) -> tuple[Tensor, Te
     if groups.all_keys:
         both = rows[:, None]
     else:
-        index = groups.k_index
+        index = key_index(given, groups)
         if given.padding is not None and not groups.full:
             nothing = given.padding[-rows.shape[-1] :].to(rows.dtype)
             rows = torch.cat((rows, nothing.expand(rows.shape[0], 1, -1)), dim=1)
@@ -120,6 +120,13 @@ def projected(given: Tokens, heads: Heads) -> tuple[Tensor, Tensor]:
         rows.append(given.pooled)
     assert q is not None
     return q, rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
+
+
+def key_index(given: Tokens, groups: Groups) -> Int[Tensor, "groups keys"]:
+    """Return the row of each key among those of keys and values, -1 for padding."""
+    if given.project is None and groups.grids:  # there are no rows of tokens before the cells'
+        return torch.where(groups.k_index < 0, -1, groups.k_index - given.x.shape[1])
+    return groups.k_index
 
 
 def read(

@@ -12,6 +12,7 @@ from vitrail.attention.arrange import (
     Heads,
     Tokens,
     into_groups,
+    key_index,
     one_sample,
     projected,
     unit,
@@ -145,14 +146,11 @@ class Attend(nn.Module):
             # Queries stand for the tokens, and nobody sees them: all keys are cells behind them.
             q, pooled = projected(given, heads)
             qkv = q.unflatten(-1, heads)[:, :, None].expand(-1, -1, 3, -1, -1)
-            before = q.shape[1]
             if groups.all_keys:
-                k_index = torch.arange(before, before + pooled.shape[1], device=pooled.device)
-                k_index = k_index.to(torch.int32)[None]
+                rows = torch.arange(pooled.shape[1], dtype=torch.int32, device=pooled.device)[None]
             else:
-                if given.project is None and groups.grids:
-                    before = before - given.x.shape[1]
-                k_index = torch.where(groups.k_index < 0, -1, groups.k_index + before)
+                rows = key_index(given, groups)
+            k_index = torch.where(rows < 0, -1, rows + q.shape[1])
             groups = replace(groups, k_index=k_index)
             if bias is None:
                 groups = _shared_out(groups)
