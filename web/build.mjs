@@ -21,10 +21,6 @@ await build({
   jsx: "automatic",
   jsxImportSource: "preact",
   jsxSideEffects: true, // or each element carries a comment for other bundlers
-  // d3-scale brings colours, dates and number formats along, 45 kB: only numbers are scaled here.
-  alias: {
-    "d3-scale": "./src/d3/scale.js", "d3-array": "./src/d3/array.ts", "d3-format": "./src/d3/format.ts", "d3-interpolate": "./src/d3/interpolate.ts",
-  },
   charset: "utf8",
   legalComments: "none",
   logLevel: "warning",

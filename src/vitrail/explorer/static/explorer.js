@@ -130,30 +130,30 @@ function V(t4) {
 	};
 }
 function z(t4, r4, u4, i4, f5, o5, e4, l4, c4, a5) {
-	var s4, p5, v4, d5, k4, b4, m5, M2, C3, j3, L2, H2, q2, A4, O2, P2, T4, N2, V2 = r4.type;
+	var s4, p5, v4, d5, k4, b4, m5, M2, C4, j3, L2, H2, q2, A5, O2, P2, T4, N2, V2 = r4.type;
 	if (r4.constructor !== h) return null;
 	128 & u4.__u && (c4 = 32 & u4.__u, s4 = u4.__c.__z) && (r4.__u |= c4, p5 = o5 = [], 8 == s4.nodeType ? l4 = B(s4, o5) : o5.push(s4), l4 = o5[0] || l4), (s4 = n.__b) && s4(r4);
 	n: if ("function" == typeof V2) {
 		v4 = e4.length;
 		try {
-			if (M2 = r4.props, C3 = (s4 = V2.prototype) && s4.render, j3 = (s4 = V2.contextType) && i4[s4.__c], L2 = s4 ? j3 ? j3.props.value : s4.__ : i4, (d5 = u4.__c) ? (r4.__c = d5, 2 & d5.__g && (d5.__g |= 1)) : (C3 ? r4.__c = d5 = new V2(M2, L2) : (r4.__c = d5 = new x(M2, L2), d5.constructor = V2, d5.render = K), j3 && j3.sub(d5), d5.state || (d5.state = {}), d5.__n = i4, d5.__g |= 8, d5.__h = [], d5.__k = []), C3 && (d5.__s || (d5.__s = d5.state), V2.getDerivedStateFromProps && (d5.__s == d5.state && (d5.__s = _({}, d5.__s)), _(d5.__s, V2.getDerivedStateFromProps(M2, d5.__s)))), k4 = d5.props, b4 = d5.state, d5.__v = r4, u4.__c) {
-				if (M2 !== k4 && C3 && !V2.getDerivedStateFromProps && d5.componentWillReceiveProps && d5.componentWillReceiveProps(M2, L2), r4.__v == u4.__v && !(8 & d5.__g) || !(4 & d5.__g) && d5.shouldComponentUpdate && false === d5.shouldComponentUpdate(M2, d5.__s, L2)) {
+			if (M2 = r4.props, C4 = (s4 = V2.prototype) && s4.render, j3 = (s4 = V2.contextType) && i4[s4.__c], L2 = s4 ? j3 ? j3.props.value : s4.__ : i4, (d5 = u4.__c) ? (r4.__c = d5, 2 & d5.__g && (d5.__g |= 1)) : (C4 ? r4.__c = d5 = new V2(M2, L2) : (r4.__c = d5 = new x(M2, L2), d5.constructor = V2, d5.render = K), j3 && j3.sub(d5), d5.state || (d5.state = {}), d5.__n = i4, d5.__g |= 8, d5.__h = [], d5.__k = []), C4 && (d5.__s || (d5.__s = d5.state), V2.getDerivedStateFromProps && (d5.__s == d5.state && (d5.__s = _({}, d5.__s)), _(d5.__s, V2.getDerivedStateFromProps(M2, d5.__s)))), k4 = d5.props, b4 = d5.state, d5.__v = r4, u4.__c) {
+				if (M2 !== k4 && C4 && !V2.getDerivedStateFromProps && d5.componentWillReceiveProps && d5.componentWillReceiveProps(M2, L2), r4.__v == u4.__v && !(8 & d5.__g) || !(4 & d5.__g) && d5.shouldComponentUpdate && false === d5.shouldComponentUpdate(M2, d5.__s, L2)) {
 					r4.__v != u4.__v && (d5.props = M2, d5.state = d5.__s, d5.__g &= -9), r4.__e = u4.__e, r4.__k = u4.__k, r4.__k.some(function(n3) {
 						n3 && (n3.__ = r4);
 					}), y.push.apply(d5.__h, d5.__k), d5.__k = [], d5.__h.length && e4.push(d5), l4 = S(u4);
 					break n;
 				}
-				d5.componentWillUpdate && d5.componentWillUpdate(M2, d5.__s, L2), C3 && d5.componentDidUpdate && d5.__h.push(function() {
+				d5.componentWillUpdate && d5.componentWillUpdate(M2, d5.__s, L2), C4 && d5.componentDidUpdate && d5.__h.push(function() {
 					d5.componentDidUpdate(k4, b4, m5);
 				});
-			} else C3 && !V2.getDerivedStateFromProps && d5.componentWillMount && d5.componentWillMount(), C3 && d5.componentDidMount && d5.__h.push(d5.componentDidMount);
-			d5.context = L2, d5.props = M2, d5.__P = t4, d5.__g &= -5, H2 = n.__r, q2 = C3 ? 25 : 0;
+			} else C4 && !V2.getDerivedStateFromProps && d5.componentWillMount && d5.componentWillMount(), C4 && d5.componentDidMount && d5.__h.push(d5.componentDidMount);
+			d5.context = L2, d5.props = M2, d5.__P = t4, d5.__g &= -5, H2 = n.__r, q2 = C4 ? 25 : 0;
 			do {
 				d5.__g &= -9, H2 && H2(r4), s4 = d5.render(d5.props, d5.state = d5.__s, d5.context);
 			} while (8 & d5.__g && ++q2 < 25);
-			C3 && (y.push.apply(d5.__h, d5.__k), d5.__k = []), d5.state = d5.__s, d5.getChildContext && (i4 = _({}, i4, d5.getChildContext())), C3 && u4.__c && d5.getSnapshotBeforeUpdate && (m5 = d5.getSnapshotBeforeUpdate(k4, b4)), A4 = s4 && s4.type === $ && null == s4.key ? s4.props.children : s4, M2.__P && (s4 = l4, f5 = (t4 = M2.__P).namespaceURI, c4 = o5 = null, u4.props && u4.props.__P != t4 && (u4.__k.some(function(n3) {
+			C4 && (y.push.apply(d5.__h, d5.__k), d5.__k = []), d5.state = d5.__s, d5.getChildContext && (i4 = _({}, i4, d5.getChildContext())), C4 && u4.__c && d5.getSnapshotBeforeUpdate && (m5 = d5.getSnapshotBeforeUpdate(k4, b4)), A5 = s4 && s4.type === $ && null == s4.key ? s4.props.children : s4, M2.__P && (s4 = l4, f5 = (t4 = M2.__P).namespaceURI, c4 = o5 = null, u4.props && u4.props.__P != t4 && (u4.__k.some(function(n3) {
 				n3 && J(n3, n3);
-			}), u4.__k = null), l4 = u4.__k ? S(u4, 0) : null), l4 = I(t4, w(A4) ? A4 : [A4], r4, u4, i4, f5, o5, e4, l4, c4, a5), M2.__P && (r4.__e = null, l4 = s4), r4.__u &= -161, p5 && p5.some(g), d5.__h.length && e4.push(d5), 1 & d5.__g && (d5.__g &= -4);
+			}), u4.__k = null), l4 = u4.__k ? S(u4, 0) : null), l4 = I(t4, w(A5) ? A5 : [A5], r4, u4, i4, f5, o5, e4, l4, c4, a5), M2.__P && (r4.__e = null, l4 = s4), r4.__u &= -161, p5 && p5.some(g), d5.__h.length && e4.push(d5), 1 & d5.__g && (d5.__g &= -4);
 		} catch (t5) {
 			if (e4.length = v4, r4.__v = null, c4 || o5) if (t5 && t5.then) {
 				if (r4.__u |= 128 | c4, o5) {
@@ -202,22 +202,22 @@ function E(t4, r4, u4) {
 	});
 }
 function F(t4, r4, u4, i4, f5, o5, e4, l4, c4, a5) {
-	var s4, h5, y5, _4, k4, b4, m5, M2, $2 = u4.props || p, x3 = r4.props, C3 = r4.type;
-	if ("svg" == C3 ? f5 = "http://www.w3.org/2000/svg" : "math" == C3 ? f5 = "http://www.w3.org/1998/Math/MathML" : f5 || (f5 = "http://www.w3.org/1999/xhtml"), o5) {
-		for (s4 = 0; s4 < o5.length; s4++) if ((k4 = o5[s4]) && (C3 ? k4.localName == C3 : 3 == k4.nodeType)) {
+	var s4, h5, y5, _4, k4, b4, m5, M2, $2 = u4.props || p, x3 = r4.props, C4 = r4.type;
+	if ("svg" == C4 ? f5 = "http://www.w3.org/2000/svg" : "math" == C4 ? f5 = "http://www.w3.org/1998/Math/MathML" : f5 || (f5 = "http://www.w3.org/1999/xhtml"), o5) {
+		for (s4 = 0; s4 < o5.length; s4++) if ((k4 = o5[s4]) && (C4 ? k4.localName == C4 : 3 == k4.nodeType)) {
 			t4 = k4, o5[s4] = null;
 			break;
 		}
 	}
 	if (!t4) {
-		if (M2 = a5.ownerDocument || document, !C3) return M2.createTextNode(x3);
-		t4 = M2.createElementNS(f5, C3, x3.is ? x3 : a5), l4 && (n.__m && n.__m(r4, o5), l4 = false), o5 = null;
+		if (M2 = a5.ownerDocument || document, !C4) return M2.createTextNode(x3);
+		t4 = M2.createElementNS(f5, C4, x3.is ? x3 : a5), l4 && (n.__m && n.__m(r4, o5), l4 = false), o5 = null;
 	}
-	if (C3) {
-		if (a5 = "template" == C3 && t4.content || t4, o5 = "textarea" == C3 && null != x3.defaultValue ? null : o5 && d.call(a5.childNodes), !l4 && o5) for ($2 = {}, s4 = 0; s4 < t4.attributes.length; s4++) $2[(k4 = t4.attributes[s4]).name] = k4.value;
+	if (C4) {
+		if (a5 = "template" == C4 && t4.content || t4, o5 = "textarea" == C4 && null != x3.defaultValue ? null : o5 && d.call(a5.childNodes), !l4 && o5) for ($2 = {}, s4 = 0; s4 < t4.attributes.length; s4++) $2[(k4 = t4.attributes[s4]).name] = k4.value;
 		for (s4 in $2) k4 = $2[s4], "dangerouslySetInnerHTML" == s4 ? y5 = k4 : "children" == s4 || s4 in x3 || "value" == s4 && "defaultValue" in x3 || "checked" == s4 && "defaultChecked" in x3 || N(t4, s4, null, k4, f5);
 		for (s4 in x3) k4 = x3[s4], "children" == s4 ? _4 = k4 : "dangerouslySetInnerHTML" == s4 ? h5 = k4 : "value" == s4 ? b4 = k4 : "checked" == s4 ? m5 = k4 : l4 && "function" != typeof k4 || $2[s4] === k4 || N(t4, s4, k4, $2[s4], f5);
-		h5 ? (l4 || y5 && (h5.__html == y5.__html || h5.__html == t4.innerHTML) || (t4.innerHTML = h5.__html), r4.__k = []) : (y5 && (t4.textContent = ""), ("foreignObject" == C3 || "http://www.w3.org/1998/Math/MathML" == f5 && v.test(C3)) && (f5 = "http://www.w3.org/1999/xhtml"), I(a5, w(_4) ? _4 : [_4], r4, u4, i4, f5, o5, e4, o5 ? o5[0] : u4.__k && S(u4, 0), l4, c4), o5 && o5.some(g)), l4 && "textarea" != C3 || (s4 = "value", "progress" == C3 && null == b4 ? t4.removeAttribute(s4) : null == b4 || b4 === t4[s4] && ("progress" != C3 || b4) || N(t4, s4, b4, $2[s4], f5), s4 = "checked", null != m5 && m5 != t4[s4] && N(t4, s4, m5, $2[s4], f5));
+		h5 ? (l4 || y5 && (h5.__html == y5.__html || h5.__html == t4.innerHTML) || (t4.innerHTML = h5.__html), r4.__k = []) : (y5 && (t4.textContent = ""), ("foreignObject" == C4 || "http://www.w3.org/1998/Math/MathML" == f5 && v.test(C4)) && (f5 = "http://www.w3.org/1999/xhtml"), I(a5, w(_4) ? _4 : [_4], r4, u4, i4, f5, o5, e4, o5 ? o5[0] : u4.__k && S(u4, 0), l4, c4), o5 && o5.some(g)), l4 && "textarea" != C4 || (s4 = "value", "progress" == C4 && null == b4 ? t4.removeAttribute(s4) : null == b4 || b4 === t4[s4] && ("progress" != C4 || b4) || N(t4, s4, b4, $2[s4], f5), s4 = "checked", null != m5 && m5 != t4[s4] && N(t4, s4, m5, $2[s4], f5));
 	} else $2 === x3 || l4 && t4.data == x3 || (t4.data = x3);
 	return t4;
 }
@@ -855,11 +855,11 @@ function w4(i4) {
 		var o5 = O(function() {
 			var i6 = t4.value.value;
 			return 0 === i6 ? 0 : true === i6 ? "" : i6 || "";
-		}), e5 = O(function() {
+		}), e6 = O(function() {
 			return !Array.isArray(o5.value) && !r(o5.value);
 		}), u5 = x2(function() {
 			this.N = M;
-			if (e5.value) {
+			if (e6.value) {
 				var n4 = o5.value;
 				if (i5.__v && i5.__v.__e && 3 === i5.__v.__e.nodeType) i5.__v.__e.data = n4;
 			}
@@ -868,7 +868,7 @@ function w4(i4) {
 			u5();
 			c5.call(this);
 		};
-		return [e5, o5];
+		return [e6, o5];
 	}, []), u4 = e4[0], c4 = e4[1];
 	return u4.value ? c4.peek() : c4.value;
 }
@@ -1126,14 +1126,14 @@ function write(state, traces, place = {}) {
 	return `#${new URLSearchParams(words)}`;
 }
 function makeState(selection2) {
-	return Object.fromEntries(Object.entries(selection2).map(([name2, value]) => [name2, y3(value)]));
+	return Object.fromEntries(Object.entries(selection2).map(([name2, value2]) => [name2, y3(value2)]));
 }
 function snapshot(state) {
 	return Object.fromEntries(Object.entries(state).map(([name2, field2]) => [name2, field2.value]));
 }
 function assign(state, next) {
 	r3(() => {
-		for (const [name2, value] of Object.entries(next)) state[name2].value = value;
+		for (const [name2, value2] of Object.entries(next)) state[name2].value = value2;
 	});
 }
 function moved(trace, now, block) {
@@ -1478,15 +1478,15 @@ function give(next, grid, other, share2) {
 	for (let y5 = y0; y5 < y1; y5++) for (let x3 = x0; x3 < x1; x3++) next[grid.tokenAt(y5, x3)] += each;
 }
 function gridPart(r4, prefix) {
-	const map = r4.slice(prefix);
-	const sum = map.reduce((total, value) => total + value, 0);
-	return sum > 0 ? map.map((value) => value / sum) : map;
+	const map2 = r4.slice(prefix);
+	const sum = map2.reduce((total, value2) => total + value2, 0);
+	return sum > 0 ? map2.map((value2) => value2 / sum) : map2;
 }
-function unmerge(map, from, to, factor2, prefix) {
+function unmerge(map2, from, to, factor2, prefix) {
 	const next = new Float64Array(prefix + to[0] * to[1]);
 	for (let y5 = 0; y5 < from[0]; y5++) {
 		for (let x3 = 0; x3 < from[1]; x3++) {
-			const share2 = map[y5 * from[1] + x3];
+			const share2 = map2[y5 * from[1] + x3];
 			if (share2 === 0) continue;
 			const [bottom, right] = [Math.min(to[0], (y5 + 1) * factor2[0]), Math.min(to[1], (x3 + 1) * factor2[1])];
 			const each = share2 / ((bottom - y5 * factor2[0]) * (right - x3 * factor2[1]));
@@ -1506,10 +1506,10 @@ async function rolloutStages(trace, block, token) {
 		r4 = pull(r4, grid, codes.data);
 		const below = i4 > 0 ? blocks[i4 - 1] : null;
 		if (below && below.stage === stage) continue;
-		const map = gridPart(r4, prefix);
-		rows.push({ stage, height: spatial[0], width: spatial[1], values: Float32Array.from(map) });
+		const map2 = gridPart(r4, prefix);
+		rows.push({ stage, height: spatial[0], width: spatial[1], values: Float32Array.from(map2) });
 		const merge3 = stages2[stage].merge;
-		if (below) r4 = unmerge(map, spatial, below.spatial, merge3 ? merge3.factor : [1, 1], below.prefix);
+		if (below) r4 = unmerge(map2, spatial, below.spatial, merge3 ? merge3.factor : [1, 1], below.prefix);
 	}
 	return rows;
 }
@@ -1521,9 +1521,9 @@ async function rollout(trace, block, token) {
 
 // src/source.ts
 var Missing = class extends Error {
-	constructor(array) {
-		super(`“${array}” is not kept in this report; the server or a notebook can compute it.`);
-		this.array = array;
+	constructor(array2) {
+		super(`“${array2}” is not kept in this report; the server or a notebook can compute it.`);
+		this.array = array2;
 	}
 	array;
 };
@@ -1531,12 +1531,12 @@ function widen(halves) {
 	const wide = new Float32Array(halves.length);
 	for (let i4 = 0; i4 < halves.length; i4++) {
 		const half = halves[i4];
-		const [exponent, fraction] = [half >> 10 & 31, half & 1023];
-		let value;
-		if (exponent === 0) value = fraction * 2 ** -24;
-		else if (exponent === 31) value = fraction ? NaN : Infinity;
-		else value = (1 + fraction / 1024) * 2 ** (exponent - 15);
-		wide[i4] = half >> 15 ? -value : value;
+		const [exponent2, fraction] = [half >> 10 & 31, half & 1023];
+		let value2;
+		if (exponent2 === 0) value2 = fraction * 2 ** -24;
+		else if (exponent2 === 31) value2 = fraction ? NaN : Infinity;
+		else value2 = (1 + fraction / 1024) * 2 ** (exponent2 - 15);
+		wide[i4] = half >> 15 ? -value2 : value2;
 	}
 	return wide;
 }
@@ -1567,8 +1567,8 @@ var Kept = class {
 		const entry = { promise: this.load(name2, signal), bytes: 0 };
 		this.kept.set(name2, entry);
 		entry.promise.then(
-			(array) => {
-				entry.bytes = array.data.byteLength;
+			(array2) => {
+				entry.bytes = array2.data.byteLength;
 				this.bytes += entry.bytes;
 				this.forget(name2);
 			},
@@ -1733,7 +1733,7 @@ var TraceView = class {
 	}
 	// A map of a method for a class (or for none), stored or computed when asked for.
 	async map(method, cls) {
-		const stored = this.manifest.maps.find((map) => map.method === method && (map.class === null || map.class === cls));
+		const stored = this.manifest.maps.find((map2) => map2.method === method && (map2.class === null || map2.class === cls));
 		if (stored) return this.map2d(stored.array);
 		const name2 = `map/${method}/${cls ?? 0}`;
 		if (!this.manifest.on_demand && !this.source.has(name2)) throw new Missing(name2);
@@ -1843,8 +1843,8 @@ function useLoaded(load, needs) {
 		if (!promise) return void 0;
 		set2((now) => now.fresh ? { ...now, fresh: false } : now);
 		promise.then(
-			(value) => {
-				if (wanted) set2({ value, error: null, fresh: true });
+			(value2) => {
+				if (wanted) set2({ value: value2, error: null, fresh: true });
 			},
 			(error) => {
 				if (wanted) set2({ value: null, error: error instanceof Error ? error.message : String(error), fresh: true });
@@ -2069,9 +2069,9 @@ var least = (numbers) => {
 	for (let i4 = 0; i4 < numbers.length; i4++) if (numbers[i4] < fewest) fewest = numbers[i4];
 	return fewest;
 };
-function heatPixels(map, options = {}) {
+function heatPixels(map2, options = {}) {
 	const canvas2 = document.createElement("canvas");
-	paintPixels(canvas2, map, options);
+	paintPixels(canvas2, map2, options);
 	return canvas2;
 }
 function paintPixels(canvas2, { height, width, values }, options = {}) {
@@ -2091,10 +2091,10 @@ function paintPixels(canvas2, { height, width, values }, options = {}) {
 	}
 	context.putImageData(pixels2, 0, 0);
 }
-function drawHeat(context, map, [x3, y5, w5, h5], options = {}) {
+function drawHeat(context, map2, [x3, y5, w5, h5], options = {}) {
 	context.save();
 	context.imageSmoothingEnabled = false;
-	context.drawImage(heatPixels(map, options), x3, y5, w5, h5);
+	context.drawImage(heatPixels(map2, options), x3, y5, w5, h5);
 	context.restore();
 }
 function strokeEdges(context, edges, unit2, ink, width, dash = [], halo = 2) {
@@ -2402,7 +2402,7 @@ function growth({ cost: { sizes, mechanisms } }) {
 // src/tour/tour.tsx
 async function prepare(trace, step3) {
 	const facts = trace.manifest.blocks[step3.block];
-	const [groups2, before, seen, shown, rgb] = await Promise.all([
+	const [groups2, before, seen, shown, rgb3] = await Promise.all([
 		groupsOf(trace, step3.block),
 		step3.asks ? groupsOf(trace, 0) : null,
 		trace.image("seen"),
@@ -2411,7 +2411,7 @@ async function prepare(trace, step3) {
 	]);
 	const quiz = step3.asks === "join" && before ? joinQuiz({ block: 0, groups: before }, { block: step3.block, groups: groups2 }) : step3.asks === "part" ? partQuiz({ block: step3.block, groups: groups2 }) : null;
 	const fits = before && before.total === groups2.total ? before : null;
-	return { step: step3, groups: groups2, before: fits, quiz, seen, shown, features: rgb && { height: rgb.shape[0], width: rgb.shape[1], data: rgb.data } };
+	return { step: step3, groups: groups2, before: fits, quiz, seen, shown, features: rgb3 && { height: rgb3.shape[0], width: rgb3.shape[1], data: rgb3.data } };
 }
 function Tour({ app }) {
 	const trace = app.trace.value;
@@ -2623,8 +2623,8 @@ async function curves(trace) {
 	const { manifest } = trace;
 	const found = manifest.faithfulness;
 	if (!found) return null;
-	const read2 = async (id, array) => {
-		const { data, shape: shape2 } = await trace.array(array);
+	const read2 = async (id, array2) => {
+		const { data, shape: shape2 } = await trace.array(array2);
 		const steps = shape2[1];
 		const points = (row) => found.steps.slice(0, steps).map((share2, i4) => [share2, Number(data[row * steps + i4])]);
 		return { id, title: titleOf(manifest, id), deletion: points(0), insertion: points(1) };
@@ -2634,36 +2634,1073 @@ async function curves(trace) {
 		read2("low", found.random.low),
 		read2("high", found.random.high),
 		read2("centre", found.centre.array),
-		...found.curves.map(({ method, array }) => read2(method, array))
+		...found.curves.map(({ method, array: array2 }) => read2(method, array2))
 	]);
 	return { methods, random, low, high, centre };
 }
 
-// src/d3/array.ts
-function tickIncrement(start, stop, count2) {
-	const rough = (stop - start) / count2;
-	const power = Math.floor(Math.log10(rough));
-	const over = rough / 10 ** power;
-	const factor2 = over >= Math.sqrt(50) ? 10 : over >= Math.sqrt(10) ? 5 : over >= Math.sqrt(2) ? 2 : 1;
-	return power < 0 ? -(10 ** -power) / factor2 : factor2 * 10 ** power;
+// node_modules/d3-array/dist/d3-array.mjs
+function ascending(a5, b4) {
+	return a5 == null || b4 == null ? NaN : a5 < b4 ? -1 : a5 > b4 ? 1 : a5 >= b4 ? 0 : NaN;
+}
+function descending(a5, b4) {
+	return a5 == null || b4 == null ? NaN : b4 < a5 ? -1 : b4 > a5 ? 1 : b4 >= a5 ? 0 : NaN;
+}
+function bisector(f5) {
+	let compare1, compare2, delta;
+	if (f5.length !== 2) {
+		compare1 = ascending;
+		compare2 = (d5, x3) => ascending(f5(d5), x3);
+		delta = (d5, x3) => f5(d5) - x3;
+	} else {
+		compare1 = f5 === ascending || f5 === descending ? f5 : zero;
+		compare2 = f5;
+		delta = f5;
+	}
+	function left(a5, x3, lo = 0, hi = a5.length) {
+		if (lo < hi) {
+			if (compare1(x3, x3) !== 0) return hi;
+			do {
+				const mid = lo + hi >>> 1;
+				if (compare2(a5[mid], x3) < 0) lo = mid + 1;
+				else hi = mid;
+			} while (lo < hi);
+		}
+		return lo;
+	}
+	function right(a5, x3, lo = 0, hi = a5.length) {
+		if (lo < hi) {
+			if (compare1(x3, x3) !== 0) return hi;
+			do {
+				const mid = lo + hi >>> 1;
+				if (compare2(a5[mid], x3) <= 0) lo = mid + 1;
+				else hi = mid;
+			} while (lo < hi);
+		}
+		return lo;
+	}
+	function center(a5, x3, lo = 0, hi = a5.length) {
+		const i4 = left(a5, x3, lo, hi - 1);
+		return i4 > lo && delta(a5[i4 - 1], x3) > -delta(a5[i4], x3) ? i4 - 1 : i4;
+	}
+	return { left, center, right };
+}
+function zero() {
+	return 0;
+}
+function number(x3) {
+	return x3 === null ? NaN : +x3;
+}
+var ascendingBisect = bisector(ascending);
+var bisectRight = ascendingBisect.right;
+var bisectLeft = ascendingBisect.left;
+var bisectCenter = bisector(number).center;
+var blur2 = Blur2(blurf);
+var blurImage = Blur2(blurfImage);
+function Blur2(blur) {
+	return function(data, rx, ry = rx) {
+		if (!((rx = +rx) >= 0)) throw new RangeError("invalid rx");
+		if (!((ry = +ry) >= 0)) throw new RangeError("invalid ry");
+		let { data: values, width, height } = data;
+		if (!((width = Math.floor(width)) >= 0)) throw new RangeError("invalid width");
+		if (!((height = Math.floor(height !== void 0 ? height : values.length / width)) >= 0)) throw new RangeError("invalid height");
+		if (!width || !height || !rx && !ry) return data;
+		const blurx = rx && blur(rx);
+		const blury = ry && blur(ry);
+		const temp = values.slice();
+		if (blurx && blury) {
+			blurh(blurx, temp, values, width, height);
+			blurh(blurx, values, temp, width, height);
+			blurh(blurx, temp, values, width, height);
+			blurv(blury, values, temp, width, height);
+			blurv(blury, temp, values, width, height);
+			blurv(blury, values, temp, width, height);
+		} else if (blurx) {
+			blurh(blurx, values, temp, width, height);
+			blurh(blurx, temp, values, width, height);
+			blurh(blurx, values, temp, width, height);
+		} else if (blury) {
+			blurv(blury, values, temp, width, height);
+			blurv(blury, temp, values, width, height);
+			blurv(blury, values, temp, width, height);
+		}
+		return data;
+	};
+}
+function blurh(blur, T4, S3, w5, h5) {
+	for (let y5 = 0, n3 = w5 * h5; y5 < n3; ) {
+		blur(T4, S3, y5, y5 += w5, 1);
+	}
+}
+function blurv(blur, T4, S3, w5, h5) {
+	for (let x3 = 0, n3 = w5 * h5; x3 < w5; ++x3) {
+		blur(T4, S3, x3, x3 + n3, w5);
+	}
+}
+function blurfImage(radius) {
+	const blur = blurf(radius);
+	return (T4, S3, start, stop, step3) => {
+		start <<= 2, stop <<= 2, step3 <<= 2;
+		blur(T4, S3, start + 0, stop + 0, step3);
+		blur(T4, S3, start + 1, stop + 1, step3);
+		blur(T4, S3, start + 2, stop + 2, step3);
+		blur(T4, S3, start + 3, stop + 3, step3);
+	};
+}
+function blurf(radius) {
+	const radius0 = Math.floor(radius);
+	if (radius0 === radius) return bluri(radius);
+	const t4 = radius - radius0;
+	const w5 = 2 * radius + 1;
+	return (T4, S3, start, stop, step3) => {
+		if (!((stop -= step3) >= start)) return;
+		let sum = radius0 * S3[start];
+		const s0 = step3 * radius0;
+		const s1 = s0 + step3;
+		for (let i4 = start, j3 = start + s0; i4 < j3; i4 += step3) {
+			sum += S3[Math.min(stop, i4)];
+		}
+		for (let i4 = start, j3 = stop; i4 <= j3; i4 += step3) {
+			sum += S3[Math.min(stop, i4 + s0)];
+			T4[i4] = (sum + t4 * (S3[Math.max(start, i4 - s1)] + S3[Math.min(stop, i4 + s1)])) / w5;
+			sum -= S3[Math.max(start, i4 - s0)];
+		}
+	};
+}
+function bluri(radius) {
+	const w5 = 2 * radius + 1;
+	return (T4, S3, start, stop, step3) => {
+		if (!((stop -= step3) >= start)) return;
+		let sum = radius * S3[start];
+		const s4 = step3 * radius;
+		for (let i4 = start, j3 = start + s4; i4 < j3; i4 += step3) {
+			sum += S3[Math.min(stop, i4)];
+		}
+		for (let i4 = start, j3 = stop; i4 <= j3; i4 += step3) {
+			sum += S3[Math.min(stop, i4 + s4)];
+			T4[i4] = sum / w5;
+			sum -= S3[Math.max(start, i4 - s4)];
+		}
+	};
+}
+var array = Array.prototype;
+var slice = array.slice;
+var e10 = Math.sqrt(50);
+var e5 = Math.sqrt(10);
+var e22 = Math.sqrt(2);
+function tickSpec(start, stop, count2) {
+	const step3 = (stop - start) / Math.max(0, count2), power = Math.floor(Math.log10(step3)), error = step3 / Math.pow(10, power), factor2 = error >= e10 ? 10 : error >= e5 ? 5 : error >= e22 ? 2 : 1;
+	let i1, i22, inc;
+	if (power < 0) {
+		inc = Math.pow(10, -power) / factor2;
+		i1 = Math.round(start * inc);
+		i22 = Math.round(stop * inc);
+		if (i1 / inc < start) ++i1;
+		if (i22 / inc > stop) --i22;
+		inc = -inc;
+	} else {
+		inc = Math.pow(10, power) * factor2;
+		i1 = Math.round(start / inc);
+		i22 = Math.round(stop / inc);
+		if (i1 * inc < start) ++i1;
+		if (i22 * inc > stop) --i22;
+	}
+	if (i22 < i1 && 0.5 <= count2 && count2 < 2) return tickSpec(start, stop, count2 * 2);
+	return [i1, i22, inc];
 }
 function ticks(start, stop, count2) {
+	stop = +stop, start = +start, count2 = +count2;
 	if (!(count2 > 0)) return [];
 	if (start === stop) return [start];
-	if (stop < start) return ticks(stop, start, count2).reverse();
-	const step3 = tickIncrement(start, stop, count2);
-	const place = (n3) => step3 < 0 ? n3 / -step3 : n3 * step3;
-	const nth = (n3) => step3 < 0 ? n3 * -step3 : n3 / step3;
-	const [first, last] = [Math.ceil(nth(start) - 1e-9), Math.floor(nth(stop) + 1e-9)];
-	return Array.from({ length: Math.max(0, last - first + 1) }, (_4, i4) => place(first + i4));
+	const reverse = stop < start, [i1, i22, inc] = reverse ? tickSpec(stop, start, count2) : tickSpec(start, stop, count2);
+	if (!(i22 >= i1)) return [];
+	const n3 = i22 - i1 + 1, ticks2 = new Array(n3);
+	if (reverse) {
+		if (inc < 0) for (let i4 = 0; i4 < n3; ++i4) ticks2[i4] = (i22 - i4) / -inc;
+		else for (let i4 = 0; i4 < n3; ++i4) ticks2[i4] = (i22 - i4) * inc;
+	} else {
+		if (inc < 0) for (let i4 = 0; i4 < n3; ++i4) ticks2[i4] = (i1 + i4) / -inc;
+		else for (let i4 = 0; i4 < n3; ++i4) ticks2[i4] = (i1 + i4) * inc;
+	}
+	return ticks2;
 }
-function unused() {
-	throw new Error("scales here have two ends, and words of their own for ticks");
+function tickIncrement(start, stop, count2) {
+	stop = +stop, start = +start, count2 = +count2;
+	return tickSpec(start, stop, count2)[2];
+}
+function tickStep(start, stop, count2) {
+	stop = +stop, start = +start, count2 = +count2;
+	const reverse = stop < start, inc = reverse ? tickIncrement(stop, start, count2) : tickIncrement(start, stop, count2);
+	return (reverse ? -1 : 1) * (inc < 0 ? 1 / -inc : inc);
+}
+var shuffle = shuffler(Math.random);
+function shuffler(random) {
+	return function shuffle2(array2, i0 = 0, i1 = array2.length) {
+		let m5 = i1 - (i0 = +i0);
+		while (m5) {
+			const i4 = random() * m5-- | 0, t4 = array2[m5 + i0];
+			array2[m5 + i0] = array2[i4 + i0];
+			array2[i4 + i0] = t4;
+		}
+		return array2;
+	};
 }
 
-// src/d3/interpolate.ts
-var interpolateNumber = (a5, b4) => (t4) => a5 * (1 - t4) + b4 * t4;
-var interpolateRound = (a5, b4) => (t4) => Math.round(a5 * (1 - t4) + b4 * t4);
+// node_modules/d3-scale/src/init.js
+function initRange(domain, range) {
+	switch (arguments.length) {
+		case 0:
+			break;
+		case 1:
+			this.range(domain);
+			break;
+		default:
+			this.range(range).domain(domain);
+			break;
+	}
+	return this;
+}
+
+// node_modules/d3-color/dist/d3-color.mjs
+function define(constructor, factory, prototype) {
+	constructor.prototype = factory.prototype = prototype;
+	prototype.constructor = constructor;
+}
+function extend(parent, definition) {
+	var prototype = Object.create(parent.prototype);
+	for (var key in definition) prototype[key] = definition[key];
+	return prototype;
+}
+function Color() {
+}
+var darker = 0.7;
+var brighter = 1 / darker;
+var reI = "\\s*([+-]?\\d+)\\s*";
+var reN = "\\s*([+-]?(?:\\d*\\.)?\\d+(?:[eE][+-]?\\d+)?)\\s*";
+var reP = "\\s*([+-]?(?:\\d*\\.)?\\d+(?:[eE][+-]?\\d+)?)%\\s*";
+var reHex = /^#([0-9a-f]{3,8})$/;
+var reRgbInteger = new RegExp(`^rgb\\(${reI},${reI},${reI}\\)$`);
+var reRgbPercent = new RegExp(`^rgb\\(${reP},${reP},${reP}\\)$`);
+var reRgbaInteger = new RegExp(`^rgba\\(${reI},${reI},${reI},${reN}\\)$`);
+var reRgbaPercent = new RegExp(`^rgba\\(${reP},${reP},${reP},${reN}\\)$`);
+var reHslPercent = new RegExp(`^hsl\\(${reN},${reP},${reP}\\)$`);
+var reHslaPercent = new RegExp(`^hsla\\(${reN},${reP},${reP},${reN}\\)$`);
+var named = {
+	aliceblue: 15792383,
+	antiquewhite: 16444375,
+	aqua: 65535,
+	aquamarine: 8388564,
+	azure: 15794175,
+	beige: 16119260,
+	bisque: 16770244,
+	black: 0,
+	blanchedalmond: 16772045,
+	blue: 255,
+	blueviolet: 9055202,
+	brown: 10824234,
+	burlywood: 14596231,
+	cadetblue: 6266528,
+	chartreuse: 8388352,
+	chocolate: 13789470,
+	coral: 16744272,
+	cornflowerblue: 6591981,
+	cornsilk: 16775388,
+	crimson: 14423100,
+	cyan: 65535,
+	darkblue: 139,
+	darkcyan: 35723,
+	darkgoldenrod: 12092939,
+	darkgray: 11119017,
+	darkgreen: 25600,
+	darkgrey: 11119017,
+	darkkhaki: 12433259,
+	darkmagenta: 9109643,
+	darkolivegreen: 5597999,
+	darkorange: 16747520,
+	darkorchid: 10040012,
+	darkred: 9109504,
+	darksalmon: 15308410,
+	darkseagreen: 9419919,
+	darkslateblue: 4734347,
+	darkslategray: 3100495,
+	darkslategrey: 3100495,
+	darkturquoise: 52945,
+	darkviolet: 9699539,
+	deeppink: 16716947,
+	deepskyblue: 49151,
+	dimgray: 6908265,
+	dimgrey: 6908265,
+	dodgerblue: 2003199,
+	firebrick: 11674146,
+	floralwhite: 16775920,
+	forestgreen: 2263842,
+	fuchsia: 16711935,
+	gainsboro: 14474460,
+	ghostwhite: 16316671,
+	gold: 16766720,
+	goldenrod: 14329120,
+	gray: 8421504,
+	green: 32768,
+	greenyellow: 11403055,
+	grey: 8421504,
+	honeydew: 15794160,
+	hotpink: 16738740,
+	indianred: 13458524,
+	indigo: 4915330,
+	ivory: 16777200,
+	khaki: 15787660,
+	lavender: 15132410,
+	lavenderblush: 16773365,
+	lawngreen: 8190976,
+	lemonchiffon: 16775885,
+	lightblue: 11393254,
+	lightcoral: 15761536,
+	lightcyan: 14745599,
+	lightgoldenrodyellow: 16448210,
+	lightgray: 13882323,
+	lightgreen: 9498256,
+	lightgrey: 13882323,
+	lightpink: 16758465,
+	lightsalmon: 16752762,
+	lightseagreen: 2142890,
+	lightskyblue: 8900346,
+	lightslategray: 7833753,
+	lightslategrey: 7833753,
+	lightsteelblue: 11584734,
+	lightyellow: 16777184,
+	lime: 65280,
+	limegreen: 3329330,
+	linen: 16445670,
+	magenta: 16711935,
+	maroon: 8388608,
+	mediumaquamarine: 6737322,
+	mediumblue: 205,
+	mediumorchid: 12211667,
+	mediumpurple: 9662683,
+	mediumseagreen: 3978097,
+	mediumslateblue: 8087790,
+	mediumspringgreen: 64154,
+	mediumturquoise: 4772300,
+	mediumvioletred: 13047173,
+	midnightblue: 1644912,
+	mintcream: 16121850,
+	mistyrose: 16770273,
+	moccasin: 16770229,
+	navajowhite: 16768685,
+	navy: 128,
+	oldlace: 16643558,
+	olive: 8421376,
+	olivedrab: 7048739,
+	orange: 16753920,
+	orangered: 16729344,
+	orchid: 14315734,
+	palegoldenrod: 15657130,
+	palegreen: 10025880,
+	paleturquoise: 11529966,
+	palevioletred: 14381203,
+	papayawhip: 16773077,
+	peachpuff: 16767673,
+	peru: 13468991,
+	pink: 16761035,
+	plum: 14524637,
+	powderblue: 11591910,
+	purple: 8388736,
+	rebeccapurple: 6697881,
+	red: 16711680,
+	rosybrown: 12357519,
+	royalblue: 4286945,
+	saddlebrown: 9127187,
+	salmon: 16416882,
+	sandybrown: 16032864,
+	seagreen: 3050327,
+	seashell: 16774638,
+	sienna: 10506797,
+	silver: 12632256,
+	skyblue: 8900331,
+	slateblue: 6970061,
+	slategray: 7372944,
+	slategrey: 7372944,
+	snow: 16775930,
+	springgreen: 65407,
+	steelblue: 4620980,
+	tan: 13808780,
+	teal: 32896,
+	thistle: 14204888,
+	tomato: 16737095,
+	turquoise: 4251856,
+	violet: 15631086,
+	wheat: 16113331,
+	white: 16777215,
+	whitesmoke: 16119285,
+	yellow: 16776960,
+	yellowgreen: 10145074
+};
+define(Color, color, {
+	copy(channels) {
+		return Object.assign(new this.constructor(), this, channels);
+	},
+	displayable() {
+		return this.rgb().displayable();
+	},
+	hex: color_formatHex,
+	// Deprecated! Use color.formatHex.
+	formatHex: color_formatHex,
+	formatHex8: color_formatHex8,
+	formatHsl: color_formatHsl,
+	formatRgb: color_formatRgb,
+	toString: color_formatRgb
+});
+function color_formatHex() {
+	return this.rgb().formatHex();
+}
+function color_formatHex8() {
+	return this.rgb().formatHex8();
+}
+function color_formatHsl() {
+	return hslConvert(this).formatHsl();
+}
+function color_formatRgb() {
+	return this.rgb().formatRgb();
+}
+function color(format2) {
+	var m5, l4;
+	format2 = (format2 + "").trim().toLowerCase();
+	return (m5 = reHex.exec(format2)) ? (l4 = m5[1].length, m5 = parseInt(m5[1], 16), l4 === 6 ? rgbn(m5) : l4 === 3 ? new Rgb(m5 >> 8 & 15 | m5 >> 4 & 240, m5 >> 4 & 15 | m5 & 240, (m5 & 15) << 4 | m5 & 15, 1) : l4 === 8 ? rgba(m5 >> 24 & 255, m5 >> 16 & 255, m5 >> 8 & 255, (m5 & 255) / 255) : l4 === 4 ? rgba(m5 >> 12 & 15 | m5 >> 8 & 240, m5 >> 8 & 15 | m5 >> 4 & 240, m5 >> 4 & 15 | m5 & 240, ((m5 & 15) << 4 | m5 & 15) / 255) : null) : (m5 = reRgbInteger.exec(format2)) ? new Rgb(m5[1], m5[2], m5[3], 1) : (m5 = reRgbPercent.exec(format2)) ? new Rgb(m5[1] * 255 / 100, m5[2] * 255 / 100, m5[3] * 255 / 100, 1) : (m5 = reRgbaInteger.exec(format2)) ? rgba(m5[1], m5[2], m5[3], m5[4]) : (m5 = reRgbaPercent.exec(format2)) ? rgba(m5[1] * 255 / 100, m5[2] * 255 / 100, m5[3] * 255 / 100, m5[4]) : (m5 = reHslPercent.exec(format2)) ? hsla(m5[1], m5[2] / 100, m5[3] / 100, 1) : (m5 = reHslaPercent.exec(format2)) ? hsla(m5[1], m5[2] / 100, m5[3] / 100, m5[4]) : named.hasOwnProperty(format2) ? rgbn(named[format2]) : format2 === "transparent" ? new Rgb(NaN, NaN, NaN, 0) : null;
+}
+function rgbn(n3) {
+	return new Rgb(n3 >> 16 & 255, n3 >> 8 & 255, n3 & 255, 1);
+}
+function rgba(r4, g5, b4, a5) {
+	if (a5 <= 0) r4 = g5 = b4 = NaN;
+	return new Rgb(r4, g5, b4, a5);
+}
+function rgbConvert(o5) {
+	if (!(o5 instanceof Color)) o5 = color(o5);
+	if (!o5) return new Rgb();
+	o5 = o5.rgb();
+	return new Rgb(o5.r, o5.g, o5.b, o5.opacity);
+}
+function rgb(r4, g5, b4, opacity) {
+	return arguments.length === 1 ? rgbConvert(r4) : new Rgb(r4, g5, b4, opacity == null ? 1 : opacity);
+}
+function Rgb(r4, g5, b4, opacity) {
+	this.r = +r4;
+	this.g = +g5;
+	this.b = +b4;
+	this.opacity = +opacity;
+}
+define(Rgb, rgb, extend(Color, {
+	brighter(k4) {
+		k4 = k4 == null ? brighter : Math.pow(brighter, k4);
+		return new Rgb(this.r * k4, this.g * k4, this.b * k4, this.opacity);
+	},
+	darker(k4) {
+		k4 = k4 == null ? darker : Math.pow(darker, k4);
+		return new Rgb(this.r * k4, this.g * k4, this.b * k4, this.opacity);
+	},
+	rgb() {
+		return this;
+	},
+	clamp() {
+		return new Rgb(clampi(this.r), clampi(this.g), clampi(this.b), clampa(this.opacity));
+	},
+	displayable() {
+		return -0.5 <= this.r && this.r < 255.5 && (-0.5 <= this.g && this.g < 255.5) && (-0.5 <= this.b && this.b < 255.5) && (0 <= this.opacity && this.opacity <= 1);
+	},
+	hex: rgb_formatHex,
+	// Deprecated! Use color.formatHex.
+	formatHex: rgb_formatHex,
+	formatHex8: rgb_formatHex8,
+	formatRgb: rgb_formatRgb,
+	toString: rgb_formatRgb
+}));
+function rgb_formatHex() {
+	return `#${hex(this.r)}${hex(this.g)}${hex(this.b)}`;
+}
+function rgb_formatHex8() {
+	return `#${hex(this.r)}${hex(this.g)}${hex(this.b)}${hex((isNaN(this.opacity) ? 1 : this.opacity) * 255)}`;
+}
+function rgb_formatRgb() {
+	const a5 = clampa(this.opacity);
+	return `${a5 === 1 ? "rgb(" : "rgba("}${clampi(this.r)}, ${clampi(this.g)}, ${clampi(this.b)}${a5 === 1 ? ")" : `, ${a5})`}`;
+}
+function clampa(opacity) {
+	return isNaN(opacity) ? 1 : Math.max(0, Math.min(1, opacity));
+}
+function clampi(value2) {
+	return Math.max(0, Math.min(255, Math.round(value2) || 0));
+}
+function hex(value2) {
+	value2 = clampi(value2);
+	return (value2 < 16 ? "0" : "") + value2.toString(16);
+}
+function hsla(h5, s4, l4, a5) {
+	if (a5 <= 0) h5 = s4 = l4 = NaN;
+	else if (l4 <= 0 || l4 >= 1) h5 = s4 = NaN;
+	else if (s4 <= 0) h5 = NaN;
+	return new Hsl(h5, s4, l4, a5);
+}
+function hslConvert(o5) {
+	if (o5 instanceof Hsl) return new Hsl(o5.h, o5.s, o5.l, o5.opacity);
+	if (!(o5 instanceof Color)) o5 = color(o5);
+	if (!o5) return new Hsl();
+	if (o5 instanceof Hsl) return o5;
+	o5 = o5.rgb();
+	var r4 = o5.r / 255, g5 = o5.g / 255, b4 = o5.b / 255, min = Math.min(r4, g5, b4), max = Math.max(r4, g5, b4), h5 = NaN, s4 = max - min, l4 = (max + min) / 2;
+	if (s4) {
+		if (r4 === max) h5 = (g5 - b4) / s4 + (g5 < b4) * 6;
+		else if (g5 === max) h5 = (b4 - r4) / s4 + 2;
+		else h5 = (r4 - g5) / s4 + 4;
+		s4 /= l4 < 0.5 ? max + min : 2 - max - min;
+		h5 *= 60;
+	} else {
+		s4 = l4 > 0 && l4 < 1 ? 0 : h5;
+	}
+	return new Hsl(h5, s4, l4, o5.opacity);
+}
+function hsl(h5, s4, l4, opacity) {
+	return arguments.length === 1 ? hslConvert(h5) : new Hsl(h5, s4, l4, opacity == null ? 1 : opacity);
+}
+function Hsl(h5, s4, l4, opacity) {
+	this.h = +h5;
+	this.s = +s4;
+	this.l = +l4;
+	this.opacity = +opacity;
+}
+define(Hsl, hsl, extend(Color, {
+	brighter(k4) {
+		k4 = k4 == null ? brighter : Math.pow(brighter, k4);
+		return new Hsl(this.h, this.s, this.l * k4, this.opacity);
+	},
+	darker(k4) {
+		k4 = k4 == null ? darker : Math.pow(darker, k4);
+		return new Hsl(this.h, this.s, this.l * k4, this.opacity);
+	},
+	rgb() {
+		var h5 = this.h % 360 + (this.h < 0) * 360, s4 = isNaN(h5) || isNaN(this.s) ? 0 : this.s, l4 = this.l, m22 = l4 + (l4 < 0.5 ? l4 : 1 - l4) * s4, m1 = 2 * l4 - m22;
+		return new Rgb(
+			hsl2rgb(h5 >= 240 ? h5 - 240 : h5 + 120, m1, m22),
+			hsl2rgb(h5, m1, m22),
+			hsl2rgb(h5 < 120 ? h5 + 240 : h5 - 120, m1, m22),
+			this.opacity
+		);
+	},
+	clamp() {
+		return new Hsl(clamph(this.h), clampt(this.s), clampt(this.l), clampa(this.opacity));
+	},
+	displayable() {
+		return (0 <= this.s && this.s <= 1 || isNaN(this.s)) && (0 <= this.l && this.l <= 1) && (0 <= this.opacity && this.opacity <= 1);
+	},
+	formatHsl() {
+		const a5 = clampa(this.opacity);
+		return `${a5 === 1 ? "hsl(" : "hsla("}${clamph(this.h)}, ${clampt(this.s) * 100}%, ${clampt(this.l) * 100}%${a5 === 1 ? ")" : `, ${a5})`}`;
+	}
+}));
+function clamph(value2) {
+	value2 = (value2 || 0) % 360;
+	return value2 < 0 ? value2 + 360 : value2;
+}
+function clampt(value2) {
+	return Math.max(0, Math.min(1, value2 || 0));
+}
+function hsl2rgb(h5, m1, m22) {
+	return (h5 < 60 ? m1 + (m22 - m1) * h5 / 60 : h5 < 180 ? m22 : h5 < 240 ? m1 + (m22 - m1) * (240 - h5) / 60 : m1) * 255;
+}
+var radians = Math.PI / 180;
+var degrees = 180 / Math.PI;
+var K2 = 18;
+var Xn = 0.96422;
+var Yn = 1;
+var Zn = 0.82521;
+var t0 = 4 / 29;
+var t1 = 6 / 29;
+var t22 = 3 * t1 * t1;
+var t32 = t1 * t1 * t1;
+function labConvert(o5) {
+	if (o5 instanceof Lab) return new Lab(o5.l, o5.a, o5.b, o5.opacity);
+	if (o5 instanceof Hcl) return hcl2lab(o5);
+	if (!(o5 instanceof Rgb)) o5 = rgbConvert(o5);
+	var r4 = rgb2lrgb(o5.r), g5 = rgb2lrgb(o5.g), b4 = rgb2lrgb(o5.b), y5 = xyz2lab((0.2225045 * r4 + 0.7168786 * g5 + 0.0606169 * b4) / Yn), x3, z3;
+	if (r4 === g5 && g5 === b4) x3 = z3 = y5;
+	else {
+		x3 = xyz2lab((0.4360747 * r4 + 0.3850649 * g5 + 0.1430804 * b4) / Xn);
+		z3 = xyz2lab((0.0139322 * r4 + 0.0971045 * g5 + 0.7141733 * b4) / Zn);
+	}
+	return new Lab(116 * y5 - 16, 500 * (x3 - y5), 200 * (y5 - z3), o5.opacity);
+}
+function lab(l4, a5, b4, opacity) {
+	return arguments.length === 1 ? labConvert(l4) : new Lab(l4, a5, b4, opacity == null ? 1 : opacity);
+}
+function Lab(l4, a5, b4, opacity) {
+	this.l = +l4;
+	this.a = +a5;
+	this.b = +b4;
+	this.opacity = +opacity;
+}
+define(Lab, lab, extend(Color, {
+	brighter(k4) {
+		return new Lab(this.l + K2 * (k4 == null ? 1 : k4), this.a, this.b, this.opacity);
+	},
+	darker(k4) {
+		return new Lab(this.l - K2 * (k4 == null ? 1 : k4), this.a, this.b, this.opacity);
+	},
+	rgb() {
+		var y5 = (this.l + 16) / 116, x3 = isNaN(this.a) ? y5 : y5 + this.a / 500, z3 = isNaN(this.b) ? y5 : y5 - this.b / 200;
+		x3 = Xn * lab2xyz(x3);
+		y5 = Yn * lab2xyz(y5);
+		z3 = Zn * lab2xyz(z3);
+		return new Rgb(
+			lrgb2rgb(3.1338561 * x3 - 1.6168667 * y5 - 0.4906146 * z3),
+			lrgb2rgb(-0.9787684 * x3 + 1.9161415 * y5 + 0.033454 * z3),
+			lrgb2rgb(0.0719453 * x3 - 0.2289914 * y5 + 1.4052427 * z3),
+			this.opacity
+		);
+	}
+}));
+function xyz2lab(t4) {
+	return t4 > t32 ? Math.pow(t4, 1 / 3) : t4 / t22 + t0;
+}
+function lab2xyz(t4) {
+	return t4 > t1 ? t4 * t4 * t4 : t22 * (t4 - t0);
+}
+function lrgb2rgb(x3) {
+	return 255 * (x3 <= 31308e-7 ? 12.92 * x3 : 1.055 * Math.pow(x3, 1 / 2.4) - 0.055);
+}
+function rgb2lrgb(x3) {
+	return (x3 /= 255) <= 0.04045 ? x3 / 12.92 : Math.pow((x3 + 0.055) / 1.055, 2.4);
+}
+function hclConvert(o5) {
+	if (o5 instanceof Hcl) return new Hcl(o5.h, o5.c, o5.l, o5.opacity);
+	if (!(o5 instanceof Lab)) o5 = labConvert(o5);
+	if (o5.a === 0 && o5.b === 0) return new Hcl(NaN, 0 < o5.l && o5.l < 100 ? 0 : NaN, o5.l, o5.opacity);
+	var h5 = Math.atan2(o5.b, o5.a) * degrees;
+	return new Hcl(h5 < 0 ? h5 + 360 : h5, Math.sqrt(o5.a * o5.a + o5.b * o5.b), o5.l, o5.opacity);
+}
+function hcl(h5, c4, l4, opacity) {
+	return arguments.length === 1 ? hclConvert(h5) : new Hcl(h5, c4, l4, opacity == null ? 1 : opacity);
+}
+function Hcl(h5, c4, l4, opacity) {
+	this.h = +h5;
+	this.c = +c4;
+	this.l = +l4;
+	this.opacity = +opacity;
+}
+function hcl2lab(o5) {
+	if (isNaN(o5.h)) return new Lab(o5.l, 0, 0, o5.opacity);
+	var h5 = o5.h * radians;
+	return new Lab(o5.l, Math.cos(h5) * o5.c, Math.sin(h5) * o5.c, o5.opacity);
+}
+define(Hcl, hcl, extend(Color, {
+	brighter(k4) {
+		return new Hcl(this.h, this.c, this.l + K2 * (k4 == null ? 1 : k4), this.opacity);
+	},
+	darker(k4) {
+		return new Hcl(this.h, this.c, this.l - K2 * (k4 == null ? 1 : k4), this.opacity);
+	},
+	rgb() {
+		return hcl2lab(this).rgb();
+	}
+}));
+var A4 = -0.14861;
+var B3 = 1.78277;
+var C3 = -0.29227;
+var D3 = -0.90649;
+var E4 = 1.97294;
+var ED = E4 * D3;
+var EB = E4 * B3;
+var BC_DA = B3 * C3 - D3 * A4;
+function cubehelixConvert(o5) {
+	if (o5 instanceof Cubehelix) return new Cubehelix(o5.h, o5.s, o5.l, o5.opacity);
+	if (!(o5 instanceof Rgb)) o5 = rgbConvert(o5);
+	var r4 = o5.r / 255, g5 = o5.g / 255, b4 = o5.b / 255, l4 = (BC_DA * b4 + ED * r4 - EB * g5) / (BC_DA + ED - EB), bl = b4 - l4, k4 = (E4 * (g5 - l4) - C3 * bl) / D3, s4 = Math.sqrt(k4 * k4 + bl * bl) / (E4 * l4 * (1 - l4)), h5 = s4 ? Math.atan2(k4, bl) * degrees - 120 : NaN;
+	return new Cubehelix(h5 < 0 ? h5 + 360 : h5, s4, l4, o5.opacity);
+}
+function cubehelix(h5, s4, l4, opacity) {
+	return arguments.length === 1 ? cubehelixConvert(h5) : new Cubehelix(h5, s4, l4, opacity == null ? 1 : opacity);
+}
+function Cubehelix(h5, s4, l4, opacity) {
+	this.h = +h5;
+	this.s = +s4;
+	this.l = +l4;
+	this.opacity = +opacity;
+}
+define(Cubehelix, cubehelix, extend(Color, {
+	brighter(k4) {
+		k4 = k4 == null ? brighter : Math.pow(brighter, k4);
+		return new Cubehelix(this.h, this.s, this.l * k4, this.opacity);
+	},
+	darker(k4) {
+		k4 = k4 == null ? darker : Math.pow(darker, k4);
+		return new Cubehelix(this.h, this.s, this.l * k4, this.opacity);
+	},
+	rgb() {
+		var h5 = isNaN(this.h) ? 0 : (this.h + 120) * radians, l4 = +this.l, a5 = isNaN(this.s) ? 0 : this.s * l4 * (1 - l4), cosh2 = Math.cos(h5), sinh2 = Math.sin(h5);
+		return new Rgb(
+			255 * (l4 + a5 * (A4 * cosh2 + B3 * sinh2)),
+			255 * (l4 + a5 * (C3 * cosh2 + D3 * sinh2)),
+			255 * (l4 + a5 * (E4 * cosh2)),
+			this.opacity
+		);
+	}
+}));
+
+// node_modules/d3-interpolate/dist/d3-interpolate.mjs
+function basis(t12, v0, v1, v22, v32) {
+	var t23 = t12 * t12, t33 = t23 * t12;
+	return ((1 - 3 * t12 + 3 * t23 - t33) * v0 + (4 - 6 * t23 + 3 * t33) * v1 + (1 + 3 * t12 + 3 * t23 - 3 * t33) * v22 + t33 * v32) / 6;
+}
+function basis$1(values) {
+	var n3 = values.length - 1;
+	return function(t4) {
+		var i4 = t4 <= 0 ? t4 = 0 : t4 >= 1 ? (t4 = 1, n3 - 1) : Math.floor(t4 * n3), v1 = values[i4], v22 = values[i4 + 1], v0 = i4 > 0 ? values[i4 - 1] : 2 * v1 - v22, v32 = i4 < n3 - 1 ? values[i4 + 2] : 2 * v22 - v1;
+		return basis((t4 - i4 / n3) * n3, v0, v1, v22, v32);
+	};
+}
+function basisClosed(values) {
+	var n3 = values.length;
+	return function(t4) {
+		var i4 = Math.floor(((t4 %= 1) < 0 ? ++t4 : t4) * n3), v0 = values[(i4 + n3 - 1) % n3], v1 = values[i4 % n3], v22 = values[(i4 + 1) % n3], v32 = values[(i4 + 2) % n3];
+		return basis((t4 - i4 / n3) * n3, v0, v1, v22, v32);
+	};
+}
+var constant = (x3) => () => x3;
+function linear(a5, d5) {
+	return function(t4) {
+		return a5 + t4 * d5;
+	};
+}
+function exponential(a5, b4, y5) {
+	return a5 = Math.pow(a5, y5), b4 = Math.pow(b4, y5) - a5, y5 = 1 / y5, function(t4) {
+		return Math.pow(a5 + t4 * b4, y5);
+	};
+}
+function hue$1(a5, b4) {
+	var d5 = b4 - a5;
+	return d5 ? linear(a5, d5 > 180 || d5 < -180 ? d5 - 360 * Math.round(d5 / 360) : d5) : constant(isNaN(a5) ? b4 : a5);
+}
+function gamma(y5) {
+	return (y5 = +y5) === 1 ? nogamma : function(a5, b4) {
+		return b4 - a5 ? exponential(a5, b4, y5) : constant(isNaN(a5) ? b4 : a5);
+	};
+}
+function nogamma(a5, b4) {
+	var d5 = b4 - a5;
+	return d5 ? linear(a5, d5) : constant(isNaN(a5) ? b4 : a5);
+}
+var rgb2 = (function rgbGamma(y5) {
+	var color2 = gamma(y5);
+	function rgb3(start, end) {
+		var r4 = color2((start = rgb(start)).r, (end = rgb(end)).r), g5 = color2(start.g, end.g), b4 = color2(start.b, end.b), opacity = nogamma(start.opacity, end.opacity);
+		return function(t4) {
+			start.r = r4(t4);
+			start.g = g5(t4);
+			start.b = b4(t4);
+			start.opacity = opacity(t4);
+			return start + "";
+		};
+	}
+	rgb3.gamma = rgbGamma;
+	return rgb3;
+})(1);
+function rgbSpline(spline) {
+	return function(colors) {
+		var n3 = colors.length, r4 = new Array(n3), g5 = new Array(n3), b4 = new Array(n3), i4, color2;
+		for (i4 = 0; i4 < n3; ++i4) {
+			color2 = rgb(colors[i4]);
+			r4[i4] = color2.r || 0;
+			g5[i4] = color2.g || 0;
+			b4[i4] = color2.b || 0;
+		}
+		r4 = spline(r4);
+		g5 = spline(g5);
+		b4 = spline(b4);
+		color2.opacity = 1;
+		return function(t4) {
+			color2.r = r4(t4);
+			color2.g = g5(t4);
+			color2.b = b4(t4);
+			return color2 + "";
+		};
+	};
+}
+var rgbBasis = rgbSpline(basis$1);
+var rgbBasisClosed = rgbSpline(basisClosed);
+function numberArray(a5, b4) {
+	if (!b4) b4 = [];
+	var n3 = a5 ? Math.min(b4.length, a5.length) : 0, c4 = b4.slice(), i4;
+	return function(t4) {
+		for (i4 = 0; i4 < n3; ++i4) c4[i4] = a5[i4] * (1 - t4) + b4[i4] * t4;
+		return c4;
+	};
+}
+function isNumberArray(x3) {
+	return ArrayBuffer.isView(x3) && !(x3 instanceof DataView);
+}
+function genericArray(a5, b4) {
+	var nb = b4 ? b4.length : 0, na = a5 ? Math.min(nb, a5.length) : 0, x3 = new Array(na), c4 = new Array(nb), i4;
+	for (i4 = 0; i4 < na; ++i4) x3[i4] = value(a5[i4], b4[i4]);
+	for (; i4 < nb; ++i4) c4[i4] = b4[i4];
+	return function(t4) {
+		for (i4 = 0; i4 < na; ++i4) c4[i4] = x3[i4](t4);
+		return c4;
+	};
+}
+function date(a5, b4) {
+	var d5 = /* @__PURE__ */ new Date();
+	return a5 = +a5, b4 = +b4, function(t4) {
+		return d5.setTime(a5 * (1 - t4) + b4 * t4), d5;
+	};
+}
+function number2(a5, b4) {
+	return a5 = +a5, b4 = +b4, function(t4) {
+		return a5 * (1 - t4) + b4 * t4;
+	};
+}
+function object(a5, b4) {
+	var i4 = {}, c4 = {}, k4;
+	if (a5 === null || typeof a5 !== "object") a5 = {};
+	if (b4 === null || typeof b4 !== "object") b4 = {};
+	for (k4 in b4) {
+		if (k4 in a5) {
+			i4[k4] = value(a5[k4], b4[k4]);
+		} else {
+			c4[k4] = b4[k4];
+		}
+	}
+	return function(t4) {
+		for (k4 in i4) c4[k4] = i4[k4](t4);
+		return c4;
+	};
+}
+var reA = /[-+]?(?:\d+\.?\d*|\.?\d+)(?:[eE][-+]?\d+)?/g;
+var reB = new RegExp(reA.source, "g");
+function zero2(b4) {
+	return function() {
+		return b4;
+	};
+}
+function one(b4) {
+	return function(t4) {
+		return b4(t4) + "";
+	};
+}
+function string(a5, b4) {
+	var bi = reA.lastIndex = reB.lastIndex = 0, am, bm, bs, i4 = -1, s4 = [], q2 = [];
+	a5 = a5 + "", b4 = b4 + "";
+	while ((am = reA.exec(a5)) && (bm = reB.exec(b4))) {
+		if ((bs = bm.index) > bi) {
+			bs = b4.slice(bi, bs);
+			if (s4[i4]) s4[i4] += bs;
+			else s4[++i4] = bs;
+		}
+		if ((am = am[0]) === (bm = bm[0])) {
+			if (s4[i4]) s4[i4] += bm;
+			else s4[++i4] = bm;
+		} else {
+			s4[++i4] = null;
+			q2.push({ i: i4, x: number2(am, bm) });
+		}
+		bi = reB.lastIndex;
+	}
+	if (bi < b4.length) {
+		bs = b4.slice(bi);
+		if (s4[i4]) s4[i4] += bs;
+		else s4[++i4] = bs;
+	}
+	return s4.length < 2 ? q2[0] ? one(q2[0].x) : zero2(b4) : (b4 = q2.length, function(t4) {
+		for (var i5 = 0, o5; i5 < b4; ++i5) s4[(o5 = q2[i5]).i] = o5.x(t4);
+		return s4.join("");
+	});
+}
+function value(a5, b4) {
+	var t4 = typeof b4, c4;
+	return b4 == null || t4 === "boolean" ? constant(b4) : (t4 === "number" ? number2 : t4 === "string" ? (c4 = color(b4)) ? (b4 = c4, rgb2) : string : b4 instanceof color ? rgb2 : b4 instanceof Date ? date : isNumberArray(b4) ? numberArray : Array.isArray(b4) ? genericArray : typeof b4.valueOf !== "function" && typeof b4.toString !== "function" || isNaN(b4) ? object : number2)(a5, b4);
+}
+function round(a5, b4) {
+	return a5 = +a5, b4 = +b4, function(t4) {
+		return Math.round(a5 * (1 - t4) + b4 * t4);
+	};
+}
+var degrees2 = 180 / Math.PI;
+var identity = {
+	translateX: 0,
+	translateY: 0,
+	rotate: 0,
+	skewX: 0,
+	scaleX: 1,
+	scaleY: 1
+};
+function decompose(a5, b4, c4, d5, e4, f5) {
+	var scaleX, scaleY, skewX;
+	if (scaleX = Math.sqrt(a5 * a5 + b4 * b4)) a5 /= scaleX, b4 /= scaleX;
+	if (skewX = a5 * c4 + b4 * d5) c4 -= a5 * skewX, d5 -= b4 * skewX;
+	if (scaleY = Math.sqrt(c4 * c4 + d5 * d5)) c4 /= scaleY, d5 /= scaleY, skewX /= scaleY;
+	if (a5 * d5 < b4 * c4) a5 = -a5, b4 = -b4, skewX = -skewX, scaleX = -scaleX;
+	return {
+		translateX: e4,
+		translateY: f5,
+		rotate: Math.atan2(b4, a5) * degrees2,
+		skewX: Math.atan(skewX) * degrees2,
+		scaleX,
+		scaleY
+	};
+}
+var svgNode;
+function parseCss(value2) {
+	const m5 = new (typeof DOMMatrix === "function" ? DOMMatrix : WebKitCSSMatrix)(value2 + "");
+	return m5.isIdentity ? identity : decompose(m5.a, m5.b, m5.c, m5.d, m5.e, m5.f);
+}
+function parseSvg(value2) {
+	if (value2 == null) return identity;
+	if (!svgNode) svgNode = document.createElementNS("http://www.w3.org/2000/svg", "g");
+	svgNode.setAttribute("transform", value2);
+	if (!(value2 = svgNode.transform.baseVal.consolidate())) return identity;
+	value2 = value2.matrix;
+	return decompose(value2.a, value2.b, value2.c, value2.d, value2.e, value2.f);
+}
+function interpolateTransform(parse2, pxComma, pxParen, degParen) {
+	function pop(s4) {
+		return s4.length ? s4.pop() + " " : "";
+	}
+	function translate(xa, ya, xb, yb, s4, q2) {
+		if (xa !== xb || ya !== yb) {
+			var i4 = s4.push("translate(", null, pxComma, null, pxParen);
+			q2.push({ i: i4 - 4, x: number2(xa, xb) }, { i: i4 - 2, x: number2(ya, yb) });
+		} else if (xb || yb) {
+			s4.push("translate(" + xb + pxComma + yb + pxParen);
+		}
+	}
+	function rotate(a5, b4, s4, q2) {
+		if (a5 !== b4) {
+			if (a5 - b4 > 180) b4 += 360;
+			else if (b4 - a5 > 180) a5 += 360;
+			q2.push({ i: s4.push(pop(s4) + "rotate(", null, degParen) - 2, x: number2(a5, b4) });
+		} else if (b4) {
+			s4.push(pop(s4) + "rotate(" + b4 + degParen);
+		}
+	}
+	function skewX(a5, b4, s4, q2) {
+		if (a5 !== b4) {
+			q2.push({ i: s4.push(pop(s4) + "skewX(", null, degParen) - 2, x: number2(a5, b4) });
+		} else if (b4) {
+			s4.push(pop(s4) + "skewX(" + b4 + degParen);
+		}
+	}
+	function scale2(xa, ya, xb, yb, s4, q2) {
+		if (xa !== xb || ya !== yb) {
+			var i4 = s4.push(pop(s4) + "scale(", null, ",", null, ")");
+			q2.push({ i: i4 - 4, x: number2(xa, xb) }, { i: i4 - 2, x: number2(ya, yb) });
+		} else if (xb !== 1 || yb !== 1) {
+			s4.push(pop(s4) + "scale(" + xb + "," + yb + ")");
+		}
+	}
+	return function(a5, b4) {
+		var s4 = [], q2 = [];
+		a5 = parse2(a5), b4 = parse2(b4);
+		translate(a5.translateX, a5.translateY, b4.translateX, b4.translateY, s4, q2);
+		rotate(a5.rotate, b4.rotate, s4, q2);
+		skewX(a5.skewX, b4.skewX, s4, q2);
+		scale2(a5.scaleX, a5.scaleY, b4.scaleX, b4.scaleY, s4, q2);
+		a5 = b4 = null;
+		return function(t4) {
+			var i4 = -1, n3 = q2.length, o5;
+			while (++i4 < n3) s4[(o5 = q2[i4]).i] = o5.x(t4);
+			return s4.join("");
+		};
+	};
+}
+var interpolateTransformCss = interpolateTransform(parseCss, "px, ", "px)", "deg)");
+var interpolateTransformSvg = interpolateTransform(parseSvg, ", ", ")", ")");
+var epsilon2 = 1e-12;
+function cosh(x3) {
+	return ((x3 = Math.exp(x3)) + 1 / x3) / 2;
+}
+function sinh(x3) {
+	return ((x3 = Math.exp(x3)) - 1 / x3) / 2;
+}
+function tanh(x3) {
+	return ((x3 = Math.exp(2 * x3)) - 1) / (x3 + 1);
+}
+var zoom = (function zoomRho(rho, rho2, rho4) {
+	function zoom2(p0, p1) {
+		var ux0 = p0[0], uy0 = p0[1], w0 = p0[2], ux1 = p1[0], uy1 = p1[1], w1 = p1[2], dx = ux1 - ux0, dy = uy1 - uy0, d22 = dx * dx + dy * dy, i4, S3;
+		if (d22 < epsilon2) {
+			S3 = Math.log(w1 / w0) / rho;
+			i4 = function(t4) {
+				return [
+					ux0 + t4 * dx,
+					uy0 + t4 * dy,
+					w0 * Math.exp(rho * t4 * S3)
+				];
+			};
+		} else {
+			var d1 = Math.sqrt(d22), b0 = (w1 * w1 - w0 * w0 + rho4 * d22) / (2 * w0 * rho2 * d1), b1 = (w1 * w1 - w0 * w0 - rho4 * d22) / (2 * w1 * rho2 * d1), r0 = Math.log(Math.sqrt(b0 * b0 + 1) - b0), r1 = Math.log(Math.sqrt(b1 * b1 + 1) - b1);
+			S3 = (r1 - r0) / rho;
+			i4 = function(t4) {
+				var s4 = t4 * S3, coshr0 = cosh(r0), u4 = w0 / (rho2 * d1) * (coshr0 * tanh(rho * s4 + r0) - sinh(r0));
+				return [
+					ux0 + u4 * dx,
+					uy0 + u4 * dy,
+					w0 * coshr0 / cosh(rho * s4 + r0)
+				];
+			};
+		}
+		i4.duration = Math.abs(S3) * 1e3 * rho / Math.SQRT2;
+		return i4;
+	}
+	zoom2.rho = function(_4) {
+		var _1 = Math.max(1e-3, +_4), _22 = _1 * _1, _42 = _22 * _22;
+		return zoomRho(_1, _22, _42);
+	};
+	return zoom2;
+})(Math.SQRT2, 2, 4);
+function hsl2(hue) {
+	return function(start, end) {
+		var h5 = hue((start = hsl(start)).h, (end = hsl(end)).h), s4 = nogamma(start.s, end.s), l4 = nogamma(start.l, end.l), opacity = nogamma(start.opacity, end.opacity);
+		return function(t4) {
+			start.h = h5(t4);
+			start.s = s4(t4);
+			start.l = l4(t4);
+			start.opacity = opacity(t4);
+			return start + "";
+		};
+	};
+}
+var hsl_default = hsl2(hue$1);
+var hslLong = hsl2(nogamma);
+function hcl2(hue) {
+	return function(start, end) {
+		var h5 = hue((start = hcl(start)).h, (end = hcl(end)).h), c4 = nogamma(start.c, end.c), l4 = nogamma(start.l, end.l), opacity = nogamma(start.opacity, end.opacity);
+		return function(t4) {
+			start.h = h5(t4);
+			start.c = c4(t4);
+			start.l = l4(t4);
+			start.opacity = opacity(t4);
+			return start + "";
+		};
+	};
+}
+var hcl_default = hcl2(hue$1);
+var hclLong = hcl2(nogamma);
+function cubehelix2(hue) {
+	return (function cubehelixGamma(y5) {
+		y5 = +y5;
+		function cubehelix3(start, end) {
+			var h5 = hue((start = cubehelix(start)).h, (end = cubehelix(end)).h), s4 = nogamma(start.s, end.s), l4 = nogamma(start.l, end.l), opacity = nogamma(start.opacity, end.opacity);
+			return function(t4) {
+				start.h = h5(t4);
+				start.s = s4(t4);
+				start.l = l4(Math.pow(t4, y5));
+				start.opacity = opacity(t4);
+				return start + "";
+			};
+		}
+		cubehelix3.gamma = cubehelixGamma;
+		return cubehelix3;
+	})(1);
+}
+var cubehelix_default = cubehelix2(hue$1);
+var cubehelixLong = cubehelix2(nogamma);
 
 // node_modules/d3-scale/src/constant.js
 function constants(x3) {
@@ -2673,13 +3710,13 @@ function constants(x3) {
 }
 
 // node_modules/d3-scale/src/number.js
-function number(x3) {
+function number3(x3) {
 	return +x3;
 }
 
 // node_modules/d3-scale/src/continuous.js
 var unit = [0, 1];
-function identity(x3) {
+function identity2(x3) {
 	return x3;
 }
 function normalize(a5, b4) {
@@ -2713,7 +3750,7 @@ function polymap(domain, range, interpolate) {
 		r4[i4] = interpolate(range[i4], range[i4 + 1]);
 	}
 	return function(x3) {
-		var i5 = unused(domain, x3, 1, j3) - 1;
+		var i5 = bisectRight(domain, x3, 1, j3) - 1;
 		return r4[i5](d5[i5](x3));
 	};
 }
@@ -2721,10 +3758,10 @@ function copy(source, target) {
 	return target.domain(source.domain()).range(source.range()).interpolate(source.interpolate()).clamp(source.clamp()).unknown(source.unknown());
 }
 function transformer() {
-	var domain = unit, range = unit, interpolate = interpolateNumber, transform, untransform, unknown, clamp2 = identity, piecewise, output, input;
+	var domain = unit, range = unit, interpolate = value, transform, untransform, unknown, clamp2 = identity2, piecewise, output, input;
 	function rescale() {
 		var n3 = Math.min(domain.length, range.length);
-		if (clamp2 !== identity) clamp2 = clamper(domain[0], domain[n3 - 1]);
+		if (clamp2 !== identity2) clamp2 = clamper(domain[0], domain[n3 - 1]);
 		piecewise = n3 > 2 ? polymap : bimap;
 		output = input = null;
 		return scale2;
@@ -2733,19 +3770,19 @@ function transformer() {
 		return x3 == null || isNaN(x3 = +x3) ? unknown : (output || (output = piecewise(domain.map(transform), range, interpolate)))(transform(clamp2(x3)));
 	}
 	scale2.invert = function(y5) {
-		return clamp2(untransform((input || (input = piecewise(range, domain.map(transform), interpolateNumber)))(y5)));
+		return clamp2(untransform((input || (input = piecewise(range, domain.map(transform), number2)))(y5)));
 	};
 	scale2.domain = function(_4) {
-		return arguments.length ? (domain = Array.from(_4, number), rescale()) : domain.slice();
+		return arguments.length ? (domain = Array.from(_4, number3), rescale()) : domain.slice();
 	};
 	scale2.range = function(_4) {
 		return arguments.length ? (range = Array.from(_4), rescale()) : range.slice();
 	};
 	scale2.rangeRound = function(_4) {
-		return range = Array.from(_4), interpolate = interpolateRound, rescale();
+		return range = Array.from(_4), interpolate = round, rescale();
 	};
 	scale2.clamp = function(_4) {
-		return arguments.length ? (clamp2 = _4 ? true : identity, rescale()) : clamp2 !== identity;
+		return arguments.length ? (clamp2 = _4 ? true : identity2, rescale()) : clamp2 !== identity2;
 	};
 	scale2.interpolate = function(_4) {
 		return arguments.length ? (interpolate = _4, rescale()) : interpolate;
@@ -2759,54 +3796,247 @@ function transformer() {
 	};
 }
 function continuous() {
-	return transformer()(identity, identity);
+	return transformer()(identity2, identity2);
 }
 
-// node_modules/d3-scale/src/init.js
-function initRange(domain, range) {
-	switch (arguments.length) {
-		case 0:
-			break;
-		case 1:
-			this.range(domain);
-			break;
-		default:
-			this.range(range).domain(domain);
-			break;
+// node_modules/d3-format/dist/d3-format.mjs
+function formatDecimal(x3) {
+	return Math.abs(x3 = Math.round(x3)) >= 1e21 ? x3.toLocaleString("en").replace(/,/g, "") : x3.toString(10);
+}
+function formatDecimalParts(x3, p5) {
+	if (!isFinite(x3) || x3 === 0) return null;
+	var i4 = (x3 = p5 ? x3.toExponential(p5 - 1) : x3.toExponential()).indexOf("e"), coefficient = x3.slice(0, i4);
+	return [
+		coefficient.length > 1 ? coefficient[0] + coefficient.slice(2) : coefficient,
+		+x3.slice(i4 + 1)
+	];
+}
+function exponent(x3) {
+	return x3 = formatDecimalParts(Math.abs(x3)), x3 ? x3[1] : NaN;
+}
+function formatGroup(grouping, thousands) {
+	return function(value2, width) {
+		var i4 = value2.length, t4 = [], j3 = 0, g5 = grouping[0], length = 0;
+		while (i4 > 0 && g5 > 0) {
+			if (length + g5 + 1 > width) g5 = Math.max(1, width - length);
+			t4.push(value2.substring(i4 -= g5, i4 + g5));
+			if ((length += g5 + 1) > width) break;
+			g5 = grouping[j3 = (j3 + 1) % grouping.length];
+		}
+		return t4.reverse().join(thousands);
+	};
+}
+function formatNumerals(numerals) {
+	return function(value2) {
+		return value2.replace(/[0-9]/g, function(i4) {
+			return numerals[+i4];
+		});
+	};
+}
+var re = /^(?:(.)?([<>=^]))?([+\-( ])?([$#])?(0)?(\d+)?(,)?(\.\d+)?(~)?([a-z%])?$/i;
+function formatSpecifier(specifier) {
+	if (!(match = re.exec(specifier))) throw new Error("invalid format: " + specifier);
+	var match;
+	return new FormatSpecifier({
+		fill: match[1],
+		align: match[2],
+		sign: match[3],
+		symbol: match[4],
+		zero: match[5],
+		width: match[6],
+		comma: match[7],
+		precision: match[8] && match[8].slice(1),
+		trim: match[9],
+		type: match[10]
+	});
+}
+formatSpecifier.prototype = FormatSpecifier.prototype;
+function FormatSpecifier(specifier) {
+	this.fill = specifier.fill === void 0 ? " " : specifier.fill + "";
+	this.align = specifier.align === void 0 ? ">" : specifier.align + "";
+	this.sign = specifier.sign === void 0 ? "-" : specifier.sign + "";
+	this.symbol = specifier.symbol === void 0 ? "" : specifier.symbol + "";
+	this.zero = !!specifier.zero;
+	this.width = specifier.width === void 0 ? void 0 : +specifier.width;
+	this.comma = !!specifier.comma;
+	this.precision = specifier.precision === void 0 ? void 0 : +specifier.precision;
+	this.trim = !!specifier.trim;
+	this.type = specifier.type === void 0 ? "" : specifier.type + "";
+}
+FormatSpecifier.prototype.toString = function() {
+	return this.fill + this.align + this.sign + this.symbol + (this.zero ? "0" : "") + (this.width === void 0 ? "" : Math.max(1, this.width | 0)) + (this.comma ? "," : "") + (this.precision === void 0 ? "" : "." + Math.max(0, this.precision | 0)) + (this.trim ? "~" : "") + this.type;
+};
+function formatTrim(s4) {
+	out: for (var n3 = s4.length, i4 = 1, i0 = -1, i1; i4 < n3; ++i4) {
+		switch (s4[i4]) {
+			case ".":
+				i0 = i1 = i4;
+				break;
+			case "0":
+				if (i0 === 0) i0 = i4;
+				i1 = i4;
+				break;
+			default:
+				if (!+s4[i4]) break out;
+				if (i0 > 0) i0 = 0;
+				break;
+		}
 	}
-	return this;
+	return i0 > 0 ? s4.slice(0, i0) + s4.slice(i1 + 1) : s4;
 }
-
-// src/d3/format.ts
-function unused2() {
-	throw new Error("a scale was asked to write its ticks: axes have a `format` for that");
+var prefixExponent;
+function formatPrefixAuto(x3, p5) {
+	var d5 = formatDecimalParts(x3, p5);
+	if (!d5) return prefixExponent = void 0, x3.toPrecision(p5);
+	var coefficient = d5[0], exponent2 = d5[1], i4 = exponent2 - (prefixExponent = Math.max(-8, Math.min(8, Math.floor(exponent2 / 3))) * 3) + 1, n3 = coefficient.length;
+	return i4 === n3 ? coefficient : i4 > n3 ? coefficient + new Array(i4 - n3 + 1).join("0") : i4 > 0 ? coefficient.slice(0, i4) + "." + coefficient.slice(i4) : "0." + new Array(1 - i4).join("0") + formatDecimalParts(x3, Math.max(0, p5 + i4 - 1))[0];
+}
+function formatRounded(x3, p5) {
+	var d5 = formatDecimalParts(x3, p5);
+	if (!d5) return x3 + "";
+	var coefficient = d5[0], exponent2 = d5[1];
+	return exponent2 < 0 ? "0." + new Array(-exponent2).join("0") + coefficient : coefficient.length > exponent2 + 1 ? coefficient.slice(0, exponent2 + 1) + "." + coefficient.slice(exponent2 + 1) : coefficient + new Array(exponent2 - coefficient.length + 2).join("0");
+}
+var formatTypes = {
+	"%": (x3, p5) => (x3 * 100).toFixed(p5),
+	"b": (x3) => Math.round(x3).toString(2),
+	"c": (x3) => x3 + "",
+	"d": formatDecimal,
+	"e": (x3, p5) => x3.toExponential(p5),
+	"f": (x3, p5) => x3.toFixed(p5),
+	"g": (x3, p5) => x3.toPrecision(p5),
+	"o": (x3) => Math.round(x3).toString(8),
+	"p": (x3, p5) => formatRounded(x3 * 100, p5),
+	"r": formatRounded,
+	"s": formatPrefixAuto,
+	"X": (x3) => Math.round(x3).toString(16).toUpperCase(),
+	"x": (x3) => Math.round(x3).toString(16)
+};
+function identity3(x3) {
+	return x3;
+}
+var map = Array.prototype.map;
+var prefixes = ["y", "z", "a", "f", "p", "n", "µ", "m", "", "k", "M", "G", "T", "P", "E", "Z", "Y"];
+function formatLocale(locale2) {
+	var group = locale2.grouping === void 0 || locale2.thousands === void 0 ? identity3 : formatGroup(map.call(locale2.grouping, Number), locale2.thousands + ""), currencyPrefix = locale2.currency === void 0 ? "" : locale2.currency[0] + "", currencySuffix = locale2.currency === void 0 ? "" : locale2.currency[1] + "", decimal = locale2.decimal === void 0 ? "." : locale2.decimal + "", numerals = locale2.numerals === void 0 ? identity3 : formatNumerals(map.call(locale2.numerals, String)), percent = locale2.percent === void 0 ? "%" : locale2.percent + "", minus = locale2.minus === void 0 ? "−" : locale2.minus + "", nan = locale2.nan === void 0 ? "NaN" : locale2.nan + "";
+	function newFormat(specifier, options) {
+		specifier = formatSpecifier(specifier);
+		var fill = specifier.fill, align = specifier.align, sign = specifier.sign, symbol = specifier.symbol, zero3 = specifier.zero, width = specifier.width, comma = specifier.comma, precision = specifier.precision, trim = specifier.trim, type = specifier.type;
+		if (type === "n") comma = true, type = "g";
+		else if (!formatTypes[type]) precision === void 0 && (precision = 12), trim = true, type = "g";
+		if (zero3 || fill === "0" && align === "=") zero3 = true, fill = "0", align = "=";
+		var prefix = (options && options.prefix !== void 0 ? options.prefix : "") + (symbol === "$" ? currencyPrefix : symbol === "#" && /[boxX]/.test(type) ? "0" + type.toLowerCase() : ""), suffix = (symbol === "$" ? currencySuffix : /[%p]/.test(type) ? percent : "") + (options && options.suffix !== void 0 ? options.suffix : "");
+		var formatType = formatTypes[type], maybeSuffix = /[defgprs%]/.test(type);
+		precision = precision === void 0 ? 6 : /[gprs]/.test(type) ? Math.max(1, Math.min(21, precision)) : Math.max(0, Math.min(20, precision));
+		function format2(value2) {
+			var valuePrefix = prefix, valueSuffix = suffix, i4, n3, c4;
+			if (type === "c") {
+				valueSuffix = formatType(value2) + valueSuffix;
+				value2 = "";
+			} else {
+				value2 = +value2;
+				var valueNegative = value2 < 0 || 1 / value2 < 0;
+				value2 = isNaN(value2) ? nan : formatType(Math.abs(value2), precision);
+				if (trim) value2 = formatTrim(value2);
+				if (valueNegative && +value2 === 0 && sign !== "+") valueNegative = false;
+				valuePrefix = (valueNegative ? sign === "(" ? sign : minus : sign === "-" || sign === "(" ? "" : sign) + valuePrefix;
+				valueSuffix = (type === "s" && !isNaN(value2) && prefixExponent !== void 0 ? prefixes[8 + prefixExponent / 3] : "") + valueSuffix + (valueNegative && sign === "(" ? ")" : "");
+				if (maybeSuffix) {
+					i4 = -1, n3 = value2.length;
+					while (++i4 < n3) {
+						if (c4 = value2.charCodeAt(i4), 48 > c4 || c4 > 57) {
+							valueSuffix = (c4 === 46 ? decimal + value2.slice(i4 + 1) : value2.slice(i4)) + valueSuffix;
+							value2 = value2.slice(0, i4);
+							break;
+						}
+					}
+				}
+			}
+			if (comma && !zero3) value2 = group(value2, Infinity);
+			var length = valuePrefix.length + value2.length + valueSuffix.length, padding = length < width ? new Array(width - length + 1).join(fill) : "";
+			if (comma && zero3) value2 = group(padding + value2, padding.length ? width - valueSuffix.length : Infinity), padding = "";
+			switch (align) {
+				case "<":
+					value2 = valuePrefix + value2 + valueSuffix + padding;
+					break;
+				case "=":
+					value2 = valuePrefix + padding + value2 + valueSuffix;
+					break;
+				case "^":
+					value2 = padding.slice(0, length = padding.length >> 1) + valuePrefix + value2 + valueSuffix + padding.slice(length);
+					break;
+				default:
+					value2 = padding + valuePrefix + value2 + valueSuffix;
+					break;
+			}
+			return numerals(value2);
+		}
+		format2.toString = function() {
+			return specifier + "";
+		};
+		return format2;
+	}
+	function formatPrefix2(specifier, value2) {
+		var e4 = Math.max(-8, Math.min(8, Math.floor(exponent(value2) / 3))) * 3, k4 = Math.pow(10, -e4), f5 = newFormat((specifier = formatSpecifier(specifier), specifier.type = "f", specifier), { suffix: prefixes[8 + e4 / 3] });
+		return function(value3) {
+			return f5(k4 * value3);
+		};
+	}
+	return {
+		format: newFormat,
+		formatPrefix: formatPrefix2
+	};
+}
+var locale;
+var format;
+var formatPrefix;
+defaultLocale({
+	thousands: ",",
+	grouping: [3],
+	currency: ["$", ""]
+});
+function defaultLocale(definition) {
+	locale = formatLocale(definition);
+	format = locale.format;
+	formatPrefix = locale.formatPrefix;
+	return locale;
+}
+function precisionFixed(step3) {
+	return Math.max(0, -exponent(Math.abs(step3)));
+}
+function precisionPrefix(step3, value2) {
+	return Math.max(0, Math.max(-8, Math.min(8, Math.floor(exponent(value2) / 3))) * 3 - exponent(Math.abs(step3)));
+}
+function precisionRound(step3, max) {
+	step3 = Math.abs(step3), max = Math.abs(max) - step3;
+	return Math.max(0, exponent(max) - exponent(step3)) + 1;
 }
 
 // node_modules/d3-scale/src/tickFormat.js
 function tickFormat(start, stop, count2, specifier) {
-	var step3 = unused(start, stop, count2), precision;
-	specifier = unused2(specifier == null ? ",f" : specifier);
+	var step3 = tickStep(start, stop, count2), precision;
+	specifier = formatSpecifier(specifier == null ? ",f" : specifier);
 	switch (specifier.type) {
 		case "s": {
-			var value = Math.max(Math.abs(start), Math.abs(stop));
-			if (specifier.precision == null && !isNaN(precision = unused2(step3, value))) specifier.precision = precision;
-			return unused2(specifier, value);
+			var value2 = Math.max(Math.abs(start), Math.abs(stop));
+			if (specifier.precision == null && !isNaN(precision = precisionPrefix(step3, value2))) specifier.precision = precision;
+			return formatPrefix(specifier, value2);
 		}
 		case "":
 		case "e":
 		case "g":
 		case "p":
 		case "r": {
-			if (specifier.precision == null && !isNaN(precision = unused2(step3, Math.max(Math.abs(start), Math.abs(stop))))) specifier.precision = precision - (specifier.type === "e");
+			if (specifier.precision == null && !isNaN(precision = precisionRound(step3, Math.max(Math.abs(start), Math.abs(stop))))) specifier.precision = precision - (specifier.type === "e");
 			break;
 		}
 		case "f":
 		case "%": {
-			if (specifier.precision == null && !isNaN(precision = unused2(step3))) specifier.precision = precision - (specifier.type === "%") * 2;
+			if (specifier.precision == null && !isNaN(precision = precisionFixed(step3))) specifier.precision = precision - (specifier.type === "%") * 2;
 			break;
 		}
 	}
-	return unused2(specifier);
+	return format(specifier);
 }
 
 // node_modules/d3-scale/src/linear.js
@@ -2855,10 +4085,10 @@ function linearish(scale2) {
 	};
 	return scale2;
 }
-function linear() {
+function linear2() {
 	var scale2 = continuous();
 	scale2.copy = function() {
-		return copy(scale2, linear());
+		return copy(scale2, linear2());
 	};
 	initRange.apply(scale2, arguments);
 	return linearish(scale2);
@@ -2964,8 +4194,8 @@ function loggish(transform) {
 		if (count2 == null) count2 = 10;
 		if (specifier == null) specifier = base === 10 ? "s" : ",";
 		if (typeof specifier !== "function") {
-			if (!(base % 1) && (specifier = unused2(specifier)).precision == null) specifier.trim = true;
-			specifier = unused2(specifier);
+			if (!(base % 1) && (specifier = formatSpecifier(specifier)).precision == null) specifier.trim = true;
+			specifier = format(specifier);
 		}
 		if (count2 === Infinity) return specifier;
 		const k4 = Math.max(1, base * count2 / scale2.ticks().length);
@@ -2996,11 +4226,11 @@ var BOTTOM = 42;
 function Chart(props) {
 	const [frame, width] = useWidth2();
 	const { height = 300, x: x3, y: y5, lines: lines3, dots: dots2 = [], band, cursor } = props;
-	const named2 = lines3.filter(({ label: label2 }) => label2);
-	const labels = Math.max(0, ...named2.map(({ label: label2 }) => label2.length));
+	const named3 = lines3.filter(({ label: label2 }) => label2);
+	const labels = Math.max(0, ...named3.map(({ label: label2 }) => label2.length));
 	const lettered = labels * 7 + 16 > width * 0.36;
 	const right = lettered ? 26 : labels * 7 + 16;
-	const letterOf = (line) => String.fromCharCode(65 + named2.indexOf(line));
+	const letterOf = (line) => String.fromCharCode(65 + named3.indexOf(line));
 	const points = [...lines3.flatMap((line) => line.points), ...dots2.map((dot) => [dot.x, dot.y]), ...band ? [...band.low, ...band.high] : []];
 	const up2 = scale(y5, points.map(([, n3]) => n3), [height - BOTTOM, TOP]);
 	const rules = yTicks(y5, up2);
@@ -3027,9 +4257,9 @@ function Chart(props) {
 				line.points.length === 1 && a4("circle", { cx: across(line.points[0][0]), cy: up2(line.points[0][1]), r: "3" })
 			] }, line.id)),
 			dots2.map((dot) => a4("circle", { class: `dot tone-${dot.tone}`, cx: across(dot.x), cy: up2(dot.y), r: "4.5", "data-dot": dot.id, children: a4("title", { children: dot.label }) }, `${dot.id} ${dot.x}`)),
-			beside(named2, up2, TOP, height - BOTTOM).map(({ line, y: at }) => a4("text", { class: `name tone-${line.tone}${line.strong ? " strong" : ""}`, x: width - right + 8, y: at + 4, children: lettered ? letterOf(line) : line.label }, line.id))
+			beside(named3, up2, TOP, height - BOTTOM).map(({ line, y: at }) => a4("text", { class: `name tone-${line.tone}${line.strong ? " strong" : ""}`, x: width - right + 8, y: at + 4, children: lettered ? letterOf(line) : line.label }, line.id))
 		] }),
-		lettered && a4("ul", { class: "letters", children: named2.map((line) => a4("li", { class: `tone-${line.tone}`, children: [
+		lettered && a4("ul", { class: "letters", children: named3.map((line) => a4("li", { class: `tone-${line.tone}`, children: [
 			a4("b", { children: letterOf(line) }),
 			" ",
 			line.label
@@ -3039,7 +4269,7 @@ function Chart(props) {
 function scale(axis, values, range) {
 	const fit3 = values.filter((n3) => Number.isFinite(n3) && (!axis.log || n3 > 0));
 	const [low, high] = axis.domain ?? [Math.min(...fit3), Math.max(...fit3)];
-	const made = (axis.log ? log() : linear()).domain(fit3.length || axis.domain ? [low, high === low ? low + 1 : high] : [1, 10]).range(range);
+	const made = (axis.log ? log() : linear2()).domain(fit3.length || axis.domain ? [low, high === low ? low + 1 : high] : [1, 10]).range(range);
 	return made;
 }
 function within(of) {
@@ -3053,10 +4283,10 @@ function yTicks(axis, of) {
 	const powers = all.filter((n3) => Number.isInteger(Math.round(Math.log10(n3) * 1e6) / 1e6));
 	return powers.length > 1 ? powers : all.filter((n3) => [1, 2, 5].includes(Math.round(n3 / 10 ** Math.floor(Math.log10(n3) + 1e-9))));
 }
-function spread(ticks2, of, format) {
+function spread(ticks2, of, format2) {
 	let end = -Infinity;
 	return ticks2.map((n3) => {
-		const said = format(n3);
+		const said = format2(n3);
 		const half = said.length * 3.6;
 		if (of(n3) - half < end + 6) return { n: n3, said: "" };
 		end = of(n3) + half;
@@ -3136,8 +4366,8 @@ function flat(svg) {
 	from.forEach((element, i4) => {
 		const style = getComputedStyle(element);
 		for (const name2 of DRAWN) {
-			const value = style.getPropertyValue(name2);
-			if (value) to[i4].setAttribute(name2, value);
+			const value2 = style.getPropertyValue(name2);
+			if (value2) to[i4].setAttribute(name2, value2);
 		}
 		to[i4].removeAttribute("style");
 		to[i4].removeAttribute("class");
@@ -3145,7 +4375,7 @@ function flat(svg) {
 	return copy2;
 }
 var SVG = "http://www.w3.org/2000/svg";
-var set = (element, values) => Object.entries(values).forEach(([name2, value]) => element.setAttribute(name2, String(value)));
+var set = (element, values) => Object.entries(values).forEach(([name2, value2]) => element.setAttribute(name2, String(value2)));
 function shape(tag, values, text) {
 	const element = document.createElementNS(SVG, tag);
 	set(element, values);
@@ -3159,9 +4389,9 @@ function written(body, frame) {
 	while (walk.nextNode()) {
 		const node = walk.currentNode;
 		if (node instanceof Element) {
-			const { backgroundColor: fill, borderTopLeftRadius: round } = getComputedStyle(node);
+			const { backgroundColor: fill, borderTopLeftRadius: round2 } = getComputedStyle(node);
 			const { x: x3, y: y5, width, height } = node.getBoundingClientRect();
-			if (fill !== "rgba(0, 0, 0, 0)") found.push(shape("rect", { x: x3 - frame.x, y: y5 - frame.y, width, height, fill, rx: parseFloat(round) || 0 }));
+			if (fill !== "rgba(0, 0, 0, 0)") found.push(shape("rect", { x: x3 - frame.x, y: y5 - frame.y, width, height, fill, rx: parseFloat(round2) || 0 }));
 		} else found.push(...lines(node, frame));
 	}
 	return found;
@@ -3316,7 +4546,7 @@ function Intervals({ label: label2, rows }) {
 	const above = NAMES > width * 0.5;
 	const [left, step3] = above ? [12, 40] : [NAMES, 24];
 	const all = rows.flatMap(({ interval }) => interval);
-	const across = linear().domain([Math.min(...all), Math.max(...all)]).nice(5).range([left, width - 12]);
+	const across = linear2().domain([Math.min(...all), Math.max(...all)]).nice(5).range([left, width - 12]);
 	const height = rows.length * step3 + 40;
 	const random = rows.find(({ id }) => id === "random")?.interval[0];
 	const said = rows.map(({ title, interval: [mean, low, high] }) => `${title} ${mean.toFixed(3)}, from ${low.toFixed(3)} to ${high.toFixed(3)}`).join("; ");
@@ -3556,7 +4786,7 @@ var sentence = (what, worst) => worst === 0 ? `No head gives any weight to ${wha
 function Strip2({ values, name: name2 }) {
 	const worst = Math.max(0, ...values);
 	return a4("span", { class: "strip", "data-leak": name2, "data-worst": worst, children: [
-		a4("span", { class: "cells", "aria-hidden": "true", children: values.map((value, head) => a4("i", { title: `head ${head + 1}: ${share(value)}`, style: { opacity: value > 0 ? 0.15 + 0.85 * Math.min(1, value / 0.2) : 0 } }, head)) }),
+		a4("span", { class: "cells", "aria-hidden": "true", children: values.map((value2, head) => a4("i", { title: `head ${head + 1}: ${share(value2)}`, style: { opacity: value2 > 0 ? 0.15 + 0.85 * Math.min(1, value2 / 0.2) : 0 } }, head)) }),
 		a4("span", { class: worst > 0 ? "number" : "number soft", children: worst > 0 ? `up to ${share(worst)}` : "none" })
 	] });
 }
@@ -3565,7 +4795,7 @@ function Checks({ app }) {
 	const { checks } = trace.manifest;
 	const { value: decoded, error } = useLoaded(() => sums(trace), [trace]);
 	const rows = [
-		...checks.map(({ id, title, value, limit, passed, text }) => ({ id, title, passed, text, value: typeof value === "number" ? brief(value) : value, limit })),
+		...checks.map(({ id, title, value: value2, limit, passed, text }) => ({ id, title, passed, text, value: typeof value2 === "number" ? brief(value2) : value2, limit })),
 		decoded ? {
 			id: "decoded",
 			title: "Stored rows sum to one",
@@ -3577,7 +4807,7 @@ function Checks({ app }) {
 	];
 	return a4("section", { class: "part checks", children: [
 		a4("h3", { children: "What was checked" }),
-		a4("ul", { children: rows.map(({ id, title, passed, value, limit, text }) => a4("li", { "data-check": id, "data-passed": String(passed), children: [
+		a4("ul", { children: rows.map(({ id, title, passed, value: value2, limit, text }) => a4("li", { "data-check": id, "data-passed": String(passed), children: [
 			a4("span", { class: `sign ${passed === null ? "told" : passed ? "passed" : "failed"}`, "aria-hidden": "true", children: passed === null ? "·" : passed ? "✓" : "✗" }),
 			a4("span", { children: [
 				a4("b", { children: title }),
@@ -3585,7 +4815,7 @@ function Checks({ app }) {
 				a4("span", { class: "away", children: passed === null ? "for the record" : passed ? "passed" : "failed" })
 			] }),
 			a4("span", { class: "value", children: [
-				value,
+				value2,
 				limit !== null && ` (limit ${brief(limit)})`
 			] }),
 			text && a4("span", { class: "note", children: text })
@@ -3715,7 +4945,7 @@ function spoken(answered, head, input) {
 	const best = weights.reduce((top, weight, key) => weight > weights[top] ? key : top, 0);
 	const { facts } = answered;
 	const told2 = factsOf(answered, head, input).filter(({ name: name2 }) => ["token", facts.group, "keys", "head"].includes(name2));
-	return `${blockName(facts)}, ${facts.title}, ${times(facts.spatial)} tokens. ${told2.map(({ name: name2, value }) => `${name2} ${value}`).join(". ")}. Strongest: ${keyName(answered, best)}, ${share(weights[best])}.`;
+	return `${blockName(facts)}, ${facts.title}, ${times(facts.spatial)} tokens. ${told2.map(({ name: name2, value: value2 }) => `${name2} ${value2}`).join(". ")}. Strongest: ${keyName(answered, best)}, ${share(weights[best])}.`;
 }
 
 // src/camera.ts
@@ -3727,30 +4957,30 @@ function fit(grid, stride, width, highest) {
 	return { width: wide * scale2, height: high * scale2, unit: [stride[0] * scale2, stride[1] * scale2] };
 }
 var mostZoom = ({ unit: unit2 }) => Math.max(4, Math.ceil(44 / Math.min(...unit2)));
-function zoomAt(zoom, factor2, most, at = [0.5, 0.5]) {
+function zoomAt(zoom2, factor2, most, at = [0.5, 0.5]) {
 	const next = clamp(factor2, 1, most);
-	const origin = zoom.origin.map((from, axis) => from + at[axis] / zoom.factor - at[axis] / next);
+	const origin = zoom2.origin.map((from, axis) => from + at[axis] / zoom2.factor - at[axis] / next);
 	return held({ factor: next, origin });
 }
-function pan(zoom, [down, right]) {
-	return held({ ...zoom, origin: [zoom.origin[0] + down / zoom.factor, zoom.origin[1] + right / zoom.factor] });
+function pan(zoom2, [down, right]) {
+	return held({ ...zoom2, origin: [zoom2.origin[0] + down / zoom2.factor, zoom2.origin[1] + right / zoom2.factor] });
 }
 function held({ factor: factor2, origin }) {
 	const limit = 1 - 1 / factor2;
 	return { factor: factor2, origin: [clamp(origin[0], 0, limit), clamp(origin[1], 0, limit)] };
 }
-function reveal(zoom, grid, place) {
-	const seen = 1 / zoom.factor;
-	const origin = zoom.origin.map((from, axis) => {
+function reveal(zoom2, grid, place) {
+	const seen = 1 / zoom2.factor;
+	const origin = zoom2.origin.map((from, axis) => {
 		const [low, high] = [place[axis] / grid.padded[axis], (place[axis] + 1) / grid.padded[axis]];
 		return low < from ? low : high > from + seen ? high - seen : from;
 	});
-	return held({ ...zoom, origin });
+	return held({ ...zoom2, origin });
 }
-function cellAt(grid, zoom, roll, at) {
+function cellAt(grid, zoom2, roll, at) {
 	return at.map((p5, axis) => {
 		const n3 = grid.padded[axis];
-		const place = (zoom.origin[axis] + p5 / zoom.factor) * n3 + roll * grid.shift[axis];
+		const place = (zoom2.origin[axis] + p5 / zoom2.factor) * n3 + roll * grid.shift[axis];
 		return Math.floor((place % n3 + n3) % n3);
 	});
 }
@@ -3979,8 +5209,8 @@ function tokenLines([rows, columns]) {
 }
 
 // src/ui/Slider.tsx
-function Slider({ label: label2, value, min, max, step: step3 = 1, words, onInput, disabled }) {
-	const said = words ? words(value) : String(value);
+function Slider({ label: label2, value: value2, min, max, step: step3 = 1, words, onInput, disabled }) {
+	const said = words ? words(value2) : String(value2);
 	return a4("label", { class: "slider", children: [
 		a4("span", { children: label2 }),
 		a4(
@@ -3990,7 +5220,7 @@ function Slider({ label: label2, value, min, max, step: step3 = 1, words, onInpu
 				min,
 				max,
 				step: step3,
-				value,
+				value: value2,
 				disabled,
 				"aria-valuetext": said,
 				onInput: (event) => onInput(Number(event.currentTarget.value))
@@ -4003,11 +5233,11 @@ function Slider({ label: label2, value, min, max, step: step3 = 1, words, onInpu
 // src/views/controls.tsx
 var ROLL = 1100;
 function Controls({ app, grid, look }) {
-	const { zoom, fit: fit3 } = look;
+	const { zoom: zoom2, fit: fit3 } = look;
 	const most = fit3.value ? mostZoom(fit3.value) : 1;
-	const { factor: factor2 } = zoom.value;
+	const { factor: factor2 } = zoom2.value;
 	const enlarge = (by) => () => {
-		zoom.value = by ? zoomAt(zoom.value, zoom.value.factor * by, most) : WHOLE;
+		zoom2.value = by ? zoomAt(zoom2.value, zoom2.value.factor * by, most) : WHOLE;
 	};
 	return a4("div", { class: "controls", children: [
 		grid.rolls && a4(Roll, { app }),
@@ -4380,7 +5610,7 @@ function drawSmall(canvas2, close, values, width, shade) {
 }
 var byWeight = (row) => {
 	const most = greatest(row) || 1;
-	return (value) => colour(value / most);
+	return (value2) => colour(value2 / most);
 };
 function keyAt(grid, group, [y5, x3]) {
 	const { rows, columns, keyAt: keys } = grid.table(group);
@@ -4466,9 +5696,9 @@ function Panel({ app, answered, look }) {
 	const head = app.state.head.value;
 	return a4("aside", { class: "canvas-panel", "aria-label": "The token in numbers", children: [
 		a4("h3", { children: "The token" }),
-		a4("dl", { class: "facts", "data-facts": true, children: factsOf(answered, head, trace.manifest.photo.input).map(({ name: name2, value }) => a4("div", { "data-fact": name2, children: [
+		a4("dl", { class: "facts", "data-facts": true, children: factsOf(answered, head, trace.manifest.photo.input).map(({ name: name2, value: value2 }) => a4("div", { "data-fact": name2, children: [
 			a4("dt", { children: name2 }),
-			a4("dd", { children: value })
+			a4("dd", { children: value2 })
 		] }, name2)) }),
 		a4("h3", { children: "Its keys, cut out" }),
 		a4(Closeups, { app, answered, look }),
@@ -4646,7 +5876,7 @@ function Picture({ app, answered, look }) {
 	latest.current = answered;
 	F2(() => listen(canvas2.current, app, look, () => latest.current), [app, look]);
 	const draw = b(() => {
-		const [size, zoom, roll] = [look.fit.value, look.zoom.value, app.state.shift.value];
+		const [size, zoom2, roll] = [look.fit.value, look.zoom.value, app.state.shift.value];
 		const [strength, pixels2, key] = [look.strength.value, look.pixels.value, look.key.value];
 		const images_ = images.value;
 		if (!size || !images_) return void 0;
@@ -4654,7 +5884,7 @@ function Picture({ app, answered, look }) {
 			const target = canvas2.current;
 			if (!target) return;
 			const { input } = answered.trace.manifest.photo;
-			const finer = zoom.factor > 1.5 && images_[1].width > images_[0].width;
+			const finer = zoom2.factor > 1.5 && images_[1].width > images_[0].width;
 			target.style.width = `${size.width}px`;
 			target.style.height = `${size.height}px`;
 			painter.paint(target, {
@@ -4669,9 +5899,9 @@ function Picture({ app, answered, look }) {
 			}, {
 				width: size.width,
 				height: size.height,
-				unit: size.unit.map((n3) => n3 * zoom.factor),
+				unit: size.unit.map((n3) => n3 * zoom2.factor),
 				roll,
-				origin: zoom.origin.map((from, axis) => from * grid.padded[axis])
+				origin: zoom2.origin.map((from, axis) => from * grid.padded[axis])
 			});
 			target.dataset.painted = `${answered.block} ${answered.row.token} ${app.state.head.peek()}`;
 		};
@@ -4798,7 +6028,7 @@ function reading(points, size) {
 }
 
 // src/ui/Switch.tsx
-function Switch({ label: label2, choices, value, onChange }) {
+function Switch({ label: label2, choices, value: value2, onChange }) {
 	return a4("div", { class: "switch", role: "group", "aria-label": label2, children: choices.map(({ id, label: words, title, disabled }) => a4(
 		"button",
 		{
@@ -4806,7 +6036,7 @@ function Switch({ label: label2, choices, value, onChange }) {
 			"data-choice": id,
 			title,
 			disabled,
-			"aria-pressed": id === value,
+			"aria-pressed": id === value2,
 			onClick: () => onChange(id),
 			children: words
 		},
@@ -4914,7 +6144,7 @@ function snapped(app, size) {
 	return wish === size ? "Only the marked sizes were counted; nothing between them is guessed." : `Counted at the marked sizes only: ${size} is the nearest to ${wish}.`;
 }
 function told(metric, ranked, size) {
-	const said = ranked.flatMap(({ label: name2, value }) => value === null ? [] : [`${name2} ${metric.say(value)}`]);
+	const said = ranked.flatMap(({ label: name2, value: value2 }) => value2 === null ? [] : [`${name2} ${metric.say(value2)}`]);
 	return `${metric.title} by image size, both axes logarithmic. At ${size} pixels: ${said.join(", ")}.`;
 }
 function dots(cost4) {
@@ -4924,7 +6154,7 @@ function dots(cost4) {
 	});
 }
 function Ranking({ ranked, metric, size }) {
-	const most = Math.max(...ranked.map(({ value }) => value ?? 0));
+	const most = Math.max(...ranked.map(({ value: value2 }) => value2 ?? 0));
 	const own = ranked.find(({ id }) => id === "this")?.value ?? null;
 	return a4("div", { class: "ranking", children: [
 		a4("h4", { children: [
@@ -4932,28 +6162,28 @@ function Ranking({ ranked, metric, size }) {
 			times([size, size]),
 			" pixels"
 		] }),
-		a4("ol", { children: ranked.map(({ id, label: name2, model, value, doubling, tone: tone2 }) => a4("li", { class: `tone-${tone2}${id === "this" ? " own" : ""}`, "data-mechanism": id, "data-value": value ?? "", children: [
+		a4("ol", { children: ranked.map(({ id, label: name2, model, value: value2, doubling, tone: tone2 }) => a4("li", { class: `tone-${tone2}${id === "this" ? " own" : ""}`, "data-mechanism": id, "data-value": value2 ?? "", children: [
 			a4("span", { class: "who", title: model, children: name2 }),
-			a4("span", { class: "number", children: value === null ? "not counted" : metric.say(value) }),
-			a4("span", { class: "bar-back", "aria-hidden": "true", children: a4("span", { class: "bar-fill", style: { width: `${100 * (value ?? 0) / most}%` } }) }),
+			a4("span", { class: "number", children: value2 === null ? "not counted" : metric.say(value2) }),
+			a4("span", { class: "bar-back", "aria-hidden": "true", children: a4("span", { class: "bar-fill", style: { width: `${100 * (value2 ?? 0) / most}%` } }) }),
 			a4("span", { class: "note", children: [
-				own && value && id !== "this" ? `${factor(value / own)} × this model` : "",
-				own && value && id !== "this" && doubling ? "; " : "",
+				own && value2 && id !== "this" ? `${factor(value2 / own)} × this model` : "",
+				own && value2 && id !== "this" && doubling ? "; " : "",
 				doubling ? `twice the side: × ${factor(doubling)}` : ""
 			] })
 		] }, id)) })
 	] });
 }
 function curveTable(cost4, metric) {
-	const rows = cost4.mechanisms.flatMap((mechanism) => metric.of(cost4, mechanism).map(([size, value]) => ({ mechanism, size, value })));
+	const rows = cost4.mechanisms.flatMap((mechanism) => metric.of(cost4, mechanism).map(([size, value2]) => ({ mechanism, size, value: value2 })));
 	const measured = metric.id === "time" ? cost4.measured : [];
 	return {
 		columns: ["mechanism", "model", "size", metric.axis, ...metric.id === "time" ? ["measured ms"] : []],
-		rows: rows.map(({ mechanism, size, value }) => [
+		rows: rows.map(({ mechanism, size, value: value2 }) => [
 			mechanism.label,
 			mechanism.model,
 			size,
-			value,
+			value2,
 			...metric.id === "time" ? [measured.find((point) => point.id === mechanism.id && point.size === size)?.ms ?? ""] : []
 		]),
 		data: (row) => ({ "data-mechanism": rows[row].mechanism.id, "data-size": rows[row].size, "data-value": rows[row].value })
@@ -5278,7 +6508,7 @@ function Multiple({ app, answered, head, stats }) {
 	const { row } = answered;
 	const weights = head < 0 ? row.mean : row.heads[head];
 	const chosen = app.state.head.value === head;
-	const map = usePaint((canvas2, width) => drawSmall(canvas2, closeOf(answered), weights, width, byWeight(weights)), [answered, head]);
+	const map2 = usePaint((canvas2, width) => drawSmall(canvas2, closeOf(answered), weights, width, byWeight(weights)), [answered, head]);
 	const name2 = head < 0 ? "mean" : `head ${head + 1}`;
 	const figures = stats ? `, looks ${stats.distance.toFixed(1)} pixels far, entropy ${stats.entropy.toFixed(2)} nats` : "";
 	const choose = () => {
@@ -5296,7 +6526,7 @@ function Multiple({ app, answered, head, stats }) {
 			onClick: choose,
 			children: [
 				a4("span", { class: "head-name", children: name2 }),
-				a4("span", { class: "head-map", children: a4("canvas", { ref: map, "aria-hidden": "true" }) }),
+				a4("span", { class: "head-map", children: a4("canvas", { ref: map2, "aria-hidden": "true" }) }),
 				stats && a4("span", { class: "head-stats", children: [
 					stats.distance.toFixed(1),
 					" px, ",
@@ -5310,19 +6540,19 @@ function Multiple({ app, answered, head, stats }) {
 }
 function terms(weights, bias, allowed) {
 	const data = weights.map((weight, key) => allowed[key] && weight > 0 ? Math.log(weight) - bias[key] : NaN);
-	const held2 = bias.map((value, key) => allowed[key] ? value : NaN);
+	const held2 = bias.map((value2, key) => allowed[key] ? value2 : NaN);
 	const [first, second2] = [centred(held2), centred(data)];
-	const most = Math.max(1e-6, ...[...first, ...second2].filter((value) => !Number.isNaN(value)).map(Math.abs));
+	const most = Math.max(1e-6, ...[...first, ...second2].filter((value2) => !Number.isNaN(value2)).map(Math.abs));
 	return { bias: first, data: second2, most };
 }
 function centred(values) {
-	const known3 = values.filter((value) => !Number.isNaN(value));
-	const mean = known3.reduce((sum, value) => sum + value, 0) / Math.max(1, known3.length);
-	return values.map((value) => value - mean);
+	const known3 = values.filter((value2) => !Number.isNaN(value2));
+	const mean = known3.reduce((sum, value2) => sum + value2, 0) / Math.max(1, known3.length);
+	return values.map((value2) => value2 - mean);
 }
 function Terms({ answered, weights, bias }) {
 	const parts = w2(() => terms(weights, bias, answered.row.allowed), [answered, weights, bias]);
-	const shade = (value) => Number.isNaN(value) ? colour(0, BIAS) : colour(0.5 + value / (2 * parts.most), BIAS);
+	const shade = (value2) => Number.isNaN(value2) ? colour(0, BIAS) : colour(0.5 + value2 / (2 * parts.most), BIAS);
 	const first = usePaint((canvas2, width) => drawSmall(canvas2, closeOf(answered), parts.bias, width, shade), [parts]);
 	const second2 = usePaint((canvas2, width) => drawSmall(canvas2, closeOf(answered), parts.data, width, shade), [parts]);
 	return a4("span", { class: "terms", "data-most": parts.most.toFixed(3), children: [
@@ -5382,8 +6612,8 @@ async function mergingOf(trace, block, token) {
 	const stage = into ? at + 1 : at;
 	const merge3 = stages2[stage]?.merge;
 	if (!merge3 || token < prefix) return null;
-	const number2 = token - prefix;
-	const place = [Math.floor(number2 / spatial[1]), number2 % spatial[1]];
+	const number4 = token - prefix;
+	const place = [Math.floor(number4 / spatial[1]), number4 % spatial[1]];
 	const factor2 = pair3(merge3.factor);
 	const parent = into ? [Math.floor(place[0] / factor2[0]), Math.floor(place[1] / factor2[1])] : place;
 	const shares = merge3.share && merge3.after[0] > parent[0] && merge3.after[1] > parent[1] ? await sharesAt(trace, merge3.share, parent) : null;
@@ -5695,10 +6925,10 @@ function childTable({ children, below }) {
 		data: (i4) => ({ "data-token": children[i4].token, "data-weight": children[i4].share?.toFixed(7) ?? "" })
 	};
 }
-function mergeCode(app, { number: number2, parent }) {
+function mergeCode(app, { number: number4, parent }) {
 	return [
 		prelude(app),
-		`merge = trace.merges[${number2}]`,
+		`merge = trace.merges[${number4}]`,
 		`shares = merge.share[${parent.join(", ")}]  # of the children, row by row`
 	].join("\n");
 }
@@ -5823,23 +7053,23 @@ function StageColumn({ app, trace, index, tallest }) {
 				] })
 			] })
 		] }),
-		a4("div", { class: "beads", role: "group", "aria-label": `Blocks of stage ${index + 1}`, children: stage.blocks.map((number2) => a4(Bead, { app, block: blocks[number2], number: number2, small: stage.blocks.length > 6 }, number2)) })
+		a4("div", { class: "beads", role: "group", "aria-label": `Blocks of stage ${index + 1}`, children: stage.blocks.map((number4) => a4(Bead, { app, block: blocks[number4], number: number4, small: stage.blocks.length > 6 }, number4)) })
 	] });
 }
-function Bead({ app, block, number: number2, small }) {
-	const chosen = app.state.block.value === number2;
+function Bead({ app, block, number: number4, small }) {
+	const chosen = app.state.block.value === number4;
 	return a4(
 		"button",
 		{
 			type: "button",
 			class: `bead ${tone(block)}${small ? " small" : ""}`,
-			"data-bead": number2,
+			"data-bead": number4,
 			"aria-pressed": chosen,
 			tabIndex: chosen ? 0 : -1,
 			"aria-label": `${block.label}: ${blockName(block)}, ${block.title}`,
 			title: `${blockName(block)}: ${block.title}`,
 			onClick: () => {
-				chooseBlock(app, number2);
+				chooseBlock(app, number4);
 				say(app, block, app.trace.value);
 			},
 			children: [
@@ -5853,12 +7083,12 @@ function Plane({ app, trace, block, chosen, size }) {
 	const facts = trace.manifest.blocks[block];
 	const [rows, columns] = facts.spatial;
 	const { high, wide } = size;
-	const rgb = useLoaded(() => trace.array(facts.rgb), [trace, block]).value;
+	const rgb3 = useLoaded(() => trace.array(facts.rgb), [trace, block]).value;
 	const place = facts.prefix > app.state.token.value || !chosen ? null : placeOf(facts, app.state.token.value, [rows * facts.stride[0], columns * facts.stride[1]]);
 	const ref = usePaint((canvas2) => {
-		const skin = rgb && rgb.shape[0] === rows && rgb.shape[1] === columns ? texture(rgb.data, rows, columns) : null;
+		const skin = rgb3 && rgb3.shape[0] === rows && rgb3.shape[1] === columns ? texture(rgb3.data, rows, columns) : null;
 		paintPlane(canvas2, { ...size, rows, columns, place, texture: skin });
-	}, [rgb, block, chosen, place?.join(), wide]);
+	}, [rgb3, block, chosen, place?.join(), wide]);
 	return a4("div", { class: "plane", style: { width: `${wide}px`, height: `${high}px` }, children: a4(
 		"canvas",
 		{
@@ -5870,12 +7100,12 @@ function Plane({ app, trace, block, chosen, size }) {
 		}
 	) });
 }
-function texture(rgb, rows, columns) {
+function texture(rgb3, rows, columns) {
 	const canvas2 = document.createElement("canvas");
 	[canvas2.width, canvas2.height] = [columns, rows];
 	const context = canvas2.getContext("2d");
 	const image = context.createImageData(columns, rows);
-	for (let i4 = 0; i4 < rows * columns; i4++) image.data.set([rgb[3 * i4], rgb[3 * i4 + 1], rgb[3 * i4 + 2], 255], 4 * i4);
+	for (let i4 = 0; i4 < rows * columns; i4++) image.data.set([rgb3[3 * i4], rgb3[3 * i4 + 1], rgb3[3 * i4 + 2], 255], 4 * i4);
 	context.putImageData(image, 0, 0);
 	return canvas2;
 }
@@ -6024,18 +7254,18 @@ async function field(trace, block, token) {
 function halfWithin({ height, width, values }, input) {
 	const [uy, ux] = [input[0] / height, input[1] / width];
 	let [sum, cy, cx] = [0, 0, 0];
-	values.forEach((value, i4) => {
-		sum += value;
-		cy += value * (Math.floor(i4 / width) + 0.5) * uy;
-		cx += value * (i4 % width + 0.5) * ux;
+	values.forEach((value2, i4) => {
+		sum += value2;
+		cy += value2 * (Math.floor(i4 / width) + 0.5) * uy;
+		cx += value2 * (i4 % width + 0.5) * ux;
 	});
 	if (!(sum > 0)) return 0;
 	[cy, cx] = [cy / sum, cx / sum];
-	const cells2 = Array.from(values, (value, i4) => ({ value, off: Math.hypot((Math.floor(i4 / width) + 0.5) * uy - cy, (i4 % width + 0.5) * ux - cx) }));
+	const cells2 = Array.from(values, (value2, i4) => ({ value: value2, off: Math.hypot((Math.floor(i4 / width) + 0.5) * uy - cy, (i4 % width + 0.5) * ux - cx) }));
 	cells2.sort((a5, b4) => a5.off - b4.off);
 	let held2 = 0;
-	for (const { value, off: off2 } of cells2) {
-		held2 += value;
+	for (const { value: value2, off: off2 } of cells2) {
+		held2 += value2;
 		if (held2 >= sum / 2) return off2;
 	}
 	return cells2[cells2.length - 1].off;
@@ -6062,7 +7292,7 @@ function darken(context, { height, width }, lit, area2) {
 }
 
 // src/views/reach-panel.tsx
-function Panel2({ app, id, tag, title, map, mask: mask2, caption, code, missing }) {
+function Panel2({ app, id, tag, title, map: map2, mask: mask2, caption, code, missing }) {
 	return a4("section", { class: "part panel", "data-panel": id, children: [
 		a4("p", { class: "tag", children: tag }),
 		a4(
@@ -6072,19 +7302,19 @@ function Panel2({ app, id, tag, title, map, mask: mask2, caption, code, missing 
 				id,
 				title,
 				caption,
-				numbers: map ? () => ({ shape: [map.height, map.width], data: map.values }) : void 0,
-				table: map ? () => brightest(map, app.trace.value.manifest.photo.input) : void 0,
+				numbers: map2 ? () => ({ shape: [map2.height, map2.width], data: map2.values }) : void 0,
+				table: map2 ? () => brightest(map2, app.trace.value.manifest.photo.input) : void 0,
 				python: () => `${prelude(app)}
 ${code}`,
 				children: [
-					a4(Over, { app, map, mask: mask2 ?? false, label: title }),
+					a4(Over, { app, map: map2, mask: mask2 ?? false, label: title }),
 					missing && a4("p", { class: "note", children: missing })
 				]
 			}
 		)
 	] });
 }
-function Over({ app, map, mask: mask2, label: label2 }) {
+function Over({ app, map: map2, mask: mask2, label: label2 }) {
 	const trace = app.trace.value;
 	const { value: image } = useLoaded(() => trace.image("shown"), [trace]);
 	const [high, wide] = trace.manifest.photo.input;
@@ -6092,9 +7322,9 @@ function Over({ app, map, mask: mask2, label: label2 }) {
 		const height = width * high / wide;
 		const context = fit2(canvas2, width, height);
 		if (image) context.drawImage(image, 0, 0, width, height);
-		if (map && mask2) darken(context, map, (cell2) => map.values[cell2] > 0, [0, 0, width, height]);
-		else if (map) drawHeat(context, map, [0, 0, width, height], { alpha: 0.72 });
-	}, [image, map, mask2, high, wide]);
+		if (map2 && mask2) darken(context, map2, (cell2) => map2.values[cell2] > 0, [0, 0, width, height]);
+		else if (map2) drawHeat(context, map2, [0, 0, width, height], { alpha: 0.72 });
+	}, [image, map2, mask2, high, wide]);
 	return a4("div", { class: "over", style: { aspectRatio: `${wide} / ${high}` }, children: a4("canvas", { ref, role: "img", "aria-label": label2 }) });
 }
 function brightest({ height, width, values }, input) {
@@ -6111,13 +7341,13 @@ function MethodMap({ app }) {
 	const trace = app.trace.value;
 	const { manifest, source } = trace;
 	const { methods, maps, on_demand: demand } = manifest;
-	const offered = methods.filter(({ id }) => demand || maps.some((map2) => map2.method === id));
+	const offered = methods.filter(({ id }) => demand || maps.some((map3) => map3.method === id));
 	const method = offered.find(({ id }) => id === app.state.method.value) ?? offered[0];
 	const classes = method ? known2(app, method) : [];
 	const asked = app.state.cls.value;
 	const cls = demand || classes.includes(asked) ? asked : classes[0] ?? asked;
 	const wanted = method?.per_class ? cls : null;
-	const { value: map, error, fresh } = useLoaded(() => method ? trace.map(method.id, wanted) : null, [trace, source, method?.id, wanted]);
+	const { value: map2, error, fresh } = useLoaded(() => method ? trace.map(method.id, wanted) : null, [trace, source, method?.id, wanted]);
 	const making = !fresh && !maps.some((made) => made.method === method?.id && (made.class === null || made.class === wanted));
 	if (!method) return a4("p", { class: "note part", children: "This trace keeps no maps." });
 	return a4("section", { class: "part method", "data-method-map": method.id, "data-class": wanted ?? "", children: [
@@ -6149,7 +7379,7 @@ function MethodMap({ app }) {
 					id: "map",
 					tag: method.layer === "routing" ? "attention is routing, not importance" : "gradient of the class's score",
 					title: method.title,
-					map: making ? null : map,
+					map: making ? null : map2,
 					missing: making ? "Being computed…" : error,
 					code: `map = report.arrays.get("map/${method.id}/${wanted ?? 0}")`,
 					caption: method.text
@@ -6162,7 +7392,7 @@ function MethodMap({ app }) {
 function known2(app, { id }) {
 	const { answer: answer4, maps, on_demand: demand } = app.trace.value.manifest;
 	if (demand) return [.../* @__PURE__ */ new Set([...answer4.map(({ class: cls }) => cls), app.state.cls.value])];
-	return [...new Set(maps.flatMap((map) => map.method === id && map.class !== null ? [map.class] : []))];
+	return [...new Set(maps.flatMap((map2) => map2.method === id && map2.class !== null ? [map2.class] : []))];
 }
 function className(app, cls) {
 	const { answer: answer4, model } = app.trace.value.manifest;
@@ -6374,8 +7604,8 @@ function Reach({ app }) {
 	const { blocks, stages: stages2, model: { caveat } } = trace.manifest;
 	const [block, token] = [app.state.block.value, app.state.token.value];
 	const facts = blocks[block];
-	const { value, error } = useLoaded(async () => ({ block, token, found: await theory(trace, block, token) }), [trace, block, token]);
-	const found = value && value.block === block && value.token === token ? value.found : null;
+	const { value: value2, error } = useLoaded(async () => ({ block, token, found: await theory(trace, block, token) }), [trace, block, token]);
+	const found = value2 && value2.block === block && value2.token === token ? value2.found : null;
 	return a4("div", { class: "reach", children: [
 		a4("section", { class: "part", children: [
 			a4("div", { class: "bar", children: [
@@ -6402,7 +7632,7 @@ function Reach({ app }) {
 				a4("b", { children: caveat }),
 				" What it could see and where it fetched from are such maps; which pixels move it is not."
 			] }),
-			a4(Unfold, { app, trace, block, token, found: value?.found ?? null, fresh: found !== null })
+			a4(Unfold, { app, trace, block, token, found: value2?.found ?? null, fresh: found !== null })
 		] }),
 		a4("div", { class: "columns three", children: [
 			a4(Could, { app, trace, found }),
@@ -6417,7 +7647,7 @@ var lastOf = (trace, stage) => Math.max(...trace.manifest.stages[stage].blocks);
 function Could({ app, trace, found }) {
 	const { photo: { input } } = trace.manifest;
 	const facts = trace.manifest.blocks[app.state.block.value];
-	const map = found && { height: input[0], width: input[1], values: Float32Array.from(found.support.pixels) };
+	const map2 = found && { height: input[0], width: input[1], values: Float32Array.from(found.support.pixels) };
 	const box = found?.support.box;
 	return a4(
 		Panel2,
@@ -6426,7 +7656,7 @@ function Could({ app, trace, found }) {
 			id: "could",
 			tag: "theory",
 			title: "What it could see",
-			map,
+			map: map2,
 			mask: true,
 			code: `from vitrail.analysis import reach
 pixels = reach(model, (${input.join(", ")}), ${facts.stage}, ${facts.block}, ${placeText(app)})  # True where a pixel can influence the token`,
@@ -6443,7 +7673,7 @@ pixels = reach(model, (${input.join(", ")}), ${facts.stage}, ${facts.block}, ${p
 	);
 }
 function Fetched({ app, trace, block, token }) {
-	const { value: map, error } = useLoaded(() => trace.rollout(block, token), [trace, block, token]);
+	const { value: map2, error } = useLoaded(() => trace.rollout(block, token), [trace, block, token]);
 	const input = trace.manifest.photo.input;
 	return a4(
 		Panel2,
@@ -6452,15 +7682,15 @@ function Fetched({ app, trace, block, token }) {
 			id: "rollout",
 			tag: "attention",
 			title: "Where it fetched from",
-			map,
+			map: map2,
 			missing: error,
 			code: `from vitrail.explain import rollout
 map = rollout(trace, ${block}, ${placeText(app)})  # of the first stage's tokens; sums to one`,
-			caption: map ? a4($, { children: [
+			caption: map2 ? a4($, { children: [
 				"Rollout: weights multiplied back through ",
 				plural(block + 1, "block"),
 				". Half of it lies within ",
-				Math.round(halfWithin(map, input)),
+				Math.round(halfWithin(map2, input)),
 				" pixels. Attention is routing, not importance: what is fetched may be ignored."
 			] }) : ""
 		}
@@ -6554,10 +7784,10 @@ function mountFigures(page, sources) {
 
 // src/ui/Bars.tsx
 function Bars({ bars, chosen, onChoose, label: label2 }) {
-	return a4("ol", { class: "bars", "aria-label": label2, children: bars.map(({ label: words, value, id }) => a4("li", { class: id !== void 0 && id === chosen ? "chosen" : "", children: [
+	return a4("ol", { class: "bars", "aria-label": label2, children: bars.map(({ label: words, value: value2, id }) => a4("li", { class: id !== void 0 && id === chosen ? "chosen" : "", children: [
 		onChoose && id !== void 0 ? a4("button", { type: "button", class: "name", "data-class": id, "aria-pressed": id === chosen, onClick: () => onChoose(id), children: words }) : a4("span", { class: "name", children: words }),
-		a4("span", { class: "bar-back", "aria-hidden": "true", children: a4("span", { class: "bar-fill", style: { width: `${100 * Math.max(0, Math.min(1, value))}%` } }) }),
-		a4("span", { class: "number", children: share(value) })
+		a4("span", { class: "bar-back", "aria-hidden": "true", children: a4("span", { class: "bar-fill", style: { width: `${100 * Math.max(0, Math.min(1, value2))}%` } }) }),
+		a4("span", { class: "number", children: share(value2) })
 	] }, words)) });
 }
 
@@ -6621,7 +7851,7 @@ function Provenance({ app }) {
 	];
 	return a4("section", { class: "card provenance", "aria-labelledby": "vitrail-facts", "data-provenance": true, children: [
 		a4("h2", { id: "vitrail-facts", children: "What this was computed from" }),
-		a4("dl", { class: "facts wide", children: facts.map(([name2, value, look]) => [a4("dt", { children: name2 }, name2), a4("dd", { class: look, children: value }, `${name2}=`)]) }),
+		a4("dl", { class: "facts wide", children: facts.map(([name2, value2, look]) => [a4("dt", { children: name2 }, name2), a4("dd", { class: look, children: value2 }, `${name2}=`)]) }),
 		a4("p", { class: "note", children: "Attention says where information is fetched from. It does not say what the answer depends on: a token can be looked at and ignored." }),
 		a4(Code, { app, code: prelude(app) })
 	] });
@@ -6920,7 +8150,7 @@ var STEPS = {
 	forward: "Running the model",
 	figures: "Computing maps and figures"
 };
-var named = ({ name: name2, model, size }) => `${name2}: ${model}, ${size.join(" × ")}`;
+var named2 = ({ name: name2, model, size }) => `${name2}: ${model}, ${size.join(" × ")}`;
 function RunPanel({ host }) {
 	const catalog = host.catalog.value;
 	const [model, setModel] = d2("");
@@ -6997,7 +8227,7 @@ function Progress({ host, job }) {
 }
 function Shown({ host }) {
 	const [first, second2] = host.shown.value;
-	const options = host.traces.value.map((trace) => a4("option", { value: trace.id, children: named(trace) }, trace.id));
+	const options = host.traces.value.map((trace) => a4("option", { value: trace.id, children: named2(trace) }, trace.id));
 	return a4("div", { class: "choose", children: [
 		a4("label", { children: [
 			"Shown",
@@ -7057,7 +8287,7 @@ var Server = class {
 		return this.json(`jobs/${id}`, { method: "DELETE" });
 	}
 	run(wish, photo3) {
-		const words = Object.entries(wish).filter(([, value]) => value);
+		const words = Object.entries(wish).filter(([, value2]) => value2);
 		return this.json(`run?${new URLSearchParams(words)}`, { method: "POST", body: photo3 });
 	}
 	manifest(id) {
