@@ -13,20 +13,20 @@ from vitrail.models import (
     FocalFastConfig,
     MaxViT,
     MaxViTConfig,
-    Tiny,
-    TinyConfig,
+    MechanismSwin,
+    MechanismSwinConfig,
     ViT,
     ViTConfig,
 )
-from vitrail.models.tiny import Mechanism
+from vitrail.models.mechanism_swin import Mechanism
 
 
 def _tiny(mechanism: Mechanism, sparse: str = "strided") -> Backbone:
-    config = TinyConfig(
+    config = MechanismSwinConfig(
         mechanism=mechanism, dim=8, depths=(2, 2), num_heads=(2, 4), patch=(2, 2), window=(3, 4),
         sparse="fixed" if sparse == "fixed" else "strided", num_classes=5,
     )  # fmt: skip
-    return drawn(Tiny(config)).eval()
+    return drawn(MechanismSwin(config)).eval()
 
 
 def _focal(halo: str, padding: str = "masked") -> Backbone:

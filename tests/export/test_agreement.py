@@ -27,7 +27,7 @@ from vitrail.export import (
 from vitrail.export.agreement import Order
 from vitrail.export.onnx import write_onnx
 from vitrail.layers import Attend, WindowAttention
-from vitrail.models import Backbone, Tiny, TinyConfig, ViT, ViTConfig
+from vitrail.models import Backbone, MechanismSwin, MechanismSwinConfig, ViT, ViTConfig
 from vitrail.shapes import Size
 
 pytestmark = pytest.mark.compile
@@ -340,7 +340,7 @@ def test_other_ways_to_attend_in_one_graph(mechanism: str, suffix: str, tmp_path
             ViTConfig(dim=8, depths=(2,), num_heads=(2,), patch=(2, 2), positions=(4, 5))
         )
     else:
-        model = Tiny(TinyConfig(mechanism=mechanism, **_BODY))  # type: ignore[arg-type]
+        model = MechanismSwin(MechanismSwinConfig(mechanism=mechanism, **_BODY))  # type: ignore[arg-type]
     path = tmp_path / f"model{suffix}"
     report = WRITERS[suffix](drawn(model).eval(), path, (21, 31))
     run, _ = opened(path)
@@ -353,7 +353,9 @@ def test_other_ways_to_attend_in_one_graph(mechanism: str, suffix: str, tmp_path
 
 @pytest.mark.parametrize(("sparse", "suffix"), [("strided", ".onnx"), ("fixed", ".pt2")])
 def test_blocks_of_a_root_export_at_one_size(sparse: Any, suffix: str, tmp_path: Path) -> None:
-    model = drawn(Tiny(TinyConfig(mechanism="sparse", sparse=sparse, **_BODY))).eval()
+    model = drawn(
+        MechanismSwin(MechanismSwinConfig(mechanism="sparse", sparse=sparse, **_BODY))
+    ).eval()
     with refuses("ceil(sqrt(N))", "--static"):
         export_program(model)
     x, path = torch.randn(1, 3, 21, 31), tmp_path / f"model{suffix}"

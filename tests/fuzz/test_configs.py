@@ -13,9 +13,9 @@ from tests.fuzz import frame
 from tests.support import small
 from vitrail.models import Backbone, hub
 from vitrail.models.focal import Focal, FocalConfig, FocalFast, FocalFastConfig
+from vitrail.models.mechanism_swin import MechanismSwin, MechanismSwinConfig
 from vitrail.models.pvt import PVT, PVTConfig
 from vitrail.models.pvt_v2 import PVTV2, PVTV2Config
-from vitrail.models.tiny import Tiny, TinyConfig
 from vitrail.models.vit import ViT, ViTConfig
 from vitrail.weights import model_from_file
 
@@ -40,7 +40,8 @@ def models() -> list[Backbone]:
         Focal(FocalConfig(**_BODY, dim=8, windows=((4, 4), (4, 4)), margins=((1, 1), (0, 0)),
                           levels=(((3, 3),), ((1, 1),)))),
         FocalFast(FocalFastConfig(**_BODY, dim=8, windows=((4, 4), (4, 4)), count=4)),
-        *(Tiny(TinyConfig(**_BODY, dim=8, mechanism=kind)) for kind in ("axial", "sparse")),
+        *(MechanismSwin(MechanismSwinConfig(**_BODY, dim=8, mechanism=kind))
+          for kind in ("axial", "sparse")),
     ]  # fmt: skip
 
 

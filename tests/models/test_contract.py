@@ -26,22 +26,22 @@ from vitrail.models import (
     FocalConfig,
     FocalFast,
     FocalFastConfig,
-    Tiny,
-    TinyConfig,
+    MechanismSwin,
+    MechanismSwinConfig,
     ViT,
     ViTConfig,
     place_of,
 )
 from vitrail.models.levels import in_format
-from vitrail.models.tiny import Mechanism
+from vitrail.models.mechanism_swin import Mechanism
 
 
 def _tiny(mechanism: Mechanism, axes: int, block: int | None = None) -> Backbone:
-    config = TinyConfig(
+    config = MechanismSwinConfig(
         mechanism=mechanism, dim=8, depths=(2, 2), num_heads=(2, 4), patch=(2,) * axes,
         window=(2,) * axes, merge=(2,) * axes, block=block, num_classes=5,
     )  # fmt: skip
-    return Tiny(config)
+    return MechanismSwin(config)
 
 
 def _focal(axes: int, *, fast: bool) -> Backbone:

@@ -24,7 +24,7 @@ from vitrail.models import (
     SwinV2Config,
 )
 from vitrail.models.focal import Focal, FocalConfig, FocalFast, FocalFastConfig
-from vitrail.models.tiny import Tiny, TinyConfig
+from vitrail.models.mechanism_swin import MechanismSwin, MechanismSwinConfig
 from vitrail.models.vit import ViT, ViTConfig
 
 NUMBERS: dict[str, Any] = {"dim": 24, "depths": (2, 2), "num_heads": (3, 6), "num_classes": 5}
@@ -52,7 +52,7 @@ MODELS: dict[str, Callable[..., Backbone]] = {
     "focal": lambda **f: Focal(FocalConfig(**FOCAL | LEVELS | f)),
     "focal_fast": lambda **f: FocalFast(FocalFastConfig(**FOCAL | COUNT | f)),
     "maxvit": lambda **f: MaxViT(MaxViTConfig(**MAXVIT | f)),
-    "tiny": lambda **f: Tiny(TinyConfig(**NUMBERS | f)),
+    "tiny": lambda **f: MechanismSwin(MechanismSwinConfig(**NUMBERS | f)),
 }
 
 

@@ -6,6 +6,7 @@ from vitrail.models.config import BackboneConfig
 from vitrail.models.finding import backbone_of, unwrapped
 from vitrail.models.focal import Focal, FocalConfig, FocalFast, FocalFastConfig
 from vitrail.models.maxvit import MaxViT, MaxViTConfig
+from vitrail.models.mechanism_swin import MechanismSwin, MechanismSwinConfig
 from vitrail.models.optimized import Optimization, check_original
 from vitrail.models.parts import AttentionLayer, Block, place_of
 from vitrail.models.preprocessing import Preprocessing
@@ -13,7 +14,6 @@ from vitrail.models.pvt import PVT, PVTConfig
 from vitrail.models.pvt_v2 import PVTV2, PVTV2Config
 from vitrail.models.swin import Swin, SwinConfig
 from vitrail.models.swin_v2 import SwinV2, SwinV2Config
-from vitrail.models.tiny import Tiny, TinyConfig
 from vitrail.models.vit import ViT, ViTConfig
 
 __all__ = [
@@ -31,6 +31,8 @@ __all__ = [
     "FocalFastConfig",
     "MaxViT",
     "MaxViTConfig",
+    "MechanismSwin",
+    "MechanismSwinConfig",
     "Optimization",
     "PVTConfig",
     "PVTV2Config",
@@ -39,8 +41,6 @@ __all__ = [
     "SwinConfig",
     "SwinV2",
     "SwinV2Config",
-    "Tiny",
-    "TinyConfig",
     "ViT",
     "ViTConfig",
     "backbone_of",

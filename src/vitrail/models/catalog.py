@@ -4,18 +4,18 @@ import difflib
 from typing import NamedTuple
 
 from vitrail.errors import UsageError
-from vitrail.models import focal, maxvit, pvt, pvt_v2, swin, swin_v2, tiny, vit
+from vitrail.models import focal, maxvit, mechanism_swin, pvt, pvt_v2, swin, swin_v2, vit
 from vitrail.models.aliases import ALIASES, alias_of
 from vitrail.models.backbone import Backbone
 from vitrail.models.config import BackboneConfig
 from vitrail.models.focal import Focal, FocalFast
 from vitrail.models.maxvit import MaxViT
+from vitrail.models.mechanism_swin import MechanismSwin
 from vitrail.models.preprocessing import Preprocessing
 from vitrail.models.pvt import PVT
 from vitrail.models.pvt_v2 import PVTV2
 from vitrail.models.swin import Swin
 from vitrail.models.swin_v2 import SwinV2
-from vitrail.models.tiny import Tiny
 from vitrail.models.vit import ViT
 
 
@@ -89,10 +89,10 @@ CATALOG: dict[str, Entry] = {
     "vit_tiny": Entry(vit.VIT_TINY, ViT, _VIT),
     "vit_small": Entry(vit.VIT_SMALL, ViT, _VIT),
     "vit_base": Entry(vit.VIT_BASE, ViT, _VIT),
-    "window_tiny": Entry(tiny.WINDOW_TINY, Tiny, _224),
-    "global_tiny": Entry(tiny.GLOBAL_TINY, Tiny, _224),
-    "axial_tiny": Entry(tiny.AXIAL_TINY, Tiny, _224),
-    "sparse_tiny": Entry(tiny.SPARSE_TINY, Tiny, _224),
+    "window_tiny": Entry(mechanism_swin.WINDOW_TINY, MechanismSwin, _224),
+    "global_tiny": Entry(mechanism_swin.GLOBAL_TINY, MechanismSwin, _224),
+    "axial_tiny": Entry(mechanism_swin.AXIAL_TINY, MechanismSwin, _224),
+    "sparse_tiny": Entry(mechanism_swin.SPARSE_TINY, MechanismSwin, _224),
     "swin1d_tiny": Entry(swin.SWIN1D_TINY, Swin, _SEQUENCE),
 }
 

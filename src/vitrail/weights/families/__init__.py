@@ -1,7 +1,7 @@
 """The families of models whose weights are known: one record each, in a file of its own."""
 
 from vitrail.models import Backbone, BackboneConfig
-from vitrail.weights.families import focal, maxvit, pvt, swin, tiny, vit
+from vitrail.weights.families import focal, maxvit, mechanism_swin, pvt, swin, vit
 from vitrail.weights.families.base import Family, Format, Hints, Peer, Reshape
 
 __all__ = ["FAMILIES", "Family", "Format", "Hints", "Peer", "Reshape", "family_of", "models"]
@@ -12,7 +12,7 @@ FAMILIES: tuple[Family, ...] = (
     *vit.FAMILIES,
     *focal.FAMILIES,
     *maxvit.FAMILIES,
-    *tiny.FAMILIES,
+    *mechanism_swin.FAMILIES,
 )
 
 

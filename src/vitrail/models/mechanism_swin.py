@@ -29,7 +29,7 @@ Mechanism = Literal["global", "axial", "sparse", "window"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TinyConfig(DoublingConfig):
+class MechanismSwinConfig(DoublingConfig):
     """Every number that defines one of these models.
 
     Args:
@@ -71,11 +71,11 @@ class TinyConfig(DoublingConfig):
             raise UsageError(f"{name}={given!r}", " or ".join(words), f"use {name}={words[0]!r}")
 
 
-class Tiny(Backbone):
+class MechanismSwin(Backbone):
     """A hierarchy of stages that attend by one mechanism."""
 
-    config: TinyConfig
-    config_class: ClassVar[type[TinyConfig]] = TinyConfig
+    config: MechanismSwinConfig
+    config_class: ClassVar[type[MechanismSwinConfig]] = MechanismSwinConfig
 
     def build_stage(self, stage: int) -> Stage:
         """Build the merge that leads to a stage, and its blocks."""
@@ -102,7 +102,7 @@ class Tiny(Backbone):
         return PreNormBlock(dim, attn, mlp, drop_path=rate, norm_eps=config.norm_eps)
 
 
-WINDOW_TINY = TinyConfig()
+WINDOW_TINY = MechanismSwinConfig()
 GLOBAL_TINY = replace(WINDOW_TINY, mechanism="global")
 AXIAL_TINY = replace(WINDOW_TINY, mechanism="axial")
 SPARSE_TINY = replace(WINDOW_TINY, mechanism="sparse")

@@ -9,7 +9,7 @@ from torch import nn
 import vitrail
 from tests.support import drawn, refuses
 from vitrail.layers import OffsetBias
-from vitrail.models import Tiny, TinyConfig
+from vitrail.models import MechanismSwin, MechanismSwinConfig
 from vitrail.patterns import Axial, Global, Pattern, SparseFixed, SparseStrided, Window
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -22,13 +22,13 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def small(kind: str, **changes: Any) -> Tiny:
+def small(kind: str, **changes: Any) -> MechanismSwin:
     """Return a small model with drawn weights, in evaluation mode."""
     fields: dict[str, Any] = {
         "dim": 8, "depths": (2, 3), "num_heads": (2, 4), "window": (3, 4), "patch": (2, 2),
         "num_classes": 5, **KINDS[kind], **changes,
     }  # fmt: skip
-    return drawn(Tiny(TinyConfig(**fields))).eval()
+    return drawn(MechanismSwin(MechanismSwinConfig(**fields))).eval()
 
 
 def patterns(model: nn.Module) -> list[list[Pattern]]:
@@ -95,7 +95,7 @@ def test_the_bias_is_of_one_kind_and_matters() -> None:
 )
 def test_what_cannot_be_is_refused(changes: dict[str, Any], given: str, fix: str) -> None:
     with refuses(given, fix):
-        TinyConfig(**changes)
+        MechanismSwinConfig(**changes)
 
 
 # The root of a symbolic number of tokens takes torch minutes to reason about: blocks are given.

@@ -3,7 +3,7 @@
 from typing import Any
 
 from vitrail.models import BackboneConfig
-from vitrail.models.tiny import Tiny, TinyConfig
+from vitrail.models.mechanism_swin import MechanismSwin, MechanismSwinConfig
 from vitrail.weights.families.base import Family, Hints, vitrail
 from vitrail.weights.families.shapes import depths_of, has, needed, outputs_of
 from vitrail.weights.rules import Reading, State
@@ -28,9 +28,9 @@ def _infer(reading: Reading, hints: Hints) -> BackboneConfig:
     neighbours = 2**axes if reduction is None else 2 * reduction.shape[1] // reduction.shape[0]
     rows = state[needed(state, "stages.0.blocks.0.mlp.fc1.weight")].shape[0]
     own: dict[str, Any] = {"window": (7,) * axes}
-    if isinstance(like, TinyConfig) and like.axes == axes:
+    if isinstance(like, MechanismSwinConfig) and like.axes == axes:
         own = {name: getattr(like, name) for name in ("mechanism", "window", "sparse", "block")}
-    return TinyConfig(
+    return MechanismSwinConfig(
         in_channels=patch.shape[1],
         dim=patch.shape[0],
         patch=tuple(patch.shape[2:]),
@@ -45,14 +45,14 @@ def _infer(reading: Reading, hints: Hints) -> BackboneConfig:
 
 
 def _holds(config: BackboneConfig) -> bool:
-    return isinstance(config, TinyConfig)
+    return isinstance(config, MechanismSwinConfig)
 
 
 FAMILIES = (
     Family(
         kind="tiny",
         title="model of one mechanism",
-        model=Tiny,
+        model=MechanismSwin,
         formats=(vitrail("tiny"),),
         anchors=("embed.proj.weight",),
         recognise=_recognise,
