@@ -32,7 +32,7 @@ export const METRICS: Metric[] = [
     text: "Weights, input and everything alive at the worst moment of a forward pass, where each group's weights are written out.",
     of: (cost, { memory }) => given(cost, memory) },
   { id: "pairs", title: "Pairs", axis: "pairs of tokens that may attend", say: (n) => short(n, ""),
-    text: "How many pairs (who asks, who answers) all blocks permit together.",
+    text: "How many pairs of a query and a key all blocks permit together.",
     of: (cost, { pairs }) => given(cost, pairs) },
   { id: "time", title: "Time", axis: "time of one forward pass", say: (n) => (n < 1000 ? `${Number(n.toPrecision(3))}\u00a0ms` : `${count(Number((n / 1000).toPrecision(3)))}\u00a0s`),
     text: "Circles were measured on the machine that wrote this. Lines are counted operations at the rate of the circle; dashed ones belong to mechanisms that were not measured and are only a guess.",

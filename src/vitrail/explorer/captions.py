@@ -62,8 +62,8 @@ def _caption(pattern: Pattern, spatial: Size) -> Caption:
         case Window():
             return _window(pattern, spatial)
         case Global():
-            text = f"Each of the {_times(spatial)} tokens sees every token, one by one."
-            return Caption("full", "all tokens", text)
+            text = f"Standard attention: each of the {_times(spatial)} tokens sees every token."
+            return Caption("full", "standard (global) attention", text)
         case Axial():
             return _axial(pattern, spatial)
         case Grid():
@@ -80,7 +80,7 @@ def _caption(pattern: Pattern, spatial: Size) -> Caption:
                 f"A window sees the {pattern.count} tokens nearest to its middle one by one, and "
                 f"the {pattern.count} nearest windows as one key each (all, where there are fewer)."
             )
-            return Caption("near", "nearest tokens and windows", text, _CORE, "window")
+            return Caption("near", "focal: nearest tokens and windows", text, _CORE, "window")
     name = type(pattern).__name__
     first = (type(pattern).__doc__ or name).strip().partition("\n")[0]
     return Caption(name, name, first, group="group")
@@ -139,28 +139,28 @@ def _axial(pattern: Axial, spatial: Size) -> Caption:
     lines, length = pattern.fit(spatial)
     line = ("column", "row")[pattern.axis]
     text = (
-        f"Each of the {_times(spatial)} tokens sees its own {line} and nothing else: "
+        f"Axial attention: each of the {_times(spatial)} tokens sees its own {line} alone: "
         f"{_plural(lines, line)} of {_plural(length, 'token')}."
     )
     bars = ("M5.8 1.5v13M10.2 1.5v13", "M1.5 5.8h13M1.5 10.2h13")[pattern.axis]
-    return Caption(line, f"{line}s", text, _FRAME + bars, line, second=pattern.axis == 1)
+    return Caption(line, f"axial, {line}s", text, _FRAME + bars, line, second=pattern.axis == 1)
 
 
 def _sparse(pattern: SparseFixed | SparseStrided, spatial: Size) -> Caption:
     blocks, block = pattern.fit(spatial)
     cut = (
-        f"The {_times(spatial)} tokens, row after row, make one list, cut into "
+        f"Sparse attention: the {_times(spatial)} tokens, row after row, make one list, cut into "
         f"{_plural(blocks, 'block')} of {block}. Each token sees "
     )
     if isinstance(pattern, SparseFixed):
         text = f"{cut}its own block, and the last token of every other."
-        return Caption("fixed", "blocks and last tokens", text, _BLOCKS + "M13 3h1", "block")
+        return Caption("fixed", "sparse (fixed): blocks and last tokens", text, _BLOCKS + "M13 3h1", "block")
     if pattern.part == "local":
         text = f"{cut}its own block and nothing else."
-        return Caption("block", "blocks of the list", text, _BLOCKS, "block")
+        return Caption("block", "sparse (strided): blocks", text, _BLOCKS, "block")
     text = f"{cut}the tokens at the same place of every block: one in every {block} tokens."
     dots = "".join(f"M{x} {y}h1.6" for y in (3, 8, 13) for x in (2, 7, 12))
-    return Caption("stride", "strides through the list", text, dots, "group", second=True)
+    return Caption("stride", "sparse (strided): strides", text, dots, "group", second=True)
 
 
 def _pooled(pattern: Reduced | Pooled, spatial: Size) -> Caption:
@@ -170,7 +170,7 @@ def _pooled(pattern: Reduced | Pooled, spatial: Size) -> Caption:
             f"{whole}its keys are the grid averaged down to {_times(pattern.size)} cells, whatever "
             "its size; cells overlap where they do not divide the grid."
         )
-        return Caption("pooled", "pooled keys", text, _FRAME + "M5.8 1.5v13M10.2 1.5v13M1.5 8h13")
+        return Caption("pooled", "spatial reduction, pooled keys", text, _FRAME + "M5.8 1.5v13M10.2 1.5v13M1.5 8h13")
     cells = pattern.fit(spatial)
     text = (
         f"{whole}its keys are {_times(cells)} cells, each made of {_times(pattern.reduction)} "
@@ -178,8 +178,8 @@ def _pooled(pattern: Reduced | Pooled, spatial: Size) -> Caption:
     )
     left = [max(0, n - c * r) for n, c, r in zip(spatial, cells, pattern.reduction, strict=True)]
     if any(left):
-        text += " What is left over at the bottom or the right asks, but is not seen."
-    return Caption("SRA", "reduced keys", text, _FRAME + "M8 1.5v13M1.5 8h13")
+        text += " What is left over at the bottom or the right is a query, and no key."
+    return Caption("SRA", "spatial reduction", text, _FRAME + "M8 1.5v13M1.5 8h13")
 
 
 def _focal(pattern: Focal, spatial: Size) -> Caption:
@@ -194,7 +194,7 @@ def _focal(pattern: Focal, spatial: Size) -> Caption:
         text += f"; beside them, a wider surrounding as cells of {coarse} tokens"
     if pattern.halo == "rolled":
         text += ". As in the official code, some are seen twice, and borders wrap around"
-    return Caption("focal", "fine and coarse keys", f"{text}.", _CORE + "M7.5 8h1", "window")
+    return Caption("focal", "focal: fine and coarse keys", f"{text}.", _CORE + "M7.5 8h1", "window")
 
 
 def _times(size: Size | list[int]) -> str:

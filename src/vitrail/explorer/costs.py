@@ -24,13 +24,13 @@ from vitrail.shapes import Size
 SIZES = (64, 128, 224, 384, 640, 1024)  # heights and widths of the curves, in pixels
 # One model stands for each mechanism; the first four differ in nothing but who sees whom.
 MECHANISMS = {
-    "window": ("windows, shifted (Swin)", "window_tiny"),
-    "global": ("all tokens", "global_tiny"),
-    "axial": ("rows and columns", "axial_tiny"),
-    "sparse": ("runs and strides", "sparse_tiny"),
-    "reduced": ("reduced keys (PVT v2)", "pvt_v2_b2"),
-    "focal": ("fine and coarse keys (Focal)", "focal_tiny"),
-    "flat": ("one scale, all tokens (ViT)", "vit_small"),
+    "window": ("shifted windows (Swin)", "window_tiny"),
+    "global": ("standard (global)", "global_tiny"),
+    "axial": ("axial (rows and columns)", "axial_tiny"),
+    "sparse": ("sparse (strided)", "sparse_tiny"),
+    "reduced": ("spatial reduction (PVT v2)", "pvt_v2_b2"),
+    "focal": ("focal (fine and coarse keys)", "focal_tiny"),
+    "flat": ("standard, one scale (ViT)", "vit_small"),
 }
 KNOWN = ("swin_nano", "swin_tiny")  # models that are explored often, whose curves are kept too
 WINDOWS = (4, 7, 8, 12, 16)

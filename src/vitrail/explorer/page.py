@@ -1,4 +1,4 @@
-"""One HTML file with everything inside, which asks nothing of the network."""
+"""One HTML file with everything inside, which needs no network."""
 
 import base64
 import hashlib

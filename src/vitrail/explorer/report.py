@@ -1,4 +1,4 @@
-"""The report: one HTML file with everything inside, which asks nothing of the network."""
+"""The report: one HTML file with everything inside, which needs no network."""
 
 from collections.abc import Mapping
 from functools import cached_property

@@ -34,4 +34,4 @@ export function colour(share: number, stops: Rgb[] = WEIGHT): Rgb {
 export const css = ([r, g, b]: Rgb, alpha = 1) => `rgb(${r} ${g} ${b} / ${alpha})`;
 // Black or white, whichever reads better on the colour.
 export const inkOn = ([r, g, b]: Rgb) => (0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#000" : "#fff");
-export const MARK = "#ffd84a"; // the token that asks
+export const MARK = "#ffd84a"; // the query

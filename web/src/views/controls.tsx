@@ -94,7 +94,7 @@ export function Legend({ answered, head }: { answered: Answered; head: number })
         <text x="220" y="23" font-size="11" text-anchor="end">{share(most)}</text>
       </svg>
       <p class="swatches">
-        <span><i class="asks" /> asks</span>
+        <span><i class="asks" /> query</span>
         {masked && <span><i class="hatch" /> masked</span>}
         {padded && <span><i class="dots" /> padding, no token</span>}
         {grid.rolls && <span><i class="before" /> borders before the shift</span>}

@@ -75,7 +75,7 @@ function Multiples({ app, answered, order, stats }: Props): JSX.Element {
 const BIAS_WORDS = "Below each head, the two parts that its scores are the sum of: the bias, which the model learned for positions "
   + "alone, the same on every photo; and the rest, which the data decide (the logarithm of the weight, less the bias; known up to "
   + "one constant for the row). A score counts only against the others of its row, so both are drawn about their own mean, in the "
-  + "same colours: yellow asks for more, blue for less.";
+  + "same colours: yellow raises the weight, blue lowers it.";
 const NO_BIAS = "This block adds no bias for positions, or this trace keeps none of it: the scores are shown whole.";
 
 // What the keys show, to compare the heads with.

@@ -22,7 +22,7 @@ export function Readout({ app, answered, look }: Props): JSX.Element {
   const which = head < 0 || !row.heads ? `mean of ${facts.heads} heads` : `head ${head + 1}`;
   return (
     <>
-      <b>{tokenWords(facts, row.token)}</b> asks, {which}.{" "}
+      Query: <b>{tokenWords(facts, row.token)}</b>, {which}.{" "}
       {key >= 0 && <span data-key={key}>Key pointed at: {keyName(answered, key)},{" "}
         {amount(answered, key, weights)}. </span>}
       {row.token !== wanted && <span>Only some tokens are kept in this report; this is the nearest. </span>}

@@ -37,7 +37,7 @@ export function Unfold({ app, trace, block, token, found, fresh }: Props): JSX.E
   const { stages } = found?.support ?? { stages: [] };
   return (
     <Figure app={app} id="unfold" title="Unfold it, stage by stage"
-      caption="Bright tokens gave more, by rollout; dark ones could not be seen at all. Click a token of the first picture, or use the arrow keys on it, to ask for another."
+      caption="Bright tokens gave more, by rollout; dark ones could not be seen at all. Click a token of the first picture, or use the arrow keys on it, to choose another."
       table={() => ({
         columns: ["stage", "grid", "tokens that can reach it", "share of the grid"],
         rows: stages.map((stage) => [stage.stage + 1, times(stage.spatial), stage.count, stage.count / stage.enters.length]),
@@ -111,7 +111,7 @@ function Asker({ app, trace, block, token }: { app: App; trace: TraceView; block
   const said = token < prefix ? `prefix token ${token + 1}` : `row ${y + 1} of ${spatial[0]}, column ${x + 1} of ${spatial[1]}`;
   return (
     <>
-      <div><canvas ref={ref} tabIndex={0} role="application" aria-roledescription="grid of tokens" aria-label={`The asking token: ${said}. Arrow keys choose another.`} data-asker={token} onKeyDown={onKey} onClick={onClick} /></div>
+      <div><canvas ref={ref} tabIndex={0} role="application" aria-roledescription="grid of tokens" aria-label={`Query: ${said}. Arrow keys choose another.`} data-asker={token} onKeyDown={onKey} onClick={onClick} /></div>
       <p><b>1 token</b> <span class="note">{said}</span></p>
     </>
   );

@@ -5336,7 +5336,7 @@ function Legend({ answered, head }) {
 		a4("p", { class: "swatches", children: [
 			a4("span", { children: [
 				a4("i", { class: "asks" }),
-				" asks"
+				" query"
 			] }),
 			masked && a4("span", { children: [
 				a4("i", { class: "hatch" }),
@@ -5626,8 +5626,9 @@ function Readout({ app, answered, look }) {
 	const key = look.key.value >= 0 && look.key.value < weights.length ? look.key.value : -1;
 	const which = head < 0 || !row.heads ? `mean of ${facts.heads} heads` : `head ${head + 1}`;
 	return a4($, { children: [
+		"Query: ",
 		a4("b", { children: tokenWords(facts, row.token) }),
-		" asks, ",
+		", ",
 		which,
 		".",
 		" ",
@@ -5989,7 +5990,7 @@ var METRICS = [
 		title: "Pairs",
 		axis: "pairs of tokens that may attend",
 		say: (n3) => short(n3, ""),
-		text: "How many pairs (who asks, who answers) all blocks permit together.",
+		text: "How many pairs of a query and a key all blocks permit together.",
 		of: (cost4, { pairs }) => given(cost4, pairs)
 	},
 	{
@@ -6492,7 +6493,7 @@ function Multiples({ app, answered, order, stats }) {
 		}
 	);
 }
-var BIAS_WORDS = "Below each head, the two parts that its scores are the sum of: the bias, which the model learned for positions alone, the same on every photo; and the rest, which the data decide (the logarithm of the weight, less the bias; known up to one constant for the row). A score counts only against the others of its row, so both are drawn about their own mean, in the same colours: yellow asks for more, blue for less.";
+var BIAS_WORDS = "Below each head, the two parts that its scores are the sum of: the bias, which the model learned for positions alone, the same on every photo; and the rest, which the data decide (the logarithm of the weight, less the bias; known up to one constant for the row). A score counts only against the others of its row, so both are drawn about their own mean, in the same colours: yellow raises the weight, blue lowers it.";
 var NO_BIAS = "This block adds no bias for positions, or this trace keeps none of it: the scores are shown whole.";
 function Pixels({ answered }) {
 	const image = useLoaded(() => answered.trace.image("shown"), [answered.trace]).value;
@@ -7481,7 +7482,7 @@ function Unfold({ app, trace, block, token, found, fresh }) {
 			app,
 			id: "unfold",
 			title: "Unfold it, stage by stage",
-			caption: "Bright tokens gave more, by rollout; dark ones could not be seen at all. Click a token of the first picture, or use the arrow keys on it, to ask for another.",
+			caption: "Bright tokens gave more, by rollout; dark ones could not be seen at all. Click a token of the first picture, or use the arrow keys on it, to choose another.",
 			table: () => ({
 				columns: ["stage", "grid", "tokens that can reach it", "share of the grid"],
 				rows: stages2.map((stage) => [stage.stage + 1, times(stage.spatial), stage.count, stage.count / stage.enters.length]),
@@ -7571,7 +7572,7 @@ function Asker({ app, trace, block, token }) {
 	};
 	const said = token < prefix ? `prefix token ${token + 1}` : `row ${y5 + 1} of ${spatial[0]}, column ${x3 + 1} of ${spatial[1]}`;
 	return a4($, { children: [
-		a4("div", { children: a4("canvas", { ref, tabIndex: 0, role: "application", "aria-roledescription": "grid of tokens", "aria-label": `The asking token: ${said}. Arrow keys choose another.`, "data-asker": token, onKeyDown: onKey, onClick }) }),
+		a4("div", { children: a4("canvas", { ref, tabIndex: 0, role: "application", "aria-roledescription": "grid of tokens", "aria-label": `Query: ${said}. Arrow keys choose another.`, "data-asker": token, onKeyDown: onKey, onClick }) }),
 		a4("p", { children: [
 			a4("b", { children: "1 token" }),
 			" ",
@@ -7828,7 +7829,7 @@ function Answer({ app }) {
 					}
 				}
 			),
-			a4("p", { class: "note", children: answer4.length > 0 ? `The ${answer4.length} most probable of ${plural(model.classes, "class")}. Choose one to ask what speaks for it.` : "This model has no classifier: it answers with features only." }),
+			a4("p", { class: "note", children: answer4.length > 0 ? `The ${answer4.length} most probable of ${plural(model.classes, "class")}. Choose one to see what speaks for it.` : "This model has no classifier: it answers with features only." }),
 			trained && a4("p", { class: "note trained", children: `The weights are for ${times(trained.size)} pixels; there the answer is ${trained.answer[0].label}, ${share(trained.answer[0].probability)}.` })
 		] })
 	] });
