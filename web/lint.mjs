@@ -1,5 +1,5 @@
-// House rules that the compiler does not know: small files, short lines, no `any`, no addresses.
-import { readdirSync, readFileSync } from "node:fs";
+// House rules that the compiler does not know: small files, short lines, no `any`, no addresses, no import circles.
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -26,5 +26,21 @@ for (const file of files) {
     if (/https?:\/\/(?!www\.w3\.org)/.test(line)) faults.push(`${at}: an address outside`);
   });
 }
+
+// Imports go one way: a circle, of types too, is a fault.
+const imports = (file) => [...readFileSync(file, "utf8").matchAll(/from "(\.[^"]+)"/g)]
+  .map(([, path]) => join(dirname(file), path))
+  .flatMap((path) => [`${path}.ts`, `${path}.tsx`, join(path, "index.ts")].filter((name) => existsSync(name)));
+const done = new Set();
+function visit(file, way) {
+  if (way.includes(file)) {
+    faults.push(`import circle: ${[...way.slice(way.indexOf(file)), file].map((name) => relative(here, name)).join(" -> ")}`);
+  } else if (!done.has(file)) {
+    imports(file).forEach((next) => visit(next, [...way, file]));
+    done.add(file);
+  }
+}
+files.filter((file) => /\.tsx?$/.test(file)).forEach((file) => visit(file, []));
+
 faults.forEach((fault) => console.error(fault));
 process.exit(faults.length ? 1 : 0);

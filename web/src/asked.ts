@@ -3,7 +3,8 @@ import { effect, signal, type ReadonlySignal, type Signal } from "@preact/signal
 import { useLayoutEffect, useMemo } from "preact/hooks";
 import type { Grid } from "./grid";
 import type { App } from "./state";
-import type { Block, Row, TraceView } from "./trace";
+import type { Block, Row } from "./rows";
+import type { TraceView } from "./trace";
 import { blockName, share, tokensOf, tokenWords, times } from "./words";
 
 export interface Answered {

@@ -1,6 +1,6 @@
 // Which queries meet which keys in a block, and where they lie in the photo. Everything follows from
 // the arrays of the trace; no kind of attention is known here by name.
-import type { Block } from "./trace";
+import type { Block } from "./rows";
 
 export type Pair = [number, number];
 export type Box = [y0: number, x0: number, y1: number, x1: number];

@@ -1,5 +1,6 @@
 // Weight that goes where it should not, by block and head; and whether stored rows still sum to one.
-import { decodeRow, type TraceView } from "./trace";
+import { decodeRow } from "./rows";
+import type { TraceView } from "./trace";
 
 export interface Leak { block: number; padding: number[]; wrap: number[] }
 export interface Sums { rows: number; worst: number }

@@ -7,7 +7,8 @@ import { Shell } from "./shell";
 import { linkSelection, notebookSources, type WidgetModel } from "./sources/notebook";
 import type { Manifest } from "./schema";
 import { reportSources } from "./sources/report";
-import { startServer, type Mounting } from "./host";
+import type { Mounting } from "./host";
+import { startServer } from "./hosting";
 import { assign, defaults, linkAddress, makeState, parse, snapshot, type App } from "./state";
 import { TraceView } from "./trace";
 

@@ -2,7 +2,8 @@
 import { groupsOf } from "./groups";
 import { rolloutStages, type StageRow } from "./rollout";
 import { support, type Support } from "./support";
-import type { Map2d, TraceView } from "./trace";
+import type { Map2d } from "./rows";
+import type { TraceView } from "./trace";
 
 export interface Theory { support: Support; rows: StageRow[] | null }
 

@@ -1,11 +1,20 @@
 // Rollout through a hierarchy, as vitrail.explain.rollout defines it: the row of one token is pulled
 // back block by block, r <- (1 - a) r + a r A, never N x N. A is the mean of the heads.
 import type { Grid } from "./grid";
-import { decodeRow, type Map2d, type TraceView } from "./trace";
+import { decodeRow, type Map2d } from "./rows";
+import type { Manifest } from "./schema";
+import type { ArrayData } from "./source";
 
 export const RESIDUAL = 0.5; // what a token keeps of itself in each block
 
 export interface StageRow extends Map2d { stage: number }
+
+// What rollout reads of a trace.
+interface Blocks {
+  manifest: Manifest;
+  block(index: number): { load(): Promise<Grid> };
+  array(name: string): Promise<ArrayData>;
+}
 
 function pull(r: Float64Array, grid: Grid, codes: Uint8Array): Float64Array {
   const next = new Float64Array(r.length);
@@ -57,7 +66,7 @@ function unmerge(map: Float64Array, from: number[], to: number[], factor: number
 }
 
 // The map as the blocks of every stage begin, the token's own stage first; each sums to 1.
-export async function rolloutStages(trace: TraceView, block: number, token: number): Promise<StageRow[]> {
+export async function rolloutStages(trace: Blocks, block: number, token: number): Promise<StageRow[]> {
   const { blocks, stages } = trace.manifest;
   let r: Float64Array = new Float64Array(blocks[block].prefix + blocks[block].spatial[0] * blocks[block].spatial[1]);
   r[token] = 1;
@@ -76,7 +85,7 @@ export async function rolloutStages(trace: TraceView, block: number, token: numb
   return rows;
 }
 
-export async function rollout(trace: TraceView, block: number, token: number): Promise<Map2d> {
+export async function rollout(trace: Blocks, block: number, token: number): Promise<Map2d> {
   const rows = await rolloutStages(trace, block, token);
   const { height, width, values } = rows[rows.length - 1];
   return { height, width, values };

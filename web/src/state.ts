@@ -1,6 +1,7 @@
 // The one mutable state: a signal a field, kept in the address so that a link shows the same view.
 import { batch, effect, signal, type ReadonlySignal, type Signal } from "@preact/signals";
-import type { Block, TraceView } from "./trace";
+import type { Block } from "./rows";
+import type { TraceView } from "./trace";
 
 export interface Selection {
   view: string;

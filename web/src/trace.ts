@@ -1,37 +1,12 @@
 // One trace as the views read it: blocks, rows of weights, maps and pictures, loaded when asked for.
 import { Grid } from "./grid";
 import { rollout } from "./rollout";
+import { decodeRow, type Block, type Map2d, type Row } from "./rows";
 import type { Manifest } from "./schema";
 import { Missing, type ArrayData, type Source } from "./source";
 
-export type Block = Manifest["blocks"][number];
-export type Stage = Manifest["stages"][number];
-export type Method = Manifest["methods"][number];
-
-export interface Row {
-  token: number;
-  group: number;
-  query: number;
-  keys: Int32Array; // token numbers: prefix first, then grid, then pooled; -1 padding
-  allowed: Uint8Array; // 1 = may be seen
-  mean: Float32Array;
-  heads: Float32Array[] | null; // one a head, each sums to 1
-  bias: Float32Array[] | null;
-  boxes: Int32Array | null; // [Tk, 4] y0, y1, x0, x1 in tokens of the block's grid
-}
-export interface Map2d { height: number; width: number; values: Float32Array }
-
 // Values of one message to the server or kernel: small enough to come quickly.
 const AT_ONCE = 400_000;
-
-// Decode one row of weights: the codes are square roots, and a row sums to one.
-export function decodeRow(codes: Uint8Array, start: number, length: number): Float32Array {
-  const row = new Float32Array(length);
-  let sum = 0;
-  for (let i = 0; i < length; i++) sum += row[i] = codes[start + i] ** 2;
-  if (sum > 0) for (let i = 0; i < length; i++) row[i] /= sum;
-  return row;
-}
 
 export class BlockView {
   private loading: Promise<Grid> | null = null;

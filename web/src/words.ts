@@ -1,6 +1,6 @@
 // Numbers and places in words, the same everywhere.
 import type { Grid } from "./grid";
-import type { Block } from "./trace";
+import type { Block } from "./rows";
 
 export const times = (numbers: readonly number[]) => numbers.join("\u00a0×\u00a0");
 export const count = (n: number) => n.toLocaleString("en");

@@ -1,6 +1,6 @@
 // Canvas 2D: heat maps with one pixel a cell, enlarged without blur, and lines that show on any picture.
 import type { Box } from "../grid";
-import type { Map2d } from "../trace";
+import type { Map2d } from "../rows";
 import { table, type Rgb } from "./colour";
 import { HATCH } from "./hatch";
 

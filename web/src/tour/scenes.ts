@@ -4,7 +4,7 @@ import { outline, pen, strokeEdges } from "../draw/heat";
 import type { Box } from "../grid";
 import { boxOf, sees, type Groups } from "../groups";
 import type { Manifest } from "../schema";
-import type { Block } from "../trace";
+import type { Block } from "../rows";
 import type { Quiz } from "./quiz";
 import type { TourStep } from "./steps";
 

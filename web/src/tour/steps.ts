@@ -2,7 +2,7 @@
 
 import type { Manifest } from "../schema";
 import type { Selection } from "../state";
-import type { Block } from "../trace";
+import type { Block } from "../rows";
 import { blockName, capital, count, plural, share, times, tokensOf } from "../words";
 import { factor, large } from "./words";
 

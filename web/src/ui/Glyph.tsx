@@ -1,6 +1,6 @@
 // The small sign of a block's pattern; of two kinds that take turns, each has a colour.
 import type { JSX } from "preact";
-import type { Block } from "../trace";
+import type { Block } from "../rows";
 
 export const tone = (block: Pick<Block, "second">) => (block.second ? "sw" : "w");
 

@@ -1,9 +1,8 @@
 // The photo with its tokens: choose one, see its group, and how much it takes from each key.
-import { signal, type Signal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useCallback, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { spoken, useAsking, useFrames, weightsOf, type Answered } from "../asked";
-import { fit, WHOLE, type Fit, type Zoom } from "../camera";
+import { fit } from "../camera";
 import { colour, css } from "../draw/colour";
 import { greatest } from "../draw/heat";
 import type { Pair } from "../grid";
@@ -13,25 +12,9 @@ import { useLoaded, useWidth } from "../ui/hooks";
 import type { View } from "../view";
 import { blockName, capital } from "../words";
 import { Controls, Legend } from "./controls";
+import { newLook, type Look } from "./look";
 import { listen } from "./pointing";
 import { KeysFigure, Panel, Readout } from "./keys";
-
-// What the picture remembers beside the shared choice.
-export interface Look {
-  hover: Signal<number>; // the token under the pointer, or -1
-  key: Signal<number>; // the key under the pointer while a token is kept, or -1
-  kept: Signal<boolean>; // the token stays chosen while the pointer reads its keys
-  zoom: Signal<Zoom>;
-  fit: Signal<Fit | null>;
-  strength: Signal<number>;
-  pixels: Signal<boolean>; // show exactly what the model sees
-  spoke: Signal<boolean>; // the choice is the reader's, and worth saying
-}
-
-const newLook = (): Look => ({
-  hover: signal(-1), key: signal(-1), kept: signal(false), zoom: signal(WHOLE), fit: signal<Fit | null>(null),
-  strength: signal(0.72), pixels: signal(false), spoke: signal(false),
-});
 
 function Canvas({ app }: { app: App }): JSX.Element {
   const look = useMemo(newLook, []);

@@ -10,7 +10,7 @@ import { spotWeights } from "../scene";
 import type { App } from "../state";
 import { Slider } from "../ui/Slider";
 import { share } from "../words";
-import type { Look } from "./canvas";
+import type { Look } from "./look";
 
 const ROLL = 1100; // ms from the photo's place to the place where it is computed
 

@@ -10,7 +10,7 @@ import type { App } from "../state";
 import { Figure, type TableData } from "../ui/Figure";
 import { useLoaded, usePaint } from "../ui/hooks";
 import { share, tokenWords } from "../words";
-import type { Look } from "./canvas";
+import type { Look } from "./look";
 
 interface Props { app: App; answered: Answered; look: Look }
 

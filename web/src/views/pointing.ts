@@ -3,7 +3,7 @@ import type { Answered } from "../asked";
 import { cellAt, drawnAt, mostZoom, pan, reveal, WHOLE, zoomAt } from "../camera";
 import type { Pair } from "../grid";
 import { chooseBlock, type App } from "../state";
-import type { Look } from "./canvas";
+import type { Look } from "./look";
 
 const MOVES: Record<string, Pair> = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 const DRAG = 5; // CSS pixels that a click may slip

@@ -1,5 +1,5 @@
 // Canvases over the whole photo.
-import type { Map2d } from "../trace";
+import type { Map2d } from "../rows";
 
 // Size a canvas for the screen's pixels and return its pen, in CSS pixels.
 export function fit(canvas: HTMLCanvasElement, width: number, height: number): CanvasRenderingContext2D {

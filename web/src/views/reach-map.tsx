@@ -2,7 +2,7 @@
 import type { JSX } from "preact";
 import { scores, titleOf, verdict } from "../scores";
 import type { App } from "../state";
-import type { Method } from "../trace";
+import type { Method } from "../rows";
 import { useLoaded } from "../ui/hooks";
 import { Switch } from "../ui/Switch";
 import { Panel } from "./reach-panel";

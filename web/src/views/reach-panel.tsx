@@ -3,7 +3,7 @@ import type { ComponentChildren, JSX } from "preact";
 import { drawHeat } from "../draw/heat";
 import { prelude } from "../python";
 import type { App } from "../state";
-import type { Map2d } from "../trace";
+import type { Map2d } from "../rows";
 import { Figure, type TableData } from "../ui/Figure";
 import { useLoaded, usePaint } from "../ui/hooks";
 import { darken, fit } from "./reach-canvas";

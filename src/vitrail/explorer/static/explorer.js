@@ -1448,6 +1448,15 @@ function joined(marks2, across) {
 	return runs;
 }
 
+// src/rows.ts
+function decodeRow(codes, start, length) {
+	const row = new Float32Array(length);
+	let sum = 0;
+	for (let i4 = 0; i4 < length; i4++) sum += row[i4] = codes[start + i4] ** 2;
+	if (sum > 0) for (let i4 = 0; i4 < length; i4++) row[i4] /= sum;
+	return row;
+}
+
 // src/rollout.ts
 var RESIDUAL = 0.5;
 function pull(r4, grid, codes) {
@@ -1588,13 +1597,6 @@ var Kept = class {
 
 // src/trace.ts
 var AT_ONCE = 4e5;
-function decodeRow(codes, start, length) {
-	const row = new Float32Array(length);
-	let sum = 0;
-	for (let i4 = 0; i4 < length; i4++) sum += row[i4] = codes[start + i4] ** 2;
-	if (sum > 0) for (let i4 = 0; i4 < length; i4++) row[i4] /= sum;
-	return row;
-}
 var BlockView = class {
 	constructor(source, index, facts) {
 		this.source = source;
@@ -5354,6 +5356,18 @@ function Legend({ answered, head }) {
 	] });
 }
 
+// src/views/look.ts
+var newLook = () => ({
+	hover: y3(-1),
+	key: y3(-1),
+	kept: y3(false),
+	zoom: y3(WHOLE),
+	fit: y3(null),
+	strength: y3(0.72),
+	pixels: y3(false),
+	spoke: y3(false)
+});
+
 // src/views/pointing.ts
 var MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 var DRAG = 5;
@@ -5815,16 +5829,6 @@ function Top({ answered, head }) {
 }
 
 // src/views/canvas.tsx
-var newLook = () => ({
-	hover: y3(-1),
-	key: y3(-1),
-	kept: y3(false),
-	zoom: y3(WHOLE),
-	fit: y3(null),
-	strength: y3(0.72),
-	pixels: y3(false),
-	spoke: y3(false)
-});
 function Canvas({ app }) {
 	const look = w2(newLook, []);
 	const { answered, error } = useAsking(app, { hover: look.hover });
@@ -8144,6 +8148,165 @@ function reportSources(page) {
 	});
 }
 
+// src/sources/server.ts
+var inWords = ({ given: given2, allowed, fix }) => `${given2}. Allowed: ${allowed}. Fix: ${fix}.`;
+var Server = class {
+	constructor(base) {
+		this.base = base;
+	}
+	base;
+	async ask(path, options = {}) {
+		let answer4;
+		try {
+			answer4 = await fetch(`${this.base}/${path}`, options);
+		} catch (error) {
+			if (options.signal?.aborted) throw error;
+			throw new Error("The server does not answer. Was it stopped? Start it again with vitrail explore --serve.");
+		}
+		if (answer4.ok) return answer4;
+		if (answer4.status === 403) throw new Error("The server was started anew: open the link that vitrail explore --serve printed.");
+		const said = await answer4.text();
+		let problem = {};
+		try {
+			problem = JSON.parse(said);
+		} catch {
+		}
+		throw new Error(problem.fix ? inWords(problem) : said || `${answer4.status} ${answer4.statusText}`);
+	}
+	async json(path, options) {
+		return await (await this.ask(path, options)).json();
+	}
+	traces() {
+		return this.json("traces");
+	}
+	catalog() {
+		return this.json("models");
+	}
+	jobs() {
+		return this.json("jobs");
+	}
+	job(id) {
+		return this.json(`jobs/${id}`);
+	}
+	cancel(id) {
+		return this.json(`jobs/${id}`, { method: "DELETE" });
+	}
+	run(wish, photo3) {
+		const words = Object.entries(wish).filter(([, value2]) => value2);
+		return this.json(`run?${new URLSearchParams(words)}`, { method: "POST", body: photo3 });
+	}
+	manifest(id) {
+		return this.json(`traces/${id}`);
+	}
+	async source(id) {
+		const manifest = await this.manifest(id);
+		const kept = new Kept(async (name2, signal) => {
+			const answer4 = await this.ask(`traces/${id}/arrays/${name2}`, { signal });
+			const shape2 = (answer4.headers.get("X-Shape") ?? "").split(",").filter(Boolean).map(Number);
+			return toArray(answer4.headers.get("X-Dtype"), shape2, new Uint8Array(await answer4.arrayBuffer()));
+		});
+		return { manifest, has: (name2) => name2 in manifest.arrays, array: (name2, signal) => kept.array(name2, signal) };
+	}
+};
+
+// src/host.ts
+var Host = class {
+	constructor(server, page, mount2) {
+		this.server = server;
+		this.page = page;
+		this.mount = mount2;
+	}
+	server;
+	page;
+	mount;
+	catalog = y3(null);
+	traces = y3([]);
+	shown = y3([]);
+	// one trace, or two to compare
+	job = y3(null);
+	problem = y3(null);
+	photo = y3(null);
+	mounted = null;
+	async start() {
+		this.catalog.value = await this.server.catalog();
+		const [waiting] = await this.server.jobs();
+		this.traces.value = await this.server.traces();
+		const linked = new URLSearchParams(location.hash.slice(1));
+		const known3 = (name2) => this.traces.value.find(({ id }) => id === linked.get(name2))?.id;
+		const first = known3("trace") ?? this.traces.value[0]?.id;
+		const against = known3("against");
+		if (first) await this.show(against ? [first, against] : [first]);
+		if (waiting) void this.follow(waiting);
+	}
+	// Draw the page anew from one trace or two; block and token stay, for they are in the address.
+	async show(ids) {
+		try {
+			const sources = await Promise.all(ids.map((id) => this.server.source(id)));
+			this.mounted?.stop();
+			this.shown.value = ids;
+			const place = { trace: ids[0], ...ids[1] ? { against: ids[1] } : {} };
+			this.mounted = await this.mount({ sources, host: "server", root: this.page, place });
+			this.problem.value = null;
+		} catch (error) {
+			this.fail(error);
+		}
+	}
+	async run(wish) {
+		const photo3 = this.photo.value;
+		const again = photo3 ? {} : { photo: this.shown.value[0] };
+		this.problem.value = null;
+		try {
+			await this.follow(await this.server.run({ ...wish, ...again, name: photo3?.name }, photo3));
+		} catch (error) {
+			this.fail(error);
+		}
+	}
+	async cancel() {
+		if (!this.job.value) return;
+		try {
+			this.job.value = await this.server.cancel(this.job.value.id);
+		} catch (error) {
+			this.fail(error);
+		}
+	}
+	async follow(job) {
+		this.job.value = job;
+		try {
+			let revision = 0;
+			while (job.state === "queued" || job.state === "running") {
+				await new Promise((done) => setTimeout(done, 300));
+				job = await this.server.job(job.id);
+				this.job.value = job;
+				if (job.trace && job.revision > revision) await this.advance(job.trace, revision === 0);
+				revision = job.revision;
+			}
+			this.job.value = null;
+			if (job.error) this.problem.value = inWords(job.error);
+		} catch (error) {
+			this.fail(error);
+		}
+	}
+	// Show a trace as soon as it can be drawn; later, put what has come since into the page as it stands.
+	async advance(id, first) {
+		if (first) {
+			this.traces.value = await this.server.traces();
+			this.photo.value = null;
+			if (this.shown.value[0] !== id) {
+				await this.show([id, ...this.shown.value.slice(1)]);
+				return;
+			}
+		}
+		const manifest = await this.server.manifest(id);
+		this.shown.value.forEach((shown, side) => {
+			if (shown === id) this.mounted?.update(side, manifest);
+		});
+	}
+	fail(error) {
+		this.job.value = null;
+		this.problem.value = error instanceof Error ? error.message : String(error);
+	}
+};
+
 // src/ui/RunPanel.tsx
 var STEPS = {
 	model: "Loading the model",
@@ -8244,164 +8407,7 @@ function Shown({ host }) {
 	] });
 }
 
-// src/sources/server.ts
-var inWords = ({ given: given2, allowed, fix }) => `${given2}. Allowed: ${allowed}. Fix: ${fix}.`;
-var Server = class {
-	constructor(base) {
-		this.base = base;
-	}
-	base;
-	async ask(path, options = {}) {
-		let answer4;
-		try {
-			answer4 = await fetch(`${this.base}/${path}`, options);
-		} catch (error) {
-			if (options.signal?.aborted) throw error;
-			throw new Error("The server does not answer. Was it stopped? Start it again with vitrail explore --serve.");
-		}
-		if (answer4.ok) return answer4;
-		if (answer4.status === 403) throw new Error("The server was started anew: open the link that vitrail explore --serve printed.");
-		const said = await answer4.text();
-		let problem = {};
-		try {
-			problem = JSON.parse(said);
-		} catch {
-		}
-		throw new Error(problem.fix ? inWords(problem) : said || `${answer4.status} ${answer4.statusText}`);
-	}
-	async json(path, options) {
-		return await (await this.ask(path, options)).json();
-	}
-	traces() {
-		return this.json("traces");
-	}
-	catalog() {
-		return this.json("models");
-	}
-	jobs() {
-		return this.json("jobs");
-	}
-	job(id) {
-		return this.json(`jobs/${id}`);
-	}
-	cancel(id) {
-		return this.json(`jobs/${id}`, { method: "DELETE" });
-	}
-	run(wish, photo3) {
-		const words = Object.entries(wish).filter(([, value2]) => value2);
-		return this.json(`run?${new URLSearchParams(words)}`, { method: "POST", body: photo3 });
-	}
-	manifest(id) {
-		return this.json(`traces/${id}`);
-	}
-	async source(id) {
-		const manifest = await this.manifest(id);
-		const kept = new Kept(async (name2, signal) => {
-			const answer4 = await this.ask(`traces/${id}/arrays/${name2}`, { signal });
-			const shape2 = (answer4.headers.get("X-Shape") ?? "").split(",").filter(Boolean).map(Number);
-			return toArray(answer4.headers.get("X-Dtype"), shape2, new Uint8Array(await answer4.arrayBuffer()));
-		});
-		return { manifest, has: (name2) => name2 in manifest.arrays, array: (name2, signal) => kept.array(name2, signal) };
-	}
-};
-
-// src/host.tsx
-var Host = class {
-	constructor(server, page, mount2) {
-		this.server = server;
-		this.page = page;
-		this.mount = mount2;
-	}
-	server;
-	page;
-	mount;
-	catalog = y3(null);
-	traces = y3([]);
-	shown = y3([]);
-	// one trace, or two to compare
-	job = y3(null);
-	problem = y3(null);
-	photo = y3(null);
-	mounted = null;
-	async start() {
-		this.catalog.value = await this.server.catalog();
-		const [waiting] = await this.server.jobs();
-		this.traces.value = await this.server.traces();
-		const linked = new URLSearchParams(location.hash.slice(1));
-		const known3 = (name2) => this.traces.value.find(({ id }) => id === linked.get(name2))?.id;
-		const first = known3("trace") ?? this.traces.value[0]?.id;
-		const against = known3("against");
-		if (first) await this.show(against ? [first, against] : [first]);
-		if (waiting) void this.follow(waiting);
-	}
-	// Draw the page anew from one trace or two; block and token stay, for they are in the address.
-	async show(ids) {
-		try {
-			const sources = await Promise.all(ids.map((id) => this.server.source(id)));
-			this.mounted?.stop();
-			this.shown.value = ids;
-			const place = { trace: ids[0], ...ids[1] ? { against: ids[1] } : {} };
-			this.mounted = await this.mount({ sources, host: "server", root: this.page, place });
-			this.problem.value = null;
-		} catch (error) {
-			this.fail(error);
-		}
-	}
-	async run(wish) {
-		const photo3 = this.photo.value;
-		const again = photo3 ? {} : { photo: this.shown.value[0] };
-		this.problem.value = null;
-		try {
-			await this.follow(await this.server.run({ ...wish, ...again, name: photo3?.name }, photo3));
-		} catch (error) {
-			this.fail(error);
-		}
-	}
-	async cancel() {
-		if (!this.job.value) return;
-		try {
-			this.job.value = await this.server.cancel(this.job.value.id);
-		} catch (error) {
-			this.fail(error);
-		}
-	}
-	async follow(job) {
-		this.job.value = job;
-		try {
-			let revision = 0;
-			while (job.state === "queued" || job.state === "running") {
-				await new Promise((done) => setTimeout(done, 300));
-				job = await this.server.job(job.id);
-				this.job.value = job;
-				if (job.trace && job.revision > revision) await this.advance(job.trace, revision === 0);
-				revision = job.revision;
-			}
-			this.job.value = null;
-			if (job.error) this.problem.value = inWords(job.error);
-		} catch (error) {
-			this.fail(error);
-		}
-	}
-	// Show a trace as soon as it can be drawn; later, put what has come since into the page as it stands.
-	async advance(id, first) {
-		if (first) {
-			this.traces.value = await this.server.traces();
-			this.photo.value = null;
-			if (this.shown.value[0] !== id) {
-				await this.show([id, ...this.shown.value.slice(1)]);
-				return;
-			}
-		}
-		const manifest = await this.server.manifest(id);
-		this.shown.value.forEach((shown, side) => {
-			if (shown === id) this.mounted?.update(side, manifest);
-		});
-	}
-	fail(error) {
-		this.job.value = null;
-		this.problem.value = error instanceof Error ? error.message : String(error);
-	}
-};
+// src/hosting.tsx
 async function startServer(root2, mount2) {
 	const [panel, page] = [document.createElement("div"), document.createElement("div")];
 	root2.classList.add("vitrail");

@@ -1,15 +1,13 @@
 // The server's page: which traces are shown, and the runs that make new ones.
 import { signal } from "@preact/signals";
-import { render } from "preact";
-import { RunPanel } from "./ui/RunPanel";
 import type { Manifest } from "./schema";
 import type { Source } from "./source";
-import { Server, inWords, type Catalog, type Job, type Run, type TraceItem } from "./sources/server";
+import { inWords, type Server, type Catalog, type Job, type Run, type TraceItem } from "./sources/server";
 import type { App } from "./state";
 
 export interface Mounting { sources: Source[]; host: App["host"]; root: HTMLElement; place?: Record<string, string> }
 interface Page { stop(): void; update(side: number, manifest: Manifest): void }
-type Mount = (wish: Mounting) => Promise<Page>;
+export type Mount = (wish: Mounting) => Promise<Page>;
 
 export class Host {
   readonly catalog = signal<Catalog | null>(null);
@@ -93,28 +91,4 @@ export class Host {
     this.job.value = null;
     this.problem.value = error instanceof Error ? error.message : String(error);
   }
-}
-
-export async function startServer(root: HTMLElement, mount: Mount): Promise<void> {
-  const [panel, page] = [document.createElement("div"), document.createElement("div")];
-  root.classList.add("vitrail");
-  root.replaceChildren(panel, page);
-  const host = new Host(new Server(root.dataset.server || "/api"), page, mount);
-  render(<RunPanel host={host} />, panel);
-  listenForPhotos(host);
-  try { await host.start(); } catch (error) { host.problem.value = error instanceof Error ? error.message : String(error); }
-  document.documentElement.dataset.ready = "true";
-}
-
-// A photo may be dropped anywhere on the page, or pasted.
-function listenForPhotos(host: Host): void {
-  const take = (event: Event, files: FileList | undefined | null) => {
-    const photo = [...files ?? []].find(({ type }) => type.startsWith("image/"));
-    if (!photo) return;
-    event.preventDefault();
-    host.photo.value = photo;
-  };
-  addEventListener("dragover", (event) => { if (event.dataTransfer?.types.includes("Files")) event.preventDefault(); });
-  addEventListener("drop", (event) => take(event, event.dataTransfer?.files));
-  addEventListener("paste", (event) => take(event, event.clipboardData?.files));
 }
