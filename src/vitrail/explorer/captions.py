@@ -80,7 +80,7 @@ def _caption(pattern: Pattern, spatial: Size) -> Caption:
                 f"A window sees the {pattern.count} tokens nearest to its middle one by one, and "
                 f"the {pattern.count} nearest windows as one key each (all, where there are fewer)."
             )
-            return Caption("near", "focal: nearest tokens and windows", text, _CORE, "window")
+            return Caption("near", "focal (nearest keys)", text, _CORE, "window")
     name = type(pattern).__name__
     first = (type(pattern).__doc__ or name).strip().partition("\n")[0]
     return Caption(name, name, first, group="group")
@@ -154,13 +154,13 @@ def _sparse(pattern: SparseFixed | SparseStrided, spatial: Size) -> Caption:
     )
     if isinstance(pattern, SparseFixed):
         text = f"{cut}its own block, and the last token of every other."
-        return Caption("fixed", "sparse (fixed): blocks and last tokens", text, _BLOCKS + "M13 3h1", "block")
+        return Caption("fixed", "sparse (fixed)", text, _BLOCKS + "M13 3h1", "block")
     if pattern.part == "local":
         text = f"{cut}its own block and nothing else."
-        return Caption("block", "sparse (strided): blocks", text, _BLOCKS, "block")
+        return Caption("block", "sparse (strided), blocks", text, _BLOCKS, "block")
     text = f"{cut}the tokens at the same place of every block: one in every {block} tokens."
     dots = "".join(f"M{x} {y}h1.6" for y in (3, 8, 13) for x in (2, 7, 12))
-    return Caption("stride", "sparse (strided): strides", text, dots, "group", second=True)
+    return Caption("stride", "sparse (strided), strides", text, dots, "group", second=True)
 
 
 def _pooled(pattern: Reduced | Pooled, spatial: Size) -> Caption:
@@ -170,7 +170,12 @@ def _pooled(pattern: Reduced | Pooled, spatial: Size) -> Caption:
             f"{whole}its keys are the grid averaged down to {_times(pattern.size)} cells, whatever "
             "its size; cells overlap where they do not divide the grid."
         )
-        return Caption("pooled", "spatial reduction, pooled keys", text, _FRAME + "M5.8 1.5v13M10.2 1.5v13M1.5 8h13")
+        return Caption(
+            "pooled",
+            "spatial reduction, pooled keys",
+            text,
+            _FRAME + "M5.8 1.5v13M10.2 1.5v13M1.5 8h13",
+        )
     cells = pattern.fit(spatial)
     text = (
         f"{whole}its keys are {_times(cells)} cells, each made of {_times(pattern.reduction)} "
@@ -194,7 +199,9 @@ def _focal(pattern: Focal, spatial: Size) -> Caption:
         text += f"; beside them, a wider surrounding as cells of {coarse} tokens"
     if pattern.halo == "rolled":
         text += ". As in the official code, some are seen twice, and borders wrap around"
-    return Caption("focal", "focal: fine and coarse keys", f"{text}.", _CORE + "M7.5 8h1", "window")
+    return Caption(
+        "focal", "focal (fine and coarse keys)", f"{text}.", _CORE + "M7.5 8h1", "window"
+    )
 
 
 def _times(size: Size | list[int]) -> str:
