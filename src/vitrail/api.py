@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vitrail.errors import UsageError
-from vitrail.models import CATALOG, Backbone, canonical_name, unwrapped
+from vitrail.models import CATALOG, Backbone, backbone_of, canonical_name, unwrapped
 from vitrail.models.words import check_fields
 
 if TYPE_CHECKING:
@@ -86,16 +86,26 @@ def from_model(model: nn.Module, *, check: bool = True) -> Backbone:
     return from_model(model, check=check)
 
 
-def transform(model: Backbone, *, train: bool = False) -> "Transform":
+def transform(model: nn.Module, *, train: bool = False) -> "Transform":
     """Return the torchvision v2 preprocessing that belongs to a model and its weights.
 
     Args:
-        model: a Vitrail model for images.
+        model: a Vitrail model for images, or a module with one inside (compiled, data parallel,
+            ``nn.Sequential(backbone, head)``).
         train: return the training augmentation instead of the evaluation's resize and crop.
+    Raises:
+        UsageError: there is no Vitrail model in it.
     """
     from vitrail.data.transforms import transform
 
-    return transform(unwrapped(model), train=train)  # type: ignore[arg-type]
+    backbone = backbone_of(model)
+    if backbone is None:
+        raise UsageError(
+            f"a model of class {type(model).__name__}",
+            "a Vitrail model, which knows the input of its weights",
+            "convert a peer's with vitrail.from_model(model)",
+        )
+    return transform(backbone, train=train)
 
 
 def explore(

@@ -29,7 +29,7 @@ def test_torch_s_wrappers_are_looked_through(name: str) -> None:
     assert found is model or name.startswith("averaged")  # which copies it
     x = odd_input("2-D", batch=1)
     assert vitrail.cost(wrapped, 32) == vitrail.cost(found, 32)
-    assert str(vitrail.transform(wrapped)) == str(vitrail.transform(found))  # type: ignore[arg-type]
+    assert str(vitrail.transform(wrapped)) == str(vitrail.transform(found))
     trace, expected = capture(wrapped, x), capture(found, x)
     assert torch.equal(trace.logits, expected.logits)
     assert [b.name for b in trace.blocks] == [b.name for b in expected.blocks]
@@ -52,6 +52,9 @@ def test_a_backbone_inside_a_model_is_found() -> None:
     assert gradient_rollout(model, x, 2).isfinite().all()
     with refuses("cls=3", "cls=2"):
         gradcam(model, x, 3)
+    assert str(vitrail.transform(model)) == str(vitrail.transform(backbone))
+    with refuses("a model of class Linear", "vitrail.from_model"):
+        vitrail.transform(nn.Linear(2, 2))
     with refuses("a model of class Sequential", "create_model"):
         vitrail.cost(model, 32)
     with refuses("a ModuleList with 2 Vitrail backbones", "0, 1"):

@@ -63,9 +63,9 @@ def test_numpy_s_numbers_are_numbers() -> None:
     }  # fmt: skip
     with unchecked():
         config = SwinConfig(**numbers)
+        assert ViTConfig(drop=0, mlp_ratio=2).mlp_ratio == 2, "a whole number is a number"
     assert config == SwinConfig(num_classes=3, window=(5, 5), drop=0.5, depths=(1, 1, 1, 1))
     assert type(config.num_classes) is int and type(config.drop) is float
-    assert ViTConfig(drop=0, mlp_ratio=2).mlp_ratio == 2, "a whole number is a number"
 
 
 def test_a_word_is_answered_wherever_a_model_is_made(tmp_path: Path) -> None:
