@@ -13,8 +13,8 @@ import vitrail
 from tests.support import odd_input, refuses, small
 from vitrail import explain, optimization
 from vitrail.errors import UsageError
-from vitrail.fused import kernel
-from vitrail.fused.blocks import FusedBlock
+from vitrail.fused import support
+from vitrail.fused.inference.blocks import FusedBlock
 from vitrail.layers import PatchMerging, PreNormBlock
 from vitrail.models import Backbone
 from vitrail.weights import model_from_file, save
@@ -26,7 +26,7 @@ def told(made: nn.Module) -> optimization.Optimization:
     return found
 
 
-needs_compiler = pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ compiler")
+needs_compiler = pytest.mark.skipif(support.why_not() is not None, reason="no C++ compiler")
 
 
 @needs_compiler

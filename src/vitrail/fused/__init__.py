@@ -1,14 +1,10 @@
-"""Layers whose parts are computed together, while the numbers are in the cache."""
+"""Layers whose parts are computed together, while the numbers are in the cache.
 
-from vitrail.fused.fuse import fuse
-from vitrail.fused.kernel import why_not
-from vitrail.fused.trained import train_fused, with_same_parameters
-from vitrail.fused.training import build_for_training
+Two doors: ``inference`` makes a copy with packed weights, ``training`` one that shares parameters.
+"""
 
-__all__ = [
-    "build_for_training",
-    "fuse",
-    "train_fused",
-    "why_not",
-    "with_same_parameters",
-]
+from vitrail.fused.inference import fuse
+from vitrail.fused.support import why_not
+from vitrail.fused.training import build_for_training, train_fused, with_same_parameters
+
+__all__ = ["build_for_training", "fuse", "train_fused", "why_not", "with_same_parameters"]

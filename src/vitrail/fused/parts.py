@@ -29,7 +29,7 @@ def known_parts(module: nn.Module) -> bool:
         and type(getattr(module, "drop_path", None)) in (DropPath, nn.Identity, type(None))
         and type(mlp.act) is nn.GELU
         and mlp.act.approximate == "none"
-        and (not isinstance(mlp, DepthwiseMlp) or _looks_at_the_next(mlp))
+        and (not isinstance(mlp, DepthwiseMlp) or _has_three_taps(mlp))
     )
 
 
@@ -38,7 +38,7 @@ def known_merging(module: PatchMerging) -> bool:
     return type(module.reduction) is nn.Linear and type(module.norm) is nn.LayerNorm
 
 
-def _looks_at_the_next(mlp: DepthwiseMlp) -> bool:
+def _has_three_taps(mlp: DepthwiseMlp) -> bool:
     """Tell whether each channel's convolution is over three tokens along each axis."""
     convolution = mlp.dwconv
     return (

@@ -5,7 +5,7 @@
 // a time; nothing larger than a block is kept.
 #pragma once
 
-#include "unit.h"
+#include "head_task.h"
 
 namespace vitrail {
 
@@ -15,8 +15,8 @@ struct Partial {
 };
 
 template <class Form>
-class Backward : Unit<Form> {
-    using Base = Unit<Form>;
+class Backward : HeadTask<Form> {
+    using Base = HeadTask<Form>;
     using Base::c, Base::key_width, Base::dim_width, Base::words, Base::kind, Base::size;
     using Base::key_parts, Base::dim_parts, Base::batch, Base::group, Base::head, Base::seen;
     using Base::queries, Base::q_rows, Base::k_rows, Base::v_rows, Base::g_rows, Base::o_rows;

@@ -1,13 +1,13 @@
 // The forward pass of one thread.
 #pragma once
 
-#include "unit.h"
+#include "head_task.h"
 
 namespace vitrail {
 
 template <class Form>
-class Forward : Unit<Form> {
-    using Base = Unit<Form>;
+class Forward : HeadTask<Form> {
+    using Base = HeadTask<Form>;
     using Base::c, Base::key_width, Base::dim_width, Base::words, Base::kind, Base::size;
     using Base::query_parts, Base::key_parts, Base::dim_parts, Base::batch, Base::group, Base::head;
     using Base::seen, Base::masked, Base::queries, Base::v_rows, Base::k_across, Base::score;

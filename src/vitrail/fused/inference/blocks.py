@@ -9,18 +9,18 @@ from torch import Tensor, nn
 
 from vitrail.attention.arrange import Heads
 from vitrail.attention.operation import traced
-from vitrail.fused.attention import PackedAttention
-from vitrail.fused.block import Strips, build_for_blocks, packed_block, strips
-from vitrail.fused.kernel import Packed
-from vitrail.fused.memo import Memo
-from vitrail.fused.modules import (
+from vitrail.fused.inference.attention import PackedAttention
+from vitrail.fused.inference.cache import Cache
+from vitrail.fused.inference.layers import (
     ChannelsFirst,
     PackedDepthwiseMlp,
     PackedLinear,
     PackedMlp,
     PackedNorm,
 )
-from vitrail.fused.reduction import packed_reduction
+from vitrail.fused.inference.linear import Packed
+from vitrail.fused.inference.reduction_branch import packed_reduction
+from vitrail.fused.inference.window_block import WindowTiles, build_for_blocks, packed_block, tiles
 from vitrail.layers import PostNormBlock, ReductionAttention
 
 
@@ -33,7 +33,7 @@ def _numbers(
 
 
 def _observed(block: nn.Module) -> bool:
-    """Tell whether a part of a block is waited for by a hook."""
+    """Tell whether a part of a block has a hook."""
     # Not by `modules`, which names them all: on one image that alone is a hundredth of the time.
     return any(
         part._forward_hooks or part._forward_pre_hooks or _observed(part)
@@ -62,7 +62,7 @@ class FusedBlock(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch *spatial dim"]
     ) -> Float[Tensor, "batch *spatial dim"]:
-        """Return tokens that have looked around."""
+        """Return the block's output."""
         return self.mlp(self.attn(self.norm1(x)) + x)  # not in place: a hook may keep what came
 
 
@@ -82,26 +82,26 @@ class FusedPostNormBlock(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch *spatial dim"]
     ) -> Float[Tensor, "batch *spatial dim"]:
-        """Return tokens that have looked around."""
+        """Return the block's output."""
         x = self.norm1(self.attn(x), add=x)
         return self.norm2(self.mlp(x), add=x)
 
 
-class InStrips(nn.Module):
+class InTiles(nn.Module):
     """Computes a block of windows a few windows at a time, from its first layer to its last sum.
 
-    Where windows are fewer than threads, or a hook waits for what is inside, the class beside it
+    Where windows are fewer than threads, or a part has a hook, the class beside it
     computes the block layer by layer.
     """
 
     attn: PackedAttention
     mlp: PackedMlp
-    strips: Memo
+    tiles: Cache
 
     def make_ready(self) -> None:
         """Build the kernel now, not when an input of enough windows comes."""
         build_for_blocks()
-        self.strips = Memo(self.cut)
+        self.tiles = Cache(self.cut)
 
     def layers(self) -> list[tuple[Packed, float]]:
         """Return qkv and fc1, with norms of what goes in; proj and fc2, of what comes out."""
@@ -109,15 +109,15 @@ class InStrips(nn.Module):
 
     def cut(
         self, batch: int, spatial: tuple[int, ...], row_bytes: int, threads: int
-    ) -> Strips | None:
-        """Cut an input's windows into strips; None where they are too few."""
+    ) -> WindowTiles | None:
+        """Cut an input's windows into tiles; None where they are too few."""
         groups, _ = self.attn.arranged(spatial, torch.device("cpu"))
-        return strips(groups, batch, math.prod(spatial), row_bytes, threads)
+        return tiles(groups, batch, math.prod(spatial), row_bytes, threads)
 
     def forward(
         self, x: Float[Tensor, "batch *spatial dim"]
     ) -> Float[Tensor, "batch *spatial dim"]:
-        """Return tokens that have looked around."""
+        """Return the block's output."""
         attn, spatial = self.attn, tuple(x.shape[1:-1])
         if traced() or _observed(self) or x.device.type != "cpu":
             return super().forward(x)
@@ -125,7 +125,7 @@ class InStrips(nn.Module):
         if attn.attend.kernel(x, groups, attn.heads) != "cpp":
             return super().forward(x)
         row_bytes = x.shape[-1] * x.element_size()
-        found = self.strips(len(x), spatial, row_bytes, torch.get_num_threads())
+        found = self.tiles(len(x), spatial, row_bytes, torch.get_num_threads())
         if found is None:
             return super().forward(x)
         self.mlp.fc1.check(x)
@@ -138,7 +138,7 @@ class InStrips(nn.Module):
         )  # fmt: skip
 
 
-class WindowBlock(InStrips, FusedBlock):
+class WindowBlock(InTiles, FusedBlock):
     """A block of windows that normalises before each branch.
 
     Args:
@@ -153,7 +153,7 @@ class WindowBlock(InStrips, FusedBlock):
     ) -> None:
         packed = PackedNorm(norm, mlp.fc1.dtype)
         super().__init__(nn.Identity() if normed else packed, attn, mlp)
-        self.first = packed.weight, packed.bias, packed.eps  # not a module: nobody calls it
+        self.first = packed.weight, packed.bias, packed.eps  # not a module: it is not called
         self.make_ready()
 
     def layers(self) -> list[tuple[Packed, float]]:
@@ -166,7 +166,7 @@ class WindowBlock(InStrips, FusedBlock):
         ]  # fmt: skip
 
 
-class PostNormWindowBlock(InStrips, FusedPostNormBlock):
+class PostNormWindowBlock(InTiles, FusedPostNormBlock):
     """A block of windows that normalises what each branch returns.
 
     Args:
@@ -189,7 +189,7 @@ class PostNormWindowBlock(InStrips, FusedPostNormBlock):
 class ReductionBlock(FusedBlock):
     """A block whose tokens attend to a coarser grid: its first branch in one operation.
 
-    Where a hook waits for what is inside, or an axis is shorter than a cell of the grid, the class
+    Where a part has a hook, or an axis is shorter than a cell of the grid, the class
     above computes the branch layer by layer.
 
     Args:
@@ -206,15 +206,15 @@ class ReductionBlock(FusedBlock):
         first = PackedNorm(norm, mlp.fc1.dtype)
         super().__init__(first, attn, mlp)
         grid = first if attn.norm is None else PackedNorm(attn.norm, mlp.fc1.dtype)
-        # Of what goes into queries and into keys; not modules: nobody calls them.
+        # Of what goes into queries and into keys; not modules: they are not called.
         self.norms = [(norm.weight, norm.bias, norm.eps) for norm in (first, grid)]
         self.reduction = () if attn.sr is None else tuple(attn.sr.kernel_size)
-        self.groups = Memo(attn.pattern.groups)
+        self.groups = Cache(attn.pattern.groups)
 
     def forward(
         self, x: Float[Tensor, "batch *spatial dim"]
     ) -> Float[Tensor, "batch *spatial dim"]:
-        """Return tokens that have looked around."""
+        """Return the block's output."""
         spatial, attn = x.shape[1:-1], self.attn
         if traced() or _observed(self):
             return super().forward(x)

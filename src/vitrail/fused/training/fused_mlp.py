@@ -1,4 +1,4 @@
-"""A branch of a block in a training step, as two operations: forward and backward.
+"""One or two linear layers with their norm, GELU and sum in a training step: forward and backward.
 
 ``add + factor * linear2(gelu(linear1(norm(x))))``, or one linear layer, in one pass over the rows.
 Kept for the backward pass are ``x`` and the hidden values before the GELU; what follows from them
@@ -11,7 +11,6 @@ import functools
 import math
 from collections.abc import Sequence
 from ctypes import c_float, c_int32, c_int64, c_void_p
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,16 +21,16 @@ from torch.utils.flop_counter import register_flop_formula
 from vitrail.attention.cpp import build
 from vitrail.attention.cpp.kernel import KINDS
 from vitrail.errors import UsageError
-from vitrail.fused.kernel import why_not
-from vitrail.fused.look import SOURCE as LOOK
+from vitrail.fused.support import source, why_not
+from vitrail.fused.training.depthwise_gelu import SOURCE as DEPTHWISE_GELU
 
-SOURCE = Path(__file__).with_name("training.cpp")
+SOURCE = source("fused_mlp")
 _CACHE = 640 << 10  # bytes of a block of rows, most of a core's own cache
 _TILE, _MOST = 24, 192  # a block's rows are a multiple, and at most
 
 
-class _Branch(ctypes.Structure):
-    """``Branch`` of training.cpp: the same fields in the same order."""
+class _FusedMlp(ctypes.Structure):
+    """``FusedMlp`` of fused_mlp.cpp: the same fields in the same order."""
 
     _fields_ = (
         *((name, c_int64) for name in (
@@ -47,7 +46,7 @@ class _Branch(ctypes.Structure):
 
 
 class _Packing(ctypes.Structure):
-    """``Packing`` of training.cpp: the same fields in the same order."""
+    """``Packing`` of fused_mlp.cpp: the same fields in the same order."""
 
     _fields_ = (
         *((name, c_int64) for name in ("outputs", "inputs", "columns", "threads")),
@@ -56,7 +55,7 @@ class _Packing(ctypes.Structure):
     )  # fmt: skip
 
 
-def branch(
+def fused_mlp(
     x: Float[Tensor, "*batch inputs"],
     weight: Float[Tensor, "hidden inputs"],
     bias: Float[Tensor, " hidden"] | None = None,
@@ -90,14 +89,14 @@ def branch(
         norm_weight = x.new_ones(inputs) if norm_weight is None else norm_weight
         norm_bias = x.new_zeros(inputs) if norm_bias is None else norm_bias
     weight2, bias2 = second or (None, None)
-    y, _ = training_branch(
+    y, _ = fused_mlp_forward(
         x, weight, bias, weight2, bias2, norm_weight, norm_bias, add, factor, eps
     )
     return y
 
 
-@torch.library.custom_op("vitrail::training_branch", mutates_args=())
-def training_branch(
+@torch.library.custom_op("vitrail::fused_mlp", mutates_args=())
+def fused_mlp_forward(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
@@ -109,11 +108,11 @@ def training_branch(
     factor: Tensor | None,
     eps: float,
 ) -> tuple[Tensor, Tensor]:
-    """Return what ``branch`` does, and the hidden values before the GELU, or nothing."""
+    """Return what ``fused_mlp`` does, and the hidden values before the GELU, or nothing."""
     reason = why_not(x.dtype, x.device.type)
     if reason is not None:
         raise UsageError(
-            f"a branch of {x.dtype} on {x.device.type}: {reason}",
+            f"a fused MLP of {x.dtype} on {x.device.type}: {reason}",
             "float32, bfloat16 or float16 on the CPU, and a C++ compiler",
             "use the model's own layers",
         )
@@ -133,11 +132,11 @@ def training_branch(
     call.block = _block(call.rows, x.dtype, call.inputs + call.hidden)
     call.add = keep(None if add is None else add.contiguous())
     call.y = y.data_ptr()
-    _library().vitrail_branch(ctypes.byref(call))
+    _library().vitrail_fused_mlp(ctypes.byref(call))
     return y, middle
 
 
-@training_branch.register_fake
+@fused_mlp_forward.register_fake
 def _(x: Tensor, weight: Tensor, bias: Any, weight2: Tensor | None, *rest: Any) -> Any:
     del bias, rest
     last = weight if weight2 is None else weight2
@@ -145,8 +144,8 @@ def _(x: Tensor, weight: Tensor, bias: Any, weight2: Tensor | None, *rest: Any) 
     return y, x.new_empty(0 if weight2 is None else (*x.shape[:-1], weight.shape[0]))
 
 
-@torch.library.custom_op("vitrail::training_branch_backward", mutates_args=())
-def training_branch_backward(
+@torch.library.custom_op("vitrail::fused_mlp_backward", mutates_args=())
+def fused_mlp_backward(
     grad_y: Tensor,
     middle: Tensor,
     x: Tensor,
@@ -162,7 +161,7 @@ def training_branch_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of x, weight, bias, weight2, bias2 and the norm's weight and bias.
 
-    Each has the shape and type of what it is the gradient of; one that nobody needs is empty.
+    Each has the shape and type of what it is the gradient of; one that is not needed is empty.
     """
     given = (x, weight, bias, weight2, bias2, norm_weight, norm_bias)
     found = [_like(one, wanted, x) for one, wanted in zip(given, needs, strict=True)]
@@ -186,7 +185,7 @@ def training_branch_backward(
         if needs[place]:
             products[place] = torch.empty(found[place].shape, dtype=torch.float32)
             setattr(call, name, products[place].data_ptr())
-    _library().vitrail_branch_backward(ctypes.byref(call))
+    _library().vitrail_fused_mlp_backward(ctypes.byref(call))
     for place, product in products.items():
         found[place] = product.to(found[place].dtype)
     total = sums.sum(0)
@@ -199,7 +198,7 @@ def training_branch_backward(
     return tuple(found)  # type: ignore[return-value]
 
 
-@training_branch_backward.register_fake
+@fused_mlp_backward.register_fake
 def _(
     grad_y: Tensor, middle: Tensor, x: Tensor, weight: Tensor, bias: Any, weight2: Any, bias2: Any,
     norm_weight: Any, norm_bias: Any, factor: Any, eps: float, needs: Sequence[bool],
@@ -229,13 +228,13 @@ def _gradients(ctx: Any, grad_y: Tensor | None, grad_middle: Any) -> tuple[Tenso
     needs = list(ctx.needs_input_grad[:7])
     if any(needs):
         *given, factor, middle = ctx.saved_tensors
-        found = training_branch_backward(grad_y, middle, *given, factor, ctx.eps, needs)
+        found = fused_mlp_backward(grad_y, middle, *given, factor, ctx.eps, needs)
         gradients[:7] = [one if wanted else None for one, wanted in zip(found, needs, strict=True)]
     gradients[7] = grad_y if ctx.needs_input_grad[7] else None
     return tuple(gradients)
 
 
-training_branch.register_autograd(_gradients, setup_context=_keep)
+fused_mlp_forward.register_autograd(_gradients, setup_context=_keep)
 
 
 def _check(
@@ -282,12 +281,12 @@ class _Held(list):
 def _describe(
     x: Tensor, weight: Tensor, weight2: Tensor | None, norm_weight: Tensor | None,
     norm_bias: Tensor | None, factor: Tensor | None, middle: Tensor, eps: float,
-) -> tuple[_Branch, _Held]:  # fmt: skip
+) -> tuple[_FusedMlp, _Held]:  # fmt: skip
     """Return what both passes tell the kernel, and what holds its memory."""
     keep = _Held()
     rows = x.numel() // x.shape[-1]
     last = weight if weight2 is None else weight2
-    call = _Branch(
+    call = _FusedMlp(
         rows=rows, inputs=x.shape[-1], hidden=0 if weight2 is None else weight.shape[0],
         outputs=last.shape[0], sample=rows // len(factor) if factor is not None else rows,
         threads=torch.get_num_threads(), x=x.data_ptr(), middle=middle.data_ptr(), eps=eps,
@@ -350,15 +349,15 @@ def build_for_training() -> None:
     Raises:
         UsageError: the compiler or the cache's folder does not take it.
     """
-    for source in (build.SOURCE, SOURCE, LOOK):
-        build.library(source)
+    for kernel in (build.SOURCE, SOURCE, DEPTHWISE_GELU):
+        build.library(kernel)
 
 
 def _library() -> ctypes.CDLL:
     return build.library(SOURCE)
 
 
-@register_flop_formula(torch.ops.vitrail.training_branch)
+@register_flop_formula(torch.ops.vitrail.fused_mlp)
 def _forward_flops(x: Any, weight: Any, bias: Any, weight2: Any = None, *_: Any, **__: Any) -> int:
     """Count the products, each multiply-add as two."""
     del bias
@@ -366,7 +365,7 @@ def _forward_flops(x: Any, weight: Any, bias: Any, weight2: Any = None, *_: Any,
     return 2 * rows * sum(math.prod(one) for one in (weight, weight2) if one is not None)
 
 
-@register_flop_formula(torch.ops.vitrail.training_branch_backward)
+@register_flop_formula(torch.ops.vitrail.fused_mlp_backward)
 def _backward_flops(
     grad_y: Any, middle: Any, x: Any, weight: Any, bias: Any, weight2: Any = None,
     *_: Any, **__: Any,

@@ -84,9 +84,9 @@ void pack_bias(const Call& c, i64 group, i64 head, i64 row, i64 key_width, float
 
 // What one thread has at hand of one unit after the other. Form says how operands lie.
 template <class Form>
-class Unit {
+class HeadTask {
   public:
-    Unit(const Call& call, const Order& units, const float* packed_bias)
+    HeadTask(const Call& call, const Order& units, const float* packed_bias)
         : c(call), order(units), shared_bias(packed_bias), key_width(round_up(c.keys, LANES)),
           dim_width(round_up(c.head_dim, LANES)), words(c.head_dim / Form::per),
           kind(Form::per == 2 ? (int32_t)BFLOAT16 : c.kind), size(bytes_of(kind)),

@@ -1,4 +1,4 @@
-"""A block of windows, strip by strip: every token once, and the same as all at once."""
+"""A block of windows, tile by tile: every token once, and the same as all at once."""
 
 import copy
 import itertools
@@ -10,17 +10,17 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from tests.support import odd_input, small
 from vitrail.attention.cpp import build
-from vitrail.fused import fuse, kernel
-from vitrail.fused.block import strips
-from vitrail.fused.blocks import InStrips
+from vitrail.fused import fuse, support
+from vitrail.fused.inference.blocks import InTiles
+from vitrail.fused.inference.window_block import tiles
 from vitrail.layers import PreNormBlock
 from vitrail.patterns import Window
 
-ROW_BYTES = 5000  # so that a strip of 192 rows is the longest
+ROW_BYTES = 5000  # so that a tile of 192 rows is the longest
 
 KINDS = ("2-D", "V2")  # norms before and after
 
-needs_compiler = pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ compiler")
+needs_compiler = pytest.mark.skipif(support.why_not() is not None, reason="no C++ compiler")
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -29,7 +29,7 @@ def test_every_token_is_in_one_strip(spatial: tuple[int, int], threads: int) -> 
     batch, tokens = 3, spatial[0] * spatial[1]
     groups = Window((7, 7), (3, 3), shift_rule="always").groups(spatial)
     index, region = groups.q_index, groups.q_region
-    found = strips(groups, batch, tokens, ROW_BYTES, threads)
+    found = tiles(groups, batch, tokens, ROW_BYTES, threads)
     assert found is not None
     rows = [row[:count].tolist() for row, count in zip(found.rows, found.count, strict=True)]
     assert sorted(itertools.chain(*rows)) == list(range(batch * tokens))
@@ -45,7 +45,7 @@ def test_every_token_is_in_one_strip(spatial: tuple[int, int], threads: int) -> 
 @pytest.mark.parametrize(("groups", "threads"), [(8, 2), (32, 2), (32, 3), (7, 5), (100, 1)])
 def test_threads_get_about_as_much(groups: int, threads: int) -> None:
     whole = Window((7, 7), (0, 0)).groups((7, 7 * groups))
-    found = strips(whole, 1, 49 * groups, ROW_BYTES, threads)
+    found = tiles(whole, 1, 49 * groups, ROW_BYTES, threads)
     assert found is not None
     turns = -(-len(found.rows) // threads)
     assert turns * found.together * threads <= 1.35 * groups + threads
@@ -53,7 +53,7 @@ def test_threads_get_about_as_much(groups: int, threads: int) -> None:
 
 def test_fewer_groups_than_threads_are_not_cut() -> None:
     groups = Window((7, 7), (0, 0)).groups((14, 14))
-    assert strips(groups, 2, 196, ROW_BYTES, threads=9) is None
+    assert tiles(groups, 2, 196, ROW_BYTES, threads=9) is None
 
 
 @needs_compiler
@@ -68,10 +68,10 @@ def test_strips_change_nothing(
     x = odd_input(kind).to(dtype)
     with torch.no_grad():
         found = made(x)
-        blocks = [block for block in made.modules() if isinstance(block, InStrips)]
-        assert any(cut for block in blocks for cut in block.strips.known.values())
+        blocks = [block for block in made.modules() if isinstance(block, InTiles)]
+        assert any(cut for block in blocks for cut in block.tiles.known.values())
         for block in blocks:
-            monkeypatch.setattr(block, "strips", lambda *_: None)
+            monkeypatch.setattr(block, "tiles", lambda *_: None)
         wanted = made(x)
     atol = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}[dtype]
     torch.testing.assert_close(found, wanted, atol=atol, rtol=atol)
@@ -88,7 +88,7 @@ def test_strips_change_nothing(
 def test_a_hook_on_a_part_is_called(kind: str, part: str) -> None:
     made = copy.deepcopy(small(kind))
     fuse(made)
-    blocks = [block for block in made.modules() if isinstance(block, InStrips)]
+    blocks = [block for block in made.modules() if isinstance(block, InTiles)]
     seen = []
     for block in blocks:
         block.get_submodule(part).register_forward_hook(lambda *call: seen.append(call))
@@ -113,7 +113,7 @@ def test_what_a_hook_keeps_stays_what_it_was(kind: str) -> None:
     made = copy.deepcopy(small(kind))
     fuse(made)
     kept = []
-    for block in [block for block in made.modules() if isinstance(block, InStrips)]:
+    for block in [block for block in made.modules() if isinstance(block, InTiles)]:
         block.attn.register_forward_hook(lambda _, inputs, out: kept.append((out, out.clone())))
     with torch.no_grad():
         made(odd_input(kind))
@@ -131,7 +131,7 @@ def test_the_kernel_is_built_before_enough_windows_come(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(build, "library", noted)
     fuse(copy.deepcopy(small("2-D")))
-    assert "block.cpp" in built
+    assert "window_block.cpp" in built
 
 
 @needs_compiler

@@ -1,11 +1,10 @@
-"""The C++ kernels' operations: a linear layer, its norm, a perceptron, one that looks around."""
+"""The C++ kernels' operations: linear layers, norms, perceptrons with and without convolution."""
 
 import ctypes
 import functools
 import math
 from collections.abc import Callable
 from ctypes import c_float, c_int32, c_int64, c_void_p
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -16,8 +15,9 @@ from vitrail.attention.cpp import build
 from vitrail.attention.cpp.kernel import KINDS
 from vitrail.attention.operation import operation
 from vitrail.errors import UsageError
+from vitrail.fused.support import source, why_not
 
-LINEAR, DEPTHWISE = (Path(__file__).with_name(f"{name}.cpp") for name in ("linear", "depthwise"))
+LINEAR, DEPTHWISE = source("linear"), source("depthwise_mlp")
 
 
 class Packed(NamedTuple):
@@ -51,21 +51,12 @@ class LinearRecord(ctypes.Structure):
 
 
 class _Depthwise(ctypes.Structure):
-    """``Depthwise`` of depthwise.cpp: the same fields in the same order."""
+    """``Depthwise`` of depthwise_mlp.cpp: the same fields in the same order."""
 
     _fields_ = (
         ("batch", c_int64), ("length", c_int64 * 3), ("threads", c_int64), ("padded", c_int64),
         ("weight", c_void_p), ("bias", c_void_p), ("relu", c_int32),
     )  # fmt: skip
-
-
-def why_not(dtype: torch.dtype = torch.float32, device: str = "cpu") -> str | None:
-    """Return why the kernel cannot serve on this machine, or None if it can."""
-    if device != "cpu":
-        return f"{device}: the C++ kernel is for the CPU"
-    if dtype not in KINDS:
-        return f"{dtype}: the C++ kernel takes float32, bfloat16 and float16"
-    return build.why_not()
 
 
 def pack(

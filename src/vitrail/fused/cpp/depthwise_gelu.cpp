@@ -1,9 +1,9 @@
-// What a perceptron that looks around does between its linear layers, in a training step: a
-// convolution of each channel on its own and the GELU, forward and backward.
+// A depthwise convolution and the GELU after it, between the linear layers of a perceptron in a
+// training step, forward and backward.
 //
 // Channels know nothing of one another. The backward pass takes a member of the batch and some
 // channels at a time, if it can as many as fit into the core's own cache: the gradients before the
-// GELU, which several lines look at, are not written anywhere else.
+// GELU, which several lines read, are not written anywhere else.
 #include "depthwise.h"
 #include "linear.h"
 
@@ -11,7 +11,7 @@
 
 using namespace vitrail;
 
-struct Look {
+struct DepthwiseGelu {
     i64 batch, length[3], channels, padded, threads;  // padded: of taps, to whole vectors
     const void* x;
     const float *taps, *bias;  // (27, padded), (padded)
@@ -19,7 +19,7 @@ struct Look {
     // In the backward pass: what is told of the result, and what is to be found.
     const float* turned;  // the taps from the last to the first
     const void* d_y;
-    void* d_x;    // null: nobody needs it
+    void* d_x;    // null: not needed
     float* sums;  // (batch, 28, padded): gradients of taps and bias by each member; or null
     int32_t kind, relu;
 };
@@ -39,13 +39,13 @@ void each_channel(i64 first, i64 last, F&& f) {
 
 // Channels to take at once, at most `fit` of them, so that `others` times as many parts are enough
 // for all threads.
-i64 channels_at_once(const Look& f, i64 fit, i64 others) {
+i64 channels_at_once(const DepthwiseGelu& f, i64 fit, i64 others) {
     const i64 parts = std::max(ceil_div(f.channels, std::max(fit, FEWEST)), ceil_div(f.threads, others));
     return round_up(ceil_div(f.channels, parts), FEWEST);
 }
 
 template <class T>
-void forward(const Look& f) {
+void forward(const DepthwiseGelu& f) {
     const i64 depth = f.length[0], height = f.length[1], width = f.length[2], c = f.channels;
     const i64 lines = f.batch * depth * height;
     const i64 own = channels_at_once(f, c, lines), parts = ceil_div(c, own);
@@ -67,7 +67,7 @@ void forward(const Look& f) {
 // Channels `first` to `last` of a member of the batch.
 template <class T>
 struct Part {
-    const Look& f;
+    const DepthwiseGelu& f;
     const i64 member, first, last;
     char* slopes;  // gradients before the GELU
     const i64 height = f.length[1], width = f.length[2], lines = f.length[0] * height, c = f.channels;
@@ -118,7 +118,7 @@ struct Part {
         });
     }
 
-    // What a line that was looked at adds to the gradients of three taps.
+    // What an input line adds to the gradients of three taps.
     template <bool Relu, class N>
     void taps(const void* x, const char* g, float* to, i64 j, N n) {
         auto slope = [&](i64 w) { return read<T::kind>(at<T::kind>(g, w * own + j), n); };
@@ -127,7 +127,7 @@ struct Part {
             vf after = w + 1 < width ? slope(w + 1) : vf{};
             vf seen = read<T::kind>(at<T::kind>(x, w * c + j), n);
             if (Relu) seen = greater(vf{}, seen);
-            found[0] += after * seen;  // the token behind looked back at it
+            found[0] += after * seen;  // from the token behind
             found[1] += here * seen;
             found[2] += before * seen;
             before = here;
@@ -139,7 +139,7 @@ struct Part {
         }
     }
 
-    // The gradients of a line that was looked at.
+    // The gradients of an input line.
     template <int Lines>
     void gradient(const Near& around, const char* x, char* to) {
         each_channel(first, last, [&](i64 j, auto n) {
@@ -152,7 +152,7 @@ struct Part {
 };
 
 template <class T>
-void backward(const Look& f) {
+void backward(const DepthwiseGelu& f) {
     const i64 tokens = f.length[0] * f.length[1] * f.length[2];
     const i64 own = channels_at_once(f, CACHE / (tokens * bytes_of(T::kind)), f.batch);
     const i64 parts = ceil_div(f.channels, own);
@@ -166,10 +166,10 @@ void backward(const Look& f) {
 
 }  // namespace
 
-extern "C" void vitrail_look(const Look* f) {
+extern "C" void vitrail_depthwise_gelu(const DepthwiseGelu* f) {
     with_type(f->kind, [&](auto type) { forward<decltype(type)>(*f); });
 }
 
-extern "C" void vitrail_look_backward(const Look* f) {
+extern "C" void vitrail_depthwise_gelu_backward(const DepthwiseGelu* f) {
     with_type(f->kind, [&](auto type) { backward<decltype(type)>(*f); });
 }

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vitrail.attention.cpp.kernel import KINDS
-from vitrail.fused.look import look_around
 from vitrail.fused.parts import known_merging, known_parts
-from vitrail.fused.training import branch
+from vitrail.fused.training.depthwise_gelu import depthwise_gelu
+from vitrail.fused.training.fused_mlp import fused_mlp
 from vitrail.layers import (
     Attend,
     DepthwiseMlp,
@@ -47,13 +47,13 @@ def train_fused(model: nn.Module) -> None:
             if type(child) is PreNormBlock and known_parts(child):
                 setattr(parent, name, _block(child))
             elif type(child) is Mlp and known_parts(child):
-                setattr(parent, name, _as(TrainedMlp, child))
+                setattr(parent, name, _as(TrainingMlp, child))
             elif type(child) is DepthwiseMlp and known_parts(child):
-                setattr(parent, name, _as(TrainedDepthwiseMlp, child))
+                setattr(parent, name, _as(TrainingDepthwiseMlp, child))
             elif type(child) is PatchMerging and known_merging(child):
-                setattr(parent, name, _as(TrainedMerging, child))
+                setattr(parent, name, _as(TrainingMerging, child))
             elif type(child) is nn.Linear and isinstance(parent, _OWNERS):
-                setattr(parent, name, _as(TrainedLinear, child))
+                setattr(parent, name, _as(TrainingLinear, child))
 
 
 # Layers whose linear layers see every token; others are small.
@@ -68,11 +68,11 @@ def _as(kind: type[Kind], module: nn.Module) -> Kind:
     return made
 
 
-def _block(block: PreNormBlock) -> "TrainedBlock":
-    made = _as(TrainedBlock, block)
+def _block(block: PreNormBlock) -> "TrainingBlock":
+    made = _as(TrainingBlock, block)
     made.joined = False
     if type(block.attn) is WindowAttention:
-        made.attn = _as(TrainedWindowAttention, block.attn)
+        made.attn = _as(TrainingWindowAttention, block.attn)
         made.attn.__dict__["norm"] = block.norm1  # not a second name in the state dict
         made.joined = True
     return made
@@ -87,7 +87,7 @@ def _wide(x: Tensor) -> Tensor | None:
     return x if x.dtype in KINDS else None
 
 
-def _told(norm: nn.LayerNorm) -> tuple[Tensor | None, Tensor | None, float]:
+def _norm_arguments(norm: nn.LayerNorm) -> tuple[Tensor | None, Tensor | None, float]:
     return norm.weight, norm.bias, norm.eps
 
 
@@ -97,33 +97,33 @@ def _normed_branch(x: Tensor, wide: Tensor, linear: nn.Linear, norm: nn.LayerNor
     A norm reads ``x`` as it is: rounded before, it could be left with little but the rounding.
     """
     if wide.dtype == x.dtype:
-        return branch(wide, linear.weight, linear.bias, norm=_told(norm))
-    return branch(norm(x).to(wide.dtype), linear.weight, linear.bias)
+        return fused_mlp(wide, linear.weight, linear.bias, norm=_norm_arguments(norm))
+    return fused_mlp(norm(x).to(wide.dtype), linear.weight, linear.bias)
 
 
-class TrainedLinear(nn.Linear):
+class TrainingLinear(nn.Linear):
     """A linear layer, made of a ``nn.Linear``."""
 
     def forward(self, input: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch outputs"]:
         """Project, and give the gradients of all that took part."""
         x = _wide(input)
-        return super().forward(input) if x is None else branch(x, self.weight, self.bias)
+        return super().forward(input) if x is None else fused_mlp(x, self.weight, self.bias)
 
 
-class TrainedMlp(Mlp):
+class TrainingMlp(Mlp):
     """A perceptron, made of a ``Mlp``."""
 
     def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         """Transform every token on its own."""
         wide = self.served(x)
-        return super().forward(x) if wide is None else self.branch(wide)
+        return super().forward(x) if wide is None else self.fused(wide)
 
     def served(self, x: Tensor) -> Tensor | None:
-        """Return ``x`` as ``branch`` wants it, or None where the layers compute one by one."""
+        """Return ``x`` as ``fused`` takes it, or None where the layers compute one by one."""
         drops = isinstance(self.drop, nn.Dropout) and self.drop.p > 0
         return None if self.training and drops else _wide(x)
 
-    def branch(
+    def fused(
         self,
         x: Float[Tensor, "*batch dim"],
         norm: nn.LayerNorm | None = None,
@@ -131,28 +131,28 @@ class TrainedMlp(Mlp):
         factor: Float[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "*batch dim"]:
         """Return ``add + factor * mlp(norm(x))``."""
-        return branch(
+        return fused_mlp(
             x, self.fc1.weight, self.fc1.bias, second=(self.fc2.weight, self.fc2.bias),
-            norm=None if norm is None else _told(norm), add=add, factor=factor,
+            norm=None if norm is None else _norm_arguments(norm), add=add, factor=factor,
         )  # fmt: skip
 
 
-class TrainedDepthwiseMlp(DepthwiseMlp):
-    """A perceptron that looks at the neighbours, made of a ``DepthwiseMlp``."""
+class TrainingDepthwiseMlp(DepthwiseMlp):
+    """A perceptron with a depthwise convolution, made of a ``DepthwiseMlp``."""
 
     def forward(
         self, x: Float[Tensor, "batch *spatial dim"]
     ) -> Float[Tensor, "batch *spatial dim"]:
-        """Transform every token, knowing those next to it; what lies between layers at once."""
+        """Transform every token; convolution and GELU between the layers are one operation."""
         wide = _wide(x)
         if wide is None:
             return super().forward(x)
         rectifies = type(self.relu) is nn.ReLU
-        x = look_around(self.fc1(wide), self.dwconv.weight, self.dwconv.bias, rectifies)
+        x = depthwise_gelu(self.fc1(wide), self.dwconv.weight, self.dwconv.bias, rectifies)
         return self.drop(self.fc2(self.drop(x)))
 
 
-class TrainedMerging(PatchMerging):
+class TrainingMerging(PatchMerging):
     """A patch merging, made of a ``PatchMerging``."""
 
     def forward(
@@ -166,7 +166,7 @@ class TrainedMerging(PatchMerging):
         return _normed_branch(merged, merged.to(wide.dtype), self.reduction, self.norm)
 
 
-class TrainedWindowAttention(WindowAttention):
+class TrainingWindowAttention(WindowAttention):
     """Window attention with the norm before it, made of a ``WindowAttention``."""
 
     norm: nn.LayerNorm
@@ -179,7 +179,7 @@ class TrainedWindowAttention(WindowAttention):
         return _normed_branch(x, wide, self.qkv, self.norm)
 
 
-class TrainedBlock(PreNormBlock):
+class TrainingBlock(PreNormBlock):
     """A block, made of a ``PreNormBlock``."""
 
     joined: bool  # the attention layer normalises
@@ -187,10 +187,10 @@ class TrainedBlock(PreNormBlock):
     def forward(
         self, x: Float[Tensor, "batch *spatial dim"]
     ) -> Float[Tensor, "batch *spatial dim"]:
-        """Return tokens that have looked around."""
+        """Return the block's output."""
         x = x + self.drop_path(self.attn(x if self.joined else self.norm1(x)))
         mlp = self.mlp
-        if not isinstance(mlp, TrainedMlp) or (wide := mlp.served(x)) is None:
+        if not isinstance(mlp, TrainingMlp) or (wide := mlp.served(x)) is None:
             return x + self.drop_path(mlp(self.norm2(x)))
         factor = None
         if isinstance(self.drop_path, DropPath):
@@ -198,5 +198,5 @@ class TrainedBlock(PreNormBlock):
         if factor is not None:
             factor = factor.flatten()
         if wide.dtype == x.dtype:
-            return mlp.branch(wide, self.norm2, wide, factor)
-        return x + mlp.branch(self.norm2(x).to(wide.dtype), factor=factor)
+            return mlp.fused(wide, self.norm2, wide, factor)
+        return x + mlp.fused(self.norm2(x).to(wide.dtype), factor=factor)

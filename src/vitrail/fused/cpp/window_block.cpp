@@ -1,19 +1,19 @@
-// A block whose groups are closed, nobody seeing a token of another group: queries, keys and values,
+// A block whose groups are closed, no token attends to another group: queries, keys and values,
 // attention, projection, sum, perceptron, sum; with a norm before or after each branch. It goes
 // through a few groups at a time, whose numbers stay in the core's own cache from first to last.
-#include "../attention/cpp/call.h"
+#include "../../attention/cpp/call.h"
 #include "linear.h"
 
 using namespace vitrail;
 
-// A strip is some groups that follow one another, and the tokens in them. What is told of linear
-// layers and attention is for one strip, but for their tensors and numbers of rows.
+// A tile is some groups that follow one another, and the tokens in them. Linear layers and
+// attention are described for one tile, but for their tensors and numbers of rows.
 struct Block {
-    i64 strips, groups, together, most, threads;  // groups in all and of a strip; most rows of one
-    const int32_t *rows, *count;                  // (strips, most): tokens; and how many there are
+    i64 tiles, groups, together, most, threads;  // groups in all and of a tile; most rows of one
+    const int32_t *rows, *count;                  // (tiles, most): tokens; and how many there are
     const void* x;
     void* y;
-    Call attention;  // its indices count the rows of a strip
+    Call attention;  // its indices count the rows of a tile
 };
 
 namespace {
@@ -32,7 +32,7 @@ struct Branch {
     void add_to(char* x, char* free, i64 rows, LinearFunction norm, Run&& run) {
         last.rows = after.rows = rows;
         last.y = after.norm_weight ? free : x;
-        last.add = after.norm_weight ? nullptr : x;  // a tile reads that before it writes there
+        last.add = after.norm_weight ? nullptr : x;  // a register tile reads it before it writes there
         run(last);
         if (!after.norm_weight) return;
         after.x = free, after.add = after.y = x;
@@ -40,7 +40,7 @@ struct Branch {
     }
 };
 
-void strip(const Block& f, Linear qkv, Linear proj, Linear first, Linear second, i64 s,
+void tile(const Block& f, Linear qkv, Linear proj, Linear first, Linear second, i64 s,
            LinearFunction linear, void (*perceptron)(const Linear*, const Linear*), LinearFunction norm,
            int (*attend)(const Call*)) {
     const i64 n = f.count[s], row = qkv.inputs * bytes_of(qkv.kind);
@@ -70,12 +70,12 @@ void strip(const Block& f, Linear qkv, Linear proj, Linear first, Linear second,
 
 }  // namespace
 
-// Indices are those of `Strips` and need no check.
+// Indices are those of `WindowTiles` and need no check.
 extern "C" void vitrail_block(const Block* f, const Linear* qkv, const Linear* proj,
                               const Linear* first, const Linear* second,
                               LinearFunction linear, void (*perceptron)(const Linear*, const Linear*),
                               LinearFunction norm, int (*attend)(const Call*)) {
-#pragma omp parallel for num_threads(f->threads) schedule(dynamic) if (f->strips > 1)
-    for (i64 s = 0; s < f->strips; s++)
-        strip(*f, *qkv, *proj, *first, *second, s, linear, perceptron, norm, attend);
+#pragma omp parallel for num_threads(f->threads) schedule(dynamic) if (f->tiles > 1)
+    for (i64 s = 0; s < f->tiles; s++)
+        tile(*f, *qkv, *proj, *first, *second, s, linear, perceptron, norm, attend);
 }

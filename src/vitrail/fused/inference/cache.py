@@ -1,4 +1,4 @@
-"""What an optimized model computes once, since its weights no longer change."""
+"""Results that an optimised model computes once, since its weights no longer change."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,31 +8,31 @@ import torch
 from vitrail.attention.operation import traced
 
 
-class Memo:
-    """A function that depends on nothing but its arguments; its last answers are kept.
+class Cache:
+    """A function of its arguments alone, whose last results are kept.
 
     Args:
-        function: what is remembered.
-        told_by: how many of the first arguments tell the others; default all count.
-        most: how many answers are kept.
+        function: called for new arguments.
+        key_args: how many of the first arguments determine the others; default all are the key.
+        maxsize: how many results are kept.
     """
 
     def __init__(
-        self, function: Callable[..., Any], told_by: int | None = None, *, most: int = 16
+        self, function: Callable[..., Any], key_args: int | None = None, *, maxsize: int = 16
     ) -> None:
         self.function = function
-        self.told_by = told_by
-        self.most = most
+        self.key_args = key_args
+        self.maxsize = maxsize
         self.known: dict[Any, Any] = {}
 
     def __call__(self, *arguments: Any) -> Any:
         """Return what the function returns for these arguments."""
         if traced():
             return self.function(*arguments)
-        key = arguments[: self.told_by]
+        key = arguments[: self.key_args]
         known = self.known  # another thread may put an empty one in its place
         if key not in known:
-            if len(known) == self.most:
+            if len(known) == self.maxsize:
                 self.known = known = {}
             with torch.autocast("cpu", enabled=False):  # the answer outlives this call
                 known[key] = self.function(*arguments)

@@ -10,13 +10,13 @@ import torch
 from tests.mechanisms import MECHANISMS
 from tests.support import ODD_SIZES, odd_input, refuses, small
 from vitrail.errors import UsageError
-from vitrail.fused import fuse, kernel
-from vitrail.fused.memo import Memo
-from vitrail.fused.modules import PackedLinear
+from vitrail.fused import fuse, support
+from vitrail.fused.inference.cache import Cache
+from vitrail.fused.inference.layers import PackedLinear
 from vitrail.layers import Attend, GroupedAttention, PreNormBlock, WindowAttention
 from vitrail.models import Backbone
 
-pytestmark = pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ compiler")
+pytestmark = pytest.mark.skipif(support.why_not() is not None, reason="no C++ compiler")
 
 
 def agree(model: Backbone, x: torch.Tensor, atol: float = 2e-5) -> Backbone:
@@ -134,7 +134,7 @@ def test_numbers_packed_for_another_processor_are_refused(
     made = small("2-D")
     fuse(made)
     stored = pickle.dumps(made)
-    monkeypatch.setattr("vitrail.fused.modules.packing", lambda *_: (8, 1))
+    monkeypatch.setattr("vitrail.fused.inference.layers.packing", lambda *_: (8, 1))
     with refuses("another processor", "optimize it here"):
         pickle.loads(stored)
 
@@ -157,7 +157,7 @@ def test_under_autocast_the_way_out_is_told() -> None:
 
 def test_a_memo_computes_each_answer_once_and_forgets() -> None:
     asked = []
-    memo = Memo(lambda n: asked.append(n) or n, most=3)
+    memo = Cache(lambda n: asked.append(n) or n, maxsize=3)
     assert [memo(1), memo(2), memo(1)] == [1, 2, 1]
     assert asked == [1, 2]
     for n in range(7):

@@ -13,12 +13,12 @@ from torch._subclasses import FakeTensorMode
 from torch.nn import functional as F
 
 from tests.support import drawn, refuses
-from vitrail.fused import kernel
-from vitrail.fused.modules import PackedDepthwiseMlp, PackedLinear, PackedMlp, PackedNorm
+from vitrail.fused import support
+from vitrail.fused.inference.layers import PackedDepthwiseMlp, PackedLinear, PackedMlp, PackedNorm
 from vitrail.layers import DepthwiseMlp, Mlp
 
 pytestmark = [
-    pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ compiler"),
+    pytest.mark.skipif(support.why_not() is not None, reason="no C++ compiler"),
     pytest.mark.usefixtures("poison"),
 ]
 
@@ -259,7 +259,8 @@ def test_a_norm_of_numbers_far_from_zero(channels: int, mean: float, deviation: 
 def test_gelu_needs_no_fused_products(tmp_path: Path) -> None:
     """Where a product and a sum are rounded one by one, the last piece is still the last."""
     code = (
-        "import torch; from vitrail.fused.modules import PackedLinear; from torch import nn;"
+        "import torch; from vitrail.fused.inference.layers import PackedLinear;"
+        "from torch import nn;"
         "f = nn.Linear(1, 1, bias=False); f.weight.data.fill_(1.0);"
         "x = torch.linspace(-9, 9, 4001)[:, None];"
         "y = PackedLinear(f, gelu=True)(x);"

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vitrail.errors import UsageError
-from vitrail.fused.kernel import (
+from vitrail.fused.depthwise import depthwise_taps
+from vitrail.fused.inference.linear import (
     pack,
     packed_depthwise,
     packed_linear,
@@ -16,7 +17,6 @@ from vitrail.fused.kernel import (
     packed_perceptron,
     packing,
 )
-from vitrail.fused.taps import taps_of
 from vitrail.layers import ConvMerging, DepthwiseMlp, Mlp, PatchEmbed
 from vitrail.ops.windows import at_least, pad, padded_lengths
 
@@ -26,7 +26,7 @@ Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 class PackedLinear(nn.Module):
     """A linear layer with packed weights, and what stands before and behind it.
 
-    Its numbers are plain tensors: another type or device would want them in another order, and a
+    Its numbers are plain tensors: another type or device needs them in another order, and a
     state dict should hold the model's own.
 
     Args:
@@ -65,7 +65,7 @@ class PackedLinear(nn.Module):
 
     @property
     def bias(self) -> Float[Tensor, " outputs"]:
-        """The bias, which a layer asks for to know what padding becomes."""
+        """The bias, from which a layer computes the projection of padding."""
         return self.padded_bias[: self.out_features].to(self.dtype)
 
     def check(self, x: Tensor) -> None:
@@ -149,7 +149,7 @@ class PackedMlp(nn.Module):
 
 
 class PackedDepthwiseMlp(nn.Module):
-    """A perceptron that looks at the neighbours, between a norm and a sum.
+    """A perceptron with a depthwise convolution, between a norm and a sum.
 
     Hidden channels stay in the cache, a few lines of tokens at a time.
 
@@ -163,7 +163,7 @@ class PackedDepthwiseMlp(nn.Module):
         self.fc1 = PackedLinear(mlp.fc1, norm)
         self.fc2 = PackedLinear(mlp.fc2)
         self.relu = isinstance(mlp.relu, nn.ReLU)
-        self.weight, self.bias = taps_of(mlp.dwconv.weight, mlp.dwconv.bias)
+        self.weight, self.bias = depthwise_taps(mlp.dwconv.weight, mlp.dwconv.bias)
 
     def forward(
         self, x: Float[Tensor, "batch *spatial dim"]
@@ -179,7 +179,7 @@ class PackedDepthwiseMlp(nn.Module):
 
 
 class PackedConvolution(nn.Module):
-    """A convolution of all channels: what it looks at is cut out, then projected.
+    """A convolution of all channels: its patches are cut out, then projected.
 
     Channels are last, before and after.
 

@@ -13,22 +13,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.pyramids import pyramid_input, small_pyramid
 from tests.support import drawn, refuses
-from vitrail.fused import (
-    build_for_training,
-    fuse,
-    kernel,
-    look,
-    train_fused,
-    with_same_parameters,
-)
-from vitrail.fused.blocks import FusedBlock
-from vitrail.fused.look import look_around
-from vitrail.fused.trained import TrainedDepthwiseMlp
+from vitrail.fused import build_for_training, fuse, support, train_fused, with_same_parameters
+from vitrail.fused.inference.blocks import FusedBlock
+from vitrail.fused.training import depthwise_gelu as module
+from vitrail.fused.training.depthwise_gelu import depthwise_gelu
+from vitrail.fused.training.layers import TrainingDepthwiseMlp
 from vitrail.layers import DepthwiseMlp, PreNormBlock
 from vitrail.shapes import Size
 
 pytestmark = [
-    pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ compiler"),
+    pytest.mark.skipif(support.why_not() is not None, reason="no C++ compiler"),
     pytest.mark.usefixtures("poison"),
 ]
 
@@ -60,7 +54,7 @@ def agree(shape: Size, dtype: torch.dtype, relu: bool) -> list[Tensor]:
     """Compare, and return ours."""
     ours = tensors(shape, dtype)
     exact = [t.detach().double().requires_grad_() for t in ours]
-    found, wanted = look_around(ours[0], ours[1], ours[2], relu), plain(*exact, relu=relu)
+    found, wanted = depthwise_gelu(ours[0], ours[1], ours[2], relu), plain(*exact, relu=relu)
     rise = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(dtype)
     found.backward(rise)
     wanted.backward(rise.double())
@@ -100,7 +94,7 @@ def test_what_is_frozen_gets_nothing_and_the_rest_what_it_got(frozen: int) -> No
     ours = tensors((2, 5, 6, 20))
     ours[frozen].requires_grad_(False)
     rise = torch.randn(2, 5, 6, 20, generator=torch.Generator().manual_seed(1))
-    look_around(*ours, False).backward(rise)
+    depthwise_gelu(*ours, False).backward(rise)
     for place, (tensor, wanted) in enumerate(zip(ours, whole, strict=True)):
         assert (tensor.grad is None) == (place == frozen)
         if tensor.grad is not None:
@@ -115,7 +109,7 @@ def test_without_bias_and_of_any_layout() -> None:
 
     rise = turned(torch.randn(x.shape, generator=torch.Generator().manual_seed(1)))
     for one in (x, turned(x).requires_grad_()):
-        found, wanted = look_around(one, weight, None, False), plain(one, weight, None, False)
+        found, wanted = depthwise_gelu(one, weight, None, False), plain(one, weight, None, False)
         torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
         ours = torch.autograd.grad(found, [one, weight], rise)
         for a, b in zip(ours, torch.autograd.grad(wanted, [one, weight], rise), strict=True):
@@ -127,7 +121,7 @@ def test_gradients_are_of_the_type_of_the_parameters(stored: torch.dtype) -> Non
     x, weight, bias = tensors((2, 6, 5, 24))
     narrow = [t.detach().to(stored).requires_grad_() for t in (weight, bias)]
     exact = [t.detach().double().requires_grad_() for t in narrow]
-    look_around(x, narrow[0], narrow[1], False).square().sum().backward()
+    depthwise_gelu(x, narrow[0], narrow[1], False).square().sum().backward()
     plain(x.double(), exact[0], exact[1], False).square().sum().backward()
     for ours, wanted in zip(narrow, exact, strict=True):
         assert ours.grad is not None
@@ -138,7 +132,8 @@ def test_gradients_are_of_the_type_of_the_parameters(stored: torch.dtype) -> Non
 
 def test_a_second_backward_pass_is_refused() -> None:
     x, weight, bias = tensors((1, 3, 4, 5))
-    (first,) = torch.autograd.grad(look_around(x, weight, bias, False).sum(), x, create_graph=True)
+    y = depthwise_gelu(x, weight, bias, False).sum()
+    (first,) = torch.autograd.grad(y, x, create_graph=True)
     with pytest.raises(RuntimeError, match="autograd"):
         first.sum().backward()
 
@@ -146,7 +141,7 @@ def test_a_second_backward_pass_is_refused() -> None:
 def test_products_are_counted() -> None:
     x, weight, bias = tensors((2, 3, 4, 5))
     with FlopCounterMode(display=False) as ours:
-        y = look_around(x, weight, bias, False)
+        y = depthwise_gelu(x, weight, bias, False)
     with FlopCounterMode(display=False) as theirs:
         plain(x, weight, bias, False)
     assert ours.get_total_flops() == theirs.get_total_flops() == 2 * 9 * x.numel()
@@ -160,13 +155,13 @@ def test_what_is_no_number_reaches_its_neighbours_alone() -> None:
         x, weight, bias = tensors((1, 5, 7, 4))
         with torch.no_grad():
             x[0, 1, 3, 2] = torch.nan
-        y = look_around(x, weight, bias, relu)
+        y = depthwise_gelu(x, weight, bias, relu)
         near = y.isnan().nonzero()
         assert {tuple(place) for place in near.tolist()} == {
             (0, h, w, 2) for h in (0, 1, 2) for w in (2, 3, 4)
         }
-        assert look_around(x[:, 3:], weight, bias, relu).isfinite().all()
-        (d_x,) = torch.autograd.grad(look_around(x, weight, bias, relu).sum(), x)
+        assert depthwise_gelu(x[:, 3:], weight, bias, relu).isfinite().all()
+        (d_x,) = torch.autograd.grad(depthwise_gelu(x, weight, bias, relu).sum(), x)
         assert d_x[0, 1, 3, 2].isnan()
         assert d_x[..., [0, 1, 3]].isfinite().all()
         assert d_x[0, 4].isfinite().all()
@@ -174,7 +169,7 @@ def test_what_is_no_number_reaches_its_neighbours_alone() -> None:
 
 def test_no_members() -> None:
     x, weight, bias = tensors((0, 5, 7, 4))
-    look_around(x, weight, bias, False).sum().backward()
+    depthwise_gelu(x, weight, bias, False).sum().backward()
     assert x.grad is not None
     assert weight.grad is not None
     assert not weight.grad.any()
@@ -184,11 +179,11 @@ def test_no_members() -> None:
 @pytest.mark.parametrize("relu", [True, False])
 def test_the_operations_keep_to_what_torch_asks_of_one(relu: bool) -> None:
     given = (*tensors((2, 3, 4, 5)), relu)
-    torch.library.opcheck(torch.ops.vitrail.look_around.default, given)
+    torch.library.opcheck(torch.ops.vitrail.depthwise_gelu.default, given)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         x, weight, bias, *_ = (mode.from_tensor(t) for t in given[:3])  # type: ignore[arg-type]
         for needs in ([True, True, True], [False, True, False]):
-            found = look.look_around_backward(x, x, weight, bias, relu, needs)
+            found = module.depthwise_gelu_backward(x, x, weight, bias, relu, needs)
             wanted = [t.shape if w else (0,) for t, w in zip(given, needs, strict=False)]  # type: ignore[union-attr]
             assert [f.shape for f in found] == wanted
 
@@ -197,13 +192,13 @@ def test_what_does_not_fit_is_refused() -> None:
     x, weight, bias = tensors((2, 3, 4, 5))
     for one in (x[0], x[..., :4], x[:, None]):
         with refuses(str(tuple(one.shape)), "own layers"):
-            look_around(one, weight, bias, False)
+            depthwise_gelu(one, weight, bias, False)
     with refuses("(5, 1, 3, 5)", "own layers"):
-        look_around(x, F.pad(weight, (1, 1)), bias, False)
+        depthwise_gelu(x, F.pad(weight, (1, 1)), bias, False)
     with refuses("(1,)", "own layers"):
-        look_around(x, weight, bias[:1], False)
+        depthwise_gelu(x, weight, bias[:1], False)
     with refuses("float64", "own layers"):
-        look_around(x.double(), weight, bias, False)
+        depthwise_gelu(x.double(), weight, bias, False)
 
 
 @pytest.mark.parametrize("kind", ["v2 1-D", "v2 2-D", "v2 3-D", "linear 2-D"])
@@ -211,7 +206,7 @@ def test_models_take_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, x = small_pyramid(kind, drop_path=0.0).train(), pyramid_input(kind)
     fast = with_same_parameters(model)
     train_fused(fast)
-    layers = [m for m in fast.modules() if isinstance(m, TrainedDepthwiseMlp)]
+    layers = [m for m in fast.modules() if isinstance(m, TrainingDepthwiseMlp)]
     assert len(layers) == 4
     found = fast(x)
     found.square().sum().backward()
@@ -235,7 +230,7 @@ def test_dropout_stands_where_it_stood() -> None:
     layer = drawn(DepthwiseMlp(6, 12, 2, drop=0.5)).train()
     parent = nn.Sequential(copy.deepcopy(layer))
     train_fused(parent)
-    assert isinstance(parent[0], TrainedDepthwiseMlp)
+    assert isinstance(parent[0], TrainingDepthwiseMlp)
     x = torch.randn(3, 5, 6, 6)
     torch.manual_seed(0)
     found = parent(x)
@@ -264,7 +259,7 @@ def test_another_convolution_is_left_alone(other: str, trained: bool) -> None:
     x = torch.randn(3, 5, 6, 8)
     with torch.no_grad():
         torch.testing.assert_close(made(x), blocks(x), atol=1e-5, rtol=1e-5)
-    assert not any(isinstance(m, TrainedDepthwiseMlp | FusedBlock) for m in made.modules())
+    assert not any(isinstance(m, TrainingDepthwiseMlp | FusedBlock) for m in made.modules())
 
 
 @pytest.mark.parametrize(("part", "other"), [("relu", nn.Tanh()), ("act", nn.SiLU())])
@@ -313,6 +308,6 @@ def test_it_compiles_in_one_graph() -> None:
 
 def test_it_is_built_before_a_training_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     built = []
-    monkeypatch.setattr(look.build, "library", built.append)
+    monkeypatch.setattr(module.build, "library", built.append)
     build_for_training()
-    assert look.SOURCE in built
+    assert module.SOURCE in built

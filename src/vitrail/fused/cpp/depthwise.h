@@ -1,12 +1,12 @@
 // A convolution of each channel on its own over three tokens along every axis, line by line: a line
-// is the tokens along the last axis, and looks at up to nine, itself among them.
+// is the tokens along the last axis, and reads up to nine, itself among them.
 #pragma once
 
 #include "numbers.h"
 
 namespace vitrail {
 
-// The lines that a line of tokens looks at, itself among them.
+// The lines that a line of tokens reads, itself among them.
 struct Near {
     i64 count = 0;
     const void* x[9];

@@ -5,7 +5,6 @@ import math
 from collections.abc import Sequence
 from ctypes import c_int64, c_void_p
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from jaxtyping import Int
@@ -14,29 +13,30 @@ from torch import Tensor
 from vitrail.attention.cpp import build
 from vitrail.attention.cpp.kernel import KINDS, CallRecord, Steps
 from vitrail.attention.operation import operation
-from vitrail.fused.kernel import Packed, describe, linear_functions
+from vitrail.fused.inference.linear import Packed, describe, linear_functions
+from vitrail.fused.support import source
 from vitrail.patterns import Groups
 
-SOURCE = Path(__file__).with_name("block.cpp")
-CACHE = 384 << 10  # bytes of a strip's tokens, a good third of a core's own cache
+SOURCE = source("window_block")
+CACHE = 384 << 10  # bytes of a tile's tokens, a good third of a core's own cache
 FEWEST = 192  # rows that make good use of weights beyond that cache
-PER_STRIP = 0.25  # what a strip costs besides its groups, in groups
+PER_TILE = 0.25  # what a tile costs besides its groups, in groups
 
 
 @dataclass(frozen=True, slots=True)
-class Strips:
+class WindowTiles:
     """Groups of a batch, some at a time.
 
     Args:
-        rows: tokens of each strip, counted through the batch.
+        rows: tokens of each tile, counted through the batch.
         count: how many there are.
-        index: row of its strip of each place of each group, -1 for a place without a token.
+        index: row of its tile of each place of each group, -1 for a place without a token.
         region: label of each place, or None.
-        together: groups of a strip.
+        together: groups of a tile.
     """
 
-    rows: Int[Tensor, "strips most"]
-    count: Int[Tensor, " strips"]
+    rows: Int[Tensor, "tiles most"]
+    count: Int[Tensor, " tiles"]
     index: Int[Tensor, "groups places"]
     region: Int[Tensor, "groups places"] | None
     together: int
@@ -47,17 +47,19 @@ class Strips:
         return found if self.region is None else [*found, self.region]
 
 
-def strips(groups: Groups, batch: int, tokens: int, row_bytes: int, threads: int) -> Strips | None:
-    """Cut the groups of a batch into strips that fill a core's own cache.
+def tiles(
+    groups: Groups, batch: int, tokens: int, row_bytes: int, threads: int
+) -> WindowTiles | None:
+    """Cut the groups of a batch into tiles that fill a core's own cache.
 
     Args:
-        groups: who meets whom, in closed groups: queries are keys.
+        groups: closed: queries are keys.
         batch: members of the batch.
         tokens: of each.
         row_bytes: of a token's channels.
-        threads: among which strips are shared out.
+        threads: among which tiles are shared out.
     Returns:
-        The strips; None where there are fewer groups than threads.
+        The tiles; None where there are fewer groups than threads.
     """
     once, width = groups.q_index.shape
     windows = batch * once
@@ -65,8 +67,8 @@ def strips(groups: Groups, batch: int, tokens: int, row_bytes: int, threads: int
         return None
     most = max(1, round(max(FEWEST, CACHE / (5 * row_bytes)) / width))
 
-    def time(length: int) -> float:  # of the thread that has most strips of this length
-        return math.ceil(math.ceil(windows / length) / threads) * (length + PER_STRIP)
+    def time(length: int) -> float:  # of the thread that has most tiles of this length
+        return math.ceil(math.ceil(windows / length) / threads) * (length + PER_TILE)
 
     together = min(range(most, 0, -1), key=time)
     count = math.ceil(windows / together)
@@ -74,14 +76,14 @@ def strips(groups: Groups, batch: int, tokens: int, row_bytes: int, threads: int
     start = torch.arange(batch, device=index.device).view(-1, 1, 1) * tokens
     token = torch.where(index < 0, -1, index + start).view(windows, width)
     beyond = token.new_full((count * together - windows, width), -1)
-    by_strip = torch.cat([token, beyond]).view(count, together * width)
-    there = by_strip >= 0
+    by_tile = torch.cat([token, beyond]).view(count, together * width)
+    there = by_tile >= 0
     local = torch.where(there, there.cumsum(1) - 1, -1).view(-1, width)[:windows]
     found = there.sum(1)
-    rows = by_strip.new_zeros(count, int(found.max()))
-    rows[torch.arange(rows.shape[1], device=rows.device) < found[:, None]] = by_strip[there]
+    rows = by_tile.new_zeros(count, int(found.max()))
+    rows[torch.arange(rows.shape[1], device=rows.device) < found[:, None]] = by_tile[there]
     region = groups.q_region
-    return Strips(
+    return WindowTiles(
         rows.int(), found.int(), local.int().contiguous(),
         None if region is None else region.int().repeat(batch, 1), together,
     )  # fmt: skip
@@ -97,10 +99,10 @@ def build_for_blocks() -> None:
 
 
 class _Block(ctypes.Structure):
-    """``Block`` of block.cpp: the same fields in the same order."""
+    """``Block`` of window_block.cpp: the same fields in the same order."""
 
     _fields_ = (
-        *((name, c_int64) for name in ("strips", "groups", "together", "most", "threads")),
+        *((name, c_int64) for name in ("tiles", "groups", "together", "most", "threads")),
         *((name, c_void_p) for name in ("rows", "count", "x", "y")),
         ("attention", CallRecord),
     )  # fmt: skip
@@ -125,8 +127,8 @@ def packed_block(
 
     ``numbers`` are those of qkv, proj, fc1 and fc2, as ``Packed`` orders them, and ``eps`` those of
     their norms: before qkv and fc1 of what goes in, after proj and fc2 of what comes out.
-    ``places`` and ``together`` are those of ``Strips``; ``bias`` is ``(heads, queries, keys)``,
-    ``temperature`` ``(heads)``, ``fill`` ``(3, heads, head_dim)``.
+    ``tiles`` and ``together`` are those of ``WindowTiles``; ``bias`` is ``(heads, queries,
+    keys)``, ``temperature`` ``(heads)``, ``fill`` ``(3, heads, head_dim)``.
     """
     x = x.contiguous()
     y = torch.empty_like(x)
@@ -150,7 +152,7 @@ def packed_block(
         fill = fill.to(x.dtype).contiguous()
         attention.fill = fill.data_ptr()
     call = _Block(
-        strips=len(rows), groups=len(index), together=together, most=rows.shape[1],
+        tiles=len(rows), groups=len(index), together=together, most=rows.shape[1],
         threads=torch.get_num_threads(), rows=rows.data_ptr(), count=count.data_ptr(),
         x=x.data_ptr(), y=y.data_ptr(), attention=attention,
     )  # fmt: skip
@@ -161,7 +163,7 @@ def packed_block(
         describe(fc2, hidden, dim, x.dtype, eps=eps[3]),
     )
     for layer in layers:
-        layer.threads = 1  # a strip each
+        layer.threads = 1  # a tile each
     if len(x):
         functions = linear_functions()
         build.library(SOURCE).vitrail_block(

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vitrail.attention.arrange import Heads
-from vitrail.fused.memo import Memo
-from vitrail.fused.modules import PackedLinear, linear_of
+from vitrail.fused.inference.cache import Cache
+from vitrail.fused.inference.layers import PackedLinear, linear_of
 from vitrail.fused.parts import DROPS
 from vitrail.layers import (
     CosineWindowAttention,
@@ -39,7 +39,7 @@ def packs(layer: nn.Module) -> TypeGuard[GroupedAttention]:
 
 
 class Arranged(NamedTuple):
-    """What a grid decides: who meets whom, and what is added to the scores."""
+    """What depends on the grid alone: the groups, and the bias of the scores."""
 
     groups: Groups
     bias: Tensor | None
@@ -72,7 +72,7 @@ class PackedAttention(nn.Module):
             delattr(layer, name)
         self.layer = layer
         # A number for each pair that meets: up to a gigabyte in all for an input of 1024 pixels.
-        self.arranged = Memo(self._arrange, most=2 if self.kv is not None else 16)
+        self.arranged = Cache(self._arrange, maxsize=2 if self.kv is not None else 16)
 
     def _arrange(self, spatial: Size, device: torch.device) -> Arranged:
         groups = self.pattern.groups(spatial, device)

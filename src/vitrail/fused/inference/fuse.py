@@ -6,15 +6,15 @@ from typing import TypeGuard
 from torch import nn
 
 from vitrail.errors import UsageError
-from vitrail.fused.attention import PackedAttention, packs
-from vitrail.fused.blocks import (
+from vitrail.fused.inference.attention import PackedAttention, packs
+from vitrail.fused.inference.blocks import (
     FusedBlock,
     FusedPostNormBlock,
     PostNormWindowBlock,
     ReductionBlock,
     WindowBlock,
 )
-from vitrail.fused.modules import (
+from vitrail.fused.inference.layers import (
     ChannelsFirst,
     PackedConvolution,
     PackedDepthwiseMlp,
@@ -115,9 +115,9 @@ def _fused_block(block: PreNormBlock) -> FusedBlock:
         return ReductionBlock(block.norm1, attn, mlp)
     if not packs(attn):
         return FusedBlock(norm, attn, mlp)
-    strips, joined = whole and _goes_in_strips(attn), _reads_only_qkv(attn)
+    tiles, joined = whole and _goes_in_tiles(attn), _reads_only_qkv(attn)
     packed = PackedAttention(attn, norm if joined else None)
-    if strips and isinstance(mlp, PackedMlp):
+    if tiles and isinstance(mlp, PackedMlp):
         return WindowBlock(norm, packed, mlp, normed=joined)
     return FusedBlock(nn.Identity() if joined else norm, packed, mlp)
 
@@ -127,12 +127,12 @@ def _post_norm_block(block: PostNormBlock) -> FusedPostNormBlock:
     attn, whole = block.attn, of_one_type(block)
     if not packs(attn):
         return FusedPostNormBlock(block)
-    strips = whole and _goes_in_strips(attn)
+    tiles = whole and _goes_in_tiles(attn)
     block.attn = PackedAttention(attn)
-    return (PostNormWindowBlock if strips else FusedPostNormBlock)(block)
+    return (PostNormWindowBlock if tiles else FusedPostNormBlock)(block)
 
 
-def _goes_in_strips(attn: GroupedAttention) -> bool:
+def _goes_in_tiles(attn: GroupedAttention) -> bool:
     """Tell whether a block of this attention can: windows, and a projection that is packed."""
     known = type(attn) in (WindowAttention, CosineWindowAttention)
     return known and type(attn.proj) is nn.Linear
@@ -150,7 +150,7 @@ def _goes_to_a_grid(attn: nn.Module) -> TypeGuard[ReductionAttention]:
 def _of_all_channels(
     convolution: nn.Module | None,
 ) -> TypeGuard[nn.Conv1d | nn.Conv2d | nn.Conv3d]:
-    """Tell whether what a convolution looks at can be cut out and projected."""
+    """Tell whether a convolution's patches can be cut out and projected."""
     return plain_convolution(convolution) and convolution.groups == 1
 
 

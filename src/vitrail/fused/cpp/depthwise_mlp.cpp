@@ -1,6 +1,6 @@
-// A perceptron that looks around: a linear layer, a convolution of each channel on its own, GELU,
+// A perceptron with a depthwise convolution: a linear layer, a convolution of each channel on its own, GELU,
 // a linear layer. It goes from line to line of the tokens, a few at a time, so that hidden channels
-// stay in the cache: a ring holds the lines that are still looked at.
+// stay in the cache: a ring holds the lines that are still read.
 #include "depthwise.h"
 #include "linear.h"
 
@@ -48,11 +48,11 @@ void some_lines(const Depthwise& f, Linear first, Linear second, i64 from, i64 t
     char* ring = (char*)scratch.words((slots + few) * numbers * bytes_of(T::kind) / 4);
     char* mixed = at<T::kind>(ring, slots * numbers);
     auto slot = [&](i64 i) { return at<T::kind>(ring, i % slots * numbers); };
-    auto look = [&](i64 i, i64 start, i64 end, void* y) {
+    auto convolve = [&](i64 i, i64 start, i64 end, void* y) {
         line<T>(f, Near(i, depth, height, f.weight, f.padded, slot), start, end, step, y);
     };
     auto on = [&](const void* x, i64 lines, i64 row) { return at<T::kind>(x, lines * width * row); };
-    // Hidden lines that are looked at; those next to an image belong to another one.
+    // Hidden lines that are read; those next to an image belong to another one.
     i64 known = std::max(from / image * image, from - reach);
     const i64 last = std::min((to + image - 1) / image * image, to + reach);
     first.threads = second.threads = f.threads;
@@ -77,7 +77,7 @@ void some_lines(const Depthwise& f, Linear first, Linear second, i64 from, i64 t
 #pragma omp parallel for num_threads(f.threads) schedule(dynamic) if (f.threads > 1)
         for (i64 i = 0; i < n * parts; i++) {
             i64 part = i % parts, l = i / parts;
-            look(done + l, vectors * part / parts, vectors * (part + 1) / parts,
+            convolve(done + l, vectors * part / parts, vectors * (part + 1) / parts,
                  at<T::kind>(mixed, l * numbers));
         }
         second.rows = n * width;

@@ -1,7 +1,7 @@
 // Numbers of the three types as vectors of floats, and the GELU of them.
 #pragma once
 
-#include "../attention/cpp/vectors.h"
+#include "../../attention/cpp/vectors.h"
 
 namespace vitrail {
 

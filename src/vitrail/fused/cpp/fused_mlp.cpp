@@ -10,7 +10,7 @@
 using namespace vitrail;
 
 // y = add + factor * second(gelu(first(norm(x)))), or without `second` and gelu.
-struct Branch {
+struct FusedMlp {
     i64 rows, inputs, hidden, outputs;     // hidden: 0 for one layer alone
     i64 sample;                            // rows that share a factor
     i64 first_columns, second_columns;     // of a panel of packed weights
@@ -23,7 +23,7 @@ struct Branch {
     const float* factor;                   // of each sample, or null
     void* middle;                          // hidden values before the GELU
     void* y;                               // in the backward pass the gradient of y
-    // What the backward pass writes, each null where nobody needs it.
+    // What the backward pass writes, each null if it is not needed.
     void* d_x;
     float* sums;  // of each block: gradients of second's bias, first's, norm's weight and bias
     float *d_first, *d_second;
@@ -64,7 +64,7 @@ void convert(const void* from, int32_t kind, i64 n, float factor, u32* to) {
 
 // The moments of a block's rows, for their norm; none without one.
 template <class T>
-void all_moments(const Branch& f, i64 row, i64 count, Moments* found) {
+void all_moments(const FusedMlp& f, i64 row, i64 count, Moments* found) {
     if (!f.norm_weight) return;
     few_rows(count, [&](i64 i, auto rows) {
         moments<decltype(rows)::value>(f.inputs, f.eps, [&](i64 r, i64 j, i64 n) {
@@ -75,7 +75,7 @@ void all_moments(const Branch& f, i64 row, i64 count, Moments* found) {
 
 // A normalised row, as a product's left side.
 template <class T>
-void normalise(const Branch& f, const void* x, Moments m, u32* to) {
+void normalise(const FusedMlp& f, const void* x, Moments m, u32* to) {
     i64 n = f.inputs;
     if (n % T::per) to[n / T::per] = 0;
     for (i64 i = 0; i < n; i += LANES) {
@@ -95,7 +95,7 @@ __attribute__((always_inline)) inline void each_sum(const vf (&sum)[R][C], i64 c
             for (int c = 0; c < C; c++) f(r, c, sum[r][c]);
         return;
     }
-    // A copy, for sums that are looked up by a variable would not stay in registers.
+    // A copy, since sums that are indexed by a variable would not stay in registers.
     vf some[R * C];
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++)
@@ -160,7 +160,7 @@ void left_sides(const void* x, i64 numbers, i64 row, i64 count, bool ready, u32*
 }
 
 template <class T>
-void forward(const Branch& f) {
+void forward(const FusedMlp& f) {
     i64 words = words_of<T>(f.inputs), hidden = f.hidden ? words_of<T>(f.hidden) : 0;
     i64 blocks = (f.rows + f.block - 1) / f.block;
     bool ready = !f.norm_weight && T::kind == T::kept && f.inputs % T::per == 0;
@@ -205,7 +205,7 @@ void forward(const Branch& f) {
 
 // The rows of a part of a batch, packed side by side to be summed over: panels of SIDE columns.
 struct Side {
-    u32* words = nullptr;  // null: nobody needs it
+    u32* words = nullptr;  // null: not needed
     i64 steps = 0;
     i64 size(i64 numbers) const { return round_up(numbers, SIDE) * steps; }
 };
@@ -241,7 +241,7 @@ void add_up(const u32* const* rows, i64 n, i64 first, i64 width, float* to) {
 
 // The gradient of a row before its norm; adds to those of the norm's weight and bias.
 template <class T>
-void before_norm(const Branch& f, const void* x, Moments m, const float* gradient, float* d_weight,
+void before_norm(const FusedMlp& f, const void* x, Moments m, const float* gradient, float* d_weight,
                  float* d_bias, void* to) {
     i64 n = f.inputs;
     auto unit = [&](i64 i) { return (read<T::kind>(at<T::kind>(x, i), n - i) - m.mean) * m.scale; };
@@ -264,14 +264,14 @@ void before_norm(const Branch& f, const void* x, Moments m, const float* gradien
 
 template <class T>
 struct Backward {
-    const Branch& f;
+    const FusedMlp& f;
     Gradient first, second;
     i64 in = words_of<T>(f.inputs), out = words_of<T>(f.outputs), mid = f.hidden ? words_of<T>(f.hidden) : 0;
     i64 panel = f.hidden ? SIDE + 16 : 0;
     i64 wide = round_up(f.inputs, LANES) + 16;        // of a row of floats
     i64 width = f.outputs + f.hidden + 2 * f.inputs;  // of a block's sums
 
-    explicit Backward(const Branch& branch) : f(branch) {}
+    explicit Backward(const FusedMlp& branch) : f(branch) {}
 
     // All rows, a part of them at a time, so that the sides of the weights' gradients stay small.
     void run() {
@@ -456,10 +456,10 @@ extern "C" void vitrail_training_pack(const Packing* f) {
     with_type(f->kind, [&](auto type) { pack<decltype(type)>(*f); });
 }
 
-extern "C" void vitrail_branch(const Branch* f) {
+extern "C" void vitrail_fused_mlp(const FusedMlp* f) {
     with_type(f->kind, [&](auto type) { forward<decltype(type)>(*f); });
 }
 
-extern "C" void vitrail_branch_backward(const Branch* f) {
+extern "C" void vitrail_fused_mlp_backward(const FusedMlp* f) {
     with_type(f->kind, [&](auto type) { Backward<decltype(type)>(*f).run(); });
 }

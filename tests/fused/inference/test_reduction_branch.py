@@ -12,14 +12,15 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from tests.pyramids import PYRAMIDS, pyramid_input, small_pyramid
 from tests.support import drawn, unchecked
 from vitrail.errors import UsageError
-from vitrail.fused import blocks, fuse, kernel, reduction
-from vitrail.fused.blocks import ReductionBlock
+from vitrail.fused import fuse, support
+from vitrail.fused.inference import blocks, reduction_branch
+from vitrail.fused.inference.blocks import ReductionBlock
 from vitrail.layers import Mlp, PreNormBlock, ReductionAttention
 from vitrail.patterns import Global, Reduced
 from vitrail.shapes import Size
 
 pytestmark = [
-    pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ compiler"),
+    pytest.mark.skipif(support.why_not() is not None, reason="no C++ compiler"),
     pytest.mark.usefixtures("poison"),
 ]
 
@@ -33,7 +34,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Size]]:
 
     def told(x: Tensor, *rest: object) -> Tensor:
         shapes.append(tuple(x.shape))
-        return reduction.packed_reduction(x, *rest)
+        return reduction_branch.packed_reduction(x, *rest)
 
     monkeypatch.setattr(blocks, "packed_reduction", told)
     yield shapes
@@ -65,7 +66,7 @@ def block(pattern: Reduced | Global, dim: int = 48, heads: int = 3) -> nn.Sequen
 
 SHAPES = [
     (Global(), (1, 1)),  # one token
-    (Global(), (2, 1100)),  # several strips
+    (Global(), (2, 1100)),  # several tiles
     (Reduced((4,)), (3, 41)),
     (Reduced((3, 2)), (1, 3, 2)),  # one cell
     (Reduced((3, 2)), (2, 23, 31)),  # tokens left over on both sides

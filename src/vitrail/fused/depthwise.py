@@ -7,7 +7,7 @@ from torch.nn import functional as F
 _WHOLE = 16  # channels are padded to a multiple, the longest vector
 
 
-def taps_of(
+def depthwise_taps(
     weight: Float[Tensor, "channels 1 *kernel"], bias: Float[Tensor, " channels"] | None
 ) -> tuple[Float[Tensor, "27 padded"], Float[Tensor, " padded"]]:
     """Return a convolution's weight and bias as the kernels read them: in float32, padded.

@@ -11,13 +11,13 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from tests.support import drawn, odd_input, refuses, small
-from vitrail.fused import kernel, train_fused, with_same_parameters
-from vitrail.fused.trained import TrainedBlock, TrainedMlp
-from vitrail.fused.training import branch
+from vitrail.fused import support, train_fused, with_same_parameters
+from vitrail.fused.training.fused_mlp import fused_mlp
+from vitrail.fused.training.layers import TrainingBlock, TrainingMlp
 from vitrail.models import PVTV2Config, pvt_v2
 
 pytestmark = [
-    pytest.mark.skipif(kernel.why_not() is not None, reason="no C++ compiler"),
+    pytest.mark.skipif(support.why_not() is not None, reason="no C++ compiler"),
     pytest.mark.usefixtures("poison"),
 ]
 
@@ -56,7 +56,7 @@ def tensors(
 
 
 def ours(t: dict[str, Tensor], two: bool, norm: bool, add: bool, factor: Tensor | None) -> Tensor:
-    return branch(
+    return fused_mlp(
         t["x"], t["weight"], t["bias"],
         second=(t["weight2"], t["bias2"]) if two else None,
         norm=(t["norm_weight"], t["norm_bias"], 1e-3) if norm else None,
@@ -142,11 +142,11 @@ def test_what_is_frozen_gets_nothing_and_the_rest_what_it_got(frozen: str) -> No
 def test_large_hidden_values_and_what_is_no_number() -> None:
     one = torch.ones(1, 1)
     x = torch.tensor([[-1e4], [-6.0], [6.0], [1e4]], requires_grad=True)
-    y = branch(x, one, second=(one, None))
+    y = fused_mlp(x, one, second=(one, None))
     torch.testing.assert_close(y.detach(), F.gelu(x).detach(), atol=1e-5, rtol=1e-6)
     (found,) = torch.autograd.grad(y.sum(), x)
     torch.testing.assert_close(found, torch.tensor([[0.0], [0], [1], [1]]), atol=1e-5, rtol=0)
-    assert branch(torch.full((1, 1), torch.nan), one, second=(one, None)).isnan().all()
+    assert fused_mlp(torch.full((1, 1), torch.nan), one, second=(one, None)).isnan().all()
 
 
 def test_no_rows() -> None:
@@ -169,13 +169,13 @@ def test_a_second_backward_pass_is_refused() -> None:
     t = tensors((2, 6, 8, 16, 4), True, torch.float32, torch.float32)
     y = ours(t, True, True, False, None)
     (gradient,) = torch.autograd.grad(y.square().sum(), t["x"], create_graph=True)
-    with pytest.raises(RuntimeError, match=r"training_branch_backward"):
+    with pytest.raises(RuntimeError, match=r"fused_mlp_backward"):
         gradient.sum().backward()
 
 
 def test_a_type_it_does_not_serve_is_refused() -> None:
     with refuses("torch.float64", "the model's own layers"):
-        branch(torch.ones(1, 2, dtype=torch.float64), torch.ones(2, 2))
+        fused_mlp(torch.ones(1, 2, dtype=torch.float64), torch.ones(2, 2))
 
 
 def model_and_copy(kind: str = "2-D", **changes: Any) -> tuple[nn.Module, nn.Module]:
@@ -202,8 +202,8 @@ def test_models_of_every_rank(kind: str) -> None:
     model, made = model_and_copy(kind, drop_path=0.4)
     assert list(made.state_dict()) == list(model.state_dict())
     assert all(a is b for a, b in zip(model.parameters(), made.parameters(), strict=True))
-    assert any(type(module) is TrainedBlock for module in made.modules())
-    assert not any(type(module) is TrainedBlock for module in model.modules())
+    assert any(type(module) is TrainingBlock for module in made.modules())
+    assert not any(type(module) is TrainingBlock for module in model.modules())
     assert steps(model, made, odd_input(kind), enabled=False) < 1e-5
 
 
@@ -235,7 +235,7 @@ def test_autocast_keeps_to_its_type() -> None:
 
 def test_checkpointing_changes_nothing() -> None:
     _, made = model_and_copy(drop_path=0.3)
-    block = next(m for m in made.modules() if type(m) is TrainedBlock)
+    block = next(m for m in made.modules() if type(m) is TrainingBlock)
     dim = block.norm1.normalized_shape[0]
     x = torch.randn(2, 8, 8, dim, generator=torch.Generator().manual_seed(3), requires_grad=True)
     found = []
@@ -246,7 +246,7 @@ def test_checkpointing_changes_nothing() -> None:
 
 
 def test_dropout_within_a_perceptron_is_left_to_the_layers() -> None:
-    made = TrainedMlp(8, 16, drop=0.5)
+    made = TrainingMlp(8, 16, drop=0.5)
     x = torch.randn(64, 8)
     assert made.train().served(x) is None
     assert (made(x) == 0).float().mean() > 0.3
@@ -267,7 +267,7 @@ def test_other_types_and_layers_compute_as_they_do() -> None:
 
 def test_under_autocast_a_norm_reads_the_stream_as_it_is() -> None:
     _, made = model_and_copy()
-    block = next(m for m in made.modules() if type(m) is TrainedBlock).eval()
+    block = next(m for m in made.modules() if type(m) is TrainingBlock).eval()
     dim = block.norm1.normalized_shape[0]
     x = 50 + torch.randn(2, 8, 8, dim, generator=torch.Generator().manual_seed(3))
     exact = block(x) - x
@@ -290,7 +290,7 @@ def test_a_weight_behind_values_far_below_zero_learns_nothing() -> None:
     x = torch.full((4, 3), -1e4)
     first = torch.eye(3)
     second = torch.ones(2, 3, requires_grad=True)
-    branch(x, first, second=(second, None)).sum().backward()
+    fused_mlp(x, first, second=(second, None)).sum().backward()
     assert second.grad is not None
     assert second.grad.abs().max() < 1e-4
 
@@ -307,7 +307,7 @@ def test_a_weight_behind_values_far_below_zero_learns_nothing() -> None:
 def test_what_does_not_fit_is_refused(change: dict, told: str, fix: str) -> None:
     given = {"x": torch.zeros(2, 7), "weight": torch.zeros(5, 7), **change}
     with refuses(told, fix):
-        branch(given.pop("x"), given.pop("weight"), **given)
+        fused_mlp(given.pop("x"), given.pop("weight"), **given)
 
 
 @pytest.mark.compile

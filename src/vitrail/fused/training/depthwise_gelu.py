@@ -1,4 +1,4 @@
-"""Between a perceptron's linear layers, in a training step: a look at the neighbours, and the GELU.
+"""A depthwise convolution and the GELU after it, forward and backward, for a training step.
 
 One operation each way. Kept for the backward pass is ``x`` alone: what stood before the GELU is
 computed again.
@@ -8,7 +8,6 @@ import ctypes
 import math
 from collections.abc import Sequence
 from ctypes import c_int32, c_int64, c_void_p
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,14 +17,14 @@ from torch.utils.flop_counter import register_flop_formula
 from vitrail.attention.cpp import build
 from vitrail.attention.cpp.kernel import KINDS
 from vitrail.errors import UsageError
-from vitrail.fused.kernel import why_not
-from vitrail.fused.taps import taps_of
+from vitrail.fused.depthwise import depthwise_taps
+from vitrail.fused.support import source, why_not
 
-SOURCE = Path(__file__).with_name("look.cpp")
+SOURCE = source("depthwise_gelu")
 
 
-class _Look(ctypes.Structure):
-    """``Look`` of look.cpp: the same fields in the same order."""
+class _DepthwiseGelu(ctypes.Structure):
+    """``DepthwiseGelu`` of depthwise_gelu.cpp: the same fields in the same order."""
 
     _fields_ = (
         ("batch", c_int64), ("length", c_int64 * 3),
@@ -37,8 +36,8 @@ class _Look(ctypes.Structure):
     )  # fmt: skip
 
 
-@torch.library.custom_op("vitrail::look_around", mutates_args=())
-def look_around(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
+@torch.library.custom_op("vitrail::depthwise_gelu", mutates_args=())
+def depthwise_gelu(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
     """Return ``gelu(convolution(relu?(x)))``, the convolution of each channel on its own.
 
     Args:
@@ -54,21 +53,21 @@ def look_around(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> T
     x = x.contiguous()
     y = torch.empty_like(x)
     if y.numel():
-        taps, padding = taps_of(weight, bias)
+        taps, padding = depthwise_taps(weight, bias)
         call = _describe(x, taps, padding, relu)
         call.y = y.data_ptr()
-        build.library(SOURCE).vitrail_look(ctypes.byref(call))
+        build.library(SOURCE).vitrail_depthwise_gelu(ctypes.byref(call))
     return y
 
 
-@look_around.register_fake
+@depthwise_gelu.register_fake
 def _(x: Tensor, *rest: Any) -> Tensor:
     del rest
     return x.new_empty(x.shape)
 
 
-@torch.library.custom_op("vitrail::look_around_backward", mutates_args=())
-def look_around_backward(
+@torch.library.custom_op("vitrail::depthwise_gelu_backward", mutates_args=())
+def depthwise_gelu_backward(
     grad_y: Tensor,
     x: Tensor,
     weight: Tensor,
@@ -78,20 +77,20 @@ def look_around_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of ``x``, ``weight`` and ``bias``.
 
-    Each has the shape and type of what it is the gradient of; one that nobody needs is empty.
+    Each has the shape and type of what it is the gradient of; one that is not needed is empty.
     """
     found = _like(x, weight, bias, needs)
     x, grad_y = x.contiguous(), grad_y.contiguous()
     if x.numel() == 0:
         return tuple(one.zero_() for one in found)  # type: ignore[return-value]
-    taps, padding = taps_of(weight, bias)
+    taps, padding = depthwise_taps(weight, bias)
     turned = taps.flip(0)
     call = _describe(x, taps, padding, relu)
     call.turned, call.d_y = turned.data_ptr(), grad_y.data_ptr()
     call.d_x = found[0].data_ptr() if needs[0] else None
     sums = taps.new_empty(len(x) if needs[1] or needs[2] else 0, 28, len(padding))
     call.sums = sums.data_ptr() if len(sums) else None
-    build.library(SOURCE).vitrail_look_backward(ctypes.byref(call))
+    build.library(SOURCE).vitrail_depthwise_gelu_backward(ctypes.byref(call))
     total = sums.sum(0)[:, : len(weight)]
     if needs[1]:
         middle = (1,) * (5 - weight.ndim)  # of axes that are not there
@@ -102,7 +101,7 @@ def look_around_backward(
     return found
 
 
-@look_around_backward.register_fake
+@depthwise_gelu_backward.register_fake
 def _(
     grad_y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool,
     needs: Sequence[bool],
@@ -129,29 +128,29 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _gradients(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
     needs = list(ctx.needs_input_grad[:3])
-    found = look_around_backward(grad_y, *ctx.saved_tensors, ctx.relu, needs)
+    found = depthwise_gelu_backward(grad_y, *ctx.saved_tensors, ctx.relu, needs)
     return (*(one if wanted else None for one, wanted in zip(found, needs, strict=True)), None)
 
 
-look_around.register_autograd(_gradients, setup_context=_keep)
+depthwise_gelu.register_autograd(_gradients, setup_context=_keep)
 
 
-@register_flop_formula(torch.ops.vitrail.look_around)
+@register_flop_formula(torch.ops.vitrail.depthwise_gelu)
 def _forward_flops(x: Any, weight: Any, *_: Any, **__: Any) -> int:
     """Count the taps' products, each multiply-add as two."""
     return 2 * math.prod(x) * math.prod(weight[2:])
 
 
-@register_flop_formula(torch.ops.vitrail.look_around_backward)
+@register_flop_formula(torch.ops.vitrail.depthwise_gelu_backward)
 def _backward_flops(grad_y: Any, x: Any, weight: Any, *_: Any, **__: Any) -> int:
     """Count the gradients of rows and taps."""
     del grad_y
     return 2 * _forward_flops(x, weight)
 
 
-def _describe(x: Tensor, taps: Tensor, bias: Tensor, relu: bool) -> _Look:
+def _describe(x: Tensor, taps: Tensor, bias: Tensor, relu: bool) -> _DepthwiseGelu:
     *_, channels = x.shape
-    return _Look(
+    return _DepthwiseGelu(
         batch=len(x), length=(c_int64 * 3)(*(1, 1, *x.shape[1:-1])[-3:]), channels=channels,
         padded=len(bias), threads=torch.get_num_threads(), x=x.data_ptr(), taps=taps.data_ptr(),
         bias=bias.data_ptr(), kind=KINDS[x.dtype], relu=relu,
@@ -174,7 +173,7 @@ def _check(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     reason = why_not(x.dtype, elsewhere[0].device.type if elsewhere else "cpu")
     if reason is not None:
         raise UsageError(
-            f"a look around in {x.dtype}: {reason}",
+            f"a depthwise convolution in {x.dtype}: {reason}",
             "float32, bfloat16 or float16 on the CPU, and a C++ compiler",
             "use the model's own layers",
         )

@@ -1,12 +1,12 @@
-// A branch in which every token asks a coarser grid: norm, queries; the grid's cells cut out and
+// A branch in which every token attends to a coarser grid: norm, queries; the grid's cells cut out and
 // projected, norm, keys and values; attention, projection, sum. Once keys and values are there,
 // tokens go through a few at a time, whose numbers stay in the core's own cache to the sum.
-#include "../attention/cpp/call.h"
+#include "../../attention/cpp/call.h"
 #include "linear.h"
 
 using namespace vitrail;
 
-// What is told of attention is for one strip of tokens, but for its tensors and numbers of rows.
+// Attention is described for one tile of tokens, but for its tensors and numbers of rows.
 struct Reduction {
     i64 batch, length[3], cell[3], threads;  // tokens along each axis, of the map and of a cell
     const void* x;
@@ -18,9 +18,9 @@ struct Reduction {
 
 namespace {
 
-constexpr i64 CACHE = 384 << 10;  // bytes of a strip's rows, a good third of a core's own cache
+constexpr i64 CACHE = 384 << 10;  // bytes of a tile's rows, a good third of a core's own cache
 constexpr i64 FEWEST = 192;       // rows that make good use of weights beyond that cache
-constexpr i64 PER_STRIP = 12;     // what a strip costs besides its rows, in rows
+constexpr i64 PER_TILE = 12;     // what a tile costs besides its rows, in rows
 
 thread_local Scratch scratch;
 
@@ -47,7 +47,7 @@ void cut(const Reduction& f, Linear part, i64 row, LinearFunction norm) {
 }
 
 // Rows `from` on of all tokens, `n` of them and of one member of the batch: from norm to sum.
-void strip(const Reduction& f, Linear q, Linear proj, i64 member, i64 from, i64 n, i64 row,
+void tile(const Reduction& f, Linear q, Linear proj, i64 member, i64 from, i64 n, i64 row,
            LinearFunction linear, int (*attend)(const Call*)) {
     Call call = f.attention;
     char* wide = (char*)scratch.words(ceil_div(2 * n * row, 4) + call.heads * n + n + call.keys);
@@ -69,11 +69,11 @@ void strip(const Reduction& f, Linear q, Linear proj, i64 member, i64 from, i64 
     linear(&proj);
 }
 
-// Strips of each member of the batch: rows fit the cache, and threads get about as much.
-i64 strips_of(const Reduction& f, i64 tokens, i64 row) {
+// WindowTiles of each member of the batch: rows fit the cache, and threads get about as much.
+i64 tiles_of(const Reduction& f, i64 tokens, i64 row) {
     const i64 fewest = ceil_div(tokens, std::max(FEWEST, CACHE / (4 * row)));
     auto time = [&](i64 count) {
-        return ceil_div(f.batch * count, f.threads) * (ceil_div(tokens, count) + PER_STRIP);
+        return ceil_div(f.batch * count, f.threads) * (ceil_div(tokens, count) + PER_TILE);
     };
     i64 best = fewest;
     for (i64 count = fewest; count < fewest + f.threads; count++)
@@ -102,12 +102,12 @@ extern "C" void vitrail_reduction(const Reduction* f, const Linear* q, const Lin
     }
     seen.y = f->kv;
     linear(&seen);
-    ask.threads = answer.threads = 1;  // a strip each
-    const i64 count = strips_of(*f, tokens, row), length = ceil_div(tokens, count);
+    ask.threads = answer.threads = 1;  // a tile each
+    const i64 count = tiles_of(*f, tokens, row), length = ceil_div(tokens, count);
 #pragma omp parallel for num_threads(f->threads) schedule(dynamic) if (f->batch * count > 1)
     for (i64 i = 0; i < f->batch * count; i++) {
         const i64 member = i / count, first = i % count * length;
         const i64 n = std::min(length, tokens - first);
-        if (n > 0) strip(*f, ask, answer, member, member * tokens + first, n, row, linear, attend);
+        if (n > 0) tile(*f, ask, answer, member, member * tokens + first, n, row, linear, attend);
     }
 }

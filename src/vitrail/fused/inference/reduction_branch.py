@@ -4,7 +4,6 @@ import ctypes
 import math
 from collections.abc import Sequence
 from ctypes import c_int64, c_void_p
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -12,13 +11,14 @@ from torch import Tensor
 from vitrail.attention.cpp import build
 from vitrail.attention.cpp.kernel import KINDS, CallRecord, Steps
 from vitrail.attention.operation import operation
-from vitrail.fused.kernel import Packed, describe, linear_functions
+from vitrail.fused.inference.linear import Packed, describe, linear_functions
+from vitrail.fused.support import source
 
-SOURCE = Path(__file__).with_name("reduction.cpp")
+SOURCE = source("reduction_branch")
 
 
 class _Reduction(ctypes.Structure):
-    """``Reduction`` of reduction.cpp: the same fields in the same order."""
+    """``Reduction`` of reduction_branch.cpp: the same fields in the same order."""
 
     _fields_ = (
         ("batch", c_int64), ("length", c_int64 * 3), ("cell", c_int64 * 3), ("threads", c_int64),
