@@ -92,7 +92,7 @@ def test_perceptron(rows: int, dim: int, hidden: int, residual: bool, dtype: tor
     ids=str,
 )
 @pytest.mark.parametrize(("hidden", "relu"), [(21, True), (21, False), (32, False), (48, True)])
-def test_perceptron_with_a_look_around(
+def test_perceptron_with_a_depthwise_convolution(
     spatial: tuple[int, ...], hidden: int, relu: bool, dtype: torch.dtype
 ) -> None:
     looks_around(spatial, hidden, relu, dtype)
@@ -108,7 +108,7 @@ def test_perceptron_with_a_look_around(
 )  # fmt: skip
 # Two share the lines, or begin amid an image; three have one each.
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_a_look_around_a_few_lines_at_a_time(
+def test_a_depthwise_convolution_a_few_lines_at_a_time(
     spatial: tuple[int, ...], hidden: int, threads: int, dtype: torch.dtype
 ) -> None:
     before = torch.get_num_threads()
