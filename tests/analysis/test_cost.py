@@ -172,7 +172,8 @@ def test_a_stage_in_numbers_worked_out_by_hand() -> None:
     # Runs of 7 tokens, the last of them 1; shifted: 3, six of 7, then 5.
     assert stage.pairs == (7 * 49 + 1) ** 2 + (9 + 6 * 49 + 25) ** 2
     assert stage.flops.attention == 2 * 2 * stage.scores * 96
-    assert stage.flops.projections == 2 * 2 * 56**2 * 4 * 96**2
+    # Queries, keys and values of padding too; what comes back is the tokens alone.
+    assert stage.flops.projections == 2 * 2 * (3 * 56**2 + 50**2) * 96**2
     assert stage.flops.mlp == 2 * 2 * 50**2 * 8 * 96**2
     assert stage.flops.rest == 0
     # A window of 7 and a shift of 3: two windows, of 4 samples a token, meet the middle token.

@@ -3,15 +3,18 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, NamedTuple
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from vitrail.attention import Attend
+from tests.support import refuses
+from vitrail.attention import Attend, Problem, QueryBias, dispatch
+from vitrail.attention.arrange import Heads, read
 from vitrail.fused import why_not
-from vitrail.patterns import Groups, Pattern
+from vitrail.patterns import Global, Groups, Pattern, Window
 from vitrail.patterns.lines import arange, cross, within
 from vitrail.shapes import Size
 
@@ -206,3 +209,101 @@ def test_cells_alone_are_counted_from_the_tokens() -> None:
     ]
     torch.testing.assert_close(*answers)
     torch.testing.assert_close(answers[0][:, 3:], cells[:, 2:, DIM:].expand(-1, 3, -1))
+
+
+WITH_QUERIES: dict[str, tuple[Groups, Size, tuple[int, ...], tuple[int, ...]]] = {
+    "windows": (Window((4, 3), (0, 0)).groups((8, 9)), (8, 9), (4, 3), (4, 3)),
+    "shifted, ragged": (Window((4, 3), (2, 1)).groups((7, 8)), (7, 8), (4, 3), (4, 3)),
+    "global": (Global().groups((3, 5)), (3, 5), (3, 5), (3, 5)),
+    "pooled queries": (PATTERNS["pooled"][0].groups((8, 12)), (8, 12), (2, 2), (4, 6)),
+    "volume": (Window((2, 3, 2), (0, 0, 0)).groups((4, 3, 4)), (4, 3, 4), (2, 3, 2), (2, 3, 2)),
+}
+
+
+def decomposed(q: Tensor, tables: list[Tensor]) -> Tensor:
+    """Return ``q . R`` of every axis, pair by pair."""
+    queries = list(product(*(range(len(t)) for t in tables)))
+    keys = list(product(*(range(t.shape[1]) for t in tables)))
+    vectors = torch.stack([
+        torch.stack([sum(t[a, b] for t, a, b in zip(tables, i, j, strict=True)) for j in keys])  # type: ignore[misc]
+        for i in queries
+    ])  # fmt: skip
+    return torch.einsum("bghid,ijd->bghij", q, vectors)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", WITH_QUERIES)
+def test_a_bias_that_depends_on_the_query(name: str, backend: str, bias: bool) -> None:
+    """By every implementation; gradients where they have them, and the others give way."""
+    if backend == "cpp" and (reason := why_not()) is not None:
+        pytest.skip(reason)
+    groups, spatial, q_box, k_box = WITH_QUERIES[name]
+    exact = backend in ("reference", "plain")
+    dtype, tolerance = (torch.float64, 1e-9) if exact else (torch.float32, 1e-4)
+    given = made(groups, spatial, 2, ())
+    tables = [
+        drawn(n, m, HEAD_DIM, seed=7 + axis)
+        for axis, (n, m) in enumerate(zip(q_box, k_box, strict=True))
+    ]
+
+    def answers(name: str, kind: torch.dtype, dense: bool) -> list[Tensor]:
+        leaves = [t.detach().to(kind).requires_grad_() for t in (*given, *tables)]
+        x, weight, queries, added, *own = leaves
+        options: dict[str, Any] = {"heads": (HEADS, HEAD_DIM), "scale": 0.3}
+        q_rows = queries if groups.q_grid else (x @ weight[:DIM].T)
+        if dense:
+            q = read(q_rows, groups.q_index, None).unflatten(-1, (HEADS, -1)).transpose(2, 3)
+            total = decomposed(q, own)
+            options["bias"] = total + added if bias else total
+        else:
+            options["query_bias"] = QueryBias(own)
+            options["bias"] = added if bias else None
+        attend = Attend(backend=name).eval()
+        asks = queries if groups.q_grid else None
+
+        def run() -> Tensor:
+            return attend.grouped(x, lambda x: x @ weight.T, groups, queries=asks, **options)
+
+        out = run()
+        found = torch.autograd.grad(
+            out.sin().sum(), leaves, materialize_grads=True, allow_unused=True
+        )
+        with torch.no_grad():  # where kernels serve
+            return [run(), out, *found]
+
+    expected = answers("reference", torch.float64, True)
+    for found, right in zip(answers(backend, dtype, False), expected, strict=True):
+        scale = max(1.0, right.abs().max().item())
+        assert (found - right).abs().max().item() <= tolerance * scale
+
+
+def triton_reason(problem: Problem) -> str | None:
+    kernel = pytest.importorskip("vitrail.attention.triton.kernel")
+    return kernel.why_not(replace(problem, device="cuda"))
+
+
+def test_a_kernel_serves_the_forward_pass_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    groups, spatial, q_box, _ = WITH_QUERIES["windows"]
+    given = made(groups, spatial, 1, ())
+    own = QueryBias([drawn(n, n, HEAD_DIM) for n in q_box])
+    seen: list[str] = []
+    right = dispatch.attend_groups
+
+    def counted(*args: Any, **options: Any) -> Tensor:
+        seen.append(options["backend"])
+        return right(*args, **options)
+
+    monkeypatch.setattr(dispatch, "attend_groups", counted)
+    options: dict[str, Any] = {"heads": (HEADS, HEAD_DIM), "scale": 0.3, "query_bias": own}
+    attend = Attend(backend="plain").eval()
+    attend.grouped(given.x, lambda x: x @ given.weight.T, groups, **options)
+    assert not seen
+    with torch.no_grad():
+        attend.grouped(given.x, lambda x: x @ given.weight.T, groups, **options)
+    assert seen == ["plain"]
+    problem = attend.problem(given.x, groups, Heads(2, 8), query_bias=True)
+    assert "depends on the query" in str(triton_reason(problem))
+    qkv, terms = drawn(1, 72, 3, HEADS, HEAD_DIM), drawn(1, 6, HEADS, 12, 7)
+    with refuses("terms of queries", "torch.no_grad()"):
+        right(qkv, groups, scale=1.0, terms=terms, key_terms=own.key_terms(terms.device))

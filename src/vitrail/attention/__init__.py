@@ -4,6 +4,7 @@ from vitrail.attention.dispatch import Attend
 from vitrail.attention.grouped import attend_groups
 from vitrail.attention.kernels import KERNELS, choose_kernel
 from vitrail.attention.problem import Bias, Problem, Region
+from vitrail.attention.query_bias import QueryBias
 from vitrail.attention.select import BACKENDS, attend, choose, explain
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Attend",
     "Bias",
     "Problem",
+    "QueryBias",
     "Region",
     "attend",
     "attend_groups",

@@ -27,6 +27,8 @@ class KernelCall:
         scale: multiplies ``q k^T``.
         mask_value: added to scores across labels; minus infinity hides them.
         unique_keys: no key stands in two groups: its gradient is written, not added.
+        terms: of each query, what a key adds to the score by its place along one axis.
+        key_terms: which of them a key adds, axis by axis.
     """
 
     qkv: Float[Tensor, "batch tokens 3 heads head_dim"]
@@ -41,6 +43,8 @@ class KernelCall:
     scale: float
     mask_value: float
     unique_keys: bool
+    terms: Float[Tensor, "batch groups heads queries terms"] | None = None
+    key_terms: Int[Tensor, "axes keys"] | None = None
 
     def gradients(self, found: Sequence[Tensor | None], needs: Sequence[bool]) -> Gradients:
         """Return what is wanted of the gradients that a kernel found, each like its tensor.

@@ -15,12 +15,14 @@ from vitrail.attention.arrange import (
     key_index,
     one_sample,
     projected,
+    read,
     unit,
     write,
 )
 from vitrail.attention.grouped import attend_groups
 from vitrail.attention.kernels import KERNELS, choose_kernel
 from vitrail.attention.problem import Bias, Problem, Region
+from vitrail.attention.query_bias import QueryBias
 from vitrail.attention.select import attend
 from vitrail.patterns import Groups
 
@@ -88,6 +90,7 @@ class Attend(nn.Module):
         bias: Bias | None = None,
         queries: Float[Tensor, "batch *q_spatial dim"] | None = None,
         pooled: Float[Tensor, "batch cells double"] | None = None,
+        query_bias: QueryBias | None = None,
         logit_scale: Float[Tensor, " heads"] | None = None,
         padding_kv: Float[Tensor, " triple"] | None = None,
     ) -> Float[Tensor, "batch *q_spatial dim"]:
@@ -101,6 +104,7 @@ class Attend(nn.Module):
             heads: how many, and the channels of each.
             scale: multiplies ``q k^T``.
             bias: added to the scores: one for every group, or one for each.
+            query_bias: a further bias, which depends on the query.
             queries: projected queries, where ``project`` does not make them of the tokens.
             pooled: projected keys and values of pooled cells; of all keys, where ``project`` is
                 None.
@@ -121,11 +125,17 @@ class Attend(nn.Module):
             if bias is not None and bias.ndim > 3:
                 bias = bias.expand(shape[0], *bias.shape[-4:]).flatten(0, 1)
         heads, count = Heads(*heads), (given.x if given.queries is None else given.queries).shape[1]
-        backend = self.kernel(x, groups, heads, bias=bias is not None, apart=queries is not None)
+        backend = self.kernel(x, groups, heads, bias=bias is not None, apart=queries is not None,
+                              query_bias=query_bias is not None)  # fmt: skip
         if backend is not None:
-            out = self._in_place(given, groups, heads, backend, scale, bias, logit_scale)
+            out = self._in_place(
+                given, groups, heads, backend, scale, bias, logit_scale, query_bias
+            )
         else:
             q, k, v = into_groups(given, groups, heads)
+            if query_bias is not None:
+                dense = query_bias.dense(q)
+                bias = dense if bias is None else bias + dense
             if logit_scale is not None:
                 q, k = unit(q, logit_scale[:, None, None]), unit(k)
             region = _region(groups)
@@ -135,7 +145,7 @@ class Attend(nn.Module):
 
     def _in_place(
         self, given: Tokens, groups: Groups, heads: Heads, backend: str, scale: float,
-        bias: Bias | None, logit_scale: Tensor | None,
+        bias: Bias | None, logit_scale: Tensor | None, query_bias: QueryBias | None,
     ) -> Tensor:  # fmt: skip
         """Attend where the tokens are: padding is neither projected nor stored."""
         pooled = given.pooled
@@ -152,19 +162,31 @@ class Attend(nn.Module):
                 rows = key_index(given, groups)
             k_index = torch.where(rows < 0, -1, rows + q.shape[1])
             groups = replace(groups, k_index=k_index)
-            if bias is None:
+            if bias is None and query_bias is None:
                 groups = _shared_out(groups)
+        terms = key_terms = None
+        if query_bias is not None:
+            rows = read(qkv[:, :, 0].flatten(2), groups.q_index, groups.cut)
+            terms = query_bias.terms(rows.unflatten(-1, heads).transpose(2, 3))
+            key_terms = query_bias.key_terms(rows.device)
         padding = None if given.padding is None else given.padding.view(3, *heads)
         return attend_groups(
             qkv, groups, scale=scale,
             bias=bias[None] if bias is not None and bias.ndim == 3 else bias,
             pooled=None if pooled is None else pooled.unflatten(-1, (2, *heads)),
             logit_scale=logit_scale, padding_kv=padding, mask_value=self.mask_value,
-            backend=backend,
+            terms=terms, key_terms=key_terms, backend=backend,
         )  # fmt: skip
 
     def kernel(
-        self, x: Tensor, groups: Groups, heads: Heads, *, bias: bool = True, apart: bool = False
+        self,
+        x: Tensor,
+        groups: Groups,
+        heads: Heads,
+        *,
+        bias: bool = True,
+        apart: bool = False,
+        query_bias: bool = False,
     ) -> str | None:
         """Return who attends in place, or None where tokens are arranged in groups.
 
@@ -174,11 +196,20 @@ class Attend(nn.Module):
             heads: how channels are divided.
             bias: a bias is added to the scores.
             apart: queries come apart from keys.
+            query_bias: a further bias depends on the query.
         """
-        return choose_kernel(self.problem(x, groups, heads, bias=bias, apart=apart), self.backend)
+        problem = self.problem(x, groups, heads, bias=bias, apart=apart, query_bias=query_bias)
+        return choose_kernel(problem, self.backend)
 
     def problem(
-        self, x: Tensor, groups: Groups, heads: Heads, *, bias: bool = True, apart: bool = False
+        self,
+        x: Tensor,
+        groups: Groups,
+        heads: Heads,
+        *,
+        bias: bool = True,
+        apart: bool = False,
+        query_bias: bool = False,
     ) -> Problem:
         """Describe a layer's call; for the arguments see ``kernel``."""
         device, dtype = x.device.type, x.dtype
@@ -200,6 +231,8 @@ class Attend(nn.Module):
             in_place=not one or (apart and self.backend is not None),
             observed=self._observed(),
             exporting=torch.compiler.is_exporting(),
+            query_bias=query_bias,
+            gradients=torch.is_grad_enabled(),
         )
 
     def _observed(self) -> bool:

@@ -10,10 +10,11 @@ names who computes it. All keep to ``plain``, which is written to be read.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
@@ -35,6 +36,8 @@ def attend_groups(
     logit_scale: Float[Tensor, " heads"] | None = None,
     padding_kv: Float[Tensor, "3 heads head_dim"] | None = None,
     mask_value: float = -math.inf,
+    terms: Float[Tensor, "batch groups heads queries terms"] | None = None,
+    key_terms: Int[Tensor, "axes keys"] | None = None,
     backend: str | None = None,
 ) -> Float[Tensor, "batch tokens dim"]:
     """Let each token attend to the keys of its group; softmax in at least float32.
@@ -51,13 +54,23 @@ def attend_groups(
         padding_kv: keys and values of padding that is seen, behind queries that are not read: a
             key of index -1 is those, and its label counts. None: nobody sees it.
         mask_value: added to scores across labels; minus infinity hides them.
+        terms: a bias that depends on the query: what keys add to its scores by their place along
+            an axis. In the forward pass alone.
+        key_terms: which of the terms a key adds, one along each axis.
         backend: who computes it: ``"plain"``, ``"cpp"`` or ``"triton"``; default the kernel for
             the device that needs nothing to be built, or else ``"plain"``.
     Returns:
         One row for each token, heads side by side, in ``qkv``'s dtype.
     Raises:
-        UsageError: an unknown backend, or one that cannot serve these tensors.
+        UsageError: an unknown backend, or one that cannot serve these tensors; terms where
+            gradients are wanted.
     """
+    if terms is not None and torch.is_grad_enabled() and (qkv.requires_grad or terms.requires_grad):
+        raise UsageError(
+            "terms of queries where gradients are wanted",
+            "the forward pass alone",
+            "call it under torch.no_grad(), or add the bias densely: bias=",
+        )
     if backend is None:
         backend = choose_kernel(Problem.of_groups(qkv, groups.q_index, groups.k_index, bias,
                                                   groups.q_region)) or "plain"  # fmt: skip
@@ -68,7 +81,7 @@ def attend_groups(
     out, _ = grouped_attention(
         qkv, pooled, groups.q_index, groups.k_index, groups.q_region, groups.k_region, bias,
         logit_scale, None if padding_kv is None else padding_kv.to(qkv.dtype), scale, mask_value,
-        groups.unique_keys, backend,
+        groups.unique_keys, backend, terms, key_terms,
     )  # fmt: skip
     return out
 
@@ -88,6 +101,8 @@ def grouped_attention(
     mask_value: float,
     unique_keys: bool,
     backend: str,
+    terms: Tensor | None = None,
+    key_terms: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return what ``attend_groups`` does, and the logarithm of each query's sum of weights.
 
@@ -95,7 +110,8 @@ def grouped_attention(
     at the place of no query means nothing.
     """
     module = kernel(backend)
-    reason = module.why_not(Problem.of_groups(qkv, q_index, k_index, bias, q_region))
+    problem = Problem.of_groups(qkv, q_index, k_index, bias, q_region)
+    reason = module.why_not(replace(problem, query_bias=terms is not None))
     if reason is not None:
         raise UsageError(
             f"backend={backend!r} for {_described(qkv)}: {reason}",
@@ -104,7 +120,7 @@ def grouped_attention(
         )
     return module.forward(KernelCall(
         qkv, pooled, q_index, k_index, q_region, k_region, bias, temperature, fill, scale,
-        mask_value, unique_keys,
+        mask_value, unique_keys, terms, key_terms,
     ))  # fmt: skip
 
 
@@ -170,13 +186,13 @@ _DIFFERENTIABLE = (0, 1, 6, 7, 8)
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     ctx.save_for_backward(*inputs[:9], *output)
-    ctx.options = inputs[9:]
+    ctx.options = inputs[9:13]  # terms have no gradient
     ctx.set_materialize_grads(False)
 
 
 def _gradients(ctx: Any, grad_out: Tensor | None, grad_lse: Any) -> tuple[Tensor | None, ...]:
     del grad_lse  # lse is for the backward pass alone: nothing depends on it
-    gradients: list[Tensor | None] = [None] * (len(ctx.options) + 9)
+    gradients: list[Tensor | None] = [None] * (len(ctx.options) + 11)
     needs = [ctx.needs_input_grad[place] for place in _DIFFERENTIABLE]
     if grad_out is not None and any(needs):
         *inputs, out, lse = ctx.saved_tensors

@@ -20,8 +20,9 @@ LEAST_NORM = 1e-12  # as torch.nn.functional.normalize has it
 
 
 def why_not(problem: Problem) -> str | None:
-    """Return why this cannot serve ``problem``: it always can."""
-    del problem
+    """Return why this cannot serve ``problem``, or None if it can."""
+    if problem.query_bias and problem.gradients:
+        return "a bias that depends on the query: its forward pass alone"
     return None
 
 
@@ -106,6 +107,8 @@ def _meet(call: KernelCall) -> _Met:
     scores = (q @ k.mT) * factor
     if call.bias is not None:
         scores = scores + call.bias.to(wide)
+    if call.terms is not None and call.key_terms is not None:
+        scores = scores + sum(call.terms[..., place.long()] for place in call.key_terms)
     if call.q_region is not None and call.k_region is not None:
         across = (call.q_region[:, :, None] != call.k_region[:, None, :])[:, None]
         scores = (

@@ -9,8 +9,12 @@ from torch import Tensor
 # Labels of queries and of keys, one set for the whole batch or one for each of its members.
 Region = tuple[Int[Tensor, "#batch windows queries"], Int[Tensor, "#batch windows keys"]]
 
-# One set of numbers for every window, or a set for each.
-Bias = Float[Tensor, "heads queries keys"] | Float[Tensor, "#windows heads queries keys"]
+# One set of numbers for every window, or a set for each, or for each and sample.
+Bias = (
+    Float[Tensor, "heads queries keys"]
+    | Float[Tensor, "#windows heads queries keys"]
+    | Float[Tensor, "#batch #windows heads queries keys"]
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +34,8 @@ class Problem:
         in_place: the layer can read and write its tokens where they are, by ``attend_groups``.
         observed: somebody watches the queries, keys and values that ``attend`` gets.
         exporting: a graph for another runtime is being written.
+        query_bias: a bias depends on the query.
+        gradients: something may want a gradient.
     """
 
     queries: int
@@ -44,6 +50,8 @@ class Problem:
     in_place: bool = False
     observed: bool = False
     exporting: bool = False
+    query_bias: bool = False
+    gradients: bool = False
 
     @classmethod
     def of(

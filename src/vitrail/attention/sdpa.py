@@ -48,7 +48,7 @@ def attend(
             if mask_value == -math.inf
             else zeros + hidden.to(q.dtype) * mask_value
         )
-    if mask is not None and (region is not None or mask.shape[0] != 1):
+    if mask is not None and (region is not None or mask.ndim == 5 or mask.shape[0] != 1):
         mask = mask.expand(batch, windows, -1, -1, -1)
         mask = copy_as(mask, (batch * windows, *mask.shape[-3:]))
     # The fused kernels want four axes: windows go to the batch.

@@ -145,7 +145,7 @@ def _inputs(attend: Attend, args: tuple[Tensor, ...], kwargs: dict[str, Any]) ->
         "q": _own(args[0][0]),
         "k": _own(args[1][0]),
         "scale": float(kwargs["scale"]),
-        "bias": None if bias is None else _own(bias.float()),
+        "bias": None if bias is None else _own((bias[0] if bias.ndim == 5 else bias).float()),
         "region": None if region is None else (_own(region[0][0]), _own(region[1][0])),
         "mask_value": attend.mask_value,
     }
@@ -177,6 +177,7 @@ def _error(
     asking = spread(queries, max(2, CHUNK // (row * len(some)))).to(q.device)
     bias, region = kwargs.get("bias"), kwargs.get("region")
     if bias is not None:
+        bias = bias[0] if bias.ndim == 5 else bias
         own = bias.ndim == 4 and bias.shape[0] > 1
         bias = (bias[some] if own else bias)[..., asking, :]
     if region is not None:

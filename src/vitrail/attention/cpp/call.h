@@ -19,6 +19,9 @@ struct Call {
     i64 bias_step[4];  // groups, heads, queries, keys
     const float* temperature;
     const char* fill;  // (3, heads, head_dim)
+    const float* terms;  // (batch, groups, heads, queries, term_count), of a bias by query
+    const int32_t* key_terms;  // (term_axes, keys)
+    i64 term_count, term_axes;
     char* out;         // (batch, tokens, heads, head_dim)
     float* lse;        // (batch, groups, heads, queries)
     // What follows is for the backward pass alone; floats are to be added to, and begin at zero.

@@ -126,7 +126,7 @@ class HeadTask {
         a.take(k_norm, key_width);
         a.take(hidden, key_width);
         a.take(region, key_width);
-        a.take(own_bias, shared_bias ? 0 : c.queries * key_width);
+        a.take(own_bias, shared_bias && !c.terms ? 0 : c.queries * key_width);
         a.take(score, ROWS * key_width);
         a.take(k_across, words * key_width);
     }
@@ -191,6 +191,22 @@ class HeadTask {
                 pack_bias(c, g, head, i, key_width, own_bias + i * key_width);
             bias = own_bias;
         }
+        if (c.terms) add_terms();
+    }
+
+    // Give each query a bias of its own: what is shared, and the terms of the keys' places.
+    void add_terms() {
+        const float* from = c.terms + ((batch * c.groups + group) * c.heads + head) * c.queries * c.term_count;
+        for (i64 n = 0; n < seen; n++) {
+            const i64 i = queries[n];
+            float* to = own_bias + i * key_width;
+            if (shared_bias) memcpy(to, bias + i * bias_step, key_width * sizeof(float));
+            for (i64 axis = 0; axis < c.term_axes; axis++) {
+                const int32_t* which = c.key_terms + axis * c.keys;
+                for (i64 j = 0; j < c.keys; j++) to[j] += LOG2E * from[i * c.term_count + which[j]];
+            }
+        }
+        bias = own_bias, bias_step = key_width;
     }
 
     // Which queries exist, which keys are hidden, and whether anything in the group is.

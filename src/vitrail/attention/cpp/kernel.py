@@ -30,6 +30,8 @@ class CallRecord(ctypes.Structure):
         ("q_index", c_void_p), ("k_index", c_void_p),
         ("q_region", c_void_p), ("k_region", c_void_p),
         ("bias", c_void_p), ("bias_step", Steps), ("temperature", c_void_p), ("fill", c_void_p),
+        ("terms", c_void_p), ("key_terms", c_void_p), ("term_count", c_int64),
+        ("term_axes", c_int64),
         ("out", c_void_p), ("lse", c_void_p),
         ("grad_out", c_void_p), ("d_qkv", c_void_p), ("d_pooled", c_void_p),
         ("d_bias", c_void_p), ("d_temperature", c_void_p), ("d_fill", c_void_p),
@@ -45,6 +47,8 @@ def why_not(problem: Problem) -> str | None:
         return f"{problem.dtype}: the C++ kernel takes float32, bfloat16 and float16"
     if problem.dropout > 0:
         return "dropout of attention weights: the C++ kernel has none"
+    if problem.query_bias and problem.gradients:
+        return "a bias that depends on the query: the C++ kernel has its forward pass alone"
     return None  # without a compiler, building says so: the choice is about the problem alone
 
 
@@ -153,4 +157,8 @@ def _describe(call: KernelCall) -> tuple[CallRecord, list[Tensor]]:
         record.temperature = keep(call.temperature.float().contiguous())
     if call.fill is not None:
         record.fill = keep(call.fill.to(qkv.dtype).contiguous())
+    if call.terms is not None and call.key_terms is not None:
+        record.terms = keep(call.terms.float().contiguous())
+        record.key_terms = keep(call.key_terms.to(torch.int32).contiguous())
+        record.term_axes, record.term_count = len(call.key_terms), call.terms.shape[-1]
     return record, held

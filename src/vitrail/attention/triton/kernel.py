@@ -35,6 +35,8 @@ def why_not(problem: Problem) -> str | None:
         return f"head_dim={problem.head_dim}: it takes up to {WIDEST_HEAD}"
     if problem.dropout > 0:
         return "dropout of attention weights"
+    if problem.query_bias:
+        return "a bias that depends on the query: the Triton kernels have none"
     return None
 
 
