@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tests.explorer.decoding import decode_rows
 from tests.mechanisms import MECHANISMS
 from vitrail.explain import BlockTrace, Trace, capture, rollout_stages
-from vitrail.explorer.coding import decode_rows, encode_rows
+from vitrail.explorer.coding import encode_rows
 
 SIZE = (21, 31)
 # Shifted windows with odd merges; pooled keys and a class token; overlapping cells and wrapping.

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.explorer.decoding import image_of
 from tests.support import refuses
 from vitrail.explain import capture, rollout
 from vitrail.explain.erf import erf
@@ -71,7 +72,7 @@ def test_maps_are_those_of_the_methods_with_a_greatest_value_of_one(
         method = METHODS[row["method"]]
         assert row["class"] == (best if method.per_class else None)
         for cls in (best, (best + 1) % 5):
-            expected = method.map(model, arrays.image, trace, cls).double().numpy()
+            expected = method.map(model, image_of(arrays), trace, cls).double().numpy()
             name = row["array"] if cls == best else f"map/{method.id}/{cls}"
             found = arrays.get(name)
             # A map of zeros stays one: nothing speaks for this class.
@@ -83,7 +84,7 @@ def test_receptive_fields_are_means_over_squares_of_pixels(
     model: Swin, looked: Looked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, manifest, arrays = looked
-    field = erf(model, arrays.image, 1, (3, 5))
+    field = erf(model, image_of(arrays), 1, (3, 5))
     assert manifest["reach"][1]["erf"] == "erf/1/3/5", "the middle of 7 x 11 tokens"
     expected = (field / field.max()).numpy()
     np.testing.assert_allclose(arrays.get("erf/1/3/5"), expected, rtol=2e-3, atol=1e-6)
@@ -100,8 +101,8 @@ def test_receptive_fields_are_means_over_squares_of_pixels(
 def test_curves_are_those_of_the_maps(model: Swin, picture: Image.Image) -> None:
     trace, manifest, arrays = build_trace(model, picture, size=(27, 43), scored=True)
     best = int(trace.logits.argmax())
-    made = {id: m.map(model, arrays.image, trace, best) for id, m in METHODS.items()}
-    expected = curves(model, arrays.image, made, cls=best, draws=maps.DRAWS)
+    made = {id: m.map(model, image_of(arrays), trace, best) for id, m in METHODS.items()}
+    expected = curves(model, image_of(arrays), made, cls=best, draws=maps.DRAWS)
     scores = manifest["faithfulness"]
     assert scores["steps"] == pytest.approx(expected.steps.tolist())
     for row in [*scores["curves"], scores["random"], scores["centre"]]:
@@ -132,7 +133,8 @@ def test_a_name_that_stands_for_nothing(trace_only: Arrays, name: str) -> None:
 @pytest.fixture
 def trace_only(model: Swin) -> Arrays:
     image = torch.randn(1, 3, 27, 43)
-    return Arrays(capture(model, image), model, image)
+    trace = capture(model, image)
+    return Arrays(trace, maps.Source(trace, model, image))
 
 
 def test_an_array_too_large_to_be_made(trace_only: Arrays, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +160,7 @@ def test_gradients_of_a_large_input_are_made_when_asked_for_where_they_fit(
 
     most = max(math.prod(block.shape) for block in trace.blocks)
     monkeypatch.setattr(maps, "WEIGHTS", most)
-    assert "gradcam" in maps.Source(trace, model, arrays.image).methods
+    assert "gradcam" in maps.Source(trace, model, image_of(arrays)).methods
     monkeypatch.setattr(maps, "WEIGHTS", most - 1)
     _, manifest, arrays = build_trace(model, picture, size=(27, 43), scored=False)
     assert [row["id"] for row in manifest["methods"]] == ["rollout"]

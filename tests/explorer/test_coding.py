@@ -7,7 +7,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vitrail.explorer.coding import decode_rows, encode_rows, pack
+from tests.explorer.decoding import decode_rows
+from vitrail.explorer.coding import encode_rows, pack
 
 
 @given(st.integers(1, 200), st.floats(0.01, 60), st.integers(0, 1000))

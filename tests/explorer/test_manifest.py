@@ -12,13 +12,13 @@ import torch
 from jsonschema import Draft202012Validator
 from PIL import Image
 
+from tests.explorer.decoding import decode_rows
 from tests.mechanisms import MECHANISMS
 from vitrail.errors import UsageError
 from vitrail.explain import Trace, attention_stats
 from vitrail.explain.merging import merge_shares
 from vitrail.explorer import blocks as module
 from vitrail.explorer.arrays import Arrays
-from vitrail.explorer.coding import decode_rows
 from vitrail.explorer.explore import build_trace, iter_trace
 from vitrail.explorer.manifest import check_size
 from vitrail.models import Backbone, Swin

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from tests.explorer.decoding import image_of
 from tests.support import drawn, refuses
 from vitrail.explorer import explore
 
@@ -37,7 +38,7 @@ def test_timm_leaks_into_padding_at_256_and_not_at_224(picture: Image.Image) -> 
         adapted = report.manifest["model"]["adapted"]
         assert adapted["from"] == "timm SwinTransformer"
         with torch.no_grad():
-            theirs = model.eval()(report.arrays.image)[0]
+            theirs = model.eval()(image_of(report.arrays))[0]
         difference = float((theirs - report.trace.logits).abs().max())
         assert adapted["difference"] == pytest.approx(difference)
         found[size] = checks(report.manifest)

@@ -12,20 +12,16 @@ Beside the stored names, these are understood:
 
 import hashlib
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from jaxtyping import Float, Shaped, UInt8
-from torch import Tensor
 
 from vitrail.errors import UsageError
 from vitrail.explain import BlockTrace, Trace
-from vitrail.explorer import maps
 from vitrail.explorer.coding import encode_rows
-from vitrail.models import Backbone
 
 MOST = 64_000_000  # weights of one array that is made on demand: 64 MB
 DTYPES = {"uint8": "u8", "int32": "i32", "float16": "f16", "float32": "f32"}
@@ -42,21 +38,27 @@ _NAMES = {
 }
 
 
+class Maps(Protocol):
+    """What makes maps over the picture: ``vitrail.explorer.maps.Source``."""
+
+    def make(self, kind: str, parts: tuple[str, ...]) -> Float[np.ndarray, "height width"] | None:
+        """Return a map by the parts of its name, or None for one that there is not."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class Arrays:
     """The arrays of one trace.
 
     Args:
         trace: what blocks are computed from.
-        model: the traced model, for what needs it to run again.
-        image: its input.
+        maps: makes the maps that are not stored, for what needs the model to run again.
         stored: arrays by name; equal ones are kept once.
         facts: dtype, shape and digest of each stored array, as in the manifest.
     """
 
     trace: Trace
-    model: Backbone
-    image: Float[Tensor, "1 3 height width"]
+    maps: Maps
     stored: dict[str, np.ndarray] = field(default_factory=dict)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     _names: dict[str, str] = field(default_factory=dict)
@@ -105,7 +107,7 @@ class Arrays:
 
     def _made(self, kind: str, name: str, parts: tuple[str, ...]) -> np.ndarray | None:
         if kind in ("map", "erf", "rollout"):
-            return self._map(kind, parts)
+            return self.maps.make(kind, parts)
         number = int(parts[0])
         if number >= len(self.trace.blocks):
             return None
@@ -122,12 +124,6 @@ class Arrays:
         groups, heads, queries, keys = block.shape
         _check(name, groups * queries * keys * (heads if kind == "attention" else 1))
         return mean_codes(block) if kind == "mean" else head_codes(block)
-
-    def _map(self, kind: str, parts: tuple[str, ...]) -> np.ndarray | None:
-        source = maps.Source(self.trace, self.model, self.image)
-        made: Callable[..., Tensor | None] = getattr(maps, f"{kind}_of")
-        grid = made(source, *parts)
-        return None if grid is None else maps.as_half(grid)
 
 
 def mean_codes(block: BlockTrace) -> UInt8[np.ndarray, "groups queries keys"]:

@@ -20,13 +20,6 @@ def encode_rows(weights: Float[np.ndarray, "*rows keys"]) -> UInt8[np.ndarray, "
     return np.rint(255 * np.sqrt(share)).astype(np.uint8)
 
 
-def decode_rows(codes: UInt8[np.ndarray, "*rows keys"]) -> Float[np.ndarray, "*rows keys"]:
-    """Undo ``encode_rows``: ``q^2 / sum q^2``, right to within 0.004."""
-    squares = codes.astype(np.float64) ** 2
-    total = squares.sum(axis=-1, keepdims=True)
-    return np.divide(squares, total, out=np.zeros_like(squares), where=total > 0)
-
-
 def pack(array: np.ndarray) -> str:
     """Return an array's bytes, little-endian, in gzip and base64; equal arrays pack equally."""
     data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()

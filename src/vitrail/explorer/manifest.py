@@ -68,7 +68,8 @@ def describe(
         still empty. All share the arrays, which also make what is not stored.
     """
     trace, model = subject.trace, subject.model
-    arrays = Arrays(trace, model, subject.prepared.input)
+    source = maps.Source(trace, model, subject.prepared.input)
+    arrays = Arrays(trace, source)
     manifest, missing = _first(subject, arrays)
     stats = [arrays.get(facts["stats"]) for facts in manifest["blocks"]]
 
@@ -82,7 +83,6 @@ def describe(
     # What is known without the comparison; "checks" stay pending until it is there.
     manifest["checks"] = describe_checks(trace, missing, stats, None, None)
     yield told()
-    source = maps.Source(trace, model, subject.prepared.input)
     found, parts = maps.describe(source, arrays)
     yield told(**parts)
     plain, adapted, logits = compare()

@@ -1,7 +1,7 @@
 """Maps over the picture: where a token looks, and how far to trust what a map says."""
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -15,10 +15,8 @@ from vitrail.explain.erf import erf
 from vitrail.explain.faithfulness import STEPS, Curve, curves
 from vitrail.explain.methods import METHODS, Method
 from vitrail.explain.study import published
+from vitrail.explorer.arrays import Arrays
 from vitrail.models import Backbone
-
-if TYPE_CHECKING:
-    from vitrail.explorer.arrays import Arrays
 
 SIDE = 128  # values along an axis of a map of pixels, at most: beyond, squares are averaged
 # Pixels of an input beyond which nothing that needs gradients is made unasked: at 2048 x 2048, one
@@ -41,6 +39,15 @@ class Source(NamedTuple):
     model: Backbone
     image: Tensor
 
+    def make(self, kind: str, parts: tuple[str, ...]) -> Float[np.ndarray, "height width"] | None:
+        """Return a map (``map``, ``erf`` or ``rollout``) by the parts of its name, in float16.
+
+        None for one that there is not.
+        """
+        made = {"map": map_of, "erf": erf_of, "rollout": rollout_of}[kind]
+        grid = made(self, *parts)
+        return None if grid is None else as_half(grid)
+
     @property
     def methods(self) -> dict[str, Method]:
         """The methods that this trace can have; those of ``quick`` are stored, others on demand."""
@@ -58,7 +65,7 @@ class Source(NamedTuple):
         return self.trace.spatial[0] * self.trace.spatial[1] <= PIXELS
 
 
-def describe(source: Source, arrays: "Arrays") -> tuple[dict[str, Tensor], dict[str, Any]]:
+def describe(source: Source, arrays: Arrays) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Make the maps of the best class, and store them.
 
     Args:
@@ -95,7 +102,7 @@ def describe(source: Source, arrays: "Arrays") -> tuple[dict[str, Tensor], dict[
 def score(
     source: Source,
     found: dict[str, Tensor],
-    arrays: "Arrays",
+    arrays: Arrays,
     flops: int,
     scored: bool | None = None,
 ) -> dict[str, Any] | None:
@@ -164,7 +171,7 @@ def rollout_of(source: Source, block: str, y: str, x: str) -> Tensor | None:
     return rollout(source.trace, int(block), place)
 
 
-def _reach(source: Source, stage: int, arrays: "Arrays") -> dict[str, Any]:
+def _reach(source: Source, stage: int, arrays: Arrays) -> dict[str, Any]:
     """Tell what the middle token at the end of a stage can be influenced by, and is."""
     grid = next(block.spatial for block in source.trace.blocks if block.stage == stage)
     middle = tuple(n // 2 for n in grid)
@@ -180,7 +187,7 @@ def _reach(source: Source, stage: int, arrays: "Arrays") -> dict[str, Any]:
     return {"stage": stage, "erf": name, "support": box}
 
 
-def _scores(source: Source, maps: dict[str, Tensor], cls: int, arrays: "Arrays") -> dict[str, Any]:
+def _scores(source: Source, maps: dict[str, Tensor], cls: int, arrays: Arrays) -> dict[str, Any]:
     found = curves(source.model, source.image, maps, cls=cls, draws=DRAWS)
 
     def keep(method: str, curve: Curve) -> dict[str, Any]:
