@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from vitrail.bench import growth, plots
+from vitrail.bench import ablation, growth, plots
+from vitrail.bench.ablation import VARIANTS, Unbiased, ablate, command, prepare
 from vitrail.bench.comparison import MECHANISMS, chosen, ending, key_scales
 from vitrail.bench.document import page
-from vitrail.cli import _ablation
-from vitrail.cli._ablation import VARIANTS, Unbiased, ablate, command, prepare
 from vitrail.cli.main import run
 from vitrail.models import CATALOG, SwinConfig
 
@@ -128,7 +127,7 @@ def test_a_finished_run_is_not_done_again_and_a_failed_one_is_told(
     def failed(*_: Any, **__: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess([], 2)
 
-    monkeypatch.setattr(_ablation.subprocess, "run", failed)
+    monkeypatch.setattr(ablation.subprocess, "run", failed)
     write(3)
     assert ablate("nothing", tmp_path, "data", 3) == pytest.approx(0.2)
     with pytest.raises(RuntimeError, match="without nothing ended with 2"):

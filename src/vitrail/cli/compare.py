@@ -165,7 +165,7 @@ def _ablation(
     folder: Path, data: str, epochs: int, options: list[str], *, run_them: bool
 ) -> dict[str, Any] | None:
     """Run what is left of the ablation, and return its numbers; else those of one that is done."""
-    from vitrail.cli._ablation import VARIANTS, ablate
+    from vitrail.bench.ablation import VARIANTS, ablate
     from vitrail.files import write_text
 
     path = folder / "ablation.json"

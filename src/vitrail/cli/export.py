@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vitrail.cli._models import OptionalWeights, load_model
-from vitrail.cli._shared import JsonOption, complete_model, parse_size, print_json
+from vitrail.cli._shared import JsonOption, complete_model, parse_size, print_json, progress
 from vitrail.errors import UsageError
 from vitrail.extras import install_words
 from vitrail.files import check_apart
@@ -96,9 +96,12 @@ def run(
     lengths = parse_size(size, axes=loaded.config.axes)
     about: dict[str, Any] = {"dynamic": not static, "photos": photo or None}
     if int8:
-        from vitrail.cli._int8 import export_and_measure
+        from vitrail.bench.int8 import export_and_measure
 
-        done = export_and_measure(loaded, out, lengths, calibrate or [], images, test, about)
+        with progress() as bar:
+            done = export_and_measure(
+                loaded, out, lengths, calibrate or [], images, test, about, bar.track
+            )
         report, more, lines = done.whole, done.answer, done.lines
     else:
         import vitrail.export

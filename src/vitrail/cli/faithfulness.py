@@ -1,7 +1,5 @@
 """`vitrail faithfulness`: how far to trust each kind of map, measured on a data set."""
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +19,7 @@ from vitrail.errors import UsageError
 from vitrail.files import check_folder, check_writable
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    pass
 
 TARGETS = ("predicted", "label")
 
@@ -79,6 +77,7 @@ def run(
     """
     import matplotlib  # noqa: F401  # early: without it the hour before would be wasted
 
+    from vitrail.bench.faithfulness import measure_images, summed
     from vitrail.cli._faithfulness_page import small, write
     from vitrail.explain import digest
     from vitrail.explain.methods import METHODS
@@ -111,13 +110,13 @@ def run(
     found: list[dict[str, Any]] = []
     with progress() as bar:
         task = bar.add_task("images", total=count)
-        measured = _measure(loaded, source, chosen, settings, output / "measured", batch_size)
-        for told in measured:
-            found.append(told)
+        measured = measure_images(loaded, source, chosen, settings, output / "measured", batch_size)
+        for image in measured:
+            found.append(image)
             bar.advance(task)
             if len(found) == count:
                 break
-    result = {"format": FORMAT, **settings, **_summed(found, chosen, seed)}
+    result = {"format": FORMAT, **settings, **summed(found, chosen, seed)}
     write(result, output)
     if summary is not None:
         small(result, summary)
@@ -169,123 +168,3 @@ def _called(data: list[str]) -> str:
         item if item.startswith("torchvision:") else "/".join(Path(item).parts[-2:])
         for item in data
     )
-
-
-def _measure(
-    model: Any,
-    source: Any,
-    methods: dict[str, Any],
-    settings: dict[str, Any],
-    folder: Path,
-    batch: int,
-) -> Iterator[dict[str, Any]]:
-    """Yield what each image says, in an order that the seed decides; unreadable ones are passed."""
-    import hashlib
-
-    from vitrail.data.dataset import Skipped
-    from vitrail.data.images import ImageError
-    from vitrail.data.rng import key, permutation
-    from vitrail.data.transforms import eval_transform
-    from vitrail.files import write_text
-
-    folder = folder / hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
-    transform = eval_transform(model.preprocessing, tuple(settings["size"]))
-    skipped = Skipped(100)
-    total = len(source.labels)
-    for index in permutation(key(settings["seed"], 0xFA17), total).tolist():
-        path = folder / f"{index}.json"
-        told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        new = {
-            name: method for name, method in methods.items() if name not in told.get("areas", ())
-        }
-        if new:
-            try:
-                picture = source.image(index)
-            except ImageError as error:
-                skipped.add(source.name(index), error)
-                continue
-            label = int(source.labels[index])
-            # References that are known are kept: they cost as much as several methods.
-            now = {**settings, "draws": 1} if told else settings
-            answer = _image(model, transform(picture), label, new, now, batch)
-            told = {"image": index, "class": source.classes[label], **_joined(told, answer)}
-            text = json.dumps(told)
-            write_text(path, text)
-        yield {**told, **{key: _only(told[key], methods) for key in ("areas", "curves")}}
-    raise UsageError(
-        f"{len(skipped.reasons)} unreadable images among {total:,}",
-        "as many readable images as --images says",
-        f"use --images {total - len(skipped.reasons)}",
-    )
-
-
-def _joined(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Add new methods to what is known of an image; what is known, references too, is kept."""
-    return {**new, **{key: {**new[key], **old.get(key, {})} for key in ("areas", "curves")}}
-
-
-def _only(found: dict[str, Any], methods: dict[str, Any]) -> dict[str, Any]:
-    """Return the methods asked for, in their order, and the references."""
-    from vitrail.explain.study import REFERENCES
-
-    return {name: found[name] for name in (*methods, *REFERENCES)}
-
-
-def _image(
-    model: Any,
-    image: "Tensor",
-    label: int,
-    methods: dict[str, Any],
-    settings: dict[str, Any],
-    batch: int,
-) -> dict[str, Any]:
-    """Return the curves of one image."""
-    from vitrail.explain import capture
-    from vitrail.explain.faithfulness import curves
-
-    image = image.to(next(model.parameters()).device)
-    trace = capture(model, image)
-    probabilities = trace.logits.softmax(0)
-    cls = label if settings["target"] == "label" else int(probabilities.argmax())
-    maps = {name: method.map(model, image[None], trace, cls) for name, method in methods.items()}
-    found = curves(
-        model,
-        image,
-        maps,
-        cls=cls,
-        steps=settings["steps"],
-        draws=settings["draws"],
-        seed=settings["seed"],
-        batch=batch,
-        baseline=settings["baseline"],
-    )
-    every = {**found.maps, "random": found.random, "centre": found.centre}
-    return {
-        "explained": cls,
-        "probability": float(probabilities[cls]),
-        "areas": {name: list(curve.areas) for name, curve in every.items()},
-        "curves": {name: curve.both().tolist() for name, curve in every.items()},
-    }
-
-
-def _summed(found: list[dict[str, Any]], methods: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Return what the images say together."""
-    import numpy as np
-
-    from vitrail.explain.study import compare
-
-    names = found[0]["areas"]
-    means = {name: np.mean([told["curves"][name] for told in found], axis=0) for name in names}
-    return {
-        "images": len(found),
-        "rows": compare([told["areas"] for told in found], seed=seed),
-        "titles": {name: method.title for name, method in methods.items()},
-        "curves": {name: np.round(mean, 5).tolist() for name, mean in means.items()},
-        "per_image": [
-            {
-                **{key: told[key] for key in ("image", "class", "explained", "probability")},
-                "areas": {k: [round(a, 5) for a in v] for k, v in told["areas"].items()},
-            }
-            for told in found
-        ],
-    }

@@ -1,12 +1,12 @@
-"""`vitrail export --int8`: images to calibrate with, and accuracy before and after."""
+"""8-bit integers: images to calibrate with, and accuracy before and after."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor, nn
 
-from vitrail.cli._shared import progress
 from vitrail.data.dataset import ImageDataset, Skipped, Subset, split
 from vitrail.data.images import ImageError
 from vitrail.data.sources import Source, open_source, relabel
@@ -47,6 +47,7 @@ def export_and_measure(
     count: int,
     test: list[str] | None,
     about: dict[str, Any],
+    track: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Done:
     """Export in 8-bit integers, and measure accuracy before and after where there are labels.
 
@@ -57,7 +58,8 @@ def export_and_measure(
         calibrate: where images to calibrate with are.
         count: how many of them to take.
         test: where labelled images to measure on are.
-        about: what else `export_int8` is told.
+        about: what else `export_int8` takes.
+        track: passes on the numbers of the images that are read, for a display of progress.
     Raises:
         UsageError: data that cannot be read, or a model that takes no images or gives no classes.
     """
@@ -72,9 +74,9 @@ def export_and_measure(
     transform = eval_transform(model.preprocessing, (shape[0], shape[1]))
     options: dict[str, Any] = {"root": "~/.cache/vitrail/data"}
     tested = _test_part(model, open_source(test, train=False, **options)) if test else None
-    images = _drawn(open_source(calibrate, train=True, **options), count, transform)
+    images = _drawn(open_source(calibrate, train=True, **options), count, transform, track)
     report = export_int8(model, out, images, size, timed=True, **about)
-    answer, lines = _told(report)
+    answer, lines = _in_words(report)
     if tested is not None:
         batch = _BATCH if about["dynamic"] else 1
         before = _measured(model, model, tested, transform, batch)
@@ -88,18 +90,22 @@ def export_and_measure(
     return Done(report.whole, answer, lines)
 
 
-def _drawn(source: Source, count: int, transform: Any) -> list[Tensor]:
+def _drawn(
+    source: Source,
+    count: int,
+    transform: Any,
+    track: Callable[[Iterable[int]], Iterable[int]],
+) -> list[Tensor]:
     """Return images drawn at random, the same ones every time; unreadable ones are left out."""
     order = np.random.default_rng(0).permutation(len(source.labels))
     part = ImageDataset(Subset(source, order), transform)
     images, skipped = [], Skipped(100)
-    with progress() as bar:
-        for position in bar.track(range(min(count, len(order))), description="reading"):
-            image, _, name = part[position, 0]
-            if isinstance(image, ImageError):
-                skipped.add(name, image)
-            else:
-                images.append(image)
+    for position in track(range(min(count, len(order)))):
+        image, _, name = part[position, 0]
+        if isinstance(image, ImageError):
+            skipped.add(name, image)
+        else:
+            images.append(image)
     return images
 
 
@@ -123,7 +129,7 @@ def _measured(
     return {"images": scores.count, "top1": scores.top1, "top5": scores.top5, "loss": scores.loss}
 
 
-def _told(report: Int8Report) -> tuple[dict[str, Any], list[str]]:
+def _in_words(report: Int8Report) -> tuple[dict[str, Any], list[str]]:
     assert report.seconds is not None
     (before, after), (slow, fast) = report.file_bytes, report.seconds
     answer = {
