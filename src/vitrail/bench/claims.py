@@ -53,7 +53,9 @@ def focal_granularity(seed: int = 0) -> Granularity:
         content = content.clone().requires_grad_()
         outputs.append(layer(content))
         supports.append(_support(outputs[-1], content))
-        (share,) = torch.autograd.grad(layer.pooled(content)[0].sum(), content)
+        cells = layer.pool_cells(content)
+        assert cells is not None  # there is one level
+        (share,) = torch.autograd.grad(cells.sum(), content)
         shares.append(share)
     changed = sum(int((s != supports[0]).sum()) for s in supports[1:])
     pooled = max(float((s - shares[0]).abs().max()) for s in shares[1:])
