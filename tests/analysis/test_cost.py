@@ -202,6 +202,13 @@ def test_a_new_pattern_changes_the_cost_by_its_scores() -> None:
         assert other.flops.attention == 4 * one.flops.attention
 
 
+def test_an_input_of_one_pixel_has_a_cost_in_training_too() -> None:
+    """Torch refuses to train a batch norm on one value a channel; what it takes can be told."""
+    whole = cost(on_meta("maxvit_tiny"), 1)
+    assert whole.stages[-1].grid == (1, 1)
+    assert whole.training_peak is not None and whole.training_peak > whole.inference_peak
+
+
 def test_the_batch_multiplies_flops_and_leaves_counts_of_one_input() -> None:
     one, five = (vitrail.cost("swin_nano", 40, batch=b, training=False) for b in (1, 5))
     assert five.flops.total == 5 * one.flops.total

@@ -83,15 +83,35 @@ class _Fused(TorchFunctionMode):
     """Runs scaled_dot_product_attention on the meta device as the CPU does: fused.
 
     On its own the meta device writes the scores out, which no machine does that has a kernel.
+    Batch norms take inputs of any size.
     """
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        if func is F.batch_norm:
+            return _batch_norm(*args, **kwargs)
         if func is not F.scaled_dot_product_attention:
             return func(*args, **kwargs)
         return _fused(*args, **kwargs)
+
+
+def _batch_norm(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise without torch's refusal to train on one value a channel: its bytes are counted."""
+    training = training and x.numel() > x.shape[1]
+    return torch.batch_norm(
+        x, weight, bias, running_mean, running_var, training, momentum, eps, False
+    )
 
 
 def _fused(

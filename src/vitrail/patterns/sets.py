@@ -41,15 +41,17 @@ class TokenSet:
             first: the place of the mask's first token on the grid.
             mask: true somewhere.
         """
+        shape = mask.shape
         if mask.all():
-            return cls(first, tuple(mask.shape))
+            return cls(first, tuple(shape))
         for axis in range(mask.ndim):
-            lines = mask.movedim(axis, 0)
-            there = (lines.flatten(1).any(1) if mask.ndim > 1 else lines).nonzero()[:, 0]
+            others = [other for other in range(mask.ndim) if other != axis]
+            there = (mask.any(others) if others else mask).nonzero()[:, 0]
             start, stop = int(there[0]), int(there[-1]) + 1
             mask = mask.narrow(axis, start, stop - start)
             first = (*first[:axis], first[axis] + start, *first[axis + 1 :])
-        return cls(first, tuple(mask.shape), None if mask.all() else mask)
+        full = mask.shape != shape and bool(mask.all())
+        return cls(first, tuple(mask.shape), None if full else mask)
 
     @classmethod
     def whole(cls, spatial: Size) -> "TokenSet":
@@ -168,20 +170,39 @@ def boxes_filled(boxes: Int[Tensor, "boxes bounds"]) -> TokenSet:
 def _spread(first: Size, mask: Bool[Tensor, "*box"], spans: Sequence[Spans]) -> TokenSet | None:
     begins = []
     for axis, (start, line) in enumerate(zip(first, spans, strict=True)):
-        mask = mask.movedim(axis, 0)
-        low, high = line[start : start + len(mask)].unbind(-1)
-        rows = (mask.flatten(1).any(1) if mask.ndim > 1 else mask) & (low < high)
-        if not rows.any():
+        low, high = line[start : start + mask.shape[axis]].unbind(-1)
+        if not (low < high).any():
             return None
-        low, high = low[rows], high[rows]
-        begin = int(low.min())
-        # Ones where a span begins and minus ones where it ends: their running sums count.
-        here = mask[rows].int()
-        counts = torch.zeros(int(high.max()) - begin + 1, *mask.shape[1:], dtype=torch.int32)
-        counts.index_add_(0, low - begin, here).index_add_(0, high - begin, -here)
-        mask = (counts.cumsum(0, dtype=torch.int32)[:-1] > 0).movedim(0, axis)
+        begin, mask = _along(mask, axis, low, high)
         begins.append(begin)
-    return TokenSet.of(tuple(begins), mask)
+    return TokenSet.of(tuple(begins), mask) if mask.any() else None
+
+
+def _along(mask: Tensor, axis: int, low: Tensor, high: Tensor) -> tuple[int, Tensor]:
+    """Spread a mask along one axis; return the first partner's place too."""
+    begin, stop = int(low[low < high].min()), int(high[low < high].max())
+    in_order = bool((low < high).all() and (low.diff() >= 0).all() and (high.diff() >= 0).all())
+    if in_order:
+        partners = torch.arange(begin, stop)
+        # A partner's places follow one another, from the first whose span reaches it.
+        start = torch.searchsorted(high.contiguous(), partners, right=True)
+        end = torch.searchsorted(low.contiguous(), partners, right=True) - 1
+        most = int((end - start).max()) + 1
+        if most <= _FEW and bool((start <= end).all()):
+            found = mask.index_select(axis, start)
+            for step in range(1, most):
+                found = found | mask.index_select(axis, torch.minimum(start + step, end))
+            return begin, found
+    lines = mask.movedim(axis, 0)
+    lines, low, high = (part[low < high] for part in (lines, low, high))
+    # Ones where a span begins and minus ones where it ends: their running sums count.
+    here = lines.int()
+    counts = torch.zeros(stop - begin + 1, *lines.shape[1:], dtype=torch.int32)
+    counts.index_add_(0, low - begin, here).index_add_(0, high - begin, -here)
+    return begin, (counts.cumsum(0, dtype=torch.int32)[:-1] > 0).movedim(0, axis)
+
+
+_FEW = 16  # places of a partner up to which looking at each is faster than counting
 
 
 def _belong(a: TokenSet, b: TokenSet) -> bool:
