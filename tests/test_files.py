@@ -15,6 +15,7 @@ from vitrail.errors import UsageError
 from vitrail.files import (
     check_apart,
     check_folder,
+    check_outside,
     check_writable,
     disk_errors,
     remove_litter,
@@ -260,5 +261,19 @@ def test_what_is_read_is_not_written_over(tmp_path: Path, monkeypatch: pytest.Mo
         ):
             check_apart(out, None, "bundled", read)
     (tmp_path / "other.pth").write_bytes(b"numbers")
+    for folder in (tmp_path, "folder"):  # and files in a folder that is read
+        with pytest.raises(UsageError, match="is read"):
+            check_apart("soft.pth", folder)
     check_apart("other.pth", read, None, "owner/name", "a\0b")
-    check_apart("new.pth", read)
+    check_apart("new.pth", read, tmp_path)
+
+
+def test_results_stay_outside_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flowers" / "rose").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("flowers", target_is_directory=True)
+    for out in ("flowers", "flowers/run/1", "link/rose", "new/../flowers"):
+        with pytest.raises(UsageError, match=r"in the folder of images [\s\S]*flowers-results"):
+            check_outside(Path(out), None, "owner/name", "a\0b", "flowers")
+    check_outside(Path("flowers-2"), "flowers")
+    check_outside(tmp_path, "flowers")

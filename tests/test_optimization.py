@@ -282,6 +282,13 @@ def test_it_is_checked_in_full_precision_under_autocast_too() -> None:
     assert told(made).difference < 1e-5
 
 
+@needs_compiler
+def test_a_sequence_that_begins_with_a_backbone_needs_no_example() -> None:
+    body = small("2-D", num_classes=0)
+    made = vitrail.optimize(nn.Sequential(nn.Sequential(body), nn.Linear(16, 3)))
+    assert told(made).path == "fused"
+
+
 def test_what_cannot_be_is_refused() -> None:
     with refuses("path='quick'", "leave it out"):
         vitrail.optimize(small("2-D"), path="quick")

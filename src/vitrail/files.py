@@ -44,23 +44,54 @@ def check_apart(
 
     Args:
         out: the file to write.
-        inputs: what is read; None, and what is no file here, is left out.
+        inputs: what is read; a folder stands for the files in it; None, and what is not here, is
+            left out.
         instead: the name that the error proposes; default one beside ``out``.
     Raises:
         UsageError: one of ``inputs`` is ``out``.
     """
     for given in inputs:
-        try:
-            same = given is not None and os.path.samefile(out, given)
-        except (OSError, ValueError):  # one of them is no file
-            continue
-        if same:
+        if given is not None and any(_same(out, read) for read in _files_in(given)):
             path = Path(out)
             raise UsageError(
                 f"{out} as the file to write, which is the file that is read ({given})",
                 "a file of its own: what is read is never written over",
                 f"write {instead or path.with_stem(path.stem + '-new')}",
             )
+
+
+def check_outside(folder: Path, *inputs: str | Path | None, option: str = "--output") -> None:
+    """Refuse to write a folder of results into a data set, which would then have another class.
+
+    Args:
+        folder: the folder to write, which need not exist yet.
+        inputs: what is read; None, and what is no folder here, is left out.
+        option: the option that gave it, for the error.
+    Raises:
+        UsageError: ``folder`` is one of ``inputs``, or inside it.
+    """
+    place = folder.expanduser().resolve()
+    for given in inputs:
+        if given is None or not os.path.isdir(given):
+            continue
+        root = Path(given).resolve()
+        if any(_same(root, above) for above in (place, *place.parents)):
+            raise UsageError(
+                f"{option} {folder}, in the folder of images {given}",
+                "a folder outside it: what is written there would be read as images of a class",
+                f"use {option} {root.parent / (root.name + '-results')}",
+            )
+
+
+def _files_in(given: str | Path) -> list[str | Path]:
+    return [given, *Path(given).iterdir()] if os.path.isdir(given) else [given]
+
+
+def _same(one: str | Path, other: str | Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):  # one of them is not there
+        return False
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def optimize(
         model: any module; it is not changed. A model of timm, torchvision or transformers that
             ``from_model`` takes is converted first, or needs a ``path``.
         example: an input, on the model's device; default random numbers of the size that the
-            weights want.
+            weights want, for a backbone or an ``nn.Sequential`` that begins with one.
         dtype: of weights and inputs; default the model's own. bfloat16 is twice as fast as
             float32 where the processor has instructions for it.
         path: ``"fused"``, ``"compiled"`` or ``"eager"``; default the first of them that can serve.
@@ -61,8 +61,8 @@ def optimize(
     Returns:
         A module that takes inputs of any size that the model takes.
     Raises:
-        UsageError: an unknown path or one that cannot serve, a module of another library without
-            an example, one that ``from_model`` takes without a path, an example of integers, a type
+        UsageError: an unknown path or one that cannot serve, another module without an example,
+            one that ``from_model`` takes without a path, an example of integers, a type
             for training, or results that differ from the model's.
     """
     check_original(model)
@@ -344,14 +344,18 @@ def _checked_example(model: nn.Module, example: Tensor | None) -> Tensor:
                 "prepare it: vitrail.transform(model), or example.float()",
             )
         return example.to(parameter)
-    if not isinstance(model, Backbone):
+    first = model
+    while isinstance(first, nn.Sequential) and len(first):
+        first = first[0]
+    if not isinstance(first, Backbone):
         raise UsageError(
             f"no example for {type(model).__name__}",
-            "an input for a model of another library",
+            "an input, where the model is no Vitrail backbone and no nn.Sequential that begins "
+            "with one",
             "give one, e.g. example=torch.randn(1, 3, 224, 224)",
         )
-    config = model.config
-    size = model.preprocessing.size
+    config = first.config
+    size = first.preprocessing.size
     generator = torch.Generator().manual_seed(0)
     shape = 1, config.in_channels, *size
     return torch.randn(shape, generator=generator, device="cpu").to(parameter)

@@ -162,6 +162,14 @@ def test_a_place_that_cannot_be_written(output, given, fix, weights, tmp_path, c
     assert fix in error.splitlines()[2]
 
 
+def test_a_folder_of_the_model_is_not_written_over(tmp_path, capsys) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    path, out = photo(tmp_path, "a.png"), str(tmp_path / "config.json")
+    for option in ("-m", "-w"):
+        assert main.run(["predict", str(path), option, str(tmp_path), "-o", out]) == 2
+        assert "the file that is read" in capsys.readouterr().err
+
+
 def test_the_size_that_is_shown(weights, tmp_path, capsys) -> None:
     path = str(photo(tmp_path, "a.png"))
     assert main.run(["predict", path, "-w", str(weights)]) == 0

@@ -116,6 +116,22 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(tmp_path, cap
     assert "choose another place for --output" in error
 
 
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [
+        (["{data}", "-o", "{data}/run"], "in the folder of images"),
+        (["{data}", "-o", "{tmp}", "-w", "{tmp}/best.safetensors"], "the file that is read"),
+    ],
+)
+def test_what_is_read_is_not_written_over(words, given, tmp_path, capsys) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (tmp_path / "best.safetensors").touch()
+    assert main.run(["train", *(w.format(data=data, tmp=tmp_path) for w in words)]) == 2
+    assert given in capsys.readouterr().err
+    assert not (data / "run").exists()
+
+
 def test_from_weights_with_other_classes_and_a_frozen_backbone(trained, tmp_path) -> None:
     folder = tmp_path / "data"
     for name in ("cat", "dog"):

@@ -78,7 +78,7 @@ def run(
             f"--confusion {confusion}", "a .csv or .png file", "use --confusion confusion.png"
         )
     if confusion is not None:
-        check_apart(confusion, weights, *data)
+        check_apart(confusion, model, weights, *data)
         check_writable(confusion, "--confusion")
     lengths: Any = parse_size(size)
     loaded, named = load_model(model, weights)

@@ -77,7 +77,8 @@ def run(
     assert photo is not None
     output = output or Path("report.html")
     check_writable(output)
-    check_apart(output, photo, against_photo, weights, against_weights, instead="report.html")
+    read = (photo, against_photo, model, weights, against, against_weights)
+    check_apart(output, *read, instead="report.html")
     lengths = parse_size(size)
     from vitrail.data.images import open_photo
 

@@ -16,7 +16,7 @@ from vitrail.cli._shared import (
     progress,
 )
 from vitrail.errors import UsageError
-from vitrail.files import check_folder, check_writable
+from vitrail.files import check_apart, check_folder, check_outside, check_writable
 
 if TYPE_CHECKING:
     pass
@@ -87,8 +87,10 @@ def run(
     if target not in TARGETS:
         raise UsageError(f"--target {target}", " or ".join(TARGETS), "use --target predicted")
     lengths: Any = parse_size(size)
+    check_outside(output, *data)
     check_folder(output)
     if summary is not None:
+        check_apart(summary, model, weights, *data)
         check_writable(summary, "--summary")
     loaded, named = load_model(model, weights)
     lengths = lengths or loaded.preprocessing.size

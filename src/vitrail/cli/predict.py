@@ -71,7 +71,7 @@ def run(
     if output is not None:
         if output.suffix not in (".json", ".csv"):
             raise UsageError(f"--output {output}", "a .json or .csv file", "use answers.json")
-        check_apart(output, weights, *names)
+        check_apart(output, model, weights, *names)
         check_writable(output)
     loaded, source = load_model(model, weights)
     check_classifier(loaded)

@@ -130,14 +130,17 @@ def run(
     import torch
 
     from vitrail import create_model
-    from vitrail.files import check_folder
+    from vitrail.files import check_apart, check_folder, check_outside
     from vitrail.training.checkpoint import read_run
     from vitrail.training.interrupt import TrainingStopped
     from vitrail.training.loop import fit
     from vitrail.training.machine import Settings
     from vitrail.training.recipe import Recipe
 
+    check_outside(out, *data, *(val or ()))
     check_folder(out, "--output")
+    for name in ("best.safetensors", "last.safetensors"):
+        check_apart(out / name, model, weights)
     kept_bytes = 0 if memory.strip() == "0" else parse_memory(memory)
     if device not in (None, "cpu", "cuda"):
         raise UsageError(
