@@ -332,4 +332,83 @@ def _torchvisions() -> dict[str, Case]:
     }  # fmt: skip
 
 
-CASES: dict[str, Case] = _torchvisions() | _timms() | _swins("Swin") | _swins("Swinv2") | _pvts()
+def _timm_maxvit(**fields: Any) -> nn.Module:
+    model = timm.models.maxxvit
+    base = model.model_cfgs["maxvit_tiny_tf"]
+    return model.MaxxVit(base, **fields)
+
+
+def _timm_maxvit_fields() -> set[str]:
+    """Return the words of its constructor, which prefix those of its parts' configurations."""
+    module = timm.models.maxxvit
+    parts = {"conv_": module.MaxxVitConvCfg, "transformer_": module.MaxxVitTransformerCfg,
+             "": module.MaxxVitCfg}  # fmt: skip
+    names = {
+        prefix + one.name for prefix, part in parts.items() for one in dataclasses.fields(part)
+    }
+    return arguments(module.MaxxVit) - {"cfg", "kwargs"} | names - {"conv_cfg", "transformer_cfg"}
+
+
+def _maxvits() -> dict[str, Case]:
+    timm_base = {
+        "img_size": 64, "embed_dim": (32, 64), "depths": (2, 2), "block_type": ("M", "M"),
+        "stem_width": 24, "head_hidden_size": 64, "num_classes": 5,
+        "transformer_window_size": (4, 4), "transformer_grid_size": (4, 4),
+    }  # fmt: skip
+    words = {  # of convolutions, of attention, and of both
+        "conv_": {
+            "block_type": Refused("convnext"), "expand_ratio": 2.0, "expand_output": Refused(False),
+            "kernel_size": Refused(5), "group_size": Refused(4), "pre_norm_act": Refused(True),
+            "output_bias": Refused(False), "stride_mode": Refused("pool"),
+            "pool_type": Refused("max"), "downsample_pool_type": "max", "padding": Refused(""),
+            "attn_early": Refused(True), "attn_layer": Refused("eca"),
+            "attn_act_layer": Refused("relu"), "attn_ratio": 0.5, "init_values": 0.1,
+            "act_layer": Refused("relu"), "norm_layer": Refused("layernorm2d"),
+            "norm_layer_cl": "layernorm", "norm_eps": 1e-2,
+        },
+        "transformer_": {
+            "dim_head": 16, "head_first": Refused(True), "expand_ratio": 2.0,
+            "expand_first": False, "shortcut_bias": False, "attn_bias": Refused(False),
+            "attn_drop": 0.1, "proj_drop": 0.1, "pool_type": "max",
+            "rel_pos_type": Refused("bias"), "rel_pos_dim": 64, "partition_ratio": 16,
+            "window_size": (2, 4), "grid_size": (4, 2), "no_block_attn": Refused(True),
+            "use_nchw_attn": Refused(True), "init_values": Refused(0.1),
+            "act_layer": Refused("relu"), "norm_layer": Refused("batchnorm2d"),
+            "norm_layer_cl": Refused("rmsnorm"), "norm_eps": 1e-2,
+        },
+        "": {
+            "embed_dim": (64, 64), "depths": (1, 3), "block_type": Refused(("M", "C")),
+            "stem_width": Refused((16, 24)), "stem_bias": Refused(False),
+            "head_hidden_size": Refused(48), "weight_init": "", "img_size": (64, 128),
+            "in_chans": 1, "num_classes": 7, "global_pool": "", "drop_rate": Warned(0.2),
+            "drop_path_rate": 0.3,
+        },
+    }  # fmt: skip
+    theirs = torchvision.models.MaxVit
+    return {
+        "timm MaxViT": Case(
+            _timm_maxvit, timm_base,
+            {prefix + name: v for prefix, part in words.items() for name, v in part.items()},
+            _timm_maxvit_fields,
+            beside={"conv_block_type": {"conv_kernel_size": 7, "stem_width": 32}},
+        ),
+        "torchvision MaxViT": Case(
+            theirs,
+            {"input_size": (64, 64), "stem_channels": 32, "partition_size": 4,
+             "block_layers": [2, 2], "block_channels": [32, 64], "head_dim": 32,
+             "stochastic_depth_prob": 0.1, "num_classes": 5},
+            {"input_size": (128, 128), "stem_channels": 24, "partition_size": 8,
+             "block_layers": [1, 3], "block_channels": [64, 96], "head_dim": 16,
+             "stochastic_depth_prob": 0.3,
+             "norm_layer": partial(nn.BatchNorm2d, eps=1e-2, momentum=0.5),
+             "activation_layer": Refused(nn.SiLU), "squeeze_ratio": 0.5, "expansion_ratio": 2,
+             "mlp_ratio": 2, "mlp_dropout": Refused(0.2), "attention_dropout": Refused(0.2),
+             "num_classes": 7},
+            partial(arguments, theirs),
+        ),
+    }  # fmt: skip
+
+
+CASES: dict[str, Case] = (
+    _torchvisions() | _timms() | _maxvits() | _swins("Swin") | _swins("Swinv2") | _pvts()
+)

@@ -33,7 +33,8 @@ def test_every_field_is_in_the_table(name):
 
 
 def _sizes(case, fields, ours):
-    size = fields.get("img_size", fields.get("image_size", 64))
+    names = ("img_size", "image_size", "input_size")
+    size = next((fields[name] for name in names if name in fields), 64)
     native = (size, size) if isinstance(size, int) else tuple(size)
     dynamic = fields.get("dynamic_img_size") or fields.get("strict_img_size") is False
     if ours.config.axes == 3:
