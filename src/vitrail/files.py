@@ -95,7 +95,7 @@ def _same(one: str | Path, other: str | Path) -> bool:
 
 
 @contextmanager
-def whole_or_absent(path: Path) -> Iterator[Path]:
+def whole_or_absent(path: Path, mode: int = 0o666) -> Iterator[Path]:
     """Give the path of a temporary file to write; once written, it takes the place of ``path``.
 
     A reader finds what was there before or the whole new file, even after a power cut. Who may
@@ -105,6 +105,7 @@ def whole_or_absent(path: Path) -> Iterator[Path]:
 
     Args:
         path: the file, in a folder that exists.
+        mode: rights, from which the umask takes.
     Raises:
         OSError: the folder or the disk does not take it. Nothing half-written is left.
     """
@@ -113,7 +114,7 @@ def whole_or_absent(path: Path) -> Iterator[Path]:
     # What belongs to the file comes first.
     parts = dict(zip(files_of(temporary)[::-1], files_of(path)[::-1], strict=True))
     try:
-        temporary.touch()
+        temporary.touch(mode)
         mode = temporary.stat().st_mode
         temporary.unlink()  # so that a writer which writes nothing is seen
         yield temporary

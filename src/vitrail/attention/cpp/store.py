@@ -8,7 +8,6 @@ import fcntl
 import hashlib
 import logging
 import os
-import secrets
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vitrail.errors import UsageError
+from vitrail.files import whole_or_absent
 
 _log = logging.getLogger("vitrail.kernels")
 
@@ -87,16 +87,12 @@ def _add(folder: Path, name: str, build: Callable[[Path], None]) -> Path:
         build(built)
         data = built.read_bytes()
     target = folder / f"{name}-{_digest(data)}.so"
-    part = folder / f".{name}.{secrets.token_hex(4)}.part"
-    try:
-        # The umask takes rights away; it may not give others the right to write.
-        with open(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    # The umask takes rights away; it may not give others the right to write, not even for a moment.
+    with (
+        whole_or_absent(target, mode=0o644) as part,
+        open(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644), "wb") as file,
+    ):
+        file.write(data)
     return target
 
 
