@@ -29,12 +29,13 @@ def test_focal_attention_has_no_granularity_by_content() -> None:
 
 
 def test_a_granularity_by_content_would_be_found() -> None:
-    pooled = FocalAttention.pooled
+    pool_cells = FocalAttention.pool_cells
 
-    def by_content(layer: FocalAttention, x: Tensor) -> list[Tensor]:
-        return [level * (level > 0) for level in pooled(layer, x * x)]
+    def by_content(layer: FocalAttention, x: Tensor) -> Tensor | None:
+        cells = pool_cells(layer, x * x)
+        return None if cells is None else cells * (cells > 0)
 
-    with mock.patch.object(FocalAttention, "pooled", by_content):
+    with mock.patch.object(FocalAttention, "pool_cells", by_content):
         told = focal_granularity()
     assert told.support_changes > 0 and told.pooling_changes > 0
 

@@ -48,5 +48,5 @@ def test_answers_change_without_the_unshift_and_only_then() -> None:
 
 def test_photos_need_their_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with refuses("scikit-image", "vitrail[demo]"):
+    with refuses("scikit-image", "pip install"):
         photos(small("2-D"), (32, 32))

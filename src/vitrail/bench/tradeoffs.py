@@ -2,7 +2,7 @@
 
 import copy
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from vitrail.extras import missing_extra
 from vitrail.layers import WindowAttention
 from vitrail.models import Backbone
 from vitrail.ops.windows import shift
+from vitrail.patterns import Window
 from vitrail.shapes import Size
 
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
@@ -82,7 +83,7 @@ def seams(
         maps = network.eval().features(images)
     found = []
     for stage, x in enumerate(maps):
-        window = _windows(network.stages[stage])[0].pattern.fit(tuple(x.shape[1:-1]))[0]
+        window = _windows(network.stages[stage])[0][1].fit(tuple(x.shape[1:-1]))[0]
         across, within = [], []
         for axis, m in enumerate(window):
             steps = x.movedim(1 + axis, 1).diff(dim=1).norm(dim=-1)
@@ -99,8 +100,8 @@ def seams(
 def unshifted(model: Backbone) -> Backbone:
     """Return a copy of a model with window attention in which no window is shifted."""
     network = copy.deepcopy(model)
-    for layer in _windows(network):
-        layer.pattern = replace(layer.pattern, shift=(0,) * len(layer.pattern.shift))
+    for layer, pattern in _windows(network):
+        layer.pattern = replace(pattern, shift=(0,) * len(pattern.shift))
     return network
 
 
@@ -130,10 +131,12 @@ def _forgetting(model: Backbone) -> Iterator[None]:
         return shift(output, layer.pattern.fit(tuple(args[0].shape[1:-1]))[1])
 
     with ExitStack() as hooks:
-        for layer in _windows(model):
+        for layer, _ in _windows(model):
             hooks.callback(layer.register_forward_hook(leave).remove)
         yield
 
 
-def _windows(module: nn.Module) -> Sequence[WindowAttention]:
-    return [layer for layer in module.modules() if isinstance(layer, WindowAttention)]
+def _windows(module: nn.Module) -> list[tuple[WindowAttention, Window]]:
+    """Return the layers that attend within windows, each with its pattern."""
+    layers = [layer for layer in module.modules() if isinstance(layer, WindowAttention)]
+    return [(one, one.pattern) for one in layers if isinstance(one.pattern, Window)]

@@ -12,6 +12,7 @@ from torch.fx.experimental import _config as symbolic_config
 from vitrail.export.sizes import LARGEST_BATCH, check_blocks, checked_size, example_size, size_range
 from vitrail.layers import Attend, WindowAttention
 from vitrail.models import Backbone
+from vitrail.patterns import Window
 from vitrail.shapes import Size
 
 AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
@@ -85,8 +86,11 @@ def as_it_runs(
         for call in calls:
             call.backend = backend or call.backend
         for layer in layers:
-            if full_windows and layer.pattern.shift_rule in ("clamp", "shortest"):
-                layer.pattern = replace(layer.pattern, shift_rule="axis")
+            pattern = layer.pattern
+            if not (full_windows and isinstance(pattern, Window)):
+                continue
+            if pattern.shift_rule in ("clamp", "shortest"):
+                layer.pattern = replace(pattern, shift_rule="axis")
         yield
     finally:
         for module, training in modes.items():
