@@ -106,14 +106,14 @@ def _context(result: dict[str, Any]) -> str:
 
 
 def _claims(result: dict[str, Any]) -> str:
-    told = result["claims"]
-    focal, right, wrong = told["granularity"], told["permuted"], told["unpermuted"]
+    facts = result["claims"]
+    focal, right, wrong = facts["granularity"], facts["permuted"], facts["unpermuted"]
     practice = result.get("practice")
     lines = [
         "## Claims, and their numbers\n",
         '- **"Windows of M = 7 save a factor of 49."** The factor is N/M², so it depends on the '
-        f"map: {told['saving_56']:g} at 56 × 56 tokens (224 pixels, patches of 4); it is "
-        f"{told['saving_49']:g} only at 49 × 49.",
+        f"map: {facts['saving_56']:g} at 56 × 56 tokens (224 pixels, patches of 4); it is "
+        f"{facts['saving_49']:g} only at 49 × 49.",
         '- **"Focal attention adapts its granularity to the content."** It does not: which keys '
         "are fine and which pooled depends on position alone, in the official code too. With "
         f"three contents, {focal['support_changes']} pairs of tokens change whether they can "
@@ -125,7 +125,7 @@ def _claims(result: dict[str, Any]) -> str:
         f"{right['scores'][1]} (tokens), and {wrong['influences']} token instead of "
         f"{right['influences']} influences the first. Shapes fit, nothing fails.",
         f"- **A shift that is never undone** moves what attention returns: after twelve blocks "
-        f"with windows of 7, {told['drift_tokens']} of 56 tokens from where it belongs.",
+        f"with windows of 7, {facts['drift_tokens']} of 56 tokens from where it belongs.",
     ]
     if practice:
         lines[-1] += (
@@ -164,18 +164,18 @@ def _tradeoffs(result: dict[str, Any]) -> str:
 
 
 def _ablation(result: dict[str, Any]) -> str:
-    told = result.get("ablation")
-    if not told:
+    facts = result.get("ablation")
+    if not facts:
         return ""
-    full = told["top1"]["nothing"]
+    full = facts["top1"]["nothing"]
     lines = [
         (name, f"{top1:.2%}", f"{(top1 - full) * 100:+.2f} points")
-        for name, top1 in told["top1"].items()
+        for name, top1 in facts["top1"].items()
     ]
-    words = " ".join(told["options"])
+    words = " ".join(facts["options"])
     return (
         "## Training advice, left out one at a time\n\n`vitrail train` of `swin_nano` on "
-        f"{told['data']}, {told['epochs']} epochs, "
+        f"{facts['data']}, {facts['epochs']} epochs, "
         + (f"with `{words}`, " if words else "")
         + "one run each with the same seed: what differs by a point or less, another seed may turn "
         "round. A run this short shows what speeds learning up; what augmentation, biases and "
@@ -184,10 +184,10 @@ def _ablation(result: dict[str, Any]) -> str:
     )
 
 
-def _power(told: dict[str, Any]) -> str:
-    if told["all"] is None:
+def _power(facts: dict[str, Any]) -> str:
+    if facts["all"] is None:
         return "–"
-    return f"{told['all']:.2f} ({told['last']:.2f})"
+    return f"{facts['all']:.2f} ({facts['last']:.2f})"
 
 
 def _from(place: Sequence[int] | None) -> str:

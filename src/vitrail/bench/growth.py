@@ -87,16 +87,16 @@ def _facts(name: str, size: int) -> dict[str, Any]:
     with torch.device("meta"):
         entry = CATALOG[name]
         network = entry.model(entry.config)
-    told = cost(network, size, training=False)
+    whole = cost(network, size, training=False)
     return {
         "model": name,
         "size": size,
-        "samples": math.prod(told.size),
-        "flops": told.flops.total,
-        "attention_flops": told.flops.attention,
-        "pairs": told.pairs,
+        "samples": math.prod(whole.size),
+        "flops": whole.flops.total,
+        "attention_flops": whole.flops.attention,
+        "pairs": whole.pairs,
         "threads": torch.get_num_threads(),
-        "estimate": told.inference_peak,
+        "estimate": whole.inference_peak,
     }
 
 

@@ -24,10 +24,10 @@ def write(result: dict[str, Any], out: Path) -> None:
     """
     out.mkdir(parents=True, exist_ok=True)
     # One line an image: a thousand short lines of indentation would say no more.
-    per_image = ",\n  ".join(json.dumps(told) for told in result["per_image"])
+    per_image = ",\n  ".join(json.dumps(image) for image in result["per_image"])
     head = json.dumps({**result, "per_image": []}, indent=1, ensure_ascii=False)
-    told = head.replace('"per_image": []', f'"per_image": [\n  {per_image}\n ]') + "\n"
-    write_text(out / "faithfulness.json", told)
+    numbers = head.replace('"per_image": []', f'"per_image": [\n  {per_image}\n ]') + "\n"
+    write_text(out / "faithfulness.json", numbers)
     draw(result, out)
     text = page(result)
     write_text(out / "README.md", text)

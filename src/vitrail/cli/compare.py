@@ -102,11 +102,11 @@ def write(result: dict[str, Any], out: Path) -> None:
     from vitrail.files import write_text
 
     out.mkdir(parents=True, exist_ok=True)
-    told = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
-    write_text(out / "comparison.json", told)
+    numbers = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
+    write_text(out / "comparison.json", numbers)
     draw(result["rows"], out)
     # As it reads back: tuples are lists, as for whoever makes the page from the JSON.
-    text = page(json.loads(told))
+    text = page(json.loads(numbers))
     write_text(out / "README.md", text)
 
 
@@ -175,8 +175,8 @@ def _ablation(
             for variant in VARIANTS
         }
         facts = {"data": data, "epochs": epochs, "options": options, "top1": top1}
-        told = json.dumps(facts, indent=1) + "\n"
-        write_text(path, told)
+        numbers = json.dumps(facts, indent=1) + "\n"
+        write_text(path, numbers)
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 

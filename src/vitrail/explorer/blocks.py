@@ -76,14 +76,14 @@ def describe_block(
         The block's part of the manifest, and by how much a row of weights misses the sum of one.
     """
     said = caption(block.pattern, block.spatial)
-    told, (groups, heads, queries, keys) = block.groups, block.shape
+    layout, (groups, heads, queries, keys) = block.groups, block.shape
 
     def keep(name: str, array: Tensor | None) -> str | None:
         return None if array is None else arrays.add(f"b{i}/{name}", array.numpy().astype(np.int32))
 
     weights, missing = _weights(block, i, kept, arrays)
     # Labels that are all equal hold nobody apart.
-    q_region, k_region = told.labels
+    q_region, k_region = layout.labels
     apart = bool((q_region != 0).any() or (k_region != 0).any())
     stats = attention_stats(block.sample(COUNTED)).numpy().astype(np.float32)
     rgb = block.rgb
@@ -108,11 +108,11 @@ def describe_block(
         "queries_per_group": queries,
         "keys_per_group": keys,
         "error": block.error,
-        "queries": keep("queries", told.q_index),
-        "keys": keep("keys", told.k_index),
+        "queries": keep("queries", layout.q_index),
+        "keys": keep("keys", layout.k_index),
         "query_regions": keep("query_regions", q_region) if apart else None,
         "key_regions": keep("key_regions", k_region) if apart else None,
-        "boxes": keep("boxes", told.k_box),
+        "boxes": keep("boxes", layout.k_box),
         **weights,
         "bias": _bias(block, i, kept, arrays),
         "stats": arrays.add(f"b{i}/stats", stats),

@@ -56,13 +56,13 @@ def describe_cost(
         for id, (label, name) in MECHANISMS.items()
     ]
     own = {"id": "this", "label": "the explored model", "model": model.name or type(model).__name__}
-    told = _told(type(model), model.config, size)
+    whole = _whole_cost(type(model), model.config, size)
     return {
         "sizes": list(SIZES),
         "mechanisms": [*mechanisms, {**own, **_own_curve(model)}],
         "measured": [{"id": "this", "size": side, "ms": ms} for side, ms in measured],
         "windows": _windows(model, size),
-        "stages": [_stage(told, i) for i in range(len(told.stages))],
+        "stages": [_stage(whole, i) for i in range(len(whole.stages))],
     }
 
 
@@ -128,7 +128,7 @@ def _kept() -> dict[str, Curve]:
 
 
 @lru_cache(maxsize=64)
-def _told(kind: type[Backbone], config: BackboneConfig, size: Size) -> Cost:
+def _whole_cost(kind: type[Backbone], config: BackboneConfig, size: Size) -> Cost:
     return cost(_empty(kind, config), size, training=False)
 
 
@@ -160,8 +160,8 @@ def _windows(model: Backbone, size: Size) -> list[dict[str, Any]]:
     return rows
 
 
-def _stage(told: Cost, i: int) -> dict[str, Any]:
-    stage = told.stages[i]
+def _stage(whole: Cost, i: int) -> dict[str, Any]:
+    stage = whole.stages[i]
     return {
         "stage": i,
         "tokens": stage.tokens,

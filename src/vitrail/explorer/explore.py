@@ -36,7 +36,7 @@ STEPS = ("attention", "maps", "checks and costs", "scores of the maps")
 
 
 class Options(TypedDict, total=False):
-    """What may be told of a model and a picture, besides them.
+    """Options beside a model and a picture.
 
     Args:
         size: height and width of the model's input, in pixels; default see ``default_size``.
@@ -199,7 +199,7 @@ def _prepared(model: Backbone, picture: Image.Image, size: Size | None) -> Prepa
 
 
 def default_size(model: Backbone, photo: Size | None = None) -> Size:
-    """Return the height and width at which a model is explored unless told otherwise.
+    """Return the height and width at which a model is explored by default.
 
     That is the size of its weights. A model of small images gets the whole photo at a larger size:
     64 pixels along its shorter side, and at most 128 along the longer one.

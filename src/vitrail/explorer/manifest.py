@@ -73,7 +73,7 @@ def describe(
     manifest, missing = _first(subject, arrays)
     stats = [arrays.get(facts["stats"]) for facts in manifest["blocks"]]
 
-    def told(**parts: Any) -> tuple[dict[str, Any], Arrays]:
+    def step(**parts: Any) -> tuple[dict[str, Any], Arrays]:
         nonlocal manifest
         pending = [part for part in manifest["pending"] if part not in parts]
         # A manifest that was handed out does not change any more.
@@ -82,26 +82,26 @@ def describe(
 
     # What is known without the comparison; "checks" stay pending until it is there.
     manifest["checks"] = describe_checks(trace, missing, stats, None, None)
-    yield told()
+    yield step()
     found, parts = maps.describe(source, arrays)
-    yield told(**parts)
+    yield step(**parts)
     plain, adapted, logits = compare()
     costs = describe_cost(model, trace.spatial, [_side_ms(trace, plain)])
-    yield told(
+    yield step(
         model=_model(trace, adapted),
         at_trained_size=None if logits is None else _at_trained_size(trace, model, logits),
         cost=costs,
         checks=describe_checks(trace, missing, stats, plain, adapted),
     )
     flops = sum(row[kind] for row in costs["stages"] for kind in _KINDS)
-    yield told(faithfulness=maps.score(source, found, arrays, flops, subject.scored))
+    yield step(faithfulness=maps.score(source, found, arrays, flops, subject.scored))
 
 
 def _first(subject: Subject, arrays: Arrays) -> tuple[dict[str, Any], float]:
     """Return what a picture needs, and by how much a row of weights misses the sum of one."""
     trace = subject.trace
     kept = plan(trace.blocks)
-    told = [describe_block(block, i, kept, arrays) for i, block in enumerate(trace.blocks)]
+    described = [describe_block(block, i, kept, arrays) for i, block in enumerate(trace.blocks)]
     manifest = {
         "format": "vitrail-trace/2",
         "versions": subject.versions,
@@ -110,7 +110,7 @@ def _first(subject: Subject, arrays: Arrays) -> tuple[dict[str, Any], float]:
         "answer": _answer(trace),
         "at_trained_size": None,
         "stages": _stages(trace, arrays),
-        "blocks": [facts for facts, _ in told],
+        "blocks": [facts for facts, _ in described],
         "methods": [],
         "maps": [],
         "reach": [],
@@ -126,7 +126,7 @@ def _first(subject: Subject, arrays: Arrays) -> tuple[dict[str, Any], float]:
         "pending": list(PARTS),
         "arrays": {},
     }
-    return manifest, max(missing for _, missing in told)
+    return manifest, max(missing for _, missing in described)
 
 
 Blocks = list[tuple[Pattern, Size]]

@@ -79,10 +79,10 @@ def describe(source: Source, arrays: Arrays) -> tuple[dict[str, Tensor], dict[st
         id: method.map(source.model, source.image, source.trace, best)
         for id, method in source.quick.items()
     }
-    told = []
+    listed: list[dict[str, Any]] = []
     for m in source.methods.values():
         title, text = m.named(source.trace.model)
-        told.append({"id": m.id, "title": title, "text": text, "per_class": m.per_class,
+        listed.append({"id": m.id, "title": title, "text": text, "per_class": m.per_class,
                      "layer": m.kind})  # fmt: skip
     maps = []
     for id, grid in found.items():
@@ -92,7 +92,7 @@ def describe(source: Source, arrays: Arrays) -> tuple[dict[str, Tensor], dict[st
         maps[-1]["array"] = name
     stages = range(len(source.model.stages))
     parts = {
-        "methods": told,
+        "methods": listed,
         "maps": maps,
         "reach": [_reach(source, stage, arrays) for stage in stages],
     }

@@ -36,7 +36,7 @@ export function Controls({ app, grid, look }: { app: App; grid: Grid; look: Look
         show what the model sees
       </label>
       <p class="note" id="canvas-hint">
-        Point at a token to ask it; click or tap to keep it, then point at its keys; with a finger, slide across the picture or tap the keys cut out. Keyboard: arrows move, Home and End go to
+        Point at a token to see its keys; click or tap to keep it, then point at its keys; with a finger, slide across the picture or tap the keys cut out. Keyboard: arrows move, Home and End go to
         the row’s ends, Page Up and Page Down change the block, + and − enlarge, Escape lets go.
       </p>
     </div>

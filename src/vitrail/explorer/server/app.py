@@ -54,7 +54,7 @@ class ServerState:
         store: the traces.
         jobs: the runs.
         payloads: arrays as bytes.
-        pages: told when a page asks for a trace or an array.
+        pages: notes when a page requests a trace or an array.
     """
 
     models: Models
@@ -198,7 +198,7 @@ async def cancel(request: Request) -> Response:
 
 
 def described(state: ServerState, job: Job) -> dict[str, Any]:
-    """Return what the page is told of a job."""
+    """Return a job as the page shows it."""
     return {
         "id": job.id,
         "state": job.state,

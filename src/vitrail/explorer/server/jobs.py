@@ -214,7 +214,7 @@ class Jobs:
         except UsageError as error:
             job.error, job.state = as_dict(error), "failed"
         except Exception as error:
-            # The page is told that, the terminal why: a traceback names folders of this machine.
+            # The page shows that, the terminal why: a traceback names folders of this machine.
             _log.exception("a run failed")
             job.error = as_dict(
                 UsageError(

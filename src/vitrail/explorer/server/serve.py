@@ -73,8 +73,8 @@ def serve(
         state: what it serves.
         listener: as ``bind`` returns it.
         host: by which it was bound.
-        say: told the link that opens the page.
-        warn: told what is dangerous about ``host``, if anything.
+        say: called with the link that opens the page.
+        warn: called with what is dangerous about ``host``, if anything.
         ready: called with the link when requests will be answered, for example to open a browser.
     """
     server, guard = make_server(state, listener, host)

@@ -21,9 +21,9 @@ async def read_body(request: Request, limit: int = LIMIT, patience: float = PATI
         Refused: with 413, before the first byte is read where the request tells its length; with
             408 for a photo that stops on its way, and with 499 for one whose sender is gone.
     """
-    told = request.headers.get("content-length", "")
-    if told.isdecimal() and int(told) > limit:
-        raise _too_large(f"a photo of {int(told):,} bytes", limit)
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > limit:
+        raise _too_large(f"a photo of {int(length):,} bytes", limit)
     body = bytearray()
     stream = aiter(request.stream())
     while True:

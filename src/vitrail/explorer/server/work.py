@@ -1,4 +1,4 @@
-"""What a job does: a model, a photo, one run; it tells how far it is and stops when told to."""
+"""What a job does: a model, a photo, one run; it reports its progress and stops when cancelled."""
 
 import math
 import threading
