@@ -5278,7 +5278,7 @@ function Controls({ app, grid, look }) {
 			),
 			"show what the model sees"
 		] }),
-		a4("p", { class: "note", id: "canvas-hint", children: "Point at a token to ask it; click or tap to keep it, then point at its keys; with a finger, slide across the picture or tap the keys cut out. Keyboard: arrows move, Home and End go to the row’s ends, Page Up and Page Down change the block, + and − enlarge, Escape lets go." })
+		a4("p", { class: "note", id: "canvas-hint", children: "Point at a token to see its keys; click or tap to keep it, then point at its keys; with a finger, slide across the picture or tap the keys cut out. Keyboard: arrows move, Home and End go to the row’s ends, Page Up and Page Down change the block, + and − enlarge, Escape lets go." })
 	] });
 }
 function Roll({ app }) {
