@@ -37,9 +37,8 @@ class PooledQueries(Pattern):
         steps = zip(lengths, self.stride, q_grid, strict=True)
         queries = [within(arange(n // s, device), count) for n, s, count in steps]
         keys = [within(arange(n, device), m) for n, m in zip(lengths, spatial, strict=True)]
-        q_index, q_region = cross(queries, part, q_grid)
-        k_index, k_region = cross(keys, self.window, spatial)
-        return Groups(q_index, k_index, q_region, k_region, q_grid=q_grid)
+        q_index, k_index = cross(queries, part, q_grid), cross(keys, self.window, spatial)
+        return Groups(q_index, k_index, q_index.clamp(max=0), k_index.clamp(max=0), q_grid=q_grid)
 
     def pairs(self, spatial: Size) -> int:
         return int(self.allowed(spatial).sum())

@@ -21,6 +21,6 @@ def rolled_then_padded(
         place = arange(-(-n // m) * m, device)
         tokens.append(torch.where(place < n, (place + s) % n, PADDING))
         sides.append((place >= len(place) - s).int())
-    index, _ = cross(tokens, window, spatial)
-    region, _ = cross(sides, window, (2,) * len(spatial))
+    index = cross(tokens, window, spatial)
+    region = cross(sides, window, (2,) * len(spatial), marked=False)
     return Groups(index, index, region, region, unique_keys=True, extent=window)

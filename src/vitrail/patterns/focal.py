@@ -124,33 +124,31 @@ class Focal(Pattern):
         """Write the windows down, in row-major order; for the order of keys see the class."""
         padded = self.fit(spatial)
         own = [within(arange(length, device), n) for n, length in zip(spatial, padded, strict=True)]
-        q_index, q_worst = cross(own, self.window, spatial)
-        halo, worst = self._halo(spatial, padded, device)
-        index, marks = [q_index, halo], [q_worst, worst]
+        whole = all(known(n == length) for n, length in zip(spatial, padded, strict=True))
+        q_index = cross(own, self.window, spatial, marked=not whole)
+        index = [q_index, self._halo(spatial, padded, device)]
         grids, before = [], math.prod(spatial)
         for k in range(len(self.levels)):
             grid = self._grid(k, padded)
-            cells, worst = cross(self._level(k, spatial, padded, device), self.reach(k), grid)
-            index.append(torch.where(cells < 0, -1, cells + before))
-            marks.append(worst)
+            cells = cross(self._level(k, spatial, padded, device), self.reach(k), grid)
+            index.append(torch.where(cells < 0, cells, cells + before))
             grids.append(grid)
             before = before + math.prod(grid)
-        hidden = OUTSIDE if self.padding == "visible" else PADDING
-        k_region = torch.where(torch.cat(marks, dim=-1) <= hidden, -1, 0).to(torch.int32)
-        whole = all(known(n == length) for n, length in zip(spatial, padded, strict=True))
+        k_index = torch.cat(index, dim=-1)
         full = (
             whole and not any(self.margin) and all(f == 1 for level in self.levels for f in level)
         )
+        q_region = k_region = None
+        if not full:
+            hidden = OUTSIDE if self.padding == "visible" else PADDING
+            q_region, k_region = torch.zeros_like(q_index), -(k_index <= hidden).to(torch.int32)
         return Groups(
-            q_index, torch.cat(index, dim=-1),
-            None if full else torch.zeros_like(q_index), None if full else k_region,
-            grids=tuple(grids), full=full, cut=window_cut(spatial, self.window) if whole else None,
+            q_index, k_index.clamp(min=-1), q_region, k_region, grids=tuple(grids), full=full,
+            cut=window_cut(spatial, self.window) if whole else None,
         )  # fmt: skip
 
-    def _halo(
-        self, spatial: Size, padded: Size, device: torch.device | None
-    ) -> tuple[Tensor, Tensor]:
-        """Return number and mark of the keys around each window."""
+    def _halo(self, spatial: Size, padded: Size, device: torch.device | None) -> Tensor:
+        """Return number or mark of the keys around each window."""
         sizes = tuple(zip(spatial, padded, self.window, self.margin, strict=True))
         if self.halo == "exact":
             lines = []
@@ -169,15 +167,12 @@ class Focal(Pattern):
                 lines.append(within(torch.where(place >= length, place - length, place), n))
                 around.append(range(sign * e, sign * e + m))
             corners.append(self._without_own(lines, spatial, around))
-        index, worst = (torch.cat(parts, dim=-1) for parts in zip(*corners, strict=True))
+        index = torch.cat(corners, dim=-1)
         # 0 once one window covers an axis: then nothing is rolled.
         free = sym_min(1, *((n - 1) // m for n, m in zip(spatial, self.window, strict=True)))
-        gone = torch.zeros_like(index) + free < 1
-        return index.masked_fill(gone, -1), worst.masked_fill(gone, OUTSIDE)
+        return index.masked_fill(torch.zeros_like(index) + free < 1, OUTSIDE)
 
-    def _without_own(
-        self, lines: list[Tensor], spatial: Size, around: list[range]
-    ) -> tuple[Tensor, Tensor]:
+    def _without_own(self, lines: list[Tensor], spatial: Size, around: list[range]) -> Tensor:
         """Cross ``lines`` and leave out the tokens of the window itself.
 
         Args:
@@ -185,13 +180,15 @@ class Focal(Pattern):
             spatial: of the grid.
             around: how far those places are from the window's first token, along each axis.
         """
-        kept = [
-            i for i, place in enumerate(product(*around))
-            if not all(0 <= p < m for p, m in zip(place, self.window, strict=True))
-        ]  # fmt: skip
+        own = {0}  # numbers of the window's own tokens in the box that is crossed
+        for line, m in zip(around, self.window, strict=True):
+            inside = [k for k, place in enumerate(line) if 0 <= place < m]
+            own = {number * len(line) + k for number in own for k in inside}
+        count = math.prod([len(line) for line in around])
+        kept = [number for number in range(count) if number not in own]
         places = torch.tensor(kept, dtype=torch.int64, device=lines[0].device)
-        index, worst = cross(lines, tuple(len(line) for line in around), spatial)
-        return index.index_select(1, places), worst.index_select(1, places)
+        index = cross(lines, tuple(len(line) for line in around), spatial)
+        return index.index_select(1, places)
 
     def _grid(self, k: int, padded: Size) -> Size:
         """Return the cells of level ``k`` along each axis."""

@@ -48,16 +48,16 @@ class Grid(Pattern):
         for n, m, stride in zip(spatial, self.size, strides, strict=True):
             place = arange(stride * m, device)
             lines.append(within(place // m + place % m * stride, n))
-        index, region = cross(lines, self.size, spatial)
         full = all(known(m * s == n) for n, m, s in zip(spatial, self.size, strides, strict=True))
+        index = cross(lines, self.size, spatial, marked=not full)
         cut = None
         if full:
             pairs = zip(self.size, strides, strict=True)
             cut = Cut(
                 tuple(n for pair in pairs for n in pair), tuple(range(0, 2 * len(spatial), 2))
             )
-        q_region = None if full else region
-        return Groups(index, index, q_region, q_region, full=full, unique_keys=True, cut=cut,
+        region = None if full else index.clamp(max=0)
+        return Groups(index, index, region, region, full=full, unique_keys=True, cut=cut,
                       extent=self.size)  # fmt: skip
 
     def pairs(self, spatial: Size) -> int:

@@ -36,28 +36,31 @@ def within(place: Line, length: int, mark: int = PADDING) -> Line:
     return place.masked_fill(place >= length, mark)
 
 
-def cross(lines: Sequence[Line], widths: Size, lengths: Size) -> tuple[Tensor, Tensor]:
+def cross(
+    lines: Sequence[Line], widths: Size, lengths: Size, *, marked: bool = True
+) -> Int[Tensor, "groups places"]:
     """Combine one line for each axis.
 
     Args:
         lines: places of all groups along each axis.
         widths: places of each group along each axis.
         lengths: of the grid that the places count in.
+        marked: some place may be none; what is known to have no marks takes a third of the time.
     Returns:
-        ``[groups, places]`` of all axes together, both in row-major order: the number on the
-        flattened grid, or -1; and the least mark of any axis, 0 for none.
+        Groups, and the places of each, in row-major order: the number on the flattened grid, or
+        the least mark of any axis.
     """
-    index, worst = lines[0], lines[0].clamp(max=0)
+    index = lines[0]
     for line, n in zip(lines[1:], lengths[1:], strict=True):
         index = index[..., None] * n + line
-        worst = torch.minimum(worst[..., None], line.clamp(max=0))
-    index = index.masked_fill(worst < 0, -1)
+    if marked:
+        worst = lines[0].clamp(max=0)
+        for line in lines[1:]:
+            worst = torch.minimum(worst[..., None], line.clamp(max=0))
+        index = torch.where(worst < 0, worst, index)
     counts = [line.shape[0] // width for line, width in zip(lines, widths, strict=True)]
     shape = [n for pair in zip(counts, widths, strict=True) for n in pair]
     order = (*range(0, len(shape), 2), *range(1, len(shape), 2))
-    groups = math.prod(counts), math.prod(widths)
-    return tuple(
-        # Not ``reshape``, whose question whether it must copy ties a graph to a length.
-        x.view(shape).permute(order).clone(memory_format=torch.contiguous_format).view(groups)
-        for x in (index, worst)
-    )  # type: ignore[return-value]  # two of them
+    # Not ``reshape``, whose question whether it must copy ties a graph to a length.
+    index = index.view(shape).permute(order).clone(memory_format=torch.contiguous_format)
+    return index.view(math.prod(counts), math.prod(widths))

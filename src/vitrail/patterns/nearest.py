@@ -63,7 +63,7 @@ class Nearest(Pattern):
             last = torch.zeros((), dtype=torch.int32, device=device) + (n - 1)
             tokens.append(torch.minimum(arange(count, device) * m + m // 2, last))
             cells.append(arange(count, device))
-        q_index, _ = cross(own, self.window, spatial)
+        q_index = cross(own, self.window, spatial)
         near, near_cells = nearest(tokens, spatial, self.count), nearest(cells, grid, self.count)
         full = all(known(n == c * m) for n, c, m in zip(spatial, grid, self.window, strict=True))
         return Groups(
@@ -164,14 +164,14 @@ def nearest(middles: Sequence[Line], spatial: Size, count: int) -> Int[Tensor, "
         place = (middle[:, None] + step).flatten()
         lines.append(within(torch.where(place < 0, OUTSIDE, place), n, OUTSIDE))
         steps.append((step * step)[None])
-    index, marks = cross(lines, tuple(2 * r + 1 for r in far), spatial)
+    index = cross(lines, tuple(2 * r + 1 for r in far), spatial)
     distance = torch.zeros(1, 1, dtype=torch.int64, device=device)
     for square in steps:
         distance = (distance[:, :, None] + square[:, None, :]).flatten(1)
     # One whole number that orders by distance first and by place second, so that no two are equal.
     candidates = distance.shape[1]
     order = distance * candidates + torch.arange(candidates, device=device)
-    order = torch.where(marks < 0, order + _FAR, order)
+    order = torch.where(index < 0, order + _FAR, order)
     chosen = order.topk(sym_min(count, math.prod(spatial)), dim=-1, largest=False).indices
     return index.gather(-1, chosen)
 

@@ -90,23 +90,26 @@ class Window(Pattern):
         """Write the windows down, row-major, and the tokens of each, row-major."""
         window, shift = self.fit(spatial)
         lengths = [(n + m - 1) // m * m for n, m in zip(spatial, window, strict=True)]
-        tokens, sides = [], []
-        for n, length, s in zip(spatial, lengths, shift, strict=True):
-            place = arange(length, device)
-            # Pad first, then roll (ADR 37): the last ``s`` places hold the first ones, and what was
-            # brought round from the other side is a region of its own.
-            wrapped = place >= length - s
-            tokens.append(within(torch.where(wrapped, place - length, place) + s, n))
-            sides.append(wrapped.to(torch.int32))
-        index, padded = cross(tokens, window, spatial)
-        region, _ = cross(sides, window, (2,) * len(spatial))
-        if self.padding == "masked":
-            region = region.masked_fill(padded < 0, -1)
         full = all(known(n == length) for n, length in zip(spatial, lengths, strict=True))
         regular = all(known(s == 0) for s in shift)
-        cut = window_cut(spatial, window) if full and regular else None
-        if regular and (full or self.padding == "visible"):
-            region = None
+        lines, sides = [], []
+        for n, length, s in zip(spatial, lengths, shift, strict=True):
+            place = arange(length, device)
+            if not regular:
+                # Pad first, then roll (ADR 37): the last ``s`` places hold the first ones, and
+                # what was brought round from the other side is a region of its own.
+                sides.append((place >= length - s).to(torch.int32))
+                place = place + s - sides[-1] * length
+            lines.append(place if full else within(place, n))
+        index, region, cut = cross(lines, window, spatial, marked=not full), None, None
+        if not regular:
+            region = cross(sides, window, (2,) * len(spatial), marked=False)
+            if self.padding == "masked" and not full:
+                region = region.masked_fill(index < 0, -1)
+        elif full:
+            cut = window_cut(spatial, window)
+        elif self.padding == "masked":
+            region = index.clamp(max=0)
         return Groups(index, index, region, region, full=full, unique_keys=True, cut=cut,
                       extent=window)  # fmt: skip
 
