@@ -18,7 +18,8 @@ from tests.support import CONFIGS, KINDS, ODD_SIZES, refuses, small
 from vitrail.analysis import Cost, Flops, cost, receptive_field
 from vitrail.analysis.watch import count_products
 from vitrail.layers import Attend
-from vitrail.models import CATALOG, Backbone
+from vitrail.models import CATALOG, Backbone, MaxViT
+from vitrail.models.maxvit import MAXVIT_T
 from vitrail.shapes import Size
 
 
@@ -114,6 +115,12 @@ def test_published_figures_are_multiply_adds(name: str) -> None:
     assert round(macs, 1) == rounded
     if exact is not None:
         assert round(macs, 3) == exact
+
+
+def test_torchvision_s_figure_of_its_maxvit() -> None:
+    with torch.device("meta"):
+        model = MaxViT(MAXVIT_T)
+    assert round(cost(model, 224, training=False).macs / 1e9, 3) == 5.558
 
 
 # The official count of these leaves out the network that makes the position bias; it is 1 % of a

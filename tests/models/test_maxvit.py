@@ -91,3 +91,14 @@ def test_evaluation_does_not_touch_the_statistics() -> None:
 def test_what_cannot_be_is_refused(changes: dict[str, Any], given: str, fix: str) -> None:
     with refuses(given, fix):
         small_maxvit(**changes)
+
+
+@pytest.mark.compile
+def test_one_graph_for_all_sizes() -> None:
+    torch._dynamo.reset()
+    model = small_maxvit(dims=(8,), depths=(2,), num_heads=(2,))
+    fast = torch.compile(model, fullgraph=True, dynamic=True, backend="eager")
+    with torch.no_grad():
+        for size in ((11, 13), (41, 30)):
+            x = torch.randn(2, 3, *size)
+            torch.testing.assert_close(fast(x), model(x), rtol=1e-4, atol=1e-5)
