@@ -11,6 +11,8 @@ from vitrail.models import (
     FocalConfig,
     FocalFast,
     FocalFastConfig,
+    Hiera,
+    HieraConfig,
     MaxViT,
     MaxViTConfig,
     MechanismSwin,
@@ -64,6 +66,17 @@ def small_maxvit(axes: int = 2, **changes: Any) -> Backbone:
     return drawn(MaxViT(MaxViTConfig(**fields))).eval()
 
 
+def small_hiera(axes: int = 2, **changes: Any) -> Backbone:
+    """Return a small Hiera whose windows, cells and widths are no squares or twins."""
+    fields: dict[str, Any] = {
+        "dim": 8, "depths": (1, 2, 1), "num_heads": (2, 2, 4), "num_classes": 5,
+        "window": (4, 6, 4)[:axes], "merge": (2, 3, 2)[:axes], "windowed": (True, False, False),
+        "patch": (2, 1, 2)[:axes], "patch_kernel": (3, 3, 3)[:axes], "positions": (5, 4, 3)[:axes],
+        **changes,
+    }  # fmt: skip
+    return drawn(Hiera(HieraConfig(**fields))).eval()
+
+
 MECHANISMS: dict[str, Callable[[], Backbone]] = {
     "swin": lambda: small("2-D"),
     "swin_v2": lambda: small("V2"),
@@ -77,6 +90,7 @@ MECHANISMS: dict[str, Callable[[], Backbone]] = {
     "sparse_tiny": lambda: _tiny("sparse"),
     "sparse_tiny_fixed": lambda: _tiny("sparse", "fixed"),
     "maxvit": small_maxvit,
+    "hiera": small_hiera,
     "focal": lambda: _focal("exact"),
     "focal_rolled": lambda: _focal("rolled", "visible"),
     "focal_fast": _fast,

@@ -5,6 +5,7 @@ import math
 import pickle
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, fields
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
@@ -18,6 +19,7 @@ from vitrail.patterns import (
     Grid,
     Pattern,
     Pooled,
+    PooledQueries,
     Reduced,
     SparseFixed,
     SparseStrided,
@@ -36,12 +38,13 @@ class Laid(NamedTuple):
     @property
     def pattern(self) -> Pattern:
         """The pattern; not made while hypothesis draws, where the shape checker would disturb."""
-        return self.kind(**self.options)
+        made = {name: v() if callable(v) else v for name, v in self.options.items()}
+        return self.kind(**made)
 
 
 SYMMETRIC = (Global, Axial, Grid, SparseStrided)
 POOLED = (Reduced, Pooled)
-KINDS = (*SYMMETRIC, SparseFixed, *POOLED)
+KINDS = (*SYMMETRIC, SparseFixed, *POOLED, PooledQueries)
 
 
 @st.composite
@@ -61,7 +64,13 @@ def laid(draw: st.DrawFn, kinds: tuple[Callable[..., Pattern], ...] = KINDS) -> 
         SparseStrided: {"block": block, "part": st.sampled_from(("local", "residue"))},
         Reduced: {"reduction": size, "prefix": prefix},
         Pooled: {"size": size},
+        PooledQueries: {},
     }[kind]
+    if kind is PooledQueries:
+        stride, times = (tuple(draw(st.integers(1, 3)) for _ in spatial) for _ in range(2))
+        window = tuple(s * t for s, t in zip(stride, times, strict=True))
+        inner = st.sampled_from((partial(Window, window, (0,) * axes), Global))
+        options = {"tokens": inner, "stride": st.just(stride)}
     return Laid(kind, {name: draw(values) for name, values in options.items()}, spatial)
 
 
@@ -91,7 +100,7 @@ def test_every_token_asks_once_and_is_answered(kind: type[Pattern], data: st.Dat
     case = data.draw(laid((kind,)))
     pattern = case.pattern
     groups, allowed = pattern.groups(case.spatial), pattern.allowed(case.spatial)
-    tokens = pattern.prefix + math.prod(case.spatial)
+    tokens = pattern.prefix + math.prod(groups.q_grid or case.spatial)
     asking = groups.q_index[groups.q_index >= 0]
     assert sorted(asking.tolist()) == list(range(tokens))
     assert len(allowed) == tokens

@@ -20,6 +20,7 @@ from vitrail.patterns import (
     Grid,
     Nearest,
     Pattern,
+    PooledQueries,
     Reduced,
     SparseFixed,
     Window,
@@ -80,7 +81,8 @@ def test_what_is_known_without_the_numbers_holds(kind: type, data: st.DataObject
         there = groups.k_index[groups.k_index >= 0]
         assert len(there.unique()) == len(there)
     if groups.cut is not None:
-        x = torch.arange(tokens, dtype=torch.int32).view(groups.cut.shape)
+        count = tokens if groups.q_grid is None else math.prod(groups.q_grid)
+        x = torch.arange(count, dtype=torch.int32).view(groups.cut.shape)
         x = x.permute(*groups.cut.outer, *groups.cut.inner)
         assert torch.equal(x.flatten(), groups.q_index.flatten())
         assert math.prod(x.shape[len(groups.cut.outer) :]) == groups.q_index.shape[1]
@@ -94,6 +96,7 @@ SYMBOLIC: list[Pattern] = [
     Grid((3, 4)),
     SparseFixed(),
     Reduced((2, 3)),
+    PooledQueries(Window((4, 6), (0, 0)), (2, 3)),
     Focal((5, 3), (2, 1), ((3, 1),), "rolled", "visible"),
     Nearest((3, 2), 9),
 ]

@@ -20,6 +20,7 @@ from vitrail.patterns import (
     Nearest,
     Pattern,
     Pooled,
+    PooledQueries,
     Reduced,
     SparseFixed,
     SparseStrided,
@@ -187,6 +188,19 @@ def reach(pattern: Focal | Nearest, spatial: Size) -> Tensor:
     return (allowed(pattern, spatial).float() @ torch.cat(parts).float()) > 0
 
 
+def pooled_queries(pattern: PooledQueries, spatial: Size) -> Tensor:
+    """A cell sees what any of its tokens sees; the cell of a token is its place over the stride."""
+    whole = allowed(pattern.tokens, spatial)
+    cells = [-(-n // s) for n, s in zip(spatial, pattern.stride, strict=True)]
+    seen = torch.zeros(math.prod(cells), len(whole), dtype=torch.bool)
+    for token, place in enumerate(coordinates(spatial).tolist()):
+        number = 0
+        for p, s, n in zip(place, pattern.stride, cells, strict=True):
+            number = number * n + p // s
+        seen[number] |= whole[token]
+    return seen
+
+
 WORDS: dict[type[Pattern], Callable[[Any, Size], Tensor]] = {
     Window: window,
     Axial: axial,
@@ -196,6 +210,7 @@ WORDS: dict[type[Pattern], Callable[[Any, Size], Tensor]] = {
     SparseStrided: strided,
     Reduced: reduced,
     Pooled: pooled,
+    PooledQueries: pooled_queries,
     Focal: focal,
     Nearest: nearest,
 }

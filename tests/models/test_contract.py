@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.mechanisms import MECHANISMS, small_maxvit
+from tests.mechanisms import MECHANISMS, small_hiera, small_maxvit
 from tests.pyramids import small_pyramid
 from tests.support import drawn, refuses, small, unchecked
 from vitrail.layers import Attend
@@ -80,6 +80,9 @@ MODELS: dict[str, Callable[[], Backbone]] = {
     "sparse 1-D": lambda: _tiny("sparse", 1),
     "sparse blocks": lambda: _tiny("sparse", 2, block=5),
     "global 3-D": lambda: _tiny("global", 3),
+    "hiera 1-D": lambda: small_hiera(1),
+    "hiera 3-D": lambda: small_hiera(3),
+    "hiera of windows": lambda: small_hiera(windowed=(True,) * 3, window=(4, 9)),
     "maxvit 1-D": lambda: small_maxvit(1),
     "maxvit 3-D": lambda: small_maxvit(3),
     "maxvit of torchvision": lambda: small_maxvit(

@@ -27,7 +27,7 @@ FOCAL_DATA = Path(__file__).parents[1] / "parity" / "data"
 def told(model, name):
     """Return the configuration that a file of that format tells, meant for such a model."""
     found = detect(to_format(model, name))
-    reading = rules.read(found.state, found.format.rules(found.stages, None))
+    reading = rules.read(found.state, found.rules())
     ours = name == "vitrail"
     return infer_config(reading, family=found.family, hints=Hints(like=model.config, ours=ours))
 

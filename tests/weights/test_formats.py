@@ -61,7 +61,7 @@ def test_a_file_with_the_format_s_keys_fills_every_parameter(build, manifests, n
     detector = name in ("official detector", "mmdet swin")
     fields = {"out_indices": (0, 1), "feature_norms": True} if detector else {}
     model = build(kind, **fields)
-    reading = rules.read(found.state, found.format.rules(found.stages, None))
+    reading = rules.read(found.state, found.rules())
     assert not reading.unknown
     assert {k: v.shape for k, v in reading.state.items()} == {
         k: v.shape for k, v in model.state_dict().items()
@@ -174,7 +174,7 @@ def test_there_and_back_again(build, name, kind):
         )
     written = to_format(model, name)
     found = detect(written)
-    reading = rules.read(found.state, found.format.rules(found.stages, None))
+    reading = rules.read(found.state, found.rules())
     assert not reading.unknown
     state = model.state_dict()
     assert sorted(reading.state) == sorted(state)

@@ -18,7 +18,7 @@ STRUCTURE = ("in_channels", "num_classes", "dim", "depths", "num_heads", "window
 
 def reading_of(model, name):
     found = detect(to_format(model, name))
-    return rules.read(found.state, found.format.rules(found.stages, None))
+    return rules.read(found.state, found.rules())
 
 
 def same_structure(a, b):

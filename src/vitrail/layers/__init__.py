@@ -12,6 +12,7 @@ from vitrail.layers.mbconv import ConvStem, MBConv
 from vitrail.layers.merge import ConvMerging, PatchMerging, PostNormPatchMerging
 from vitrail.layers.mlp import DepthwiseMlp, Mlp
 from vitrail.layers.offset_bias import OffsetBias
+from vitrail.layers.pooled_attention import PooledQueryAttention, PoolingBlock
 from vitrail.layers.position import AbsolutePosition, ContinuousBias, RelativeBias
 from vitrail.layers.prefix import PrefixTokens
 from vitrail.layers.reduction_attention import ReductionAttention
@@ -35,6 +36,8 @@ __all__ = [
     "OffsetBias",
     "PatchEmbed",
     "PatchMerging",
+    "PooledQueryAttention",
+    "PoolingBlock",
     "PostNormBlock",
     "PostNormPatchMerging",
     "PreNormBlock",

@@ -5,6 +5,7 @@ from vitrail.models.catalog import CATALOG, Entry, canonical_name, entry_of, nam
 from vitrail.models.config import BackboneConfig
 from vitrail.models.finding import backbone_of, unwrapped
 from vitrail.models.focal import Focal, FocalConfig, FocalFast, FocalFastConfig
+from vitrail.models.hiera import Hiera, HieraConfig
 from vitrail.models.maxvit import MaxViT, MaxViTConfig
 from vitrail.models.mechanism_swin import MechanismSwin, MechanismSwinConfig
 from vitrail.models.optimized import Optimization, check_original
@@ -29,6 +30,8 @@ __all__ = [
     "FocalConfig",
     "FocalFast",
     "FocalFastConfig",
+    "Hiera",
+    "HieraConfig",
     "MaxViT",
     "MaxViTConfig",
     "MechanismSwin",

@@ -65,7 +65,7 @@ class Backbone(HubModel, Parts, nn.Module):
         self.feature_norms = nn.ModuleDict()
         if config.feature_norms:
             for stage, dim in zip(self.out_indices, self.dims, strict=True):
-                self.feature_norms[str(stage)] = nn.LayerNorm(dim, eps=config.norm_eps)
+                self.feature_norms[str(stage)] = self.build_feature_norm(dim)
         self.reset_parameters()
         self.set_grad_checkpointing(config.checkpointing)
         self._freeze()
@@ -93,6 +93,10 @@ class Backbone(HubModel, Parts, nn.Module):
     def build_norm(self) -> nn.Module | None:
         """Build the norm after the last stage, if there is one."""
         return nn.LayerNorm(self.config.stage_dims[-1], eps=self.config.norm_eps)
+
+    def build_feature_norm(self, dim: int) -> nn.Module:
+        """Build the norm of a stage's map, as detectors have it."""
+        return nn.LayerNorm(dim, eps=self.config.norm_eps)
 
     def build_pre_logits(self) -> nn.Module | None:
         """Build what stands between the pooled tokens and the head, if anything does."""

@@ -4,11 +4,12 @@ import difflib
 from typing import NamedTuple
 
 from vitrail.errors import UsageError
-from vitrail.models import focal, maxvit, mechanism_swin, pvt, pvt_v2, swin, swin_v2, vit
+from vitrail.models import focal, hiera, maxvit, mechanism_swin, pvt, pvt_v2, swin, swin_v2, vit
 from vitrail.models.aliases import ALIASES, alias_of
 from vitrail.models.backbone import Backbone
 from vitrail.models.config import BackboneConfig
 from vitrail.models.focal import Focal, FocalFast
+from vitrail.models.hiera import Hiera
 from vitrail.models.maxvit import MaxViT
 from vitrail.models.mechanism_swin import MechanismSwin
 from vitrail.models.preprocessing import Preprocessing
@@ -86,6 +87,9 @@ CATALOG: dict[str, Entry] = {
     "maxvit_tiny": Entry(maxvit.MAXVIT_TINY, MaxViT, _MAXVIT),
     "maxvit_small": Entry(maxvit.MAXVIT_SMALL, MaxViT, _MAXVIT),
     "maxvit_base": Entry(maxvit.MAXVIT_BASE, MaxViT, _MAXVIT),
+    "hiera_tiny": Entry(hiera.HIERA_TINY, Hiera, _224),
+    "hiera_small": Entry(hiera.HIERA_SMALL, Hiera, _224),
+    "hiera_base": Entry(hiera.HIERA_BASE, Hiera, _224),
     "vit_tiny": Entry(vit.VIT_TINY, ViT, _VIT),
     "vit_small": Entry(vit.VIT_SMALL, ViT, _VIT),
     "vit_base": Entry(vit.VIT_BASE, ViT, _VIT),

@@ -1,8 +1,11 @@
 """Bring a grid of tokens together into fewer."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from vitrail.shapes import Size
 
@@ -36,3 +39,23 @@ def adaptive_mean(
         shape[axis : axis + 2] = cells, longest
         x = (parts.unflatten(axis, (cells, longest)) * share.view(shape)).sum(axis + 1)
     return x
+
+
+def cell_max(
+    x: Float[Tensor, "batch *spatial channels"], stride: Size
+) -> Float[Tensor, "batch *cells channels"]:
+    """Return the greatest values of each cell of ``stride`` tokens.
+
+    The last cell of an axis has the tokens that are left. Equal values share a gradient evenly.
+    """
+    lengths = [(n + s - 1) // s for n, s in zip(x.shape[1:-1], stride, strict=True)]
+    amounts = [0, 0]
+    for n, cells, s in zip(
+        reversed(x.shape[1:-1]), reversed(lengths), reversed(stride), strict=True
+    ):
+        amounts += [0, cells * s - n]
+    if torch.compiler.is_compiling() or any(amounts):
+        x = F.pad(x, amounts, value=-math.inf)
+    shape = [n for pair in zip(lengths, stride, strict=True) for n in pair]
+    x = x.reshape(x.shape[0], *shape, x.shape[-1])
+    return x.amax(tuple(range(2, 2 * len(stride) + 1, 2)))

@@ -6,6 +6,7 @@ from vitrail.patterns.focal import Focal, Halo
 from vitrail.patterns.global_ import Global
 from vitrail.patterns.grid import Grid
 from vitrail.patterns.nearest import Nearest
+from vitrail.patterns.queries import PooledQueries
 from vitrail.patterns.reduced import Pooled, Reduced
 from vitrail.patterns.sparse import Part, SparseFixed, SparseStrided
 from vitrail.patterns.window import ShiftRule, Window
@@ -23,6 +24,7 @@ __all__ = [
     "Part",
     "Pattern",
     "Pooled",
+    "PooledQueries",
     "Reduced",
     "ShiftRule",
     "SparseFixed",

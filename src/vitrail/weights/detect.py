@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from vitrail.errors import UsageError
 from vitrail.weights.families import FAMILIES, Family
 from vitrail.weights.formats import FORMATS, NAMES, Format
-from vitrail.weights.rules import State
+from vitrail.weights.rules import AnyRule, Grids, State
 
 # What else a file may be: a key of another family, what it is.
 _OTHERS = (
@@ -45,6 +45,15 @@ class Detected:
         """Number of stages."""
         pattern = re.compile(self.format.stage)
         return len({m[1] for key in self.state if (m := pattern.match(key))})
+
+    def rules(self, grids: Grids | None = None) -> list[AnyRule]:
+        """Return the rules of its format.
+
+        Args:
+            grids: grids of its position tables, by our key, where they are known.
+        """
+        known = {**(grids or {}), **self.format.layout(self.state)}
+        return self.format.rules(self.stages, known)
 
 
 def detect(state: State, *, like: Family | None = None) -> Detected:

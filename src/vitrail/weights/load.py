@@ -89,7 +89,7 @@ def open_weights(
     family = family_of(like) if like is not None else None
     detected = detect(content.state, like=family)
     grids = family.grids(like) if family is not None and like is not None else None
-    reading = rules.read(detected.state, detected.format.rules(detected.stages, grids))
+    reading = rules.read(detected.state, detected.rules(grids))
     notes, beside = tuple(content.notes), content.beside
     if content.metadata and content.metadata.get("format") == "vitrail":
         found = hub.described(content.metadata, models(), reading.state)

@@ -58,7 +58,7 @@ def _converted(model: nn.Module) -> tuple[Backbone, Peer]:
     """Return our model of a peer, and what was read of the peer."""
     peer = _read(model)
     detected = detect(model.state_dict() if peer.state is None else peer.state)
-    reading = rules.read(detected.state, detected.format.rules(detected.stages, peer.grids))
+    reading = rules.read(detected.state, detected.rules(peer.grids))
     # The reader knows what they tell, and on the meta device they tell nothing.
     reading.buffers = {key: kept for key, kept in reading.buffers.items() if not kept.is_meta}
     windows = None if peer.windows is None else tuple(peer.windows)

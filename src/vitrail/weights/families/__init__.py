@@ -1,7 +1,7 @@
 """The families of models whose weights are known: one record each, in a file of its own."""
 
 from vitrail.models import Backbone, BackboneConfig
-from vitrail.weights.families import focal, maxvit, mechanism_swin, pvt, swin, vit
+from vitrail.weights.families import focal, hiera, maxvit, mechanism_swin, pvt, swin, vit
 from vitrail.weights.families.base import Family, Format, Hints, Peer, Reshape
 
 __all__ = ["FAMILIES", "Family", "Format", "Hints", "Peer", "Reshape", "family_of", "models"]
@@ -9,6 +9,7 @@ __all__ = ["FAMILIES", "Family", "Format", "Hints", "Peer", "Reshape", "family_o
 FAMILIES: tuple[Family, ...] = (
     *swin.FAMILIES,
     *pvt.FAMILIES,
+    *hiera.FAMILIES,  # whose blocks have all of a ViT's names, and more
     *vit.FAMILIES,
     *focal.FAMILIES,
     *maxvit.FAMILIES,

@@ -34,6 +34,7 @@ class Format:
         fields: what its models do and no shape shows, as fields of the configuration, so that
             outputs are the same at every size.
         bare_fields: what a detector's backbone does besides.
+        layout: what keys tell that rules need, by name, beside the grids of position tables.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Format:
     stage: str = r"(?:\w+\.)?(?:layers|stages)\.(\d+)\."
     fields: Mapping[str, Any] = field(default_factory=dict)
     bare_fields: Mapping[str, Any] = field(default_factory=dict)
+    layout: Callable[[State], Grids] = lambda _: {}
 
     def behaviour(self, *, bare: bool) -> dict[str, Any]:
         """Return what its models do, those of a detector if ``bare``."""
