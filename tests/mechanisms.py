@@ -69,7 +69,7 @@ def small_maxvit(axes: int = 2, **changes: Any) -> Backbone:
 def small_hiera(axes: int = 2, **changes: Any) -> Backbone:
     """Return a small Hiera whose windows, cells and widths are no squares or twins."""
     fields: dict[str, Any] = {
-        "dim": 8, "depths": (1, 2, 1), "num_heads": (2, 2, 4), "num_classes": 5,
+        "dim": 8, "depths": (1, 2, 2), "num_heads": (2, 2, 4), "num_classes": 5,
         "window": (4, 6, 4)[:axes], "merge": (2, 3, 2)[:axes], "windowed": (True, False, False),
         "patch": (2, 1, 2)[:axes], "patch_kernel": (3, 3, 3)[:axes], "positions": (5, 4, 3)[:axes],
         **changes,

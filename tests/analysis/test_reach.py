@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.mechanisms import small_maxvit
+from tests.mechanisms import small_hiera, small_maxvit
 from tests.support import drawn, refuses, small
 from vitrail import create_model
 from vitrail.analysis import reach, receptive_field
@@ -75,6 +75,11 @@ def pvt_v2(**changes: Any) -> nn.Module:
 MODELS: dict[str, tuple[Callable[[], nn.Module], Size]] = {
     "swin": (lambda: small("2-D"), (21, 31)),
     "maxvit": (small_maxvit, (13, 9)),
+    "hiera": (lambda: small_hiera(depths=(2, 2, 2)), (21, 15)),
+    "hiera of windows": (
+        lambda: small_hiera(depths=(2, 2, 2), windowed=(True,) * 3, window=(4, 9)),
+        (22, 11),
+    ),
     "swin floor": (lambda: small("2-D", patch_fit="floor", patch_overlap=(1, 1)), (21, 31)),
     "swin visible padding": (lambda: small("2-D", padding="visible"), (21, 31)),
     "swin 1-D": (lambda: small("1-D"), (43,)),

@@ -92,7 +92,10 @@ def oracle(model: Backbone, image: Tensor, trace: Trace, cls: int) -> Tensor:
     steps = []
     for block in trace.blocks:
         weights, gradient = known[block.name]
-        matrix = attention_matrix(block, (weights * gradient).relu().mean(1), renormalise=False)
+        drawn_by = (weights * gradient).relu().mean(1)
+        if block.source is not None:  # tokens of a cell share a row
+            drawn_by = drawn_by.flatten(0, 1)[block.source.clamp(min=0)]
+        matrix = attention_matrix(block, drawn_by, renormalise=False)
         steps.append(torch.eye(len(matrix)) + matrix)
     last = len(trace.blocks) - 1
     identity = [torch.eye(len(step), dtype=torch.float64) for step in steps]

@@ -17,8 +17,8 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from vitrail.errors import UsageError
-from vitrail.layers import DepthwiseMlp, MBConv, PatchEmbed
-from vitrail.patterns import Groups, Pattern
+from vitrail.layers import DepthwiseMlp, MBConv, PatchEmbed, PoolingBlock
+from vitrail.patterns import Groups, Pattern, PooledQueries
 from vitrail.patterns.base import seen_by
 from vitrail.patterns.sets import Spans, TokenSet, joined
 from vitrail.shapes import Size, as_size
@@ -153,7 +153,7 @@ class _Walk:
         self.spans = [[torch.searchsorted(c, p) for c, p in zip(self.cuts, patches, strict=True)]]
         for stage in self.stages[1:]:
             grid = tuple(len(line) for line in self.spans[-1])
-            self.spans.append(_spans(stage.merge, grid))
+            self.spans.append(_cells(pools(stage), grid) or _spans(stage.merge, grid))
         self.grids: list[Size] = [tuple(len(line) for line in lines) for lines in self.spans]
         self.groups: dict[tuple[Pattern, Size], Groups] = {}
         self.below_all: dict[int, list[TokenSet]] = {}
@@ -193,6 +193,8 @@ class _Walk:
     def back(self, stage: int, block: int, tokens: _Tokens) -> list[TokenSet]:
         """Return the pieces of the input that can influence some ``tokens`` after a block."""
         for module in reversed(self.stages[stage].blocks[: block + 1]):
+            if isinstance(module, PoolingBlock):
+                continue  # it leads to the stage's grid: see below
             for part in reversed(getattr(module, "parts", [module])):
                 tokens = self.through(stage, part, tokens)
         return self.below(stage, tokens.grid)
@@ -209,6 +211,10 @@ class _Walk:
         found = joined(one.spread(self.spans[stage]) for one in tokens)
         if stage == 0:
             return found
+        if (pattern := pools(self.stages[stage])) is not None:
+            seen = [piece for one in found for piece in pattern.tokens.seen(
+                self.grids[stage - 1], one)]  # fmt: skip
+            found = joined([*found, *seen])
         # Behind the first stage, finer tokens went through the blocks of the stage before.
         prefix = torch.zeros(self.prefix(stage - 1), dtype=torch.bool)
         return self.back(stage - 1, len(self.stages[stage - 1].blocks) - 1, _Tokens(prefix, found))
@@ -282,6 +288,20 @@ class _Walk:
         for axis, cuts in enumerate(self.cuts):
             whole = whole.repeat_interleave(cuts.diff(), axis)
         return whole
+
+
+def pools(stage: Any) -> PooledQueries | None:
+    """Return the pattern of a stage's first block if that pools its queries."""
+    first = stage.blocks[0]
+    return first.attn.pattern if isinstance(first, PoolingBlock) else None
+
+
+def _cells(pattern: PooledQueries | None, spatial: Size) -> list[Spans]:
+    """Return for each axis which tokens each cell of pooled queries is made of."""
+    if pattern is None:
+        return []
+    lines = zip(spatial, pattern.stride, strict=True)
+    return [_taps(n, -(-n // s) * s, s, s, 0) for n, s in lines]
 
 
 def _spans(module: Any, spatial: Size) -> list[Spans]:

@@ -172,21 +172,33 @@ def _keep_place(
     stack.callback(module.register_forward_hook(leave).remove)
 
 
-def _watch_grid(stage: int | str, module: nn.Module, record: Record, stack: ExitStack) -> None:
+def _watch_grid(stage: int | str, module: Stage, record: Record, stack: ExitStack) -> None:
     def enter(_: nn.Module, args: tuple[Tensor, ...]) -> None:
         assert isinstance(stage, int)
         record.grids[stage] = tuple(args[0].shape[1:-1])
-        record.dims[stage] = args[0].shape[-1]
+
+    def leave(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:
+        assert isinstance(stage, int)
+        record.dims[stage] = output.shape[-1]
+        if module.prefix is None:  # a stage's first block may pool; with prefix tokens comes a list
+            record.grids[stage] = tuple(output.shape[1:-1])
 
     stack.callback(module.register_forward_pre_hook(enter).remove)
+    stack.callback(module.register_forward_hook(leave).remove)
 
 
 def _watch_attention(name: str, layer: Any, record: Record, stack: ExitStack) -> None:
+    grids: list[Size] = []
+
+    def given(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+        # Behind prefix tokens a layer sees a list, which has no grid: it is the stage's.
+        part = part_of(name)
+        listed = layer.pattern.prefix and isinstance(part, int)
+        grids.append(record.grids[part] if listed else tuple(args[0].shape[1:-1]))  # type: ignore[index]
+
     def enter(_: nn.Module, args: tuple[Tensor, Tensor, Tensor]) -> None:
         q, k, v = args
-        # The grid is the stage's: behind prefix tokens a layer sees a list, which has none.
-        part = part_of(name)
-        spatial = record.grids[part] if isinstance(part, int) else ()
+        part, spatial = part_of(name), grids.pop()
         batch, groups, heads, queries, width = q.shape
         # Two products for every score and channel: with the key, and with the value.
         products = layer.pattern.scores(spatial) * batch * heads * (width + v.shape[-1])
@@ -196,4 +208,5 @@ def _watch_attention(name: str, layer: Any, record: Record, stack: ExitStack) ->
         record.attention.append(call)
         record.add(part, "attention", call.flops)
 
+    stack.callback(layer.register_forward_pre_hook(given).remove)
     stack.callback(layer.attend.register_forward_pre_hook(enter).remove)

@@ -15,11 +15,13 @@ from vitrail.errors import UsageError
 from vitrail.explain.features import principal_colours
 from vitrail.explain.merging import merge_shares
 from vitrail.explain.modes import evaluating
+from vitrail.explain.pooling import by_token, check_drawable, merge_of, spread_cells
 from vitrail.explain.subject import subject
 from vitrail.explain.trace import CHUNK, BlockTrace, MergeTrace, ModelFacts, Trace, spread
 from vitrail.layers import Attend, ConvMerging, DepthwiseMlp, MBConv
 from vitrail.models import AttentionLayer, Backbone
 from vitrail.models.stage import Stage
+from vitrail.patterns import PooledQueries
 from vitrail.shapes import Size
 
 # The grid of each stage that has prefix tokens: behind them the blocks see a list without lengths.
@@ -55,6 +57,7 @@ def capture(
         UsageError: more than one image, a wrong rank, or a model without attention to watch.
     """
     model, backbone = subject(model)
+    check_drawable(backbone)
     config = backbone.config
     strides = config.stage_strides
     parameter = next(model.parameters())
@@ -65,7 +68,7 @@ def capture(
     with evaluating(model), ExitStack() as hooks:
         for layer in backbone.attention_layers():
             _watch_attention(layer, strides, grids, blocks, hooks)
-            _watch_features(layer.around, backbone, blocks, hooks)
+            _watch_features(layer.around, backbone, blocks, merges, hooks)
         for number, stage in enumerate(backbone.stages):
             assert isinstance(stage, Stage)
             if stage.merge is not None:
@@ -115,20 +118,20 @@ def _watch_attention(
         attend: Attend, args: tuple[Tensor, ...], kwargs: dict[str, Any], output: Tensor
     ) -> None:
         grid = spatial.pop()
-        blocks.append(
-            BlockTrace(
-                name=layer.around,
-                stage=stage,
-                block=layer.block,
-                pattern=module.pattern,
-                spatial=grid,
-                stride=strides[stage],
-                groups=module.pattern.groups_with_boxes(grid),
-                **_inputs(attend, args, kwargs),
-                error=_error(attend, args, kwargs, output),
-                output=_magnitude(output),
-            )
+        block = BlockTrace(
+            name=layer.around,
+            stage=stage,
+            block=layer.block,
+            pattern=module.pattern,
+            spatial=grid,
+            stride=strides[stage],
+            groups=module.pattern.groups_with_boxes(grid),
+            **_inputs(attend, args, kwargs),
+            error=_error(attend, args, kwargs, output),
+            output=_magnitude(output),
         )
+        pooled = isinstance(module.pattern, PooledQueries)
+        blocks.append(by_token(block, strides, blocks) if pooled else block)
 
     attend = module.attend
     for handle in (
@@ -195,15 +198,23 @@ def _error(
 
 
 def _watch_features(
-    name: str, backbone: Backbone, blocks: list[BlockTrace], hooks: ExitStack
+    name: str,
+    backbone: Backbone,
+    blocks: list[BlockTrace],
+    merges: list[MergeTrace],
+    hooks: ExitStack,
 ) -> None:
     """Complete the last ``BlockTrace`` when the module around its attention has run."""
 
     def leave(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:
         block = blocks[-1]
         assert block.name == name, f"{name} ran around {block.name}"
-        grid = output[0].reshape(-1, output.shape[-1])[block.pattern.prefix :]
-        features = grid.reshape(*block.spatial, -1)
+        if block.pooled is not None:
+            merges.append(merge_of(block, tuple(output.shape[1:-1])))
+            features = spread_cells(output[0], block.pooled, block.spatial)
+        else:
+            grid = output[0].reshape(-1, output.shape[-1])[block.pattern.prefix :]
+            features = grid.reshape(*block.spatial, -1)
         blocks[-1] = replace(block, dim=output.shape[-1], rgb=principal_colours(features))
 
     hooks.callback(backbone.get_submodule(name).register_forward_hook(leave).remove)

@@ -56,7 +56,7 @@ def erf(
         hooks.callback(owner.blocks[-1].register_forward_hook(keep).remove)
         model(batch)
         prefix = 0 if owner.prefix is None else owner.prefix.count
-        token = _token(position, grids[0], prefix)
+        token = _token(position, grids[0] if prefix else tuple(kept[0].shape[1:-1]), prefix)
         (gradient,) = torch.autograd.grad(kept[0][0].flatten(0, -2)[token].sum(), [batch])
     return gradient[0].abs().sum(0).cpu()
 

@@ -59,7 +59,8 @@ def gradcam(
     prefix = 0 if owner.prefix is None else owner.prefix.count
     # A list of all tokens where there are prefix tokens, else a grid.
     feature, slope = (x[0].flatten(0, -2)[prefix:] for x in (kept[0].detach(), gradient))
-    return (feature @ slope.mean(0)).relu().unflatten(0, grids[0]).cpu()
+    grid = grids[0] if prefix else kept[0].shape[1:-1]
+    return (feature @ slope.mean(0)).relu().unflatten(0, grid).cpu()
 
 
 def explained(model: Backbone, stage: int) -> tuple[Any, nn.Module]:

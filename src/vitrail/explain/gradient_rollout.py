@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from vitrail.explain.capture import capture
 from vitrail.explain.gradients import class_score, differentiable
 from vitrail.explain.pieces import pieces
+from vitrail.explain.pooling import spread_queries
 from vitrail.explain.rollout import answer_row
 from vitrail.explain.routing import Part, descend, taken
 from vitrail.explain.subject import subject
@@ -113,6 +114,8 @@ def attention_ends(model: nn.Module, image: Float[Tensor, "..."], cls: int) -> E
 def _weighted(block: BlockTrace, ends: Ends) -> Iterator[Part]:
     """Yield the mean of the heads of ``relu(grad * A)``."""
     values, slopes = (found[block.name].to(torch.float64) for found in (ends.values, ends.slopes))
+    if block.source is not None:
+        slopes = spread_queries(slopes, block.source)
     for piece in pieces(block):
         slope = slopes[piece.groups, :, piece.queries] @ values[piece.groups].mT
         yield piece.groups, piece.queries, (slope * piece.weights).relu().mean(1)

@@ -87,6 +87,10 @@ class BlockTrace:
         output: greatest magnitude of what the block itself computed, which ``error`` compares to.
         dim: channels of the features.
         rgb: the features after the block as colours (see ``features.principal_colours``).
+        pooled: tokens along each axis that share one query, where queries are pooled. Such a block
+            is kept on the grid that it reads, at the end of the stage before its own; a merge of
+            as many tokens follows.
+        source: for each place of a query, that of the pooled query in the layer's own order.
     """
 
     name: str
@@ -106,6 +110,8 @@ class BlockTrace:
     output: float = 1.0
     dim: int = 0
     rgb: UInt8[Tensor, "*spatial 3"] | None = None
+    pooled: Size | None = None
+    source: Int[Tensor, "groups queries"] | None = None
 
     @property
     def heads(self) -> int:

@@ -94,7 +94,7 @@ def describe_block(
         "block": block.block,
         "label": said.label,
         "title": said.title,
-        "text": said.text,
+        "text": said.text + _shared_queries(block),
         "glyph": said.glyph,
         "group": said.group,
         "second": said.second,
@@ -119,6 +119,13 @@ def describe_block(
         "rgb": arrays.add(f"b{i}/rgb", rgb.numpy()),
     }
     return facts, missing
+
+
+def _shared_queries(block: BlockTrace) -> str:
+    if block.pooled is None:
+        return ""
+    cell = "\u00a0×\u00a0".join(map(str, block.pooled))
+    return f" The {cell} tokens of a cell share one query, and become one token behind the block."
 
 
 def _bias(block: BlockTrace, i: int, kept: Plan, arrays: Arrays) -> str | None:

@@ -18,6 +18,7 @@ from vitrail.analysis import Cost, cost, reach
 from vitrail.analysis.memory import estimate
 from vitrail.analysis.reach import extent
 from vitrail.analysis.watch import count_products
+from vitrail.errors import UsageError
 from vitrail.models import CATALOG, Backbone, BackboneConfig
 from vitrail.shapes import Size
 
@@ -155,7 +156,10 @@ def _windows(model: Backbone, size: Size) -> list[dict[str, Any]]:
         sides.add(window[0])
     rows = []
     for side in sorted(sides):
-        config = replace(model.config, window=(side,) * len(window))
+        try:
+            config = replace(model.config, window=(side,) * len(window))
+        except UsageError:
+            continue  # windows that the cells of pooled queries do not divide (Hiera)
         rows.append({"window": side, **_windowed(type(model), config, size)})
     return rows
 
