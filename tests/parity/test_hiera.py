@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vitrail import create_model, from_model
 from vitrail.errors import UsageError
-from vitrail.models import Hiera, HieraConfig
+from vitrail.models import Backbone, Hiera, HieraConfig
 from vitrail.weights import load, to_format
 
 timm = pytest.importorskip("timm")
@@ -41,7 +41,7 @@ def maps_of(peer: Any, x: Tensor) -> list[Tensor]:
     return [*out.reshaped_hidden_states[1:], answer]
 
 
-def agree(ours: Hiera, peer: Any, *size: int) -> None:
+def agree(ours: Backbone, peer: Any, *size: int) -> None:
     """Compare maps and answers in float64 to 1e-9."""
     x = torch.randn(1, ours.config.in_channels, *size, dtype=torch.float64)
     with torch.inference_mode():

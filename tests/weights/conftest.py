@@ -14,6 +14,8 @@ from vitrail.models import (
     PVT,
     PVTV2,
     Backbone,
+    Hiera,
+    HieraConfig,
     MaxViT,
     MaxViTConfig,
     PVTConfig,
@@ -42,6 +44,8 @@ LEVELS: dict[str, Any] = {"margins": ((2, 2), (0, 0)), "levels": (((5, 5), (3, 3
 COUNT: dict[str, Any] = {"count": 9}
 MAXVIT: dict[str, Any] = {"dims": (12, 24), "depths": (2, 2), "num_heads": (3, 6),
                           "stem_dim": 16, "num_classes": 5}  # fmt: skip
+HIERA: dict[str, Any] = {"dim": 12, "depths": (1, 2, 2, 1), "num_heads": (1, 2, 3, 4),
+                         "positions": (16, 16), "num_classes": 5}  # fmt: skip
 MODELS: dict[str, Callable[..., Backbone]] = {
     "swin": lambda **f: Swin(SwinConfig(**NUMBERS | f)),
     "swin_v2": lambda **f: SwinV2(SwinV2Config(**NUMBERS | f)),
@@ -51,6 +55,7 @@ MODELS: dict[str, Callable[..., Backbone]] = {
     "vit": lambda **f: ViT(ViTConfig(**VIT | f)),
     "focal": lambda **f: Focal(FocalConfig(**FOCAL | LEVELS | f)),
     "focal_fast": lambda **f: FocalFast(FocalFastConfig(**FOCAL | COUNT | f)),
+    "hiera": lambda **f: Hiera(HieraConfig(**HIERA | f)),
     "maxvit": lambda **f: MaxViT(MaxViTConfig(**MAXVIT | f)),
     "tiny": lambda **f: MechanismSwin(MechanismSwinConfig(**NUMBERS | f)),
 }

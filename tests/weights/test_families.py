@@ -19,7 +19,7 @@ from vitrail.weights.families import Hints
 from vitrail.weights.formats import FORMATS
 from vitrail.weights.infer import infer_config, name_of
 
-KINDS = ("pvt", "pvt_v2", "vit", "focal", "focal_fast", "maxvit", "tiny")
+KINDS = ("pvt", "pvt_v2", "vit", "focal", "focal_fast", "hiera", "maxvit", "tiny")
 NEW = sorted(key for key in FORMATS if key[1] in KINDS)
 FOCAL_DATA = Path(__file__).parents[1] / "parity" / "data"
 
@@ -67,6 +67,7 @@ def test_a_configuration_is_told_by_shapes(build, name, kind, fields):
         ("focal", {"conv_embed": True, "windows": ((7, 7), (4, 4)), "margins": ((3, 3), (0, 0))}),
         ("focal", {"halo": "exact", "padding": "masked"}),
         ("focal_fast", {"conv_embed": False, "windows": ((7, 7), (3, 3))}),
+        ("hiera", {"positions": (16, 8), "mlp_ratio": 2.0}),
         ("maxvit", {"window": (5, 5), "grid": (3, 3), "stem_dim": 12, "shortcut_proj": True}),
         ("maxvit", {"stem_dim": 12, "stem_bias": False, "head_bias": False, "expand": 2.0}),
         ("tiny", {"mechanism": "axial"}),
@@ -111,7 +112,7 @@ def test_published_widths_tell_the_heads(name, fields, to):
 
 def test_models_of_the_catalog_are_recognised():
     for name in ("pvt_small", "pvt_v2_b2", "pvt_v2_b2_li", "vit_small", "focal_tiny_conv",
-                 "focal_fast_tiny", "maxvit_small", "axial_tiny"):  # fmt: skip
+                 "focal_fast_tiny", "maxvit_small", "hiera_small", "axial_tiny"):  # fmt: skip
         with torch.device("meta"):
             model = create_model(name)
         found = told(model, "vitrail")

@@ -100,7 +100,14 @@ def test_a_row_of_transformers_is_in_its_documentation(name: str, row: Published
     transformers = pytest.importorskip("transformers")
     assert row.where in PEER_NAMES[name]
     folder = Path(transformers.__file__).parent / "models"
-    family = {"swin": "swin", "swin_v2": "swinv2", "pvt": "pvt", "pvt_v2": "pvt_v2", "vit": "vit"}
+    family = {
+        "swin": "swin",
+        "swin_v2": "swinv2",
+        "pvt": "pvt",
+        "pvt_v2": "pvt_v2",
+        "vit": "vit",
+        "hiera": "hiera",
+    }
     source = (folder / family[name.rpartition("_")[0]]).glob("*.py")
     assert any(f"{row.where}" in file.read_text() for file in source)
     assert (row.licence, row.classes, row.top1) == (None, None, None)

@@ -1,4 +1,4 @@
-"""Pooled queries: cells of neighbouring tokens attend, and see what their tokens may see.
+"""Pooled queries: cells of neighbouring tokens attend, and see what their tokens may see (ADR 40).
 
 Source: Ryali et al. 2023, Hiera, arXiv 2306.00989, section 3 (from MViT, Fan et al. 2021, arXiv
 2104.11227). Differs from the official code in that any length works: the last cell of an axis may
@@ -14,7 +14,7 @@ from vitrail.errors import UsageError
 from vitrail.patterns.base import Cut, Groups, Pattern, check_axes, window_cut
 from vitrail.patterns.global_ import Global
 from vitrail.patterns.lines import arange, cross, within
-from vitrail.patterns.sets import TokenSet
+from vitrail.patterns.sets import TokenSet, joined
 from vitrail.patterns.window import Window
 from vitrail.shapes import Size, as_size, known
 
@@ -73,19 +73,25 @@ class PooledQueries(Pattern):
         size = self.tokens.size
         small = tuple(m // s for m, s in zip(size, self.stride, strict=True))
         counts = [(n + m - 1) // m for n, m in zip(spatial, size, strict=True)]
-        index = []
-        for window, lengths in ((small, cells), (size, spatial)):
-            lines = [
-                within(arange(count * m, device), n)
-                for count, m, n in zip(counts, window, lengths, strict=True)
-            ]
-            index.append(cross(lines, window, lengths))
-        (queries, q_region), (keys, k_region) = index
         full = all(known(n == c * m) for n, c, m in zip(spatial, counts, size, strict=True))
-        return Groups(
-            queries, keys, None if full else q_region, None if full else k_region, q_grid=cells,
-            full=full, unique_keys=True, cut=window_cut(cells, small) if full else None,
+        queries, keys = (
+            cross(
+                [within(arange(c * m, device), n)
+                 for c, m, n in zip(counts, window, lengths, strict=True)],
+                window, lengths, marked=not full,
+            )
+            for window, lengths in ((small, cells), (size, spatial))
         )  # fmt: skip
+        return Groups(
+            queries,
+            keys,
+            None if full else queries.clamp(max=0),
+            None if full else keys.clamp(max=0),
+            q_grid=cells,
+            full=full,
+            unique_keys=True,
+            cut=window_cut(cells, small) if full else None,
+        )
 
     def pairs(self, spatial: Size) -> int:
         """Count permitted pairs: along each axis, the cells of a window times its tokens."""
@@ -113,4 +119,5 @@ class PooledQueries(Pattern):
         for n, s in zip(spatial, self.stride, strict=True):
             start = torch.arange(-(-n // s)) * s
             spans.append(torch.stack((start, start + s), dim=-1).clamp(max=n))
-        return self.tokens.seen(spatial, tokens.spread(spans))
+        own = joined([tokens.spread(spans)])
+        return joined(found for one in own for found in self.tokens.seen(spatial, one))

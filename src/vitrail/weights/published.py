@@ -164,6 +164,19 @@ _ROWS: dict[str, tuple[Published, ...]] = {
     "pvt_v2_b3": (_timm("pvt_v2_b3.in1k", 224, 1000, APACHE),),
     "pvt_v2_b4": (_timm("pvt_v2_b4.in1k", 224, 1000, APACHE),),
     "pvt_v2_b5": (_timm("pvt_v2_b5.in1k", 224, 1000, APACHE),),
+    "hiera_tiny": (
+        _timm("hiera_tiny_224.mae_in1k_ft_in1k", 224, 1000, NON_COMMERCIAL),
+        _timm("hiera_tiny_224.mae", 224, 0, NON_COMMERCIAL),
+        _transformers("facebook/hiera-tiny-224-hf", 224),
+    ),
+    "hiera_small": (
+        _timm("hiera_small_224.mae_in1k_ft_in1k", 224, 1000, NON_COMMERCIAL),
+        _timm("hiera_small_224.mae", 224, 0, NON_COMMERCIAL),
+    ),
+    "hiera_base": (
+        _timm("hiera_base_224.mae_in1k_ft_in1k", 224, 1000, NON_COMMERCIAL),
+        _timm("hiera_base_224.mae", 224, 0, NON_COMMERCIAL),
+    ),
     "maxvit_tiny": (
         _timm("maxvit_tiny_tf_224.in1k", 224, 1000, APACHE, crop=0.95),
         _vision("MaxVit_T_Weights.IMAGENET1K_V1", 224, 1000, 83.7, 224),
