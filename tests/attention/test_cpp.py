@@ -39,7 +39,7 @@ class Case(NamedTuple):
     shared: bool = True
     bias: bool = True
     cosine: bool = False
-    fill: bool = False
+    padding_kv: bool = False
     mask_value: float = -math.inf
 
 
@@ -52,8 +52,8 @@ MANY = {
     "no bias": SWIN._replace(bias=False),
     "leaking mask": SWIN._replace(mask_value=-2.0),
     "odd heads": Case(Window((3, 4), (1, 2)), (7, 9), head_dim=17),
-    "visible padding": Case(*CASES["visible padding"], head_dim=24, fill=True),
-    "cosines of padding": Case(*CASES["visible padding"], cosine=True, fill=True),
+    "visible padding": Case(*CASES["visible padding"], head_dim=24, padding_kv=True),
+    "cosines of padding": Case(*CASES["visible padding"], cosine=True, padding_kv=True),
     "volume": Case(*CASES["shifted volume"], head_dim=48),
     "one token": Case(*CASES["one token"], head_dim=16),
     "sparse": Case(*CASES["fixed"], head_dim=128),
@@ -72,7 +72,7 @@ def drawn(case: Case, dtype: torch.dtype) -> tuple[dict[str, Tensor], Groups, di
         return torch.randn(shape, generator=generator).to(dtype)
 
     groups, tokens, cells = groups_of(case.pattern, case.spatial)
-    if case.fill:  # padding takes part, so its labels are those of what it borders on
+    if case.padding_kv:  # padding takes part, so its labels are those of what it borders on
         q_region, k_region = groups.labels
         groups = replace(groups, q_region=q_region.clamp(min=0), k_region=k_region.clamp(min=0))
     count, queries = groups.q_index.shape
@@ -82,7 +82,7 @@ def drawn(case: Case, dtype: torch.dtype) -> tuple[dict[str, Tensor], Groups, di
         tensors["bias"] = random(1 if case.shared else count, *shape)
     if cells:
         tensors["pooled"] = random(BATCH, cells, 2, case.heads, case.head_dim)
-    if case.fill:
+    if case.padding_kv:
         tensors["padding_kv"] = random(3, case.heads, case.head_dim)
     if case.cosine:
         tensors["logit_scale"] = random(case.heads).abs() * 5 + 1
@@ -203,7 +203,7 @@ def test_only_what_is_wanted_comes_back() -> None:
     needs = [False, True, False, True, True]
     found = kernel.backward(call, torch.ones_like(out), out, lse, needs)
     right = plain.backward(call, torch.ones_like(out), out, lse, needs)
-    # There is neither a temperature nor a fill.
+    # There is neither a logit scale nor visible padding.
     for gradients in (found, right):
         assert [x is not None for x in gradients] == [False, True, False, False, False]
     torch.testing.assert_close(found[1], right[1])

@@ -64,8 +64,8 @@ class Kind(NamedTuple):
 REGIONS = ("q_region", "k_region")
 CALLS = {
     "Swin": Kind(),
-    "Swin V2, shifted": Kind(more=(*REGIONS, "temperature", "fill"), hide=False),
-    "Swin V2, 16 x 16": Kind(256, 256, more=(*REGIONS, "temperature", "fill")),
+    "Swin V2, shifted": Kind(more=(*REGIONS, "logit_scale", "padding_kv"), hide=False),
+    "Swin V2, 16 x 16": Kind(256, 256, more=(*REGIONS, "logit_scale", "padding_kv")),
     "Focal": Kind(49, 170, more=("pooled", *REGIONS), write="adds"),
     "Focal, ordered": Kind(16, 40, dtype="fp16", more=("pooled",), write="places"),
     "far apart": Kind(256, 256, dtype="fp32", wide=True),
@@ -82,8 +82,8 @@ WRITES = {
 }  # fmt: skip
 OPTIONAL = {
     **dict.fromkeys(("q_region", "k_region"), "i32"),
-    **dict.fromkeys(("temperature", "d_temperature", "d_fill"), "fp32"),
-    **dict.fromkeys(("fill", "pooled", "d_pooled"), ""),
+    **dict.fromkeys(("logit_scale", "d_logit_scale", "d_padding_kv"), "fp32"),
+    **dict.fromkeys(("padding_kv", "pooled", "d_pooled"), ""),
 }
 KERNELS = [
     (call, name) for call, kind in CALLS.items() for name in WRITES
@@ -96,7 +96,7 @@ def _pointers(name: str, kind: Kind) -> dict[str, str]:
     found = {"qkv": "", "bias": "fp32", "q_index": "i32", "k_index": "i32", **WRITES[name]}
     there = {*kind.more, *(f"d_{x}" for x in kind.more)}
     if kind.tiles.key_tiles > 1 and name == "keys_backward":
-        there.discard("d_temperature")  # the other kernel's
+        there.discard("d_logit_scale")  # the other kernel's
     if kind.write == "places":
         there.discard("d_pooled")
     found |= {x: dtype for x, dtype in OPTIONAL.items() if x in there}

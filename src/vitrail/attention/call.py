@@ -6,24 +6,24 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor
 
-# Of qkv, pooled, bias, temperature and fill; None for what is not there or nobody wants.
+# Of qkv, pooled, bias, logit_scale and padding_kv; None for what is absent or not wanted.
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None, Tensor | None]
 
 
 @dataclass(frozen=True, slots=True)
 class KernelCall:
-    """What ``attend_groups`` asks of a kernel, in the order of the operation's arguments.
+    """What a kernel computes, in the order of the operation's arguments.
 
     Args:
         qkv: queries, keys and values of every token, in any strides.
         pooled: further keys and values, as ``qkv``'s.
-        q_index: token of each query; -1 for none. Every token asks once.
+        q_index: token of each query; -1 for none. Every token is one query.
         k_index: token of each key; from the number of tokens on a pooled cell; -1 for none.
         q_region: label of each query; it sees the keys of its own. None: all of its group.
         k_region: label of each key.
         bias: added to the scores: one set for every group, or one for each.
-        temperature: queries and keys get unit length, and scores are multiplied by it.
-        fill: what a key place without a token reads as; without it nobody sees that place.
+        logit_scale: queries and keys get unit length, and scores are multiplied by it.
+        padding_kv: keys and values of padding that is seen, behind queries; None: it is not.
         scale: multiplies ``q k^T``.
         mask_value: added to scores across labels; minus infinity hides them.
         unique_keys: no key stands in two groups: its gradient is written, not added.
@@ -38,8 +38,8 @@ class KernelCall:
     q_region: Int[Tensor, "groups queries"] | None
     k_region: Int[Tensor, "groups keys"] | None
     bias: Float[Tensor, "#groups heads queries keys"] | None
-    temperature: Float[Tensor, " heads"] | None
-    fill: Float[Tensor, "3 heads head_dim"] | None
+    logit_scale: Float[Tensor, " heads"] | None
+    padding_kv: Float[Tensor, "3 heads head_dim"] | None
     scale: float
     mask_value: float
     unique_keys: bool
@@ -50,11 +50,11 @@ class KernelCall:
         """Return what is wanted of the gradients that a kernel found, each like its tensor.
 
         Args:
-            found: gradients of qkv, pooled, bias, temperature and fill, in any dtype; what
+            found: gradients of qkv, pooled, bias, logit_scale and padding_kv, in any dtype; what
                 belongs to nothing is passed over.
             needs: which of the five are wanted.
         """
-        like = (self.qkv, self.pooled, self.bias, self.temperature, self.fill)
+        like = (self.qkv, self.pooled, self.bias, self.logit_scale, self.padding_kv)
         return tuple(  # type: ignore[return-value]  # five of them
             gradient.to(x.dtype).contiguous()
             if wanted and x is not None and gradient is not None

@@ -153,7 +153,7 @@ class Attend(nn.Module):
             assert given.project is not None
             qkv = given.project(given.x).unflatten(-1, (3, *heads))
         else:
-            # Queries stand for the tokens, and nobody sees them: all keys are cells behind them.
+            # Queries stand for the tokens, and are no keys: those are all cells behind them.
             q, pooled = projected(given, heads)
             qkv = q.unflatten(-1, heads)[:, :, None].expand(-1, -1, 3, -1, -1)
             if groups.all_keys:

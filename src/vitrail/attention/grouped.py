@@ -52,7 +52,7 @@ def attend_groups(
         logit_scale: cosine attention: queries and keys get unit length, and scores are multiplied
             by it, head by head.
         padding_kv: keys and values of padding that is seen, behind queries that are not read: a
-            key of index -1 is those, and its label counts. None: nobody sees it.
+            key of index -1 is those, and its label counts. None: it is not seen.
         mask_value: added to scores across labels; minus infinity hides them.
         terms: a bias that depends on the query: what keys add to its scores by their place along
             an axis. In the forward pass alone.
@@ -95,8 +95,8 @@ def grouped_attention(
     q_region: Tensor | None,
     k_region: Tensor | None,
     bias: Tensor | None,
-    temperature: Tensor | None,
-    fill: Tensor | None,
+    logit_scale: Tensor | None,
+    padding_kv: Tensor | None,
     scale: float,
     mask_value: float,
     unique_keys: bool,
@@ -119,7 +119,7 @@ def grouped_attention(
             "use backend='plain', which serves all",
         )
     return module.forward(KernelCall(
-        qkv, pooled, q_index, k_index, q_region, k_region, bias, temperature, fill, scale,
+        qkv, pooled, q_index, k_index, q_region, k_region, bias, logit_scale, padding_kv, scale,
         mask_value, unique_keys, terms, key_terms,
     ))  # fmt: skip
 
@@ -148,20 +148,20 @@ def grouped_attention_backward(
     q_region: Tensor | None,
     k_region: Tensor | None,
     bias: Tensor | None,
-    temperature: Tensor | None,
-    fill: Tensor | None,
+    logit_scale: Tensor | None,
+    padding_kv: Tensor | None,
     scale: float,
     mask_value: float,
     unique_keys: bool,
     backend: str,
     needs: Sequence[bool],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of qkv, pooled, bias, temperature and fill.
+    """Return the gradients of qkv, pooled, bias, logit_scale and padding_kv.
 
-    Each has the shape of what it is the gradient of, contiguous; one that nobody needs is empty.
+    Each has the shape of what it is the gradient of, contiguous; one that is not needed is empty.
     """
     call = KernelCall(
-        qkv, pooled, q_index, k_index, q_region, k_region, bias, temperature, fill, scale,
+        qkv, pooled, q_index, k_index, q_region, k_region, bias, logit_scale, padding_kv, scale,
         mask_value, unique_keys,
     )  # fmt: skip
     found = kernel(backend).backward(call, grad_out, out, lse, needs)
@@ -171,12 +171,12 @@ def grouped_attention_backward(
 @grouped_attention_backward.register_fake
 def _(
     grad_out: Tensor, out: Tensor, lse: Tensor, qkv: Tensor, pooled: Any, q_index: Tensor,
-    k_index: Tensor, q_region: Any, k_region: Any, bias: Any, temperature: Any, fill: Any,
+    k_index: Tensor, q_region: Any, k_region: Any, bias: Any, logit_scale: Any, padding_kv: Any,
     scale: float, mask_value: float, unique_keys: bool, backend: str, needs: Sequence[bool],
 ) -> tuple[Tensor, ...]:  # fmt: skip
     return tuple(
         x.new_empty(x.shape) if wanted and x is not None else qkv.new_empty(0)
-        for x, wanted in zip((qkv, pooled, bias, temperature, fill), needs, strict=True)
+        for x, wanted in zip((qkv, pooled, bias, logit_scale, padding_kv), needs, strict=True)
     )
 
 

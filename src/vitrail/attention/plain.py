@@ -55,7 +55,7 @@ def backward(
     lse: Float[Tensor, "batch groups heads queries"],
     needs: Sequence[bool],
 ) -> Gradients:
-    """Return the gradients of ``qkv``, ``pooled``, ``bias``, ``temperature`` and ``fill``.
+    """Return the gradients of ``qkv``, ``pooled``, ``bias``, ``logit_scale`` and ``padding_kv``.
 
     Args:
         call: as ``forward`` got it.
@@ -68,42 +68,44 @@ def backward(
     tokens, _, heads, dim = call.qkv.shape[1:]
     met = _meet(call)
     weights = _weights(met.scores, lse)
-    told, answer = (
+    d_out, row = (
         _rows(x.unflatten(-1, (heads, dim)).to(weights.dtype), q_index) for x in (grad_out, out)
     )
-    told = told * (q_index >= 0)[:, None, :, None]  # nobody asks there
-    mean = (told * answer).sum(-1, keepdim=True)
-    d_scores = weights * (told @ met.v.mT - mean)
-    d_v = weights.mT @ told
-    d_q, d_k, d_temperature = _through_products(met, d_scores, call.temperature, call.scale)
+    d_out = d_out * (q_index >= 0)[:, None, :, None]  # a place without a query
+    mean = (d_out * row).sum(-1, keepdim=True)
+    d_scores = weights * (d_out @ met.v.mT - mean)
+    d_v = weights.mT @ d_out
+    d_q, d_k, d_logit_scale = _through_products(met, d_scores, call.logit_scale, call.scale)
 
     d_pairs = torch.stack((d_k, d_v), dim=4).transpose(2, 3)  # batch groups keys heads 2 head_dim
     d_rows = _summed(d_pairs.transpose(3, 4), call)
     d_qkv = torch.cat((_placed(d_q, q_index, tokens)[:, :, None], d_rows[:, :tokens]), dim=2)
-    d_fill = torch.cat((torch.zeros_like(d_rows[0, :1, 0]), d_rows[:, -1].sum(0)))
+    d_padding_kv = torch.cat((torch.zeros_like(d_rows[0, :1, 0]), d_rows[:, -1].sum(0)))
     d_bias = d_scores.sum(0)
     if call.bias is not None and call.bias.shape[0] == 1:
         d_bias = d_bias.sum(0, keepdim=True)
-    found = (d_qkv, d_rows[:, tokens:-1], d_bias, d_temperature, d_fill)
+    found = (d_qkv, d_rows[:, tokens:-1], d_bias, d_logit_scale, d_padding_kv)
     return call.gradients(found, needs)
 
 
 def _meet(call: KernelCall) -> _Met:
     """Gather what meets, and compute the scores: minus infinity where nothing is seen."""
-    qkv, pooled, fill = call.qkv, call.pooled, call.fill
+    qkv, pooled, padding_kv = call.qkv, call.pooled, call.padding_kv
     wide = torch.promote_types(qkv.dtype, torch.float32)
     rows = qkv[:, :, 1:] if pooled is None else torch.cat((qkv[:, :, 1:], pooled), dim=1)
     # The last row is what a place without a token reads as.
-    empty = rows.new_zeros(2, *rows.shape[-2:]) if fill is None else fill[1:].to(rows.dtype)
+    empty = rows.new_zeros(2, *rows.shape[-2:])
+    if padding_kv is not None:
+        empty = padding_kv[1:].to(rows.dtype)
     rows = torch.cat((rows, empty.expand(rows.shape[0], 1, -1, -1, -1)), dim=1).to(wide)
     q = _rows(qkv[:, :, 0].to(wide), call.q_index)
     k, v = (_rows(rows[:, :, part], call.k_index) for part in (0, 1))
     q_norm = k_norm = None
     factor: Tensor | float = call.scale
-    if call.temperature is not None:
+    if call.logit_scale is not None:
         q, q_norm = _unit(q)
         k, k_norm = _unit(k)
-        factor = call.temperature.to(wide)[:, None, None] * call.scale
+        factor = call.logit_scale.to(wide)[:, None, None] * call.scale
     scores = (q @ k.mT) * factor
     if call.bias is not None:
         scores = scores + call.bias.to(wide)
@@ -116,7 +118,7 @@ def _meet(call: KernelCall) -> _Met:
             if call.mask_value == -math.inf
             else scores + across * call.mask_value
         )
-    if fill is None:
+    if padding_kv is None:
         scores = scores.masked_fill((call.k_index < 0)[:, None, None], -math.inf)
     return _Met(q, k, v, q_norm, k_norm, scores)
 
@@ -128,16 +130,16 @@ def _weights(scores: Tensor, lse: Tensor) -> Tensor:
 
 
 def _through_products(
-    met: _Met, d_scores: Tensor, temperature: Tensor | None, scale: float
+    met: _Met, d_scores: Tensor, logit_scale: Tensor | None, scale: float
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return the gradients of queries, keys and temperature, as they were before their length."""
-    if temperature is None or met.q_norm is None or met.k_norm is None:
+    """Return the gradients of queries, keys and the logit scale, before unit length."""
+    if logit_scale is None or met.q_norm is None or met.k_norm is None:
         return (d_scores @ met.k) * scale, (d_scores.mT @ met.q) * scale, None
-    d_temperature = (d_scores * (met.q @ met.k.mT)).sum((0, 1, 3, 4)) * scale
-    d_scores = d_scores * (temperature.to(d_scores.dtype)[:, None, None] * scale)
+    d_logit_scale = (d_scores * (met.q @ met.k.mT)).sum((0, 1, 3, 4)) * scale
+    d_scores = d_scores * (logit_scale.to(d_scores.dtype)[:, None, None] * scale)
     d_q = _before_unit(d_scores @ met.k, met.q, met.q_norm)
     d_k = _before_unit(d_scores.mT @ met.q, met.k, met.k_norm)
-    return d_q, d_k, d_temperature
+    return d_q, d_k, d_logit_scale
 
 
 def _unit(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,7 +167,7 @@ def _placed(
     q_index: Int[Tensor, "groups queries"],
     tokens: int,
 ) -> Float[Tensor, "batch tokens heads head_dim"]:
-    """Put each query's row to its token; every token asks once."""
+    """Put each query's row to its token; every token is one query."""
     batch, _, heads, _, dim = x.shape
     rows = x.new_full((batch, tokens + 1, heads, dim), math.nan)
     index = _from_end(q_index, tokens + 1).flatten()
@@ -175,7 +177,7 @@ def _placed(
 def _summed(
     x: Float[Tensor, "batch groups keys 2 heads head_dim"], call: KernelCall
 ) -> Float[Tensor, "batch rows 2 heads head_dim"]:
-    """Add up what the groups say of each token, then of each pooled cell, then of no token."""
+    """Add up what the groups give each token, then of each pooled cell, then of no token."""
     count = call.qkv.shape[1] + (0 if call.pooled is None else call.pooled.shape[1]) + 1
     rows = x.new_zeros(x.shape[0], count, *x.shape[-3:])
     return rows.index_add(1, _from_end(call.k_index, count).flatten(), x.flatten(1, 2))

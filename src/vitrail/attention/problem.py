@@ -22,8 +22,8 @@ class Problem:
     """One call of ``attend`` or ``attend_groups``, without its numbers.
 
     Args:
-        queries: tokens that ask, per window.
-        keys: tokens that answer, per window.
+        queries: queries of a group.
+        keys: keys of a group.
         head_dim: channels of a head.
         dtype: of q, k and v.
         device: kind of device, e.g. ``"cpu"``.
@@ -32,7 +32,7 @@ class Problem:
         bias_gradient: the bias wants a gradient.
         dropout: probability of dropping an attention weight.
         in_place: the layer can read and write its tokens where they are, by ``attend_groups``.
-        observed: somebody watches the queries, keys and values that ``attend`` gets.
+        observed: a hook waits for the queries, keys and values of ``Attend``.
         exporting: a graph for another runtime is being written.
         query_bias: a bias depends on the query.
         gradients: something may want a gradient.

@@ -246,19 +246,19 @@ class BlockTrace:
             return self
         some = spread(groups, most // (row * queries))
         asking = spread(queries, most // (row * len(some)))
-        told, bias, region = self.groups, self.bias, self.region
+        whole, bias, region = self.groups, self.bias, self.region
         if bias is not None:
             own = bias.ndim == 4 and bias.shape[0] > 1
             bias = (bias[some] if own else bias)[..., asking, :]
         return replace(
             self,
             groups=replace(
-                told,
-                q_index=told.q_index[some][:, asking],
-                k_index=told.k_index[some],
-                q_region=None if told.q_region is None else told.q_region[some][:, asking],
-                k_region=None if told.k_region is None else told.k_region[some],
-                k_box=None if told.k_box is None else told.k_box[some],
+                whole,
+                q_index=whole.q_index[some][:, asking],
+                k_index=whole.k_index[some],
+                q_region=None if whole.q_region is None else whole.q_region[some][:, asking],
+                k_region=None if whole.k_region is None else whole.k_region[some],
+                k_box=None if whole.k_box is None else whole.k_box[some],
             ),
             q=self.q[some][:, :, asking],
             k=self.k[some],

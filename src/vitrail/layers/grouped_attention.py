@@ -97,7 +97,7 @@ class GroupedAttention(nn.Module):
     def project_cells(
         self, cells: Float[Tensor, "batch cells dim"]
     ) -> Float[Tensor, "batch cells double"]:
-        """Project to keys and values, as ``project`` does: cells ask nothing."""
+        """Project to keys and values, as ``project`` does: cells are no queries."""
         dim, bias = cells.shape[-1], self.projection_bias()
         return F.linear(cells, self.qkv.weight[dim:], None if bias is None else bias[dim:])
 

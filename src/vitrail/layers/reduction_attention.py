@@ -29,7 +29,7 @@ class ReductionAttention(nn.Module):
         attn_drop: probability of dropping an attention weight.
         proj_drop: probability of dropping an output value.
     Raises:
-        UsageError: prefix tokens beside a reduction: where the grid begins is not told.
+        UsageError: prefix tokens beside a reduction: nothing says where the grid begins.
     Source: Wang et al. 2021, Pyramid Vision Transformer, arXiv 2102.12122, section 3.3; Wang et
     al. 2022, PVT v2, arXiv 2106.13797, section 3.2.
     """

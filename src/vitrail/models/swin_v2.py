@@ -1,7 +1,7 @@
 """Swin Transformer V2.
 
 Liu et al. 2022, "Swin Transformer V2: Scaling Up Capacity and Resolution", arXiv 2111.09883.
-Cosine attention with a learned temperature, a continuous position bias over log-spaced offsets,
+Cosine attention with a learned logit scale, a continuous position bias over log-spaced offsets,
 and norms after each branch. Differs from the official code as ``models/swin.py`` does.
 """
 

@@ -242,21 +242,21 @@ class Focal(Pattern):
         for axis, (n, length, m) in enumerate(zip(spatial, padded, self.window, strict=True)):
             rolled = self.halo == "rolled"
             e = 0 if rolled and covered else self.margin[axis]
-            asking = [min(n, a + m) - a for a in range(0, n, m)]
+            queries = [min(n, a + m) - a for a in range(0, n, m)]
             if rolled:  # a run of m + 2e places on a circle of which the first n are tokens
                 run = min(length, m + 2 * e)
                 seen = [sum((p % length) < n for p in range(a - e, a - e + run))
                         for a in range(0, n, m)]  # fmt: skip
             else:
                 seen = [min(n, a + m + e) - max(0, a - e) for a in range(0, n, m)]
-            fine *= _dot(asking, seen)
+            fine *= _dot(queries, seen)
             for k in range(len(self.levels)):
                 size, first = self.cell(k, axis, length)
                 full = min(length // m * 2**k, -(-(n - first) // size))
                 side = self.levels[k][axis] // 2
                 near = [max(0, min(full, (i + 1) * 2**k + side) - max(0, i * 2**k - side))
                         for i in range(length // m)]  # fmt: skip
-                pooled[k] *= _dot(asking, near)
+                pooled[k] *= _dot(queries, near)
         return fine + sum(pooled)
 
     def seen(self, spatial: Size, tokens: TokenSet) -> list[TokenSet]:
@@ -290,5 +290,5 @@ class Focal(Pattern):
         return math.prod(self.fit(spatial)) * self.num_keys
 
 
-def _dot(asking: list[int], seen: list[int]) -> int:
-    return sum(a * s for a, s in zip(asking, seen, strict=True))
+def _dot(queries: list[int], seen: list[int]) -> int:
+    return sum(a * s for a, s in zip(queries, seen, strict=True))

@@ -27,7 +27,7 @@ class Reduced(Pattern):
     """Every token sees the grid reduced by a convolution whose stride is its kernel.
 
     Along an axis of ``n`` tokens there are ``n // reduction`` cells, but at least one. What is
-    left over at the end of an axis belongs to no cell: those tokens ask, but are not seen.
+    left over at the end of an axis belongs to no cell: those tokens are queries, but no keys.
 
     Args:
         reduction: tokens along each axis that one cell stands for, e.g. ``(8, 8)``.
@@ -53,7 +53,7 @@ class Reduced(Pattern):
         return tuple(sym_max(1, n // r) for n, r in zip(spatial, self.reduction, strict=True))
 
     def groups(self, spatial: Size, device: torch.device | None = None) -> Groups:
-        """Write one group down: all tokens ask; keys are the prefix tokens, then all cells.
+        """Write one group down: all tokens are queries; keys are the prefix tokens, then all cells.
 
         Queries: the prefix tokens, then the grid in row-major order. Keys: the prefix tokens,
         then the pooled grid in row-major order, as a convolution's output is flattened.
@@ -101,7 +101,7 @@ class Pooled(Pattern):
         object.__setattr__(self, "size", as_size(self.size, len(self.size), "size"))
 
     def groups(self, spatial: Size, device: torch.device | None = None) -> Groups:
-        """Write one group down: the tokens ask, keys are the cells, both in row-major order."""
+        """Write one group down: the tokens are queries, the cells keys, both in row-major order."""
         check_axes("size", self.size, spatial)
         return _pooled(spatial, self.size, 0, device)
 

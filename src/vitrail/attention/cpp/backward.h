@@ -11,7 +11,7 @@ namespace vitrail {
 
 // What threads add up for themselves, to be summed in the order of threads.
 struct Partial {
-    float *bias, *temperature, *fill;  // (heads, queries, key_width), (heads), (3, heads, head_dim)
+    float *bias, *logit_scale, *padding_kv;  // (heads, queries, key_width), (heads), (3, heads, head_dim)
 };
 
 template <class Form>
@@ -73,7 +73,7 @@ class Backward : HeadTask<Form> {
         d_values = d_keys + c.keys * dim_width;
         a.take(means, block);
         a.take(logs, block);
-        a.take(cosine, c.temperature ? ROWS * key_width : 0);
+        a.take(cosine, c.logit_scale ? ROWS * key_width : 0);
         a.take(line, ROWS * dim_width);
         a.take(plain, dim_width);
         a.take(key_sums, c.unique_keys ? 0 : (c.tokens + c.cells) * 2 * dim_width);
@@ -136,7 +136,7 @@ class Backward : HeadTask<Form> {
                         vf p = Form::weight(x - logs[first + r]);
                         store(score + r * key_width + j, p);
                         Form::put(p, weights + (first + r) * key_width, j);
-                        if (c.temperature) {
+                        if (c.logit_scale) {
                             vf unit = s[r][k] * q_norm[start + first + r] * load(k_norm + j);
                             store(cosine + r * key_width + j, unit);
                         }
@@ -148,7 +148,7 @@ class Backward : HeadTask<Form> {
                         i64 j = (at + k) * LANES;
                         vf d = load(score + r * key_width + j) * (s[r][k] - means[first + r]);
                         if (c.wants_bias) keep_bias(d, d_bias[r], start + first + r, j);
-                        if (c.temperature) {
+                        if (c.logit_scale) {
                             d_cosine += total(d * load(cosine + r * key_width + j));
                             d *= asking.factor[r] * LN2 * load(k_norm + j);
                         }
@@ -156,7 +156,7 @@ class Backward : HeadTask<Form> {
                     }
             });
         });
-        if (c.temperature) own.temperature[head] += d_cosine * c.scale;
+        if (c.logit_scale) own.logit_scale[head] += d_cosine * c.scale;
         dim_parts.each([&](i64 at, i64 n) {
             with_count<COLS>(n, [&](auto cols) {
                 constexpr int C = cols;
@@ -172,8 +172,8 @@ class Backward : HeadTask<Form> {
             i64 i = queries[start + first + r], index = c.q_index[group * c.queries + i];
             char* to = c.d_qkv + ((batch * c.tokens + index) * 3 * c.heads + head) * c.head_dim * size;
             float* d_query = line + r * dim_width;
-            if (c.temperature) before_unit(d_query, q_rows[i], q_norm[start + first + r]);
-            write(d_query, c.temperature ? 1 : c.scale, to);
+            if (c.logit_scale) before_unit(d_query, q_rows[i], q_norm[start + first + r]);
+            write(d_query, c.logit_scale ? 1 : c.scale, to);
         }
     }
 
@@ -239,18 +239,18 @@ class Backward : HeadTask<Form> {
     }
 
     void write_keys() {
-        const float factor[2] = {c.temperature ? 1 : c.scale, 1};
+        const float factor[2] = {c.logit_scale ? 1 : c.scale, 1};
         for (i64 j = 0; j < c.keys; j++) {
             const i64 index = c.k_index[group * c.keys + j];
-            if (c.temperature) before_unit(d_keys + j * dim_width, k_rows[j], k_norm[j]);
+            if (c.logit_scale) before_unit(d_keys + j * dim_width, k_rows[j], k_norm[j]);
             for (int part = 0; part < 2; part++) {
                 const float* row = (part ? d_values : d_keys) + j * dim_width;
                 if (index >= 0 && c.unique_keys) {
                     write(row, factor[part], home(index, part));
                 } else if (index >= 0) {
                     add(row, factor[part], key_sums + (index * 2 + part) * dim_width);
-                } else if (c.fill) {
-                    add(row, factor[part], own.fill + ((part + 1) * c.heads + head) * c.head_dim);
+                } else if (c.padding_kv) {
+                    add(row, factor[part], own.padding_kv + ((part + 1) * c.heads + head) * c.head_dim);
                 }
             }
         }

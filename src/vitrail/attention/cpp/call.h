@@ -17,8 +17,8 @@ struct Call {
     const int32_t *q_index, *k_index, *q_region, *k_region;
     const char* bias;
     i64 bias_step[4];  // groups, heads, queries, keys
-    const float* temperature;
-    const char* fill;  // (3, heads, head_dim)
+    const float* logit_scale;
+    const char* padding_kv;  // (3, heads, head_dim)
     const float* terms;  // (batch, groups, heads, queries, term_count), of a bias by query
     const int32_t* key_terms;  // (term_axes, keys)
     i64 term_count, term_axes;
@@ -27,7 +27,7 @@ struct Call {
     // What follows is for the backward pass alone; floats are to be added to, and begin at zero.
     const char* grad_out;  // as out
     char *d_qkv, *d_pooled;  // contiguous
-    float *d_bias, *d_temperature, *d_fill;
+    float *d_bias, *d_logit_scale, *d_padding_kv;
     int32_t unique_keys, wants_bias;
 };
 

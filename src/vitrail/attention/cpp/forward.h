@@ -60,7 +60,7 @@ class Forward : HeadTask<Form> {
         this->template ask<R>(first, asking);
         vf s[R][C];
         product<Form, R, C>(s, asking.rows, 1, k_across, key_width, words);
-        const bool simple = !masked && !c.temperature;
+        const bool simple = !masked && !c.logit_scale;
         const u32* weights[R];
         float inverse[R];
 #pragma GCC unroll 8

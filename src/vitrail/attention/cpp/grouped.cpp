@@ -93,7 +93,7 @@ void backward(const Call& c) {
     float *packed = nullptr, *parts = nullptr;
     const i64 key_width = round_up(c.keys, LANES), rows = bias_rows(c);
     const i64 biases = c.wants_bias && rows ? c.heads * c.queries * key_width : 0;
-    const i64 fills = 3 * c.heads * c.head_dim, step = round_up(biases + c.heads + fills, LANES);
+    const i64 paddings = 3 * c.heads * c.head_dim, step = round_up(biases + c.heads + paddings, LANES);
     common.hand_out([&] {
         common.take(packed, rows * key_width);
         common.take(parts, c.threads * step);
@@ -119,8 +119,8 @@ void backward(const Call& c) {
 #pragma omp barrier
         if (biases)
             add_parts(parts, threads(), step, c.heads * c.queries, c.keys, key_width, c.d_bias);
-        add_parts(parts + biases, threads(), step, 1, c.heads, 0, c.d_temperature);
-        add_parts(parts + biases + c.heads, threads(), step, 1, fills, 0, c.d_fill);
+        add_parts(parts + biases, threads(), step, 1, c.heads, 0, c.d_logit_scale);
+        add_parts(parts + biases + c.heads, threads(), step, 1, paddings, 0, c.d_padding_kv);
     }
 }
 

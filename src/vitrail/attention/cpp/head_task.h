@@ -136,9 +136,9 @@ class HeadTask {
         const auto [b, g, h] = order.at(unit).of;
         const char* tokens = c.qkv + (b * c.qkv_step[0] + h * c.qkv_step[3]) * size;
         const char* cells = c.pooled + (b * c.pooled_step[0] + h * c.pooled_step[3]) * size;
-        const char* empty = c.fill ? c.fill + (c.heads + h) * c.head_dim * size : nothing;
+        const char* empty = c.padding_kv ? c.padding_kv + (c.heads + h) * c.head_dim * size : nothing;
         const i64 between = c.qkv_step[2] * size, cells_between = c.pooled_step[2] * size;
-        const i64 empty_between = c.fill ? c.heads * c.head_dim * size : 0;
+        const i64 empty_between = c.padding_kv ? c.heads * c.head_dim * size : 0;
         const i64 step = c.qkv_step[1] * size, cell_step = c.pooled_step[1] * size;
         const i64 count = c.tokens, q = c.queries, k = c.keys;
         const int32_t* index = c.q_index + g * q;
@@ -182,7 +182,7 @@ class HeadTask {
                 q_rows[i] = (const char*)(wide + i * c.head_dim);
             }
         transpose_words((const void**)k_rows, c.keys, words, k_across, key_width);
-        if (c.temperature) measure();
+        if (c.logit_scale) measure();
         bias_step = c.bias ? key_width : 0;
         if (shared_bias) {
             bias = shared_bias + (c.bias ? head * c.queries * key_width : 0);
@@ -222,7 +222,7 @@ class HeadTask {
             if (q_index[i] >= 0) queries[seen++] = i;
         query_parts = Parts(seen, ROWS);
         for (i64 j = 0; j < key_width; j++) {
-            bool hide = j < c.keys && k_index[j] < 0 && !c.fill;
+            bool hide = j < c.keys && k_index[j] < 0 && !c.padding_kv;
             hidden[j] = hide ? -INF : 0;
             region[j] = j < c.keys && k_region ? k_region[j] : 0;
             masked |= hide || (j < c.keys && region[j] != region[0]);
@@ -286,7 +286,7 @@ class HeadTask {
             asking.rows[r] = (const u32*)q_rows[i];
             asking.added[r] = bias + i * bias_step;
             asking.factor[r] = LOG2E * c.scale;
-            if (c.temperature) asking.factor[r] *= c.temperature[head] * q_norm[first + r];
+            if (c.logit_scale) asking.factor[r] *= c.logit_scale[head] * q_norm[first + r];
             asking.label[r] = c.q_region ? c.q_region[group * c.queries + i] : 0;
         }
     }
@@ -295,7 +295,7 @@ class HeadTask {
     template <int R>
     vf finish(vf product, const Asking<R>& asking, int r, i64 j) const {
         vf s = product * asking.factor[r];
-        if (c.temperature) s *= load(k_norm + j);
+        if (c.logit_scale) s *= load(k_norm + j);
         s += load(asking.added[r] + j);
         if (masked) {
             vf across = s + c.mask_value * LOG2E;

@@ -29,12 +29,13 @@ class CallRecord(ctypes.Structure):
         ("qkv", c_void_p), ("qkv_step", Steps), ("pooled", c_void_p), ("pooled_step", Steps),
         ("q_index", c_void_p), ("k_index", c_void_p),
         ("q_region", c_void_p), ("k_region", c_void_p),
-        ("bias", c_void_p), ("bias_step", Steps), ("temperature", c_void_p), ("fill", c_void_p),
+        ("bias", c_void_p), ("bias_step", Steps), ("logit_scale", c_void_p),
+        ("padding_kv", c_void_p),
         ("terms", c_void_p), ("key_terms", c_void_p), ("term_count", c_int64),
         ("term_axes", c_int64),
         ("out", c_void_p), ("lse", c_void_p),
         ("grad_out", c_void_p), ("d_qkv", c_void_p), ("d_pooled", c_void_p),
-        ("d_bias", c_void_p), ("d_temperature", c_void_p), ("d_fill", c_void_p),
+        ("d_bias", c_void_p), ("d_logit_scale", c_void_p), ("d_padding_kv", c_void_p),
         ("unique_keys", c_int32), ("wants_bias", c_int32),
     )  # fmt: skip
 
@@ -90,12 +91,12 @@ def backward(
     d_pooled = None if pooled is None else torch.zeros(pooled.shape, dtype=pooled.dtype)
     d_bias = None if bias is None else torch.zeros(bias.shape, dtype=torch.float32)
     # These are added up whether or not they are there.
-    d_temperature = torch.zeros(qkv.shape[3], dtype=torch.float32)
-    d_fill = torch.zeros(qkv.shape[2:], dtype=torch.float32)
-    found = (d_qkv, d_pooled, d_bias, d_temperature, d_fill)
+    d_logit_scale = torch.zeros(qkv.shape[3], dtype=torch.float32)
+    d_padding_kv = torch.zeros(qkv.shape[2:], dtype=torch.float32)
+    found = (d_qkv, d_pooled, d_bias, d_logit_scale, d_padding_kv)
     if grad_out.numel() == 0:
         return call.gradients(found, needs)
-    record.d_qkv, record.d_pooled, record.d_bias, record.d_temperature, record.d_fill = (
+    record.d_qkv, record.d_pooled, record.d_bias, record.d_logit_scale, record.d_padding_kv = (
         None if x is None else x.data_ptr() for x in found
     )
     grad_out, out, lse = grad_out.contiguous(), out.contiguous(), lse.contiguous()
@@ -153,10 +154,10 @@ def _describe(call: KernelCall) -> tuple[CallRecord, list[Tensor]]:
         steps = [0 if bias.shape[0] == 1 else bias.stride(0), *bias.stride()[1:]]
         record.bias, record.bias_kind = keep(bias), KINDS[bias.dtype]
         record.bias_step = Steps(*steps)
-    if call.temperature is not None:
-        record.temperature = keep(call.temperature.float().contiguous())
-    if call.fill is not None:
-        record.fill = keep(call.fill.to(qkv.dtype).contiguous())
+    if call.logit_scale is not None:
+        record.logit_scale = keep(call.logit_scale.float().contiguous())
+    if call.padding_kv is not None:
+        record.padding_kv = keep(call.padding_kv.to(qkv.dtype).contiguous())
     if call.terms is not None and call.key_terms is not None:
         record.terms = keep(call.terms.float().contiguous())
         record.key_terms = keep(call.key_terms.to(torch.int32).contiguous())

@@ -7,7 +7,7 @@ that the queries' gradients need as well, and one pass over memory serves everyt
 
 No program adds to what another writes, unless a key stands in several groups. A program sums the
 gradient of the bias over its items and stores it in a part of its own, to be added up in a fixed
-order; the same holds for the temperature and the fill.
+order; the same holds for the logit_scale and the padding_kv.
 """
 
 # Triton declares its language for Python; in a kernel `tl.sum` is a tensor, never a tuple.
@@ -35,9 +35,9 @@ from vitrail.attention.triton.tiles import (
 
 @triton.jit(do_not_specialize=COUNTS)
 def keys_backward(
-    d_qkv, d_keys, d_pooled, d_bias, d_temperature, d_fill,
-    grad_out, out, lse, qkv, pooled, q_index, k_index, q_region, k_region, bias, temperature, fill,
-    scale, mask_value, heads, groups, queries, keys, tokens, items, programs, blocks,
+    d_qkv, d_keys, d_pooled, d_bias, d_logit_scale, d_padding_kv,
+    grad_out, out, lse, qkv, pooled, q_index, k_index, q_region, k_region, bias, logit_scale,
+    padding_kv, scale, mask_value, heads, groups, queries, keys, tokens, items, programs, blocks,
     qkv_batch, qkv_token, qkv_part, pooled_batch, pooled_token, pooled_part,
     bias_group,
     d_keys_batch, d_keys_token, d_keys_part, d_pooled_batch, d_pooled_token, d_pooled_part,
@@ -53,8 +53,8 @@ def keys_backward(
     multiplier = scale
     warmth = 0.0
     heat = 1.0
-    if temperature is not None:
-        heat = tl.load(temperature + head).to(tl.float32)
+    if logit_scale is not None:
+        heat = tl.load(logit_scale + head).to(tl.float32)
         multiplier = scale * heat
     factor = multiplier * LOG2E
     head_bias = None
@@ -74,11 +74,11 @@ def keys_backward(
         )
         if QUERY_TILES == 1:
             gathered = tl.zeros([BLOCK_Q, BLOCK_K], tl.float32)
-    d_fill_k = None
-    d_fill_v = None
-    if fill is not None:
-        d_fill_k = tl.zeros([D], tl.float32)
-        d_fill_v = tl.zeros([D], tl.float32)
+    d_padding_k = None
+    d_padding_v = None
+    if padding_kv is not None:
+        d_padding_k = tl.zeros([D], tl.float32)
+        d_padding_v = tl.zeros([D], tl.float32)
 
     for item in range(first, items, programs):
         group = item % groups
@@ -86,14 +86,14 @@ def keys_backward(
         base = qkv + image * qkv_batch + head.to(tl.int64) * HEAD_STRIDE
         k_place = places(k_index, group, columns, keys)
         k, v = key_tile(
-            base, pooled, fill, k_place, image, head, heads, tokens, channel,
+            base, pooled, padding_kv, k_place, image, head, heads, tokens, channel,
             qkv_token, qkv_part, pooled_batch, pooled_token, pooled_part,
             POOLED_HEAD_STRIDE, HEAD_DIM, WIDE,
         )  # fmt: skip
-        k_norm = one_over_norm(k, temperature)
+        k_norm = one_over_norm(k, logit_scale)
         unit_k = unit(k, k_norm)
         k_label = labels(k_region, group, columns, keys)
-        seen = k_place >= (0 if fill is None else -1)
+        seen = k_place >= (0 if padding_kv is None else -1)
         line = ((image * groups + group) * heads + head) * queries
         d_k = tl.zeros([BLOCK_K, D], tl.float32)
         d_v = tl.zeros([BLOCK_K, D], tl.float32)
@@ -103,7 +103,7 @@ def keys_backward(
             q = query_rows(base, q_place, qkv_token, channel, HEAD_DIM, WIDE)
             g_base = grad_out + image * tokens * width + head * HEAD_DIM
             g = query_rows(g_base, q_place, width, channel, HEAD_DIM, WIDE)
-            q_norm = one_over_norm(q, temperature)
+            q_norm = one_over_norm(q, logit_scale)
             unit_q = unit(q, q_norm)
             q_label = labels(q_region, group, rows, queries)
             added = held
@@ -138,7 +138,7 @@ def keys_backward(
             d_k = product(tl.trans(narrow), unit_q, d_k, PRECISION)
             if KEY_TILES == 1:
                 d_q = product(narrow, unit_k, None, PRECISION) * multiplier
-                if temperature is not None:
+                if logit_scale is not None:
                     d_q, turned = unnormalised(q, q_norm, d_q)
                     warmth += tl.sum(turned, 0)
                 tl.store(
@@ -148,12 +148,12 @@ def keys_backward(
                     mask=there[:, None] & (channel < HEAD_DIM)[None, :],
                 )  # fmt: skip
         d_k = d_k * multiplier
-        if temperature is not None:
+        if logit_scale is not None:
             d_k, _ = unnormalised(k, k_norm, d_k)
-        if fill is not None:
+        if padding_kv is not None:
             filled = (k_place == -1)[:, None]
-            d_fill_k += tl.sum(tl.where(filled, d_k, 0.0), 0)
-            d_fill_v += tl.sum(tl.where(filled, d_v, 0.0), 0)
+            d_padding_k += tl.sum(tl.where(filled, d_k, 0.0), 0)
+            d_padding_v += tl.sum(tl.where(filled, d_v, 0.0), 0)
         real = (channel < HEAD_DIM)[None, :]
         own = k_place >= 0
         to_row = k_place
@@ -176,12 +176,12 @@ def keys_backward(
     if d_bias is not None and QUERY_TILES == 1:
         rows = tl.arange(0, BLOCK_Q)
         tl.store(part + rows[:, None] * (KEY_TILES * BLOCK_K) + columns[None, :], gathered)
-    if temperature is not None and KEY_TILES == 1:
-        tl.store(d_temperature + (first * blocks + block) * heads + head, warmth / heat)
-    if fill is not None:
-        spot = d_fill + ((first * blocks + block) * 2 * heads + head) * HEAD_DIM + channel
-        tl.store(spot, d_fill_k, mask=channel < HEAD_DIM)
-        tl.store(spot + width, d_fill_v, mask=channel < HEAD_DIM)
+    if logit_scale is not None and KEY_TILES == 1:
+        tl.store(d_logit_scale + (first * blocks + block) * heads + head, warmth / heat)
+    if padding_kv is not None:
+        spot = d_padding_kv + ((first * blocks + block) * 2 * heads + head) * HEAD_DIM + channel
+        tl.store(spot, d_padding_k, mask=channel < HEAD_DIM)
+        tl.store(spot + width, d_padding_v, mask=channel < HEAD_DIM)
 
 
 @triton.jit
@@ -195,9 +195,9 @@ def _give(spot, value, mask, WRITE: tl.constexpr):
 
 @triton.jit(do_not_specialize=COUNTS)
 def queries_backward(
-    d_qkv, d_temperature,
-    grad_out, out, lse, qkv, pooled, q_index, k_index, q_region, k_region, bias, temperature, fill,
-    scale, mask_value, heads, groups, queries, keys, tokens, items, programs, blocks,
+    d_qkv, d_logit_scale,
+    grad_out, out, lse, qkv, pooled, q_index, k_index, q_region, k_region, bias, logit_scale,
+    padding_kv, scale, mask_value, heads, groups, queries, keys, tokens, items, programs, blocks,
     qkv_batch, qkv_token, qkv_part, pooled_batch, pooled_token, pooled_part,
     bias_group,
     HEAD_STRIDE: tl.constexpr, POOLED_HEAD_STRIDE: tl.constexpr, HEAD_DIM: tl.constexpr,
@@ -211,8 +211,8 @@ def queries_backward(
     multiplier = scale
     warmth = 0.0
     heat = 1.0
-    if temperature is not None:
-        heat = tl.load(temperature + head).to(tl.float32)
+    if logit_scale is not None:
+        heat = tl.load(logit_scale + head).to(tl.float32)
         multiplier = scale * heat
     factor = multiplier * LOG2E
     head_bias = None
@@ -235,21 +235,21 @@ def queries_backward(
         along = tl.sum(o.to(tl.float32) * g.to(tl.float32), 1)
         line = ((image * groups + group) * heads + head) * queries
         logsum = tl.load(lse + line + rows, mask=there, other=float("inf")) * LOG2E
-        q_norm = one_over_norm(q, temperature)
+        q_norm = one_over_norm(q, logit_scale)
         q_label = labels(q_region, group, rows, queries)
         d_q = tl.zeros([BLOCK_Q, D], tl.float32)
         for tile in range(0, KEY_TILES):
             columns = tile * BLOCK_K + tl.arange(0, BLOCK_K)
             k_place = places(k_index, group, columns, keys)
             k, v = key_tile(
-                base, pooled, fill, k_place, image, head, heads, tokens, channel,
+                base, pooled, padding_kv, k_place, image, head, heads, tokens, channel,
                 qkv_token, qkv_part, pooled_batch, pooled_token, pooled_part,
                 POOLED_HEAD_STRIDE, HEAD_DIM, WIDE,
             )  # fmt: skip
-            k_norm = one_over_norm(k, temperature)
+            k_norm = one_over_norm(k, logit_scale)
             unit_k = unit(k, k_norm)
             k_label = labels(k_region, group, columns, keys)
-            seen = k_place >= (0 if fill is None else -1)
+            seen = k_place >= (0 if padding_kv is None else -1)
             added = None
             if bias is not None:
                 added = bias_tile(head_bias, rows, columns, queries, keys)
@@ -262,7 +262,7 @@ def queries_backward(
             d_score = weight * (d_weight - along[:, None])
             d_q = product(d_score.to(q.dtype), unit_k, d_q, PRECISION)
         d_q = d_q * multiplier
-        if temperature is not None:
+        if logit_scale is not None:
             d_q, turned = unnormalised(q, q_norm, d_q)
             warmth += tl.sum(turned, 0)
         tl.store(
@@ -272,5 +272,5 @@ def queries_backward(
             mask=there[:, None] & (channel < HEAD_DIM)[None, :],
         )  # fmt: skip
 
-    if temperature is not None:
-        tl.store(d_temperature + (first * blocks + block) * heads + head, warmth / heat)
+    if logit_scale is not None:
+        tl.store(d_logit_scale + (first * blocks + block) * heads + head, warmth / heat)

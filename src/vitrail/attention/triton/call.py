@@ -160,21 +160,21 @@ class Sums:
 
     def __init__(self, ready: Prepared, share: int, blocks: int, *, wants_bias: bool) -> None:
         call = ready.call
-        self.bias = self.heat = self.fill = None
+        self.bias = self.heat = self.padding_kv = None
         if call.bias is not None and wants_bias:
             # With several tiles of queries a program adds to its part item by item.
             make = torch.empty if ready.tiles.query_tiles == 1 else torch.zeros
             shape = (share, ready.heads, *ready.tiles.scores)
             self.bias = make(shape, dtype=torch.float32, device=call.qkv.device)
-        if call.temperature is not None and blocks == 1:
+        if call.logit_scale is not None and blocks == 1:
             self.heat = ready.parts(share, blocks)
-        if call.fill is not None:
+        if call.padding_kv is not None:
             shape = (share, blocks, 2, ready.heads, ready.head_dim)
-            self.fill = call.qkv.new_empty(shape, dtype=torch.float32)
+            self.padding_kv = call.qkv.new_empty(shape, dtype=torch.float32)
 
     def arguments(self) -> dict[str, Any]:
         """Return what ``keys_backward`` needs to write them."""
-        return {"d_bias": self.bias, "d_temperature": self.heat, "d_fill": self.fill}
+        return {"d_bias": self.bias, "d_logit_scale": self.heat, "d_padding_kv": self.padding_kv}
 
     def bias_gradient(self, bias: Tensor | None) -> Tensor | None:
         """Return the gradient of the bias; a program with a group's own kept to that group."""
@@ -185,10 +185,10 @@ class Sums:
         return self.bias.view(shape).sum(0)[..., :queries, :keys].contiguous()
 
     def fill_gradient(self) -> Tensor | None:
-        """Return the gradient of the fill: none for queries, which are never filled."""
-        if self.fill is None:
+        """Return the gradient of padding: none for queries, which it never is."""
+        if self.padding_kv is None:
             return None
-        rows = self.fill.sum((0, 1))
+        rows = self.padding_kv.sum((0, 1))
         return torch.cat((torch.zeros_like(rows[:1]), rows))
 
 
@@ -210,7 +210,7 @@ def _numbered(name: str, strides: tuple[int, ...]) -> dict[str, int]:
 def _tensors(call: KernelCall) -> dict[str, Tensor | None]:
     """Return the tensors that kernels read, by the names of their arguments."""
     rows: dict[str, Tensor | None] = {"qkv": call.qkv, "pooled": call.pooled}
-    names = ("q_index", "k_index", "q_region", "k_region", "bias", "temperature", "fill")
+    names = ("q_index", "k_index", "q_region", "k_region", "bias", "logit_scale", "padding_kv")
     found: dict[str, Tensor | None] = {name: getattr(call, name) for name in names}
     rows |= {name: None if x is None else x.contiguous() for name, x in found.items()}
     # The interpreter hands arrays to numpy, which refuses what wants a gradient.

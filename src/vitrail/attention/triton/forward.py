@@ -39,7 +39,7 @@ from vitrail.attention.triton.tiles import (
 
 @triton.jit(do_not_specialize=COUNTS)
 def forward_kernel(
-    out, lse, qkv, pooled, q_index, k_index, q_region, k_region, bias, temperature, fill,
+    out, lse, qkv, pooled, q_index, k_index, q_region, k_region, bias, logit_scale, padding_kv,
     scale, mask_value, heads, groups, queries, keys, tokens, items, programs, blocks,
     qkv_batch, qkv_token, qkv_part, pooled_batch, pooled_token, pooled_part,
     bias_group,
@@ -51,8 +51,8 @@ def forward_kernel(
     rows = block * BLOCK_Q + tl.arange(0, BLOCK_Q)
     channel = tl.arange(0, D)
     factor = scale * LOG2E
-    if temperature is not None:
-        factor = factor * tl.load(temperature + head).to(tl.float32)
+    if logit_scale is not None:
+        factor = factor * tl.load(logit_scale + head).to(tl.float32)
     head_bias = None
     held = None
     if bias is not None:
@@ -69,7 +69,7 @@ def forward_kernel(
         base = qkv + image * qkv_batch + head.to(tl.int64) * HEAD_STRIDE
         q_place = places(q_index, group, rows, queries)
         q = query_rows(base, q_place, qkv_token, channel, HEAD_DIM, WIDE)
-        q_norm = one_over_norm(q, temperature)
+        q_norm = one_over_norm(q, logit_scale)
         q_label = labels(q_region, group, rows, queries)
         top = tl.full([BLOCK_Q], -float("inf"), tl.float32)
         total = tl.zeros([BLOCK_Q], tl.float32)
@@ -78,13 +78,13 @@ def forward_kernel(
             columns = tile * BLOCK_K + tl.arange(0, BLOCK_K)
             k_place = places(k_index, group, columns, keys)
             k, v = key_tile(
-                base, pooled, fill, k_place, image, head, heads, tokens, channel,
+                base, pooled, padding_kv, k_place, image, head, heads, tokens, channel,
                 qkv_token, qkv_part, pooled_batch, pooled_token, pooled_part,
                 POOLED_HEAD_STRIDE, HEAD_DIM, WIDE,
             )  # fmt: skip
-            k_norm = one_over_norm(k, temperature)
+            k_norm = one_over_norm(k, logit_scale)
             k_label = labels(k_region, group, columns, keys)
-            seen = k_place >= (0 if fill is None else -1)
+            seen = k_place >= (0 if padding_kv is None else -1)
             added = held
             if bias is not None and KEY_TILES > 1:
                 added = bias_tile(head_bias, rows, columns, queries, keys)

@@ -70,22 +70,22 @@ def backward(
 
     ready = Prepared(call)
     rows = RowGradients(ready)
-    told = {"grad_out": grad_out.contiguous(), "out": out.contiguous(), "lse": lse}
+    given = {"grad_out": grad_out.contiguous(), "out": out.contiguous(), "lse": lse}
     blocks = ready.tiles.key_tiles
     share = ready.programs(blocks, per_processor=6)
     sums = Sums(ready, share, blocks, wants_bias=needs[2])
     ready.launch(
-        keys_backward, blocks, share, **told, **rows.arguments(), **sums.arguments(),
+        keys_backward, blocks, share, **given, **rows.arguments(), **sums.arguments(),
         QUERY_TILES=ready.tiles.query_tiles,
     )  # fmt: skip
     heat = sums.heat
     if blocks > 1:
         blocks = ready.tiles.query_tiles
         share = ready.programs(blocks, per_processor=6)
-        heat = ready.parts(share, blocks) if call.temperature is not None else None
+        heat = ready.parts(share, blocks) if call.logit_scale is not None else None
         ready.launch(
-            queries_backward, blocks, share, **told, d_qkv=rows.d_qkv, d_temperature=heat
+            queries_backward, blocks, share, **given, d_qkv=rows.d_qkv, d_logit_scale=heat
         )  # fmt: skip
-    d_temperature = None if heat is None else heat.sum((0, 1))
-    found = (*rows.whole(), sums.bias_gradient(call.bias), d_temperature, sums.fill_gradient())
+    d_logit_scale = None if heat is None else heat.sum((0, 1))
+    found = (*rows.whole(), sums.bias_gradient(call.bias), d_logit_scale, sums.fill_gradient())
     return call.gradients(found, needs)

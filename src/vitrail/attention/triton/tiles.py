@@ -59,10 +59,10 @@ def query_rows(base, index, stride, channel, HEAD_DIM: tl.constexpr, WIDE: tl.co
 
 @triton.jit
 def key_rows(
-    base, pooled, fill, index, tokens, stride, pooled_stride, channel,
+    base, pooled, padding_kv, index, tokens, stride, pooled_stride, channel,
     HEAD_DIM: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    """Load one head's rows of some keys: of tokens, of pooled cells, or of the fill."""
+    """Load one head's rows of some keys: of tokens, of pooled cells, or of padding."""
     real = (channel < HEAD_DIM)[None, :]
     own = index >= 0
     if pooled is not None:
@@ -79,15 +79,15 @@ def key_rows(
             pooled + cell[:, None] + channel[None, :], mask=far[:, None] & real, other=0.0
         )
         rows = tl.where(far[:, None], cells, rows)
-    if fill is not None:
-        filler = tl.load(fill + channel, mask=channel < HEAD_DIM, other=0.0).to(rows.dtype)
+    if padding_kv is not None:
+        filler = tl.load(padding_kv + channel, mask=channel < HEAD_DIM, other=0.0).to(rows.dtype)
         rows = tl.where((index == -1)[:, None], filler[None, :], rows)
     return rows
 
 
 @triton.jit
 def key_tile(
-    base, pooled, fill, place, image, head, heads, tokens, channel,
+    base, pooled, padding_kv, place, image, head, heads, tokens, channel,
     stride, part, pooled_batch, pooled_stride, pooled_part,
     POOLED_HEAD_STRIDE: tl.constexpr, HEAD_DIM: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
@@ -97,27 +97,27 @@ def key_tile(
     if pooled is not None:
         pooled_k = pooled + image * pooled_batch + head.to(tl.int64) * POOLED_HEAD_STRIDE
         pooled_v = pooled_k + pooled_part
-    fill_k = None
-    fill_v = None
-    if fill is not None:
-        fill_k = fill + heads * HEAD_DIM + head * HEAD_DIM
-        fill_v = fill_k + heads * HEAD_DIM
+    padding_k = None
+    padding_v = None
+    if padding_kv is not None:
+        padding_k = padding_kv + heads * HEAD_DIM + head * HEAD_DIM
+        padding_v = padding_k + heads * HEAD_DIM
     k = key_rows(
-        base + part, pooled_k, fill_k, place, tokens, stride, pooled_stride, channel,
+        base + part, pooled_k, padding_k, place, tokens, stride, pooled_stride, channel,
         HEAD_DIM, WIDE,
     )  # fmt: skip
     v = key_rows(
-        base + part + part, pooled_v, fill_v, place, tokens, stride, pooled_stride, channel,
+        base + part + part, pooled_v, padding_v, place, tokens, stride, pooled_stride, channel,
         HEAD_DIM, WIDE,
     )  # fmt: skip
     return k, v
 
 
 @triton.jit
-def one_over_norm(rows, temperature):
+def one_over_norm(rows, logit_scale):
     """Return the reciprocal lengths of rows, in float32; None unless attention is of cosines."""
     norm = None
-    if temperature is not None:
+    if logit_scale is not None:
         wide = rows.to(tl.float32)
         norm = 1.0 / tl.maximum(tl.sqrt(tl.sum(wide * wide, 1)), LEAST_NORM)
     return norm

@@ -116,8 +116,8 @@ def packed_block(
     places: Sequence[Tensor],
     together: int,
     bias: Tensor | None,
-    temperature: Tensor | None,
-    fill: Tensor | None,
+    logit_scale: Tensor | None,
+    padding_kv: Tensor | None,
     hidden: int,
     heads: int,
     scale: float,
@@ -128,7 +128,7 @@ def packed_block(
     ``numbers`` are those of qkv, proj, fc1 and fc2, as ``Packed`` orders them, and ``eps`` those of
     their norms: before qkv and fc1 of what goes in, after proj and fc2 of what comes out.
     ``tiles`` and ``together`` are those of ``WindowTiles``; ``bias`` is ``(heads, queries,
-    keys)``, ``temperature`` ``(heads)``, ``fill`` ``(3, heads, head_dim)``.
+    keys)``, ``logit_scale`` ``(heads)``, ``padding_kv`` ``(3, heads, head_dim)``.
     """
     x = x.contiguous()
     y = torch.empty_like(x)
@@ -145,12 +145,12 @@ def packed_block(
     if bias is not None:
         attention.bias, attention.bias_kind = bias.data_ptr(), KINDS[bias.dtype]
         attention.bias_step = Steps(0, *bias.stride())
-    if temperature is not None:
-        temperature = temperature.float().contiguous()
-        attention.temperature = temperature.data_ptr()
-    if fill is not None:
-        fill = fill.to(x.dtype).contiguous()
-        attention.fill = fill.data_ptr()
+    if logit_scale is not None:
+        logit_scale = logit_scale.float().contiguous()
+        attention.logit_scale = logit_scale.data_ptr()
+    if padding_kv is not None:
+        padding_kv = padding_kv.to(x.dtype).contiguous()
+        attention.padding_kv = padding_kv.data_ptr()
     call = _Block(
         tiles=len(rows), groups=len(index), together=together, most=rows.shape[1],
         threads=torch.get_num_threads(), rows=rows.data_ptr(), count=count.data_ptr(),
