@@ -37,6 +37,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "pvt_v2_b0": {"depths": (1, 1, 1, 1)},
     "focal_tiny": {"depths": (1, 1, 1, 1)},
     "axial_tiny": {"depths": (2, 1, 1, 1)},
+    "maxvit_tiny": {"depths": (1, 1, 1, 1)},
+    "hiera_tiny": {"depths": (1, 2, 2, 2)},
 }
 
 

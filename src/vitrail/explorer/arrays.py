@@ -13,7 +13,7 @@ Beside the stored names, these are understood:
 import hashlib
 import re
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ _NAMES = {
 }
 
 
+@runtime_checkable
 class Maps(Protocol):
     """What makes maps over the picture: ``vitrail.explorer.maps.Source``."""
 
