@@ -96,7 +96,8 @@ def test_scattered_by_its_indices_it_gives_the_layers_output(kind, config, shape
     for block in trace.blocks:
         x, out = seen[f"{block.name}.attn"]
         layer = attention_of(model, block)
-        value = layer.heads(x.flatten(1, -2)[:, None])[2][0, 0]  # pyright: ignore[reportCallIssue]
+        qkv = layer.project(x.flatten(1, -2)[0])  # pyright: ignore[reportCallIssue]
+        value = qkv.unflatten(-1, (3, block.heads, -1))[:, 2].transpose(0, 1)
         mixed = (dense(block) @ value).transpose(0, 1).flatten(1)
         expected = layer.proj(mixed).reshape(out.shape)  # pyright: ignore[reportCallIssue]
         assert torch.allclose(expected, out, atol=1e-4), block.name

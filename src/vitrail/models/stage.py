@@ -66,7 +66,7 @@ class Stage(nn.Module):
 
     def step(
         self, block: nn.Module, x: Float[Tensor, "batch *tokens dim"]
-    ) -> Float[Tensor, "batch *tokens dim"]:
+    ) -> Float[Tensor, "batch *out_tokens out_dim"]:
         """Return the output of a block, whose activations are recomputed if checkpointing."""
         if self.checkpointing and torch.is_grad_enabled():
             # Non-reentrant: also right when the input needs no gradient (a frozen stem).
