@@ -50,7 +50,9 @@ class Stage(nn.Module):
             x = self.merge(x)
         return x if self.position is None else self.position(x)
 
-    def forward(self, x: Float[Tensor, "batch *grid dim"]) -> Float[Tensor, "batch *tokens dim"]:
+    def forward(
+        self, x: Float[Tensor, "batch *grid dim"]
+    ) -> Float[Tensor, "batch *tokens out_dim"]:
         """Return the stage's output, before the next merge.
 
         Args:

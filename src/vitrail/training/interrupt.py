@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from types import FrameType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -40,7 +40,7 @@ class Interrupt:
         """Number of the signal that came, or 0."""
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Interrupt":
         if threading.current_thread() is threading.main_thread():  # others cannot set handlers
             self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
         return self
