@@ -26,6 +26,7 @@ from vitrail.models import (
     SwinV2Config,
 )
 from vitrail.models.focal import Focal, FocalConfig, FocalFast, FocalFastConfig
+from vitrail.models.maxvit import MAXVIT_T
 from vitrail.models.mechanism_swin import MechanismSwin, MechanismSwinConfig
 from vitrail.models.vit import ViT, ViTConfig
 
@@ -70,6 +71,25 @@ def fill(model: nn.Module, seed: int = 0) -> nn.Module:
             if name.endswith("running_var"):
                 buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
     return model
+
+
+# What torchvision's MaxViT does and the official one does not: a format holds its own kind alone.
+_VISION = (
+    "act",
+    "conv_padding",
+    "shortcut_pool",
+    "shortcut_proj",
+    "stem_bias",
+    "head_bias",
+    "scale",
+)
+
+
+def fields_of(name: str, kind: str) -> dict[str, object]:
+    """Return the fields of the config that a model has to have to be written in a format."""
+    if (name, kind) != ("torchvision", "maxvit"):
+        return {}
+    return {field: getattr(MAXVIT_T, field) for field in _VISION}
 
 
 @pytest.fixture

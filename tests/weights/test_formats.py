@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from tests.weights.conftest import fields_of
 from vitrail.errors import UsageError
 from vitrail.models import SwinConfig
-from vitrail.models.maxvit import MAXVIT_T
 from vitrail.ops.merging import merge
 from vitrail.weights import formats, load, rules, to_format
 from vitrail.weights.detect import detect
@@ -165,24 +165,6 @@ def test_without_the_permutation_the_columns_are_others():
 
 
 # --- all of them ---------------------------------------------------------------------------------
-
-# What torchvision's MaxViT does and the official one does not: a format holds its own kind alone.
-_VISION = (
-    "act",
-    "conv_padding",
-    "shortcut_pool",
-    "shortcut_proj",
-    "stem_bias",
-    "head_bias",
-    "scale",
-)
-
-
-def fields_of(name: str, kind: str) -> dict[str, object]:
-    """Return the fields of the config that a model has to have to be written in a format."""
-    if (name, kind) != ("torchvision", "maxvit"):
-        return {}
-    return {field: getattr(MAXVIT_T, field) for field in _VISION}
 
 
 @pytest.mark.parametrize(("name", "kind"), sorted(FORMATS))

@@ -112,7 +112,8 @@ def _recognise(state: State) -> str | None:
         return "torchvision" if has(state, r"^encoder\.layers\.encoder_layer_\d+\.") else None
     if "patch_embed.proj.weight" in state:
         plain = has(state, r"^blocks\.\d+\.attn\.qkv\.") and "pos_embed" in state
-        return "timm" if plain else None
+        # Hiera's first blocks of a stage project their shortcut.
+        return "timm" if plain and not has(state, r"^blocks\.\d+\.proj\.") else None
     ours = "embed.proj.weight" in state and "position.table" in state
     one = not has(state, r"^stages\.[1-9]") and not has(state, r"\.attn\.bias\.")
     return "vitrail" if ours and one and has(state, r"^stages\.0\..*\.attn\.qkv\.") else None
