@@ -13,7 +13,7 @@ import pytest
 
 from vitrail.cli import _failures, main
 from vitrail.cli._failures import EXTRA_OF, explain_failure
-from vitrail.cli._shared import complete_model, parse_size
+from vitrail.cli._shared import complete_model, parse_size, progress
 from vitrail.errors import UsageError
 from vitrail.extras import install_words
 
@@ -267,3 +267,9 @@ def test_completion_can_be_installed(command: Command) -> None:
 def test_the_package_runs_as_a_module() -> None:
     words = [sys.executable, "-m", "vitrail", "--version"]
     assert subprocess.run(words, capture_output=True, check=True).stdout.startswith(b"vitrail ")
+
+
+def test_progress_leaves_nothing_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress() as bar:
+        assert list(bar.track(range(3))) == [0, 1, 2]
+    assert capsys.readouterr() == ("", "")

@@ -199,10 +199,14 @@ def console() -> "Console":
 
 
 def progress() -> "Progress":
-    """Return a progress display on stderr, so that stdout stays clean for results."""
+    """Return a progress display on stderr, so that stdout stays clean for results.
+
+    Where stderr is no terminal there is none: rich leaves an empty line behind there.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    shown = Console(stderr=True)
+    return Progress(*columns, console=shown, transient=True, disable=not shown.is_interactive)
