@@ -12,6 +12,7 @@ import vitrail
 from tests.support import unchecked
 from vitrail.errors import UsageError
 from vitrail.weights import from_model
+from vitrail.weights.peers import peer_difference
 
 timm = pytest.importorskip("timm")
 torchvision = pytest.importorskip("torchvision")
@@ -219,6 +220,58 @@ def test_transformers_pyramid_returns_the_maps_asked_for(draw):
         for a, b in zip(ours(x), peer(x).feature_maps, strict=True):
             torch.testing.assert_close(a.movedim(-1, 1), b, rtol=1e-3, atol=1e-4)
     assert ours.dims == (20, 36)
+
+
+PVT = {"hidden_sizes": (12, 20, 24, 36), "num_attention_heads": (1, 2, 3, 4), "num_labels": 5,
+       "depths": (1,) * 4, "mlp_ratios": (2,) * 4}  # fmt: skip
+
+
+@pytest.mark.parametrize(("size", "aspect"), [(64, (32, 128)), (224, (32, 1568))])
+@pytest.mark.parametrize("name", ["PvtModel", "PvtForImageClassification"])
+def test_transformers_pvt_that_reads_positions_row_by_row_is_warned_of(draw, name, size, aspect):
+    settings = transformers.PvtConfig(image_size=size, **PVT)
+    peer = draw(getattr(transformers, name)(settings)).double().eval()
+    with pytest.warns(UserWarning, match=f"such as {aspect[0]}x{aspect[1]}; Vitrail resizes"):
+        ours = from_model(peer)
+    differences = []
+    for lengths in ((size, size), aspect, (aspect[0] + 1, aspect[1] + 2)):
+        difference, largest = peer_difference(peer, ours, torch.randn(1, 3, *lengths).double())
+        differences.append(difference / largest)
+    assert differences[0] < 1e-9
+    assert min(differences[1:]) > 1e-3
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"image_size": 32},
+        {"image_size": 144},
+        # Two rows of tokens are no key where one stands for four.
+        {
+            "image_size": 56,
+            "num_encoder_blocks": 2,
+            "hidden_sizes": (12, 24),
+            "sequence_reduction_ratios": (4, 1),
+        },
+    ],
+)
+def test_transformers_pvt_that_takes_one_aspect_is_not_warned_of(draw, fields):
+    peer = draw(transformers.PvtForImageClassification(transformers.PvtConfig(**PVT | fields)))
+    ours = from_model(peer.double().eval())
+    size = (fields["image_size"],) * 2
+    difference, largest = peer_difference(peer, ours, torch.randn(1, 3, *size).double())
+    assert difference < 1e-9 * largest
+
+
+def test_another_fault_of_positions_is_refused(draw):
+    class Half(transformers.models.pvt.modeling_pvt.PvtPatchEmbeddings):
+        def interpolate_pos_encoding(self, embeddings, height, width):
+            return super().interpolate_pos_encoding(embeddings, height, width) / 2
+
+    peer = draw(transformers.PvtModel(transformers.PvtConfig(image_size=64, **PVT))).eval()
+    peer.encoder.patch_embeddings[0].__class__ = Half
+    with pytest.warns(UserWarning, match="row by row"), pytest.raises(UsageError, match="Half"):
+        from_model(peer)
 
 
 @pytest.mark.parametrize("name", ["SwinModel", "Swinv2Model"])

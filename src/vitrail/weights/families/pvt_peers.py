@@ -1,11 +1,16 @@
 """What a live PVT v2 of timm, or a PVT of transformers, does: heads, norms, dropping."""
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from torch import Tensor
+from torch.nn import functional as F
+
 from vitrail.errors import UsageError
-from vitrail.weights.families.base import Peer, Reader
+from vitrail.shapes import Size
+from vitrail.weights.families.base import Departure, Peer, Reader
 from vitrail.weights.families.live import (
     channels_first_answers,
     check_act,
@@ -76,12 +81,21 @@ def _read_transformers(model: Any, part: str = "") -> Peer:
         "drop_path": float(settings.drop_path_rate),
     }
     wanted = transformers_input(settings)
+    departure, notes = None, []
     if settings.model_type == "pvt":
         _check_patches(settings)
         fields["patch_fit"] = "floor"
         # It takes one number of tokens; what patches do not divide is dropped.
-        patch = pair(settings.patch_sizes[0])
-        other = tuple(n + (n % p < p - 1) for n, p in zip(wanted["size"], patch, strict=True))
+        aspect = _other_aspect(settings)
+        sides = zip(aspect or wanted["size"], pair(settings.patch_sizes[0]), strict=True)
+        other = tuple(n + (n % p < p - 1) for n, p in sides)
+        if aspect is not None:
+            departure = Departure(_resize_positions, {})
+            notes = [
+                "transformers' PVT reads its tables of positions row by row at sizes with as many "
+                f"tokens as its own, such as {aspect[0]}x{aspect[1]}; Vitrail resizes them, and "
+                "its outputs differ there (ADR 36)"
+            ]
     else:
         fields |= _overlapping(settings)
         other = odd_size(fields["patch"], pair(max(settings.sr_ratios)))
@@ -96,7 +110,48 @@ def _read_transformers(model: Any, part: str = "") -> Peer:
         other_size=other,
         answers=transformers_answers,
         reset=reset_output,
+        departure=departure,
+        notes=notes,
     )
+
+
+def _other_aspect(settings: Any) -> Size | None:
+    """Return an input that is not square and has the native one's tokens in each stage, if any."""
+    own = _grids(settings, pair(settings.image_size))
+    patch = pair(settings.patch_sizes[0])
+    for rows in range(own[0][0] - 1, 0, -1):
+        size = (rows * patch[0], math.prod(own[0]) // rows * patch[1])
+        grids = _grids(settings, size)
+        # It fails where keys stand for more tokens than there are along an axis.
+        ratios = settings.sequence_reduction_ratios[: len(grids)]
+        fits = all(min(grid) >= r for grid, r in zip(grids, ratios, strict=True))
+        if fits and [*map(math.prod, grids)] == [*map(math.prod, own)]:
+            return size
+    return None
+
+
+def _grids(settings: Any, size: Size) -> list[Size]:
+    """Return the grid of each stage."""
+    grids = []
+    for patch in settings.patch_sizes[: settings.num_encoder_blocks]:
+        size = tuple(n // p for n, p in zip(size, pair(patch), strict=True))
+        grids.append(size)
+    return grids
+
+
+def _resize_positions(copied: Any) -> None:
+    """Have a copy resize its positions from the grids it was built for, as the official code."""
+    for module in copied.modules():
+        own = getattr(type(module), "interpolate_pos_encoding", None)
+        if getattr(own, "__module__", "").startswith("transformers."):  # and not a user's
+            sides = zip(module.image_size, module.patch_size, strict=True)
+            grid = tuple(length // patch for length, patch in sides)
+            module.interpolate_pos_encoding = partial(_resized, grid)
+
+
+def _resized(grid: Size, table: Tensor, height: int, width: int) -> Tensor:
+    table = table.unflatten(1, grid).movedim(-1, 1)
+    return F.interpolate(table, (height, width), mode="bilinear").flatten(2).mT
 
 
 def _check_patches(settings: Any) -> None:
