@@ -2,7 +2,6 @@
 preprocessing.
 """
 
-import math
 import os
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,13 +9,14 @@ import numpy as np
 from PIL import Image
 
 from vitrail.data.images import to_rgb
+from vitrail.data.pixels import covering, cut_out, frame_of, normalised, resize
 from vitrail.errors import UsageError
 from vitrail.extras import missing_extra
 
 try:
     import torch
+    from torchvision import tv_tensors
     from torchvision.transforms import InterpolationMode, v2
-    from torchvision.transforms.v2 import functional
 except ImportError:
     raise missing_extra("image transforms without the package torchvision", "train") from None
 
@@ -66,19 +66,30 @@ class Cover(v2.Transform):
     For a square box this is ``Resize`` of the short side; it also serves boxes that are not square.
     """
 
-    def __init__(self, size: tuple[int, int], interpolation: InterpolationMode) -> None:
+    def __init__(self, size: tuple[int, int], interpolation: str) -> None:
         super().__init__()
         self.size = size
         self.interpolation = interpolation
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Resize by the larger of the two ratios."""
-        height, width = functional.get_size(inpt)
-        scale = max(self.size[0] / height, self.size[1] / width)
-        target = [max(self.size[0], int(height * scale)), max(self.size[1], int(width * scale))]
-        if target == [height, width]:
-            return inpt
-        return functional.resize(inpt, target, interpolation=self.interpolation, antialias=True)
+        lengths = covering(inpt.shape[-2:], self.size)
+        return tv_tensors.wrap(resize(inpt, lengths, self.interpolation), like=inpt)
+
+
+class CentreInput(v2.Transform):
+    """A picture as a model's input: resized, the centre cut out, and normalised."""
+
+    def __init__(self, preprocessing: Any, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.preprocessing = preprocessing
+        self.size = size
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Return float32 numbers."""
+        wanted, pixels = self.preprocessing, inpt.as_subclass(torch.Tensor)
+        frame = frame_of(tuple(pixels.shape[-2:]), self.size, wanted.crop)
+        return normalised(cut_out(pixels, frame, wanted.interpolation), wanted.mean, wanted.std)
 
 
 def transform(model: HasPreprocessing, *, train: bool = False) -> v2.Compose:
@@ -104,16 +115,8 @@ def eval_transform(preprocessing: Any, size: tuple[int, int] | None = None) -> v
         preprocessing: a model's preprocessing.
         size: (height, width) to use instead of the model's own.
     """
-    height, width = size or preprocessing.size
-    crop = preprocessing.crop
-    box = (max(height, math.floor(height / crop)), max(width, math.floor(width / crop)))
-    steps = [
-        ToRGB(),
-        v2.ToImage(),
-        Cover(box, InterpolationMode(preprocessing.interpolation)),
-        v2.CenterCrop([height, width]),
-    ]
-    return v2.Compose(steps + to_float(preprocessing))
+    size = size or tuple(preprocessing.size)
+    return v2.Compose([ToRGB(), v2.ToImage(), CentreInput(preprocessing, size)])
 
 
 def train_transform(
@@ -142,13 +145,14 @@ def train_transform(
     else:
         margin = [width // 8, height // 8]
         steps += [
-            Cover((height, width), mode),
+            Cover((height, width), preprocessing.interpolation),
             v2.RandomCrop([height, width], padding=margin, padding_mode="constant"),
         ]
     steps.append(v2.RandomHorizontalFlip())
     if randaugment:
         steps.append(rand_augment(randaugment))
-    steps += to_float(preprocessing)
+    mean, std = list(preprocessing.mean), list(preprocessing.std)
+    steps += [v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std), v2.ToPureTensor()]
     if erase:
         steps.append(v2.RandomErasing(p=erase))
     return v2.Compose(steps)
@@ -162,12 +166,3 @@ def rand_augment(magnitude: int) -> v2.RandAugment:
         interpolation=InterpolationMode.BILINEAR,
         fill=[128, 128, 128],
     )
-
-
-def to_float(preprocessing: Any) -> list[Any]:
-    """From uint8 to normalised float32."""
-    return [
-        v2.ToDtype(torch.float32, scale=True),
-        v2.Normalize(mean=list(preprocessing.mean), std=list(preprocessing.std)),
-        v2.ToPureTensor(),
-    ]

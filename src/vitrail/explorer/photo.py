@@ -1,11 +1,6 @@
-"""From a photo to the model's input, remembering which part of the photo that is.
-
-The same numbers as ``vitrail.transform(model)`` gives, without torchvision, so that a plain
-installation can explore; a test holds the two together.
-"""
+"""From a photo to the model's input, remembering which part of the photo that is."""
 
 import io
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +8,8 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
+from vitrail.data.pixels import cut_out, frame_of, normalised
 from vitrail.errors import UsageError
 from vitrail.models import Preprocessing
 from vitrail.shapes import Size
@@ -76,16 +71,10 @@ def prepare(photo: Image.Image, preprocessing: Preprocessing, size: Size) -> Pre
             "use a size such as 224x224",
         )
     height, width = photo.height, photo.width
-    # As vitrail.data.transforms: cover a box somewhat larger than the input, then crop its centre.
-    box = [max(n, math.floor(n / preprocessing.crop)) for n in size]
-    scale = max(box[0] / height, box[1] / width)
-    target = [max(box[0], int(height * scale)), max(box[1], int(width * scale))]
-    top, left = (round((t - n) / 2) for t, n in zip(target, size, strict=True))
-    pixels = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None]
-    if target != [height, width]:
-        pixels = F.interpolate(pixels, target, mode=preprocessing.interpolation, antialias=True)
-    pixels = pixels[:, :, top : top + size[0], left : left + size[1]]
-    mean, std = (torch.tensor(v)[:, None, None] for v in (preprocessing.mean, preprocessing.std))
+    frame = frame_of((height, width), size, preprocessing.crop)
+    target, (top, left) = frame.resized, frame.first
+    pixels = torch.from_numpy(np.array(photo)).permute(2, 0, 1)
+    pixels = cut_out(pixels, frame, preprocessing.interpolation)
     ratio = (width / target[1], height / target[0])
     part = (
         left * ratio[0],
@@ -94,8 +83,8 @@ def prepare(photo: Image.Image, preprocessing: Preprocessing, size: Size) -> Pre
         (top + size[0]) * ratio[1],
     )
     return Prepared(
-        input=(pixels.float() / 255 - mean) / std,
-        seen=Image.fromarray(pixels[0].permute(1, 2, 0).contiguous().numpy()),
+        input=normalised(pixels, preprocessing.mean, preprocessing.std)[None],
+        seen=Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()),
         shown=_enlarged(photo, part, size),
         original=(height, width),
         steps=(
