@@ -13,7 +13,6 @@ import torch
 from vitrail.attention.problem import Problem
 from vitrail.attention.triton import kernel
 from vitrail.attention.triton.launch import Tiles, precision, programs
-from vitrail.attention.triton.traffic import least_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
 # Not the kernels themselves: Triton reads their source, and must find it as it was written.
@@ -218,15 +217,3 @@ def test_says_why_not(changes: dict[str, Any], reason: str) -> None:
 def test_says_that_triton_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel, "_HAS_TRITON", False)
     assert kernel.why_not(_problem()) == "the package triton is not installed"
-
-
-def test_least_bytes_of_swin_tiny_s_first_stage() -> None:
-    # q, k, v and answers of 3136 tokens, 3 heads of 32 channels, in two bytes.
-    rows = 8 * 3136 * 96 * 2
-    sums = 8 * 64 * 3 * 49 * 4
-    bias = 3 * 49 * 49 * 4
-    index = 64 * 2 * 49 * 4
-    found = least_bytes(8, 3136, 3, 32, 2, groups=64, queries=49, keys=49, bias=4)
-    assert found.forward == 4 * rows + sums + bias + index
-    # q, k, v and gradients in; three gradients out: one tile needs no answers.
-    assert found.backward == 7 * rows + sums + 2 * bias + index

@@ -1,7 +1,9 @@
 """Watch a model run on the meta device, where tensors have shapes and no numbers.
 
 The real model runs, so that nothing is described twice: linear maps and convolutions are counted
-from the shapes they meet, attention from ``pattern.scores`` of the layer that attends.
+from the shapes they meet, attention from ``pattern.scores`` of the layer that attends. Torch's
+``FlopCounterMode`` does not count here, because it is the independent count that
+``tests/analysis/test_cost.py`` holds these figures to.
 """
 
 import copy
