@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from vitrail import fused
 from vitrail.attention.cpp import build
 from vitrail.errors import UsageError
-from vitrail.models import Backbone, Optimization, check_original
+from vitrail.models import Backbone, Optimization, backbones_in, check_original
 from vitrail.weights.peers import convertible
 
 _log = logging.getLogger("vitrail.optimize")
@@ -83,7 +83,7 @@ def optimize(
 def _for_inference(
     model: nn.Module, example: Tensor, dtype: torch.dtype | None, path: str | None
 ) -> nn.Module:
-    """Return a copy, of that type if one is told, whose outputs were compared."""
+    """Return a copy, of that type if one is given, whose outputs were compared."""
     frozen = copy.deepcopy(model).eval().requires_grad_(False)
     exact = copy.deepcopy(frozen).float() if example.dtype in NARROW else frozen
     with torch.no_grad():
@@ -167,34 +167,30 @@ def _furthest(found: list[Tensor], wanted: list[Tensor]) -> float:
     return torch.tensor(differences).max().item()  # no number if one of them is none
 
 
-def _checked(made: nn.Module, told: Optimization) -> nn.Module:
+def _checked(made: nn.Module, found: Optimization) -> nn.Module:
     """Return the module with what was done to it, unless it differs from the model.
 
     Raises:
         UsageError: it does.
     """
-    if not told.difference <= told.allowed:  # also where it is no number
+    if not found.difference <= found.allowed:  # also where it is no number
         raise UsageError(
-            f"path={told.path!r}, which differs from the model by {told.difference:.1e}",
-            f"at most {told.allowed:.1e}",
-            "use path='eager', and tell the authors of Vitrail",
+            f"path={found.path!r}, which differs from the model by {found.difference:.1e}",
+            f"at most {found.allowed:.1e}",
+            "use path='eager', and report it to Vitrail's authors",
         )
-    for module in (made, *_backbones(made)):
-        module.optimization = told  # type: ignore[assignment]
+    for module in (made, *backbones_in(made)):
+        module.optimization = found  # type: ignore[assignment]
     return made
 
 
-def _backbones(model: nn.Module) -> list[Backbone]:
-    return [module for module in model.modules() if isinstance(module, Backbone)]
-
-
 def _fuse(model: nn.Module) -> None:
-    for backbone in _backbones(model):
+    for backbone in backbones_in(model):
         fused.fuse(backbone)
 
 
 def _fuse_training(model: nn.Module) -> None:
-    for backbone in _backbones(model):
+    for backbone in backbones_in(model):
         fused.train_fused(backbone)
 
 
@@ -289,7 +285,7 @@ def _in_short(error: Exception) -> str:
 
 def _why_not_fused(model: nn.Module) -> str | None:
     """Return why the backbones in a module cannot be fused, or None if they can."""
-    backbones = _backbones(model)
+    backbones = backbones_in(model)
     if not backbones:
         return "no Vitrail model in it, whose layers are known"
     if twice := _in_two_places(model, backbones):

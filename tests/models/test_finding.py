@@ -7,6 +7,7 @@ from torch.optim.swa_utils import AveragedModel
 
 import vitrail
 from tests.support import odd_input, refuses, small
+from vitrail.analysis.reach import receptive_field
 from vitrail.explain import capture, erf, gradcam, gradient_rollout
 from vitrail.models import Backbone, backbone_of, place_of, unwrapped
 
@@ -29,6 +30,7 @@ def test_torch_s_wrappers_are_looked_through(name: str) -> None:
     assert found is model or name.startswith("averaged")  # which copies it
     x = odd_input("2-D", batch=1)
     assert vitrail.cost(wrapped, 32) == vitrail.cost(found, 32)
+    assert receptive_field(wrapped, 32) == receptive_field(found, 32)
     assert str(vitrail.transform(wrapped)) == str(vitrail.transform(found))
     trace, expected = capture(wrapped, x), capture(found, x)
     assert torch.equal(trace.logits, expected.logits)
@@ -53,6 +55,7 @@ def test_a_backbone_inside_a_model_is_found() -> None:
     with refuses("cls=3", "cls=2"):
         gradcam(model, x, 3)
     assert str(vitrail.transform(model)) == str(vitrail.transform(backbone))
+    assert receptive_field(model, 32) == receptive_field(backbone, 32)
     with refuses("a model of class Linear", "vitrail.from_model"):
         vitrail.transform(nn.Linear(2, 2))
     with refuses("a model of class Sequential", "create_model"):

@@ -17,7 +17,7 @@ from vitrail.analysis.memory import Run, estimate
 from vitrail.analysis.reach import receptive_field
 from vitrail.analysis.watch import Attention, Record, count_products, on_meta, part_of
 from vitrail.errors import UsageError
-from vitrail.models import Backbone, check_original, unwrapped
+from vitrail.models import Backbone, check_original, no_backbone, unwrapped
 from vitrail.shapes import Size, as_size
 
 
@@ -266,11 +266,7 @@ def cost(
     """
     model = unwrapped(model)
     if not isinstance(model, Backbone):
-        raise UsageError(
-            f"a model of class {type(model).__name__}",
-            "a Vitrail model with attention blocks",
-            "create it with vitrail.create_model, or convert it with vitrail.from_model",
-        )
+        raise no_backbone(model)
     config = model.config
     check_original(model)
     if batch < 1:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from vitrail.errors import UsageError
 from vitrail.layers import DepthwiseMlp, MBConv, PatchEmbed, PoolingBlock
+from vitrail.models import backbone_of, no_backbone
 from vitrail.patterns import Groups, Pattern, PooledQueries
 from vitrail.patterns.base import seen_by
 from vitrail.patterns.sets import Spans, TokenSet, joined
@@ -64,7 +65,7 @@ def reach(
     """Tell which input samples can influence a token after a block.
 
     Args:
-        model: a Vitrail backbone of any rank; it does not run.
+        model: a Vitrail backbone of any rank, or a module with one inside; it does not run.
         size: input samples along each axis; one number stands for every axis.
         stage: number of the stage, from 0; negative numbers count from the end.
         block: number of the block in its stage; negative numbers count from the end.
@@ -85,7 +86,7 @@ def receptive_field(model: nn.Module, size: int | Size) -> ReceptiveField:
     """Return what a model's tokens see at the end of each stage.
 
     Args:
-        model: a Vitrail backbone of any rank; it does not run.
+        model: a Vitrail backbone of any rank, or a module with one inside; it does not run.
         size: input samples along each axis; one number stands for every axis.
     Raises:
         UsageError: another kind of model, or a size that cannot be.
@@ -135,16 +136,13 @@ class _Walk:
     is kept as one place: no set is as large as the input.
     """
 
-    def __init__(self, model: Any, size: int | Size) -> None:
-        if not isinstance(getattr(model, "stages", None), nn.ModuleList):
-            raise UsageError(
-                f"a model of class {type(model).__name__}",
-                "a Vitrail model with attention blocks",
-                "create it with vitrail.create_model, or convert it with vitrail.from_model",
-            )
-        self.size = as_size(size, model.config.axes, "size")
-        self.stages: list[Any] = list(model.stages)
-        patches = _spans(model.embed, self.size)
+    def __init__(self, model: nn.Module, size: int | Size) -> None:
+        backbone = backbone_of(model) if isinstance(model, nn.Module) else None
+        if backbone is None:
+            raise no_backbone(model)
+        self.size = as_size(size, backbone.config.axes, "size")
+        self.stages: list[Any] = list(backbone.stages)
+        patches = _spans(backbone.embed, self.size)
         edges = [torch.tensor([0, n]) for n in self.size]
         self.cuts = [
             torch.cat((e, p.flatten())).unique() for e, p in zip(edges, patches, strict=True)

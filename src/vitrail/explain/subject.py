@@ -2,8 +2,7 @@
 
 from torch import nn
 
-from vitrail.errors import UsageError
-from vitrail.models import Backbone, backbone_of, check_original, unwrapped
+from vitrail.models import Backbone, backbone_of, check_original, no_backbone, unwrapped
 
 
 def subject(model: nn.Module) -> tuple[nn.Module, Backbone]:
@@ -18,10 +17,6 @@ def subject(model: nn.Module) -> tuple[nn.Module, Backbone]:
     model = unwrapped(model)
     backbone = backbone_of(model)
     if backbone is None or not backbone.attention_layers():
-        raise UsageError(
-            f"a model of class {type(model).__name__}",
-            "a Vitrail model with attention blocks",
-            "create it with vitrail.create_model, or convert it with vitrail.from_model",
-        )
+        raise no_backbone(model)
     check_original(model)
     return model, backbone

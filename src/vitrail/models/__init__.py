@@ -3,7 +3,7 @@
 from vitrail.models.backbone import Backbone
 from vitrail.models.catalog import CATALOG, Entry, canonical_name, entry_of, names_near
 from vitrail.models.config import BackboneConfig
-from vitrail.models.finding import backbone_of, unwrapped
+from vitrail.models.finding import backbone_of, backbones_in, no_backbone, unwrapped
 from vitrail.models.focal import Focal, FocalConfig, FocalFast, FocalFastConfig
 from vitrail.models.hiera import Hiera, HieraConfig
 from vitrail.models.maxvit import MaxViT, MaxViTConfig
@@ -47,10 +47,12 @@ __all__ = [
     "ViT",
     "ViTConfig",
     "backbone_of",
+    "backbones_in",
     "canonical_name",
     "check_original",
     "entry_of",
     "names_near",
+    "no_backbone",
     "place_of",
     "unwrapped",
 ]

@@ -1,4 +1,4 @@
-"""Find the backbone in a model that holds one."""
+"""Find the backbones in a model that holds some."""
 
 from torch import nn
 
@@ -24,6 +24,20 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return model
 
 
+def backbones_in(model: nn.Module) -> list[Backbone]:
+    """Return every Vitrail backbone that a model is or holds."""
+    return [module for module in model.modules() if isinstance(module, Backbone)]
+
+
+def no_backbone(model: object) -> UsageError:
+    """Return the error for a model that has no blocks of Vitrail's."""
+    return UsageError(
+        f"a model of class {type(model).__name__}",
+        "a Vitrail model with attention blocks",
+        "create it with vitrail.create_model, or convert it with vitrail.from_model",
+    )
+
+
 def backbone_of(model: nn.Module) -> Backbone | None:
     """Return the Vitrail backbone that a model is or holds, or None.
 
@@ -33,7 +47,7 @@ def backbone_of(model: nn.Module) -> Backbone | None:
     Raises:
         UsageError: there are several.
     """
-    found = [module for module in model.modules() if isinstance(module, Backbone)]
+    found = backbones_in(model)
     if len(found) > 1:
         raise UsageError(
             f"a {type(model).__name__} with {len(found)} Vitrail backbones",

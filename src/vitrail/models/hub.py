@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from vitrail.errors import UsageError
 from vitrail.files import whole_or_absent
 from vitrail.models.config import BackboneConfig, as_tuples
 from vitrail.models.download import download
+from vitrail.models.parts import place_of
 from vitrail.models.preprocessing import Preprocessing
 from vitrail.models.tensors import check_dense, copy_all, count_not_finite
 from vitrail.models.words import check_fields
@@ -104,7 +104,7 @@ def _check_description(
 ) -> None:
     """Refuse a description of another number of blocks or classes than there is elsewhere."""
     built = len(config.depths) if config.out_indices is None else config.out_indices[-1] + 1
-    blocks = len({m[0] for key in state if (m := re.match(r"stages\.\d+\.blocks\.\d+\.", key))})
+    blocks = len({where[1:] for where in map(place_of, state) if where.block is not None})
     if sum(config.depths[:built]) != blocks:
         raise ValueError(f"depths {config.depths[:built]}, weights of {blocks} blocks")
     for name in _UNSEEN:
