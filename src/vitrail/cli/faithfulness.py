@@ -1,7 +1,7 @@
 """`vitrail faithfulness`: how far to trust each kind of map, measured on a data set."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -17,9 +17,6 @@ from vitrail.cli._shared import (
 )
 from vitrail.errors import UsageError
 from vitrail.files import check_apart, check_folder, check_outside, check_writable
-
-if TYPE_CHECKING:
-    pass
 
 TARGETS = ("predicted", "label")
 

@@ -74,7 +74,7 @@ class Cover(v2.Transform):
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Resize by the larger of the two ratios."""
         lengths = covering(inpt.shape[-2:], self.size)
-        return tv_tensors.wrap(resize(inpt, lengths, self.interpolation), like=inpt)
+        return tv_tensors.Image(resize(inpt, lengths, self.interpolation))
 
 
 class CentreInput(v2.Transform):

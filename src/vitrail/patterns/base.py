@@ -10,6 +10,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from vitrail.errors import UsageError
+from vitrail.patterns.lines import arange, mesh
 from vitrail.patterns.sets import TokenSet, boxes_filled
 from vitrail.shapes import Size
 
@@ -186,8 +187,7 @@ class Pattern(ABC):
 
 def coordinates(spatial: Size) -> Int[Tensor, "tokens axes"]:
     """Return where each token of a grid lies, in row-major order."""
-    lines = [torch.arange(n, dtype=torch.int32) for n in spatial]
-    return torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1).flatten(0, -2)
+    return mesh([arange(n) for n in spatial])
 
 
 def seen_by(groups: Groups, tokens: Bool[Tensor, " tokens"], grid: Size) -> Bool[Tensor, " tokens"]:

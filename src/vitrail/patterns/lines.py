@@ -20,9 +20,22 @@ PADDING, OUTSIDE = -1, -2
 Line = Int[Tensor, " _"]  # lines of one grid differ in length
 
 
-def arange(length: int, device: torch.device | None) -> Int[Tensor, " length"]:
+def arange(length: int, device: torch.device | None = None) -> Int[Tensor, " length"]:
     """Return the whole numbers below ``length``, in 32 bits."""
     return torch.arange(length, dtype=torch.int32, device=device)
+
+
+def mesh(lines: Sequence[Line]) -> Int[Tensor, "places axes"]:
+    """Return every place whose coordinates are in ``lines``, in row-major order."""
+    return torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1).flatten(0, -2)
+
+
+def number(places: Int[Tensor, "*any axes"], lengths: Size) -> Int[Tensor, "*any"]:
+    """Return the numbers of places on the flattened grid."""
+    index, *rest = places.unbind(-1)
+    for line, n in zip(rest, lengths[1:], strict=True):
+        index = index * n + line
+    return index
 
 
 def steps(groups: int, width: int, step: int, device: torch.device | None) -> Line:

@@ -6,7 +6,6 @@ them to ``torch.topk``; and that maps which the window does not divide are padde
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +20,7 @@ from vitrail.patterns.base import (
     coordinates,
     window_cut,
 )
-from vitrail.patterns.lines import OUTSIDE, Line, arange, cross, within
+from vitrail.patterns.lines import arange, cross, mesh, number, within
 from vitrail.patterns.sets import Spans, TokenSet, joined, tokens_at
 from vitrail.shapes import Size, as_size, known, sym_max, sym_min
 
@@ -57,14 +56,16 @@ class Nearest(Pattern):
     def groups(self, spatial: Size, device: torch.device | None = None) -> Groups:
         """Write the windows down, in row-major order."""
         grid = self.fit(spatial)
-        own, tokens, cells = [], [], []
-        for n, count, m in zip(spatial, grid, self.window, strict=True):
-            own.append(within(arange(count * m, device), n))
-            last = torch.zeros((), dtype=torch.int32, device=device) + (n - 1)
-            tokens.append(torch.minimum(arange(count, device) * m + m // 2, last))
-            cells.append(arange(count, device))
+        own = [within(arange(count * m, device), n)
+               for n, count, m in zip(spatial, grid, self.window, strict=True)]  # fmt: skip
         q_index = cross(own, self.window, spatial)
-        near, near_cells = nearest(tokens, spatial, self.count), nearest(cells, grid, self.count)
+        near, near_cells = (
+            number(places, lengths)
+            for places, lengths in zip(
+                self._near(mesh([arange(n, device) for n in grid]), spatial), (spatial, grid),
+                strict=True,
+            )
+        )  # fmt: skip
         full = all(known(n == c * m) for n, c, m in zip(spatial, grid, self.window, strict=True))
         return Groups(
             q_index, torch.cat((near, near_cells + math.prod(spatial)), dim=-1), grids=(grid,),
@@ -129,10 +130,12 @@ class Nearest(Pattern):
 
     def _near(self, windows: Tensor, spatial: Size) -> tuple[Tensor, Tensor]:
         """Return the places ``[windows, keys, axes]`` of the tokens and cells of some windows."""
-        size = torch.tensor(self.window)
-        middle = torch.minimum(windows * size + size // 2, torch.tensor(spatial) - 1)
-        grid = self.fit(spatial)
-        return _neighbours(middle, spatial, self.count), _neighbours(windows, grid, self.count)
+        lines = zip(windows.unbind(-1), self.window, spatial, strict=True)
+        middles = torch.stack([(line * m + m // 2).clamp(max=n - 1) for line, m, n in lines], -1)
+        return (
+            nearest(middles, spatial, self.count),
+            nearest(windows, self.fit(spatial), self.count),
+        )
 
     def num_keys(self, spatial: Size) -> int:
         """Return how many keys each window has."""
@@ -147,33 +150,31 @@ class Nearest(Pattern):
         return math.prod(self.fit(spatial)) * math.prod(self.window) * self.num_keys(spatial)
 
 
-def nearest(middles: Sequence[Line], spatial: Size, count: int) -> Int[Tensor, "all_windows keys"]:
+def nearest(
+    middles: Int[Tensor, "windows axes"], spatial: Size, count: int
+) -> Int[Tensor, "windows keys axes"]:
     """Return the ``count`` places of a grid that are nearest to the middle of each window.
 
     Args:
-        middles: along each axis, the place on the grid that is the middle of each window.
+        middles: the place on the grid that is the middle of each window.
         spatial: lengths of the grid.
         count: how many; all, on a grid that has fewer.
     Returns:
-        Numbers by rising distance, in row-major order where that is equal.
+        Places by rising distance, in row-major order where that is equal.
     """
-    device, lines, steps = middles[0].device, [], []
-    far = reach(spatial, count)
-    for middle, n, r in zip(middles, spatial, far, strict=True):
-        step = arange(2 * r + 1, device) - r
-        place = (middle[:, None] + step).flatten()
-        lines.append(within(torch.where(place < 0, OUTSIDE, place), n, OUTSIDE))
-        steps.append((step * step)[None])
-    index = cross(lines, tuple(2 * r + 1 for r in far), spatial)
-    distance = torch.zeros(1, 1, dtype=torch.int64, device=device)
-    for square in steps:
-        distance = (distance[:, :, None] + square[:, None, :]).flatten(1)
+    lines = [arange(2 * r + 1, middles.device) - r for r in reach(spatial, count)]
+    distance = torch.zeros(1, dtype=torch.int64, device=middles.device)
+    inside = torch.ones(1, 1, dtype=torch.bool, device=middles.device)
+    for line, middle, n in zip(lines, middles.unbind(-1), spatial, strict=True):
+        distance = (distance[:, None] + line * line).flatten()
+        place = middle[:, None] + line
+        inside = (inside[:, :, None] & ((place >= 0) & (place < n))[:, None, :]).flatten(1)
     # One whole number that orders by distance first and by place second, so that no two are equal.
-    candidates = distance.shape[1]
-    order = distance * candidates + torch.arange(candidates, device=device)
-    order = torch.where(index < 0, order + _FAR, order)
+    candidates = distance.shape[0]  # ``len`` would tie a graph to it
+    order = distance * candidates + torch.arange(candidates, device=middles.device)
+    order = torch.where(inside, order, _FAR)
     chosen = order.topk(sym_min(count, math.prod(spatial)), dim=-1, largest=False).indices
-    return index.gather(-1, chosen)
+    return middles[:, None] + mesh(lines)[chosen]
 
 
 _FAR = 1 << 50
@@ -195,38 +196,7 @@ def reach(spatial: Size, count: int) -> Size:
     return tuple(sym_min(far, n - 1) for n in spatial)
 
 
-def _neighbours(middles: Tensor, lengths: Size, count: int) -> Tensor:
-    """Return ``[middles, count, axes]``: the places of a grid nearest to each of ``middles``.
-
-    Takes no more memory than that: middles with equal room on all sides, up to the radius of
-    ``count`` places in a corner, have the same neighbours, relative to themselves.
-    """
-    count = min(count, math.prod(lengths))
-    radius = _radius(lengths, count)
-    room = torch.cat((middles, torch.tensor(lengths) - 1 - middles), dim=-1).clamp(max=radius)
-    kinds, kind = room.unique(dim=0, return_inverse=True)
-    before, after = kinds[:, None].chunk(2, dim=-1)
-    sides = tuple(min(radius, n - 1) for n in lengths)
-    offsets = coordinates(tuple(2 * side + 1 for side in sides)) - torch.tensor(sides)
-    inside = ((offsets >= -before) & (offsets <= after)).all(-1)
-    distance = offsets.square().sum(-1).expand(inside.shape)
-    far = torch.iinfo(distance.dtype).max
-    order = distance.masked_fill(~inside, far).argsort(dim=-1, stable=True)[:, :count]
-    return middles[:, None] + offsets[order][kind]
-
-
 def _far(count: int, axes: int) -> int:
     """Return how far along an axis the nearest ``count`` places lie, where no border is near."""
-    radius = _radius((count,) * axes, count)
-    middle = torch.full((1, axes), radius)
-    return int((_neighbours(middle, (2 * radius + 1,) * axes, count) - radius).abs().max())
-
-
-def _radius(lengths: Size, count: int) -> int:
-    """Return a distance within which a corner of a grid has ``count`` places; others have more."""
-    radius = 0
-    while True:
-        near = coordinates(tuple(min(n, radius + 1) for n in lengths))
-        if int((near.square().sum(-1) <= radius**2).sum()) >= count:
-            return radius
-        radius += 1
+    middle = torch.full((1, axes), count)
+    return int((nearest(middle, (2 * count + 1,) * axes, count) - count).abs().max())
