@@ -1,3 +1,4 @@
+import gc
 import io
 import os
 import pickle
@@ -110,6 +111,15 @@ def test_each_process_opens_a_zip_for_itself(tmp_path, monkeypatch) -> None:
     mine = source._archive(0)
     monkeypatch.setattr(os, "getpid", lambda: -1)
     assert source._archive(0) is not mine
+
+
+def test_a_source_that_is_gone_leaves_no_file_open(tmp_path) -> None:
+    source = ZipSource([make_zip(tmp_path / "z.zip", ENTRIES)])
+    archive = source._archive(0)
+    assert archive.fp is not None
+    del source
+    gc.collect()
+    assert archive.fp is None
 
 
 def test_real_zips(data_dir) -> None:

@@ -24,6 +24,7 @@ from vitrail.attention.kernels import KERNELS, choose_kernel
 from vitrail.attention.problem import Bias, Problem, Region
 from vitrail.attention.query_bias import QueryBias
 from vitrail.attention.select import attend
+from vitrail.ops.windows import copy_as
 from vitrail.patterns import Groups
 
 MOST_QUERIES = 256  # of a group, where one group is shared out among threads
@@ -140,7 +141,7 @@ class Attend(nn.Module):
                 q, k = unit(q, logit_scale[:, None, None]), unit(k)
             region = _region(groups)
             out = self(q, k, v, scale=scale, bias=bias, region=region)
-            out = write(out.transpose(2, 3).flatten(3), groups, count)
+            out = write(_joined(out.transpose(2, 3)), groups, count)
         return out.view(*sized.shape[:-1], out.shape[-1])
 
     def _in_place(
@@ -248,6 +249,14 @@ class Attend(nn.Module):
     def extra_repr(self) -> str:
         """Show what differs from the default."""
         return f"backend={self.backend}, mask_value={self.mask_value}, dropout={self.dropout}"
+
+
+def _joined(rows: Tensor) -> Tensor:
+    """Join the channels of all heads."""
+    # Whether a view serves would bind an exported graph to more than one query.
+    if torch.compiler.is_exporting():
+        return copy_as(rows, (*rows.shape[:3], rows.shape[3] * rows.shape[4]))
+    return rows.flatten(3)
 
 
 def _region(groups: Groups) -> Region | None:

@@ -5,6 +5,7 @@ import inspect
 import os
 import shlex
 import stat
+import weakref
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -104,13 +105,16 @@ class ZipSource:
         if where not in self._open:
             path = self.paths[number]
             try:
-                self._open[where] = zipfile.ZipFile(path)
+                archive = zipfile.ZipFile(path)
             except Exception as error:  # a damaged table of contents breaks it in many ways
                 raise UsageError(
                     given=f"{str(path)!r}, which is no readable zip ({error})",
                     allowed="a zip of class folders",
                     fix="copy or download it again",
                 ) from None
+            self._open[where] = archive
+            # In a cycle of references the file could be destroyed before the archive closes it.
+            weakref.finalize(self, archive.close)
         return self._open[where]
 
     def __getstate__(self) -> dict[str, Any]:
