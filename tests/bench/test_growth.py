@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from vitrail import create_model
 from vitrail.bench import growth
-from vitrail.bench.growth import exponent, measure, measure_here
+from vitrail.bench.growth import exponent, measure, measure_here, subject
+from vitrail.weights import save
 
 
 def refused(*_: Any) -> dict[str, Any]:
@@ -19,20 +21,30 @@ def refused(*_: Any) -> dict[str, Any]:
 def test_a_process_measures_and_the_result_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = measure("swin_nano", 32, tmp_path)
+    swin = subject("swin_nano")
+    first = measure(swin, 32, tmp_path)
     assert first.ended is None and first.samples == 32 * 32
     assert first.seconds and first.peak_bytes and first.pairs and first.flops
     monkeypatch.setattr(growth, "_run", refused)
-    assert measure("swin_nano", 32, tmp_path) == first
+    assert measure(swin, 32, tmp_path) == first
     assert json.loads((tmp_path / "swin_nano-32.json").read_text()) == asdict(first)
     assert [path.name for path in tmp_path.iterdir()] == ["swin_nano-32.json"]
+
+
+def test_a_process_measures_a_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    save(create_model("swin_nano", depths=(1, 1), num_heads=(1, 2), dim=16), path)
+    found = measure(subject(str(path)), 32, tmp_path / "kept")
+    assert found.model == str(path) and found.ended is None and found.seconds
+    (kept,) = (tmp_path / "kept").iterdir()
+    assert kept.name.startswith("checkpoint-") and kept.name.endswith("-32.json")
 
 
 def test_an_input_that_cannot_fit_is_not_tried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(growth, "_run", refused)
-    told = measure("swin_nano", 64, tmp_path, memory=1000)
+    told = measure(subject("swin_nano"), 64, tmp_path, memory=1000)
     assert told.ended == "memory" and told.seconds is None and told.flops > 0
 
 

@@ -1,9 +1,11 @@
 """`vitrail bench`: a model's settings on this machine."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+from vitrail import create_model
 from vitrail.cli.main import run
 
 QUICK = ["--seconds", "0.1", "--setting", "eager"]
@@ -27,6 +29,14 @@ def test_scripts_get_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     assert (row["size"], row["batch"], row["setting"]) == ([64], 1, "eager")
     low, high = row["quartiles"]
     assert 0 < low <= row["seconds"] <= high and row["speedup"] is None and row["rounds"] >= 5
+
+
+def test_a_folder_is_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = create_model("swin_nano", depths=(1, 1), num_heads=(1, 2), dim=16)
+    model.save_pretrained(tmp_path / "folder")
+    assert run(["bench", str(tmp_path / "folder"), "--size", "32", "--json", *QUICK]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["size"] == [32, 32]
 
 
 def test_a_setting_that_cannot_be_used_says_why(

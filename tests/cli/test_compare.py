@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from vitrail import cost, create_model
 from vitrail.bench import ablation, growth, plots
 from vitrail.bench.ablation import VARIANTS, Unbiased, ablate, command, prepare
 from vitrail.bench.comparison import MECHANISMS, chosen, ending, key_scales
 from vitrail.bench.document import page
 from vitrail.cli.main import run
 from vitrail.models import CATALOG, SwinConfig
+from vitrail.weights import save
 
 
 @pytest.fixture
@@ -68,12 +70,39 @@ def test_again_measures_again(
     assert measured == [("swin_nano", 32), ("swin_nano", 64)] * 2
 
 
+def test_checkpoints_are_compared_by_their_structure(
+    tmp_path: Path, measured: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plots, "draw", lambda *_: None)
+    paths = [str(tmp_path / name) for name in ("one.safetensors", "same.safetensors", "folder")]
+    thin, wide = (create_model("swin_nano", depths=(1, 1), num_heads=(1, 2), dim=dim)
+                  for dim in (16, 32))  # fmt: skip
+    save(thin, Path(paths[0]))
+    save(thin, Path(paths[1]))
+    wide.save_pretrained(paths[2])
+    words = ["compare", *paths, "swin_nano", "--output", str(tmp_path / "out"), "--size"]
+    assert run([*words, "32", "64"]) == 0
+    assert measured == [(m, s) for m in (paths[0], paths[2], "swin_nano") for s in (32, 64)]
+    result = json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))
+    one, same, folder, named = result["rows"]
+    assert [row["model"] for row in result["rows"]] == [*paths, "swin_nano"]
+    assert one["growth"] == [point | {"model": paths[0]} for point in same["growth"]]
+    for row, model in ((one, thin), (folder, wide), (named, create_model("swin_nano"))):
+        assert row["growth"][1]["flops"] == cost(model, 64).flops.total
+    for row in result["rows"]:
+        assert {point["model"] for point in row["growth"]} == {row["model"]}
+    measured.clear()
+    assert run([*words, "32", "64", "--again"]) == 0
+    assert len(measured) == 8
+
+
 @pytest.mark.parametrize(
     ("words", "given", "fix"),
     [
         (["--size", "64"], "--size 64", "--size 128 256 512"),
         (["--size", "8", "64"], "--size 8 64", "--size 128 256 512"),
         (["swin_nan"], "'swin_nan'", "use 'swin_nano'"),
+        (["./no.safetensors"], "no.safetensors", "check"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(

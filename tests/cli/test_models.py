@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vitrail import UsageError, create_model
-from vitrail.cli._models import load_model
+from vitrail.cli._models import load_model, model_to_train
 from vitrail.weights import save, to_format
 
 SMALL = {"dim": 24, "depths": (1, 1, 1, 1), "num_heads": (3, 3, 3, 3), "num_classes": 5}
@@ -52,3 +52,21 @@ def test_bundled_weights_are_of_one_model():
     with pytest.raises(UsageError, match="weights 'bundled' for swin_tiny") as error:
         load_model("swin_tiny", "bundled")
     assert "use 'swin_nano'" in error.value.fix
+
+
+def test_training_starts_from_random_numbers_or_a_checkpoint(path):
+    drawn = []
+    for name, weights in (("swin_nano", None), (None, "none"), (None, None)):
+        torch.manual_seed(3)
+        drawn.append(model_to_train(name, weights, num_classes=2).state_dict())
+    torch.manual_seed(3)
+    for key, value in create_model("swin_nano", num_classes=2).state_dict().items():
+        assert all(torch.equal(value, state[key]) for state in drawn)
+    assert model_to_train("swin_t", None, depths=(1, 1, 1, 1)).name == "swin_tiny"
+    bundled = model_to_train("swin_nano", "bundled", num_classes=2).state_dict()
+    whole = load_model(None, None)[0].state_dict()
+    other = {key for key in whole if not torch.equal(whole[key], bundled[key])}
+    assert other == {"head.weight", "head.bias"}
+    assert model_to_train(path, None, num_classes=2).config.num_classes == 2
+    with pytest.raises(UsageError, match="imagenet1k without a model"):
+        model_to_train(None, "imagenet1k")

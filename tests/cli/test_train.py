@@ -16,8 +16,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from vitrail import create_model
 from vitrail.cli import main
 from vitrail.training import loop
+from vitrail.weights import save
 
 SOURCE = str(Path(__file__).parents[2] / "src")
 QUICK = ["--epochs", "1", "-b", "16", "--size", "16", "--device", "cpu", "--workers", "0"]
@@ -146,6 +148,59 @@ def test_from_weights_with_other_classes_and_a_frozen_backbone(trained, tmp_path
     for name in before:
         if not name.startswith("head."):
             assert torch.equal(before[name], after[name]), name
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    """A folder, and a file, of a model that has no name, whose first stage was frozen."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    torch.manual_seed(0)
+    model = create_model("swin_nano", dim=24, depths=(1, 1), num_heads=(1, 2), num_classes=7,
+                         frozen_stages=1)  # fmt: skip
+    model.save_pretrained(folder / "folder")
+    save(model, folder / "file.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("option", ["--model", "--weights"])
+@pytest.mark.parametrize("name", ["file.safetensors", "folder"])
+def test_a_checkpoint_is_a_model_with_weights(option, name, checkpoint, data, tmp_path) -> None:
+    words = [option, str(checkpoint / name), "--ema", "0", "--lr", "1e-2", "--warmup-epochs", "0"]
+    assert train(data, tmp_path / "tuned", *words) == 0
+    assert train(data, tmp_path / "frozen", *words, "--freeze", "backbone") == 0
+    before = load_file(checkpoint / "file.safetensors")
+    tuned = load_file(tmp_path / "tuned" / "last.safetensors")
+    frozen = load_file(tmp_path / "frozen" / "last.safetensors")
+    assert before.keys() == tuned.keys() == frozen.keys()
+    for key in before:
+        if key.startswith("head."):
+            assert tuned[key].shape[0] == 3
+        else:
+            assert torch.equal(before[key], frozen[key]), key
+            assert (key.endswith("bias_table")) or not torch.equal(before[key], tuned[key]), key
+
+
+def test_a_checkpoint_as_a_model_has_its_own_weights(checkpoint, data, tmp_path, capsys) -> None:
+    path = str(checkpoint / "file.safetensors")
+    assert train(data, tmp_path / "out", "-m", path, "-w", "bundled") == 2
+    given, _, fix = capsys.readouterr().err.splitlines()
+    assert f"the checkpoint {path} as the model, and --weights bundled" in given
+    assert fix == "fix: leave --weights out"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "returned"), [({"out_indices": (0, 1)}, "maps"), ({"global_pool": ""}, "tokens")]
+)
+def test_a_checkpoint_that_does_not_classify_is_refused(
+    fields, returned, data, tmp_path, capsys
+) -> None:
+    path = tmp_path / "m.safetensors"
+    save(create_model("swin_nano", num_classes=0, **fields), path)
+    assert train(data, tmp_path / "out", "-m", str(path)) == 2
+    given, _, fix = capsys.readouterr().err.splitlines()
+    assert f"which returns {returned}, to train" in given and "the checkpoint of a class" in fix
+    assert not (tmp_path / "out").exists()
 
 
 def test_frozen_stages(data, trained, tmp_path) -> None:

@@ -15,7 +15,7 @@ from vitrail.bench.claims import (
     qkv_reshape,
     window_saving,
 )
-from vitrail.bench.growth import Growth, exponent
+from vitrail.bench.growth import Growth, Subject, exponent
 from vitrail.bench.tradeoffs import agreement_without_unshift, photos, seams
 from vitrail.models import CATALOG, Backbone
 
@@ -64,7 +64,11 @@ MECHANISMS = (
 
 
 def chosen(models: Sequence[str] | None = None) -> list[tuple[Mechanism, str]]:
-    """Return each mechanism with its model; ``models`` picks some, or adds others."""
+    """Return each mechanism with its model; ``models`` picks some, or adds others.
+
+    Args:
+        models: names of the catalog, or checkpoints.
+    """
     known = [
         (mechanism, next((m for m in mechanism.models if m in CATALOG), None))
         for mechanism in MECHANISMS
@@ -77,24 +81,23 @@ def chosen(models: Sequence[str] | None = None) -> list[tuple[Mechanism, str]]:
     return [(of.get(model, other), model) for model in models]
 
 
-def row(mechanism: Mechanism, model: str, growth: Sequence[Growth]) -> dict[str, Any]:
+def row(mechanism: Mechanism, model: Subject, growth: Sequence[Growth]) -> dict[str, Any]:
     """Return all that the table says of one model.
 
     Args:
         mechanism: how it attends.
-        model: its name.
+        model: the model.
         growth: its measurements, by rising size.
     """
     with torch.device("meta"):
-        entry = CATALOG[model]
-        network = entry.model(entry.config)
+        network = model.kind(model.config)
     field = receptive_field(network, CONTEXT_SIZE)
     return {
         "mechanism": mechanism.name,
         "law": mechanism.law,
         "terms": mechanism.terms,
-        "model": model,
-        "strides": [list(stride) for stride in entry.config.stage_strides],
+        "model": model.name,
+        "strides": [list(stride) for stride in model.config.stage_strides],
         "key_scales": key_scales(network),
         "growth": [asdict(point) for point in growth],
         "exponents": {

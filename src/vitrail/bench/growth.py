@@ -4,6 +4,7 @@ A process a size: what one forward pass does to memory is not what the next one 
 that takes too long or too much ends its process and nothing else.
 """
 
+import hashlib
 import json
 import math
 import subprocess
@@ -18,7 +19,8 @@ import torch
 
 from vitrail.analysis import cost, measured_peak
 from vitrail.files import whole_or_absent
-from vitrail.models import CATALOG
+from vitrail.models import CATALOG, Backbone, BackboneConfig
+from vitrail.weights import model_from_file
 
 End = Literal["time", "memory"]
 _SETUP_SECONDS = 60  # to import torch and build the model, on a busy machine
@@ -27,11 +29,47 @@ _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "cannot allocate
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """A model to measure.
+
+    Args:
+        name: of the catalog, or a checkpoint.
+        kind: its class.
+        config: its configuration.
+    """
+
+    name: str
+    kind: type[Backbone]
+    config: BackboneConfig
+
+    @property
+    def stem(self) -> str:
+        """What its files are called: checkpoints of one configuration cost the same."""
+        if self.name in CATALOG:
+            return self.name
+        digest = hashlib.sha256(f"{self.kind.__name__} {self.config}".encode()).hexdigest()
+        return f"checkpoint-{digest[:12]}"
+
+
+def subject(model: str) -> Subject:
+    """Return what a name of the catalog, or a checkpoint, stands for.
+
+    Raises:
+        UsageError: a checkpoint that cannot be read.
+    """
+    if model in CATALOG:
+        entry = CATALOG[model]
+        return Subject(model, entry.model, entry.config)
+    found = model_from_file(model)
+    return Subject(model, type(found), found.config)
+
+
+@dataclass(frozen=True, slots=True)
 class Growth:
     """What one model costs at one size.
 
     Args:
-        model: its name.
+        model: its name, or the checkpoint.
         size: input samples along each axis.
         samples: of the input, over all axes.
         flops: of a forward pass, closed form; a multiply-add is two.
@@ -56,40 +94,45 @@ class Growth:
     ended: End | None = None
 
 
+def path_of(model: Subject, size: int, folder: Path) -> Path:
+    """Return the file in which a measurement is kept."""
+    return folder / f"{model.stem}-{size}.json"
+
+
 def measure(
-    model: str, size: int, folder: Path, *, limit: float = 60.0, memory: int | None = None
+    model: Subject, size: int, folder: Path, *, limit: float = 60.0, memory: int | None = None
 ) -> Growth:
     """Measure one model at one size, or read what was measured before.
 
     Args:
-        model: a name of the catalog.
+        model: the model.
         size: input samples along each axis.
         folder: where results are kept, one JSON file for each model and size.
         limit: seconds that a forward pass may take.
         memory: bytes that a forward pass may take; default what the machine gives.
     """
-    path = folder / f"{model}-{size}.json"
+    path = path_of(model, size, folder)
     if path.is_file():
-        return Growth(**json.loads(path.read_text(encoding="utf-8")))
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return Growth(**kept | {"model": model.name})
     facts = _facts(model, size)
     if memory is not None and facts.pop("estimate") > memory:
         result = Growth(**facts, ended="memory")
     else:
         facts.pop("estimate", None)
-        result = Growth(**facts, **_run(model, size, limit))
+        result = Growth(**facts, **_run(model.name, size, limit))
     folder.mkdir(parents=True, exist_ok=True)
     with whole_or_absent(path) as part:
         part.write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
     return result
 
 
-def _facts(name: str, size: int) -> dict[str, Any]:
+def _facts(model: Subject, size: int) -> dict[str, Any]:
     with torch.device("meta"):
-        entry = CATALOG[name]
-        network = entry.model(entry.config)
+        network = model.kind(model.config)
     whole = cost(network, size, training=False)
     return {
-        "model": name,
+        "model": model.name,
         "size": size,
         "samples": math.prod(whole.size),
         "flops": whole.flops.total,
@@ -125,10 +168,10 @@ def _run(model: str, size: int, limit: float) -> dict[str, Any]:
 
 def measure_here(name: str, size: int, limit: float) -> dict[str, Any]:
     """Measure in this process: print what is known after each pass, as JSON lines."""
-    entry = CATALOG[name]
+    measured = subject(name)
     torch.manual_seed(0)
-    network = entry.model(entry.config).eval()
-    image = torch.randn(1, entry.config.in_channels, *(size,) * entry.config.axes)
+    network = measured.kind(measured.config).eval()  # what its weights are makes no difference
+    image = torch.randn(1, measured.config.in_channels, *(size,) * measured.config.axes)
     seen: dict[str, Any] = {}
     try:
         with torch.no_grad():

@@ -1,7 +1,7 @@
-"""The model of the options --model and --weights."""
+"""The model of an argument, or of the options --model and --weights."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,13 +16,25 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "swin_nano"  # the model whose weights come with the package
 
+_MODEL_HELP = "Name out of `vitrail list`, or a checkpoint (file, folder or owner/name)"
+ModelArgument = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help=f"{_MODEL_HELP}.", autocompletion=complete_model),
+]
+ModelArguments = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="MODEL",
+        help="Names out of `vitrail list`, or checkpoints (files, folders or owner/name).",
+        autocompletion=complete_model,
+    ),
+]
 OptionalModel = Annotated[
     str | None,
     typer.Option(
         "--model",
         "-m",
-        help="Name out of `vitrail list`, or a checkpoint (file, folder or owner/name); by default "
-        f"what --weights hold, or {DEFAULT_MODEL}.",
+        help=f"{_MODEL_HELP}; by default what --weights hold, or {DEFAULT_MODEL}.",
         autocompletion=complete_model,
     ),
 ]
@@ -38,12 +50,15 @@ OptionalWeights = Annotated[
 ]
 
 
-def load_model(name: str | None, weights: str | None) -> "tuple[Backbone, str]":
+def load_model(
+    name: str | None, weights: str | None, **config_fields: Any
+) -> "tuple[Backbone, str]":
     """Return the model of the options, and in words where its weights came from.
 
     Args:
         name: of the model, or a checkpoint; None for the model the weights are of.
         weights: where they are; "none" for random numbers, None for the bundled ones.
+        config_fields: fields of its configuration to change.
     Raises:
         UsageError: a model without weights, where random ones were not asked for, or a checkpoint
             with other weights.
@@ -61,10 +76,11 @@ def load_model(name: str | None, weights: str | None) -> "tuple[Backbone, str]":
                 "a checkpoint with its own weights, or a name out of `vitrail list` with --weights",
                 "leave --weights out",
             )
-        return model_from_file(name), name
+        return model_from_file(name, **config_fields), name
     if weights == "none":
         torch.manual_seed(0)  # the same random numbers every time
-        return create_model(name or DEFAULT_MODEL).eval(), "none: random numbers, seed 0"
+        made = create_model(name or DEFAULT_MODEL, **config_fields)
+        return made.eval(), "none: random numbers, seed 0"
     if weights is None:
         if name is not None and (name := canonical_name(name)) != DEFAULT_MODEL:
             known = "imagenet1k" if usual(name) else "FILE"
@@ -83,10 +99,27 @@ def load_model(name: str | None, weights: str | None) -> "tuple[Backbone, str]":
         )
     try:
         if name is None:
-            return model_from_file(weights), weights
-        return create_model(name, weights=weights), weights
+            return model_from_file(weights, **config_fields), weights
+        return create_model(name, weights=weights, **config_fields), weights
     except Misfit as error:
         raise UsageError(error.given, error.allowed, _fix(error, name, weights)) from error
+
+
+def model_to_train(name: str | None, weights: str | None, **config_fields: Any) -> "Backbone":
+    """Return the model that training starts from: without a checkpoint, one of random numbers.
+
+    Args:
+        name: of the model, or a checkpoint; None for the model the weights are of.
+        weights: where they are; None or "none" for random numbers, drawn as torch is seeded.
+        config_fields: fields of its configuration to change.
+    Raises:
+        UsageError: as ``load_model``.
+    """
+    from vitrail import create_model
+
+    if weights in (None, "none") and (name is None or not is_checkpoint(name)):
+        return create_model(name or DEFAULT_MODEL, **config_fields)
+    return load_model(name, weights, **config_fields)[0]
 
 
 def _fix(error: "Misfit", name: str | None, weights: str) -> str:
@@ -108,6 +141,17 @@ def is_checkpoint(model: str) -> bool:
 
     named = model in CATALOG or alias_of(model) is not None
     return not named and ("/" in model or Path(model).exists())
+
+
+def checked_models(models: list[str] | None) -> list[str]:
+    """Return the models of arguments: checkpoints as they are, names as the catalog has them.
+
+    Raises:
+        UsageError: an unknown name.
+    """
+    from vitrail.models import canonical_name
+
+    return [name if is_checkpoint(name) else canonical_name(name) for name in models or ()]
 
 
 def choose_device(text: str | None) -> "torch.device":

@@ -42,22 +42,6 @@ def complete_model(incomplete: str) -> list[str]:
     return []
 
 
-ModelOption = Annotated[
-    str,
-    typer.Option(
-        "--model", "-m", help="Name out of `vitrail list`.", autocompletion=complete_model
-    ),
-]
-WeightsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--weights",
-        "-w",
-        help="A checkpoint file, a folder as save_pretrained writes it, 'bundled', a hub "
-        "repository id (owner/name), or published weights by name: 'imagenet1k', or a tag of "
-        "`vitrail list --weights`.",
-    ),
-]
 SizeOption = Annotated[
     str | None,
     typer.Option("--size", help="Input size as HxW, or one number for a square; e.g. 96x128."),

@@ -1,15 +1,14 @@
 """`vitrail bench`: how long a model takes on this machine, eager, compiled and optimised."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vitrail.cli._models import ModelArgument, choose_device, is_checkpoint, load_model
 from vitrail.cli._shared import (
     DeviceOption,
     JsonOption,
-    complete_model,
     console,
     nearest,
     parse_size,
@@ -26,14 +25,7 @@ _DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 def run(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="Name out of `vitrail list`, or a checkpoint file.",
-            autocompletion=complete_model,
-        ),
-    ],
+    model: ModelArgument,
     size: Annotated[
         list[str] | None,
         typer.Option(
@@ -66,15 +58,13 @@ def run(
     import torch
 
     from vitrail.bench.settings import SETTINGS, measure
-    from vitrail.cli._models import choose_device, load_model
 
     for option, values, known in (("dtype", [dtype], _DTYPES), ("setting", setting, SETTINGS)):
         for value in values or ():
             if value not in known:
                 near = nearest(value, known) or next(iter(known))
                 raise UsageError(f"--{option} {value}", ", ".join(known), f"use --{option} {near}")
-    is_file = Path(model).is_file()
-    loaded, _ = load_model(None, model) if is_file else load_model(model, "none")
+    loaded, _ = load_model(model, None if is_checkpoint(model) else "none")
     loaded = loaded.to(choose_device(device))
     default = "x".join(map(str, loaded.preprocessing.size))
     axes = loaded.config.axes

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vitrail.cli._shared import complete_model, parse_memory, progress, several_values
+from vitrail.cli._models import ModelArguments, checked_models
+from vitrail.cli._shared import parse_memory, progress, several_values
 from vitrail.errors import UsageError
 from vitrail.files import check_folder
 
 if TYPE_CHECKING:
     from vitrail.bench.comparison import Mechanism
+    from vitrail.bench.growth import Subject
 
 Command = several_values("--size")
 _SIZES = (128, 256, 384, 512, 768, 1024, 1536, 2048)
@@ -21,13 +23,7 @@ _QUICK = (64, 96, 128, 160, 192)
 
 
 def run(
-    models: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Names out of `vitrail list`; default one for each mechanism.",
-            autocompletion=complete_model,
-        ),
-    ] = None,
+    models: ModelArguments = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the document, plots and numbers.")
     ] = Path("docs/comparison"),
@@ -65,6 +61,9 @@ def run(
 ) -> None:
     """Measure how ways to attend grow with the input, check claims, and write it all down.
 
+    Without models, one for each mechanism is measured. Of a checkpoint its structure counts, as no
+    weight changes what it costs.
+
     The folder then holds README.md, comparison.json, a PNG and an SVG of each plot, and under
     measured/ one file for each model and size. A run that was stopped goes on with the same
     command: what was measured is read, not measured again (--again does). Training runs of --ablate
@@ -74,7 +73,7 @@ def run(
     import matplotlib  # noqa: F401  # early: without it the hour before would be wasted
 
     from vitrail.bench.comparison import chosen
-    from vitrail.models import canonical_name
+    from vitrail.bench.growth import subject
 
     sizes = sorted(set(size or (_QUICK if quick else _SIZES)))
     if len(sizes) < 2 or sizes[0] < 32:
@@ -83,10 +82,10 @@ def run(
             "at least two sizes, of 32 samples or more",
             "--size 128 256 512",
         )
-    models = [canonical_name(model) for model in models or ()]
+    pairs = [(kind, subject(model)) for kind, model in chosen(checked_models(models))]
     bytes_allowed = _bytes(memory)
     check_folder(output)
-    rows = _rows(chosen(models), sizes, output / "measured", limit, bytes_allowed, again)
+    rows = _rows(pairs, sizes, output / "measured", limit, bytes_allowed, again)
     result = _result(rows, sizes, limit)
     accuracy = _ablation(output / "ablation", data, epochs, option or [], run_them=ablate)
     if accuracy is not None:
@@ -111,7 +110,7 @@ def write(result: dict[str, Any], out: Path) -> None:
 
 
 def _rows(
-    pairs: "list[tuple[Mechanism, str]]",
+    pairs: "list[tuple[Mechanism, Subject]]",
     sizes: list[int],
     folder: Path,
     limit: float,
@@ -120,17 +119,17 @@ def _rows(
 ) -> list[dict[str, Any]]:
     """Measure every model, by rising size until one does not end."""
     from vitrail.bench.comparison import row, stop_after
-    from vitrail.bench.growth import Growth, measure
+    from vitrail.bench.growth import Growth, measure, path_of
 
     rows = []
     with progress() as bar:
         task = bar.add_task("", total=len(pairs) * len(sizes))
         for number, (mechanism, model) in enumerate(pairs):
 
-            def at(size: int, model: str = model) -> Growth:
-                bar.update(task, description=f"{model} at {size}")
+            def at(size: int, model: "Subject" = model) -> Growth:
+                bar.update(task, description=f"{model.name} at {size}")
                 if again:
-                    (folder / f"{model}-{size}.json").unlink(missing_ok=True)
+                    path_of(model, size, folder).unlink(missing_ok=True)
                 point = measure(model, size, folder, limit=limit, memory=memory)
                 bar.advance(task)
                 return point

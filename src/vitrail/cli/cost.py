@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vitrail.cli._models import ModelArguments, checked_models
 from vitrail.cli._shared import (
     JsonOption,
-    complete_model,
     parse_memory,
     parse_size,
     print_json,
@@ -29,12 +29,7 @@ _ADVISED = (*range(4, 17), 20, 24, 32)  # windows that --advise tries, in tokens
 
 
 def run(
-    models: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Names out of `vitrail list`, or checkpoints.", autocompletion=complete_model
-        ),
-    ] = None,
+    models: ModelArguments = None,
     size: Annotated[
         list[str] | None,
         typer.Option("--size", help="Input sizes, HxW or one number; default the model's own."),
@@ -70,10 +65,7 @@ def run(
     budget = None if memory is None else parse_memory(memory)
     if dtype not in _DTYPES:
         raise UsageError(f"--dtype {dtype}", f"one of {', '.join(_DTYPES)}", "--dtype float32")
-    from vitrail.cli._models import is_checkpoint
-    from vitrail.models import canonical_name
-
-    models = [name if is_checkpoint(name) else canonical_name(name) for name in models or ()]
+    models = checked_models(models)
     if advise:
         _advise(models, size or [], windows or [], budget, batch, dtype, as_json)
         return

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vitrail.cli._models import OptionalWeights, load_model
-from vitrail.cli._shared import JsonOption, complete_model, parse_size, print_json, progress
+from vitrail.cli._models import ModelArgument, OptionalWeights, load_model
+from vitrail.cli._shared import JsonOption, parse_size, print_json, progress
 from vitrail.errors import UsageError
 from vitrail.extras import install_words
 from vitrail.files import check_apart
@@ -25,14 +25,7 @@ _INT8 = (".onnx", ".xml")
 
 
 def run(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="Name out of `vitrail list`, or a checkpoint file.",
-            autocompletion=complete_model,
-        ),
-    ],
+    model: ModelArgument,
     out: Annotated[
         Path,
         typer.Option(

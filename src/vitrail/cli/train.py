@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vitrail.cli._shared import (
-    ModelOption,
-    SizeOption,
-    WeightsOption,
-    option_words,
-    parse_memory,
-    parse_size,
-)
+from vitrail.cli._models import OptionalModel, OptionalWeights, model_to_train
+from vitrail.cli._shared import SizeOption, option_words, parse_memory, parse_size
 from vitrail.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +27,7 @@ DATA_HELP = (
 
 def run(
     data: Annotated[list[str], typer.Argument(metavar="DATA", help=DATA_HELP)],
-    model: ModelOption = "swin_nano",
+    model: OptionalModel = None,
     out: Annotated[
         Path, _option("Folder for weights, checkpoints and logs.", "--output", "-o")
     ] = Path("runs/train"),
@@ -41,7 +35,7 @@ def run(
     val_part: Annotated[
         float, _option("Share of DATA held back for validation when --val is not given.")
     ] = 0.05,
-    weights: WeightsOption = None,
+    weights: OptionalWeights = None,
     freeze: Annotated[
         str, _option("What is not trained: a number of stages, or 'backbone' for all but the head.")
     ] = "0",
@@ -117,6 +111,9 @@ def run(
 ) -> None:
     """Train a model on labelled images and write its weights.
 
+    It starts from random numbers, or from a checkpoint: --model FILE takes its model and its
+    weights, as --weights FILE without --model does; the head is drawn anew for other classes.
+
     The folder --output then holds best.safetensors and last.safetensors (for predict, evaluate and
     explore), checkpoints, epochs.csv, steps.csv, logs for TensorBoard, and skipped.csv if images
     could not be read. Ctrl-C stops a run after the current step. A run that was stopped, however it
@@ -129,7 +126,6 @@ def run(
     """
     import torch
 
-    from vitrail import create_model
     from vitrail.files import check_apart, check_folder, check_outside
     from vitrail.training.checkpoint import read_run
     from vitrail.training.interrupt import TrainingStopped
@@ -181,13 +177,9 @@ def run(
     train, held = open_subsets(data, val, val_part, seed, root, download)
     torch.manual_seed(seed)
     fields: dict[str, Any] = {} if drop_path is None else {"drop_path": drop_path}
-    stages = frozen_stages(freeze)
-    if stages:
-        fields["frozen_stages"] = stages
+    fields["frozen_stages"] = frozen_stages(freeze)  # and not those of a checkpoint's own run
     with option_words(frozen_stages="--freeze", drop_path="--drop-path"):
-        network = create_model(
-            model, num_classes=len(train.source.classes), weights=weights, **fields
-        )
+        network = model_to_train(model, weights, num_classes=len(train.source.classes), **fields)
     if freeze == "backbone":
         network.requires_grad_(False)
         network.head.requires_grad_(True)  # type: ignore[union-attr]  # it was given classes

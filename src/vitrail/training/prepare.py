@@ -36,14 +36,22 @@ def image_size(model: Any, size: tuple[int, int] | None) -> tuple[int, int]:
     """The (height, width) that a model is trained at.
 
     Raises:
-        UsageError: if the model does not take colour images.
+        UsageError: if the model does not take colour images, or does not classify them.
     """
+    name = model.name or type(model).__name__
     if not model.takes_photos:
         raise UsageError(
-            given=f"{model.name or type(model).__name__}, whose input has {model.config.axes} axes "
+            given=f"{name}, whose input has {model.config.axes} axes "
             f"and {model.config.in_channels} channels, to train on images",
             allowed="a model with 2 axes and 3 channels",
             fix="use --model swin_nano or another that `vitrail list` shows with HxW",
+        )
+    if model.bare or not model.global_pool:
+        raise UsageError(
+            given=f"{name}, which returns {'maps' if model.bare else 'tokens'}, to train as a "
+            "classifier",
+            allowed="a model that pools its tokens and has a head",
+            fix="use the checkpoint of a classifier, or a name out of `vitrail list`",
         )
     height, width = size or model.preprocessing.size
     return height, width
