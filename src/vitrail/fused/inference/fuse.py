@@ -7,6 +7,7 @@ from torch import nn
 
 from vitrail.errors import UsageError
 from vitrail.fused.inference.attention import PackedAttention, packs
+from vitrail.fused.inference.batch_norms import fold_batch_norms
 from vitrail.fused.inference.blocks import (
     FusedBlock,
     FusedPostNormBlock,
@@ -61,6 +62,7 @@ def fuse(model: nn.Module) -> Counter[str]:
         UsageError: a type that the kernel does not serve, or no compiler.
     """
     model.register_state_dict_pre_hook(_refuse_state)
+    fold_batch_norms(model)
     for parent in list(model.modules()):
         if isinstance(parent, Attend):
             parent.backend = "cpp"
