@@ -96,7 +96,7 @@ def test_what_nobody_wrote_takes_no_place(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_that_takes_nothing_is_told_before_the_work(tmp_path: Path) -> None:
+def test_a_folder_that_takes_nothing_is_refused_before_the_work(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), whole_or_absent(tmp_path / "no" / "a.txt"):
         pytest.fail("it began to write")
 

@@ -20,7 +20,7 @@ from vitrail.models import Backbone
 from vitrail.weights import model_from_file, save
 
 
-def told(made: nn.Module) -> optimization.Optimization:
+def facts(made: nn.Module) -> optimization.Optimization:
     found = made.optimization
     assert isinstance(found, optimization.Optimization)
     return found
@@ -40,7 +40,7 @@ def test_the_copy_is_fused_and_the_model_is_as_it_was() -> None:
     assert not made.training
     x = odd_input("2-D", batch=1)
     torch.testing.assert_close(made(x), model.eval()(x).detach(), atol=1e-5, rtol=1e-5)
-    found = told(made)
+    found = facts(made)
     assert found.path == "fused"
     assert found.difference <= found.allowed == optimization.TOLERANCE
     assert "fused: chosen" in found.explain()
@@ -51,7 +51,7 @@ def test_the_copy_is_fused_and_the_model_is_as_it_was() -> None:
 def test_a_narrow_type_and_the_size_that_the_weights_want() -> None:
     model = small("2-D")
     made = vitrail.optimize(model, dtype=torch.bfloat16)
-    assert told(made).dtype == torch.bfloat16
+    assert facts(made).dtype == torch.bfloat16
     assert made(odd_input("2-D").bfloat16()).dtype == torch.bfloat16
     with refuses("torch.float32", "torch.bfloat16"):
         made(odd_input("2-D"))
@@ -61,9 +61,9 @@ def test_a_narrow_type_and_the_size_that_the_weights_want() -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_a_model_of_a_narrow_type_is_not_its_own_yardstick(dtype: torch.dtype) -> None:
     model = small("2-D").to(dtype)
-    eager = told(vitrail.optimize(model, path="eager"))
+    eager = facts(vitrail.optimize(model, path="eager"))
     assert 0 < eager.difference < eager.allowed
-    assert told(vitrail.optimize(model)).allowed == eager.allowed
+    assert facts(vitrail.optimize(model)).allowed == eager.allowed
 
 
 @needs_compiler
@@ -121,7 +121,7 @@ def test_a_layer_in_two_places_is_left_to_another_path(part: str, training: bool
     with refuses("are one layer", "path out"):
         vitrail.optimize(model, x, path="fused", training=training)
     made = vitrail.optimize(model, x, path="eager", training=training)
-    assert f"stages.0.blocks.0{part and '.'}{part} and stages.0.blocks.1" in told(made).explain()
+    assert f"stages.0.blocks.0{part and '.'}{part} and stages.0.blocks.1" in facts(made).explain()
     torch.testing.assert_close(made.eval()(x), model(x))
 
 
@@ -170,7 +170,7 @@ def test_a_copy_of_what_was_compiled_for_training_has_weights_of_its_own() -> No
 @needs_compiler
 def test_training_is_compared_where_gradients_are_off() -> None:
     with torch.no_grad():
-        assert told(vitrail.optimize(small("2-D"), training=True)).path == "fused"
+        assert facts(vitrail.optimize(small("2-D"), training=True)).path == "fused"
 
 
 @needs_compiler
@@ -186,7 +186,7 @@ def test_a_difference_counts_beside_the_model_s_own_numbers(
     with torch.no_grad():
         faint.head.weight.mul_(1e-3)
         faint.head.bias.zero_()
-    assert told(vitrail.optimize(faint)).difference < 1e-4
+    assert facts(vitrail.optimize(faint)).difference < 1e-4
     monkeypatch.setitem(optimization._PATHS, "fused", stretch)
     with refuses("path='fused'", "path='eager'"):
         vitrail.optimize(faint)
@@ -206,8 +206,8 @@ def test_a_result_that_differs_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 def test_without_a_compiler_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "/nowhere/g++")
     made = vitrail.optimize(small("2-D"))
-    assert told(made).path == "eager"
-    assert told(made).explain().count("no C++ compiler") == 2
+    assert facts(made).path == "eager"
+    assert facts(made).explain().count("no C++ compiler") == 2
     with refuses("path='compiled'", "leave path out"):
         vitrail.optimize(small("2-D"), path="compiled")
     with refuses("no C++ compiler", "leave path out"):
@@ -234,9 +234,9 @@ def test_a_compiler_that_does_not_work_is_passed_over(
     with pytest.warns(UserWarning, match="failed and is not used") as warned:
         made = vitrail.optimize(small("2-D"), x, training=training)
     assert len(warned) == 2
-    assert told(made).path == "eager"
-    assert "g++ does not build it" in told(made).explain()
-    assert "no omp.h" in told(made).explain()
+    assert facts(made).path == "eager"
+    assert "g++ does not build it" in facts(made).explain()
+    assert "no omp.h" in facts(made).explain()
     torch.testing.assert_close(made.eval()(x), small("2-D").eval()(x))
     with refuses("g++ does not build it", "install another"):
         vitrail.optimize(small("2-D"), x, training=training, path="fused")
@@ -262,7 +262,7 @@ def test_nothing_that_is_dropped_may_be_the_identity(training: bool) -> None:
         block.set_submodule("mlp.drop", nn.Identity())
     x = odd_input("2-D")
     made = vitrail.optimize(model, x, training=training)
-    assert told(made).path == "fused"
+    assert facts(made).path == "fused"
     torch.testing.assert_close(made(x), model(x), atol=2e-5, rtol=2e-5)
 
 
@@ -279,14 +279,14 @@ def test_types_stay_as_they_are_unless_one_is_told() -> None:
 def test_it_is_checked_in_full_precision_under_autocast_too() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         made = vitrail.optimize(small("2-D"))
-    assert told(made).difference < 1e-5
+    assert facts(made).difference < 1e-5
 
 
 @needs_compiler
 def test_a_sequence_that_begins_with_a_backbone_needs_no_example() -> None:
     body = small("2-D", num_classes=0)
     made = vitrail.optimize(nn.Sequential(nn.Sequential(body), nn.Linear(16, 3)))
-    assert told(made).path == "fused"
+    assert facts(made).path == "fused"
 
 
 def test_what_cannot_be_is_refused() -> None:
@@ -322,13 +322,13 @@ class Wrapped(nn.Module):
 def test_every_backbone_in_a_module_is_fused_and_nothing_else(training: bool) -> None:
     model, x = Wrapped().eval(), odd_input("2-D")
     made = vitrail.optimize(model, x, training=training)
-    found = told(made)
+    found = facts(made)
     assert found.path == "fused"
     assert 0 < found.difference <= found.allowed
     assert type(made.norm) is nn.LayerNorm and type(made.head) is nn.Linear
     assert made.twin is made.body
     for part in (made.body, made.other):
-        assert isinstance(part, Backbone) and told(part) is found
+        assert isinstance(part, Backbone) and facts(part) is found
         with refuses("optimize made", "keep that one"):
             vitrail.cost(part)
     torch.testing.assert_close(made(x), model(x), atol=1e-5, rtol=1e-5)
@@ -352,7 +352,7 @@ def test_a_sequence_is_checked_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_layer_shared_with_what_surrounds_a_backbone_is_left_to_another_path() -> None:
     body = small("2-D", num_classes=0)
     model = nn.Sequential(body, nn.Linear(16, 8), body.get_submodule("stages.1.blocks.0.mlp.drop"))
-    assert told(vitrail.optimize(model, odd_input("2-D"))).path == "fused"
+    assert facts(vitrail.optimize(model, odd_input("2-D"))).path == "fused"
     model.append(nn.Sequential(body.get_submodule("stages.0.blocks.0.attn.proj")))
     with refuses("0.stages.0.blocks.0.attn.proj and 3.0 are one layer", "leave path out"):
         vitrail.optimize(model, odd_input("2-D"), path="fused")
@@ -371,7 +371,7 @@ def test_a_model_that_can_be_converted_is_answered_at_once(
     for training in (False, True):
         with refuses("a SwinTransformer of torchvision", "optimize(vitrail.from_model(model))"):
             vitrail.optimize(model, x, training=training)
-    assert told(vitrail.optimize(model, x, path="eager")).path == "eager"
+    assert facts(vitrail.optimize(model, x, path="eager")).path == "eager"
     assert vitrail.optimize(vitrail.from_model(model), x)(x).shape == (1, 3)
 
 
@@ -380,8 +380,8 @@ def test_a_module_of_another_library_is_compiled(caplog: pytest.LogCaptureFixtur
     model = nn.Sequential(nn.Linear(6, 5), nn.GELU(), nn.Linear(5, 2))
     x = torch.randn(3, 6)
     made = vitrail.optimize(model, x)
-    assert told(made).path == "compiled"
-    assert "no Vitrail model in it" in told(made).explain()
+    assert facts(made).path == "compiled"
+    assert "no Vitrail model in it" in facts(made).explain()
     assert "compiling a Sequential by torch.compile" in caplog.text
     found = made(x)
     assert not found.requires_grad
@@ -402,7 +402,7 @@ def test_a_fused_model_compiles_in_one_graph() -> None:
 def test_for_training_it_shares_the_parameters() -> None:
     model = small("2-D").train()
     made = vitrail.optimize(model, odd_input("2-D"), training=True)
-    found = told(made)
+    found = facts(made)
     assert found.path == "fused"
     assert 0 < found.difference <= found.allowed == optimization.TOLERANCE
     assert all(module.training for module in made.modules())
@@ -419,7 +419,7 @@ def test_for_training_it_shares_the_parameters() -> None:
 @needs_compiler
 def test_training_in_a_narrow_type_and_with_frozen_stages() -> None:
     model = small("2-D", frozen_stages=1).to(torch.bfloat16)
-    found = told(vitrail.optimize(model, training=True))
+    found = facts(vitrail.optimize(model, training=True))
     assert found.dtype == torch.bfloat16
     assert found.difference <= found.allowed
 
@@ -428,7 +428,7 @@ def test_training_of_another_library_stays_as_it_is() -> None:
     model = nn.Linear(3, 2)
     made = vitrail.optimize(model, torch.ones(1, 3), path="eager", training=True)
     assert made.weight is model.weight
-    assert told(made).difference == 0
+    assert facts(made).difference == 0
 
 
 def test_training_wants_no_type() -> None:

@@ -67,9 +67,9 @@ class Case:
         return asdict(self)
 
     @classmethod
-    def of(cls, told: dict[str, Any]) -> "Case":
+    def of(cls, facts: dict[str, Any]) -> "Case":
         """Make it again from ``as_dict``, also from what JSON made of that."""
-        return cls(**{**told, "size": tuple(told["size"])})
+        return cls(**{**facts, "size": tuple(facts["size"])})
 
 
 def case(
@@ -226,7 +226,7 @@ def _of_the_list(listed: list[Case], filters: dict[str, list[Any]]) -> list[Case
 
 
 def _has(one: Case, named: dict[str, Any]) -> bool:
-    """Tell whether a case has these values; None stands for any."""
+    """Return whether a case has these values; None stands for any."""
     return all(value is None or _value(one, name) == value for name, value in named.items())
 
 

@@ -213,11 +213,11 @@ def openvino(case: Case, x: Tensor, build: Callable[[], nn.Module]) -> Running:
     with torch.no_grad():
         converted = ov.convert_model(build().eval(), example_input=x, input=[tuple(x.shape)])
     types = {"fp32": ov.Type.f32, "bf16": ov.Type.bf16, "fp16": ov.Type.f16}
-    told = {
+    facts = {
         "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "INFERENCE_PRECISION_HINT": types[case.dtype],
     }  # fmt: skip
-    request = ov.Core().compile_model(converted, "CPU", told).create_infer_request()
+    request = ov.Core().compile_model(converted, "CPU", facts).create_infer_request()
     array = x.numpy()
 
     def call() -> Any:
@@ -237,9 +237,9 @@ def onnxruntime(case: Case, x: Tensor, build: Callable[[], nn.Module]) -> Runnin
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         torch.onnx.export(build().eval(), (x,), path, dynamo=True, verbose=False)
-        told = ort.SessionOptions()
-        told.intra_op_num_threads = torch.get_num_threads()
-        session = ort.InferenceSession(path, told, providers=["CPUExecutionProvider"])
+        facts = ort.SessionOptions()
+        facts.intra_op_num_threads = torch.get_num_threads()
+        session = ort.InferenceSession(path, facts, providers=["CPUExecutionProvider"])
     feed = {session.get_inputs()[0].name: x.numpy()}
 
     def call() -> Any:

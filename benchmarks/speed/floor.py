@@ -48,21 +48,23 @@ def of_model(model: Backbone, case: Case) -> Least:
     gradients in the backward pass. FLOPs: three times those of the forward pass in training, but
     for the gradient of the input, which nobody asks for.
     """
-    told = cost(model, case.size, batch=case.batch, dtype=torch.float32, training=False)
+    facts = cost(model, case.size, batch=case.batch, dtype=torch.float32, training=False)
     forward = sum(
         stage.flops.total - stage.flops.attention
         + round(stage.flops.attention * stage.pairs / max(1, stage.scores))
-        for stage in told.stages
-    ) + told.embed.flops.total + told.head.flops.total  # fmt: skip
+        for stage in facts.stages
+    ) + facts.embed.flops.total + facts.head.flops.total  # fmt: skip
     width = case.torch_dtype.itemsize
-    tokens = sum(len(stage.blocks) * case.batch * stage.tokens * stage.dim for stage in told.stages)
+    tokens = sum(
+        len(stage.blocks) * case.batch * stage.tokens * stage.dim for stage in facts.stages
+    )
     border = math.prod(case.shape) + case.batch * model.config.num_classes
     if case.task != "training":
-        return Least(forward, width * (told.parameters + border + 2 * tokens))
-    weights = told.parameters * 4  # they stay float32
+        return Least(forward, width * (facts.parameters + border + 2 * tokens))
+    weights = facts.parameters * 4  # they stay float32
     # Read forward and backward, gradient written and read, weight, two moments read and written.
     return Least(
-        3 * forward - told.embed.flops.total,
+        3 * forward - facts.embed.flops.total,
         weights * (2 + 2 + 6) + width * (border + 2 * tokens + 3 * tokens),
     )
 

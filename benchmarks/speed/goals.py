@@ -106,8 +106,8 @@ def standing(goal: Goal, result: dict[str, Any]) -> Standing | None:
         return _memory(goal, rows[0])
     # Of several layers the one where we are least ahead.
     found = [_slowest(goal, row) for row in rows if row.get("ratios")]
-    told = [standing for standing in found if standing is not None]
-    return min(told, key=lambda one: one.value, default=None)
+    facts = [standing for standing in found if standing is not None]
+    return min(facts, key=lambda one: one.value, default=None)
 
 
 def _slowest(goal: Goal, row: dict[str, Any]) -> Standing | None:

@@ -60,8 +60,8 @@ def measure(
     for label, least, reference, found, row_case in _rows(case, focal):
         chosen = [c for c in found if c.library == "vitrail" or not only or c.library in only]
         chosen = [c for c in chosen if not settings or c.setting in settings]
-        ready, told = _prepared(row_case, chosen, reference)
-        row: dict[str, Any] = {"label": label, "contenders": told}
+        ready, stated = _prepared(row_case, chosen, reference)
+        row: dict[str, Any] = {"label": label, "contenders": stated}
         floors.append(least)
         if ready and not prepare:
             _race(row_case, row, ready, effort)
@@ -125,7 +125,7 @@ def _prepared(
 ) -> tuple[dict[str, tuple[Contender, Running]], list[dict[str, Any]]]:
     """Build every contender and compare its answer; return who may be timed, and who is who."""
     ready: dict[str, tuple[Contender, Running]] = {}
-    told, of_ours = [], None
+    stated, of_ours = [], None
     for contender in found:
         entry: dict[str, Any] = {"library": contender.library, "setting": contender.setting}
         start = time.perf_counter()
@@ -144,10 +144,10 @@ def _prepared(
             entry["failed"] = f"{type(error).__name__}: {said}"[:200]
             if contender.library == "vitrail":
                 of_ours = error
-        told.append(entry)
+        stated.append(entry)
     if of_ours is not None and not any(c.library == "vitrail" for c, _ in ready.values()):
         raise of_ours
-    return ready, told
+    return ready, stated
 
 
 def _compare(answer: list[Tensor], reference: list[Tensor], case: Case) -> float:
@@ -204,7 +204,7 @@ def _median(seconds: list[float]) -> float:
 
 
 def main() -> None:
-    """Measure the case that is told as JSON, and write its file."""
+    """Measure the case that is given as JSON, and write its file."""
     parser = argparse.ArgumentParser()
     parser.add_argument("case", type=json.loads)
     parser.add_argument("out", type=Path)
@@ -214,15 +214,15 @@ def main() -> None:
     parser.add_argument("--settings", nargs="*", default=[])
     parser.add_argument("--prepare", action="store_true")
     parser.add_argument("--quick", action="store_true")
-    told = parser.parse_args()
+    stated = parser.parse_args()
     warnings.simplefilter("ignore")  # of peers about themselves
     result = measure(
-        Case.of(told.case), effort=Effort(**told.effort), focal=told.focal,
-        only=frozenset(told.only), settings=frozenset(told.settings), prepare=told.prepare,
-        quick=told.quick,
+        Case.of(stated.case), effort=Effort(**stated.effort), focal=stated.focal,
+        only=frozenset(stated.only), settings=frozenset(stated.settings), prepare=stated.prepare,
+        quick=stated.quick,
     )  # fmt: skip
     text = json.dumps(result, indent=1) + "\n"
-    write_text(told.out, text)
+    write_text(stated.out, text)
 
 
 if __name__ == "__main__":

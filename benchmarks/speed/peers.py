@@ -152,21 +152,21 @@ def transformers(model: Backbone, case: Case) -> nn.Module:
     """Return transformers' model."""
     package, config = _package("transformers"), model.config
     if isinstance(config, PVTV2Config) and config.pooled is None:
-        told = package.PvtV2Config(
+        facts = package.PvtV2Config(
             hidden_sizes=config.dims, num_attention_heads=config.num_heads, depths=config.depths,
             mlp_ratios=[int(r) for r in config.mlp_ratios], num_labels=config.num_classes,
             drop_path_rate=0.0,
         )  # fmt: skip
-        peer = package.PvtV2ForImageClassification(told)
+        peer = package.PvtV2ForImageClassification(facts)
     elif isinstance(config, SwinConfig) and config.axes == 2:
         second = isinstance(config, SwinV2Config)
-        told = (package.Swinv2Config if second else package.SwinConfig)(
+        facts = (package.Swinv2Config if second else package.SwinConfig)(
             image_size=case.size[0], patch_size=config.patch[0], embed_dim=config.dim,
             depths=list(config.depths), num_heads=list(config.num_heads), drop_path_rate=0.0,
             window_size=config.windows[0][0], num_labels=config.num_classes,
         )  # fmt: skip
         kinds = package.Swinv2ForImageClassification, package.SwinForImageClassification
-        peer = kinds[0 if second else 1](told)
+        peer = kinds[0 if second else 1](facts)
     else:
         raise Absent("has no such model")
     return Logits(_loaded(peer, model, "transformers"))

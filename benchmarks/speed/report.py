@@ -77,11 +77,11 @@ def order(result: dict[str, Any]) -> tuple[Any, ...]:
 
 def standings(found: list[dict[str, Any]]) -> list[tuple[Goal, Standing | None]]:
     """Return every goal with how it stands among a machine's results; None if it is open."""
-    told = []
+    stated = []
     for goal in GOALS:
         those = [standing(goal, result) for result in found if _name(result) == goal.case]
-        told.append((goal, next((one for one in those if one is not None), None)))
-    return told
+        stated.append((goal, next((one for one in those if one is not None), None)))
+    return stated
 
 
 def _goals(found: list[dict[str, Any]], notes: dict[str, str]) -> str:
@@ -97,13 +97,13 @@ def _goals(found: list[dict[str, Any]], notes: dict[str, str]) -> str:
     )
 
 
-def _stands(goal: Goal, told: Standing, note: str) -> tuple[str, str]:
-    spread = "" if told.quartiles is None else " [{:.2f} – {:.2f}]".format(*told.quartiles)
-    against = f" ({told.against})" if told.against else ""
-    without = f", without {' and '.join(told.without)}" if told.without else ""
-    missed = f"**missed** by {_percent(_missed(goal, told.value))}{without}."
-    reached = f"reached{without}." if told.reached else missed
-    return f"{told.value:.2f}{spread}{against}", f"{reached} {note}".strip()
+def _stands(goal: Goal, stated: Standing, note: str) -> tuple[str, str]:
+    spread = "" if stated.quartiles is None else " [{:.2f} – {:.2f}]".format(*stated.quartiles)
+    against = f" ({stated.against})" if stated.against else ""
+    without = f", without {' and '.join(stated.without)}" if stated.without else ""
+    missed = f"**missed** by {_percent(_missed(goal, stated.value))}{without}."
+    reached = f"reached{without}." if stated.reached else missed
+    return f"{stated.value:.2f}{spread}{against}", f"{reached} {note}".strip()
 
 
 def _name(result: dict[str, Any]) -> str:

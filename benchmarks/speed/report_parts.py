@@ -56,8 +56,8 @@ def _line(entry: dict[str, Any]) -> tuple[str, ...]:
     who = (entry["library"], entry["setting"])
     for key in ("absent", "refused", "failed"):
         if key in entry:
-            told = entry[key].replace("|", "\\|")
-            return (*who, f"{key}: {told}", "", "", "", "", "")
+            stated = entry[key].replace("|", "\\|")
+            return (*who, f"{key}: {stated}", "", "", "", "", "")
     first = f"{entry['first_seconds']:.1f}"
     if "seconds" not in entry:
         return (*who, "", "", "", first, "", f"{entry['difference']:.0e}")

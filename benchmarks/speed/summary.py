@@ -35,11 +35,11 @@ def summary(results: Results) -> str:
     for machine, found in results.items():
         head = ("case", "Vitrail, ms", "next fastest, ms", "ratio", "over the floor")
         lines = [_line(result) for result in sorted(found, key=order) if _matters(result["case"])]
-        told = [one for _, one in standings(found) if one is not None]
-        reached = sum(one.reached for one in told)
+        facts = [one for _, one in standings(found) if one is not None]
+        reached = sum(one.reached for one in facts)
         parts.append(
             f"## {label(found[0]['machine'])}\n\n{table(head, lines)}\n\n"
-            f"{reached} of {len(told)} goals that were measured here are reached. Goals, all "
+            f"{reached} of {len(facts)} goals that were measured here are reached. Goals, all "
             f"{len(found)} cases, every setting, versions and memory: "
             f"[benchmarks/{machine}](../benchmarks/{machine}/README.md)."
         )
@@ -47,7 +47,7 @@ def summary(results: Results) -> str:
 
 
 def _matters(case: dict[str, Any]) -> bool:
-    """Tell whether a case stands in the summary: those of the goals, and the largest input."""
+    """Return whether a case stands in the summary: those of the goals, and the largest input."""
     if case["task"] not in ("inference", "training"):
         return False
     return case["priority"] <= 2 or (case["model"], max(case["size"])) == ("swin_tiny", 2048)

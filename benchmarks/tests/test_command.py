@@ -21,7 +21,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Case, Options]]:
     """Let measuring take no time, and note what was asked for."""
     asked: list[tuple[Case, Options]] = []
 
-    def told(case: Case, folder: Path, options: Options) -> dict[str, Any] | str:
+    def stated(case: Case, folder: Path, options: Options) -> dict[str, Any] | str:
         asked.append((case, options))
         if case.task == "training":
             return "no such luck"
@@ -34,7 +34,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Case, Options]]:
         (folder / f"{case.name}.json").write_text(json.dumps(result))
         return result
 
-    monkeypatch.setattr(results, "measure_case", told)
+    monkeypatch.setattr(results, "measure_case", stated)
     return asked
 
 
@@ -47,8 +47,8 @@ def test_one_case_its_page_and_its_plot(
     tmp_path: Path, measured: list[tuple[Case, Options]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     filters = ["swin_tiny", "--size", "224", "--batch", "8", "--dtype", "bf16", "--task"]
-    told = words(tmp_path, *filters, "inference", "--seconds", "5")
-    assert main(told) == 0
+    stated = words(tmp_path, *filters, "inference", "--seconds", "5")
+    assert main(stated) == 0
     ((case, options),) = measured
     assert case.name == "swin_tiny-inference-224-b8-bf16"
     assert options.whole and options.effort.seconds == 5
@@ -56,20 +56,20 @@ def test_one_case_its_page_and_its_plot(
     assert "[1/1] swin_tiny-inference-224-b8-bf16" in out and "nobody else was timed" in out
     assert "# Performance" in (tmp_path / "docs" / "performance.md").read_text(encoding="utf-8")
     assert b"<svg" in (tmp_path / "docs" / "performance.svg").read_bytes()
-    assert main(told) == 0  # nothing is measured twice
+    assert main(stated) == 0  # nothing is measured twice
     assert len(measured) == 1 and "measured before" in capsys.readouterr().out
-    assert main([*told, "--again"]) == 0 and len(measured) == 2
+    assert main([*stated, "--again"]) == 0 and len(measured) == 2
     (tmp_path / "out" / "notes.toml").write_text('swin-bf16 = "What was tried."')
     assert main(words(tmp_path, "--only-document")) == 0 and len(measured) == 2
     (page,) = (tmp_path / "out").glob("*/README.md")
     assert "What was tried." in page.read_text(encoding="utf-8")
 
 
-def test_a_case_that_fails_is_told_and_the_others_go_on(
+def test_a_case_that_fails_is_reported_and_the_others_go_on(
     tmp_path: Path, measured: list[tuple[Case, Options]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = words(tmp_path, "swin_tiny", "--batch", "8", "--dtype", "bf16", "--size", "224")
-    assert main(told) == 1
+    stated = words(tmp_path, "swin_tiny", "--batch", "8", "--dtype", "bf16", "--size", "224")
+    assert main(stated) == 1
     tasks = [case.task for case, _ in measured]
     assert tasks == ["inference", "training", "attention"]
     err = capsys.readouterr().err
@@ -99,8 +99,8 @@ def test_a_run_without_some_is_measured_each_time_and_writes_no_page(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     filters = ["swin_tiny", "--size", "224", "--batch", "8", "--dtype", "bf16", "--task"]
-    told = words(tmp_path, *filters, "inference", *less)
-    assert main(told) == 0 and main(told) == 0
+    stated = words(tmp_path, *filters, "inference", *less)
+    assert main(stated) == 0 and main(stated) == 0
     assert len(measured) == 2 and not measured[0][1].whole
     assert "partial" in capsys.readouterr().out
     assert not (tmp_path / "docs").exists()
@@ -144,7 +144,7 @@ def test_a_gpu_that_is_not_here(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_quick_run_of_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = words(tmp_path, "--quick", "--task", "inference", "--peer", "timm")
-    assert main(told) == 0
+    stated = words(tmp_path, "--quick", "--task", "inference", "--peer", "timm")
+    assert main(stated) == 0
     out = capsys.readouterr().out
     assert re.search(r"batch 1: times faster than timm \d+\.\d\d; \d+\.\d times", out)

@@ -12,25 +12,25 @@ from vitrail.patterns import Window
 def test_a_pass_takes_the_products_of_the_cost_model() -> None:
     one = case("inference", "swin_nano", 32, 2, "fp32")
     model = ours(one)
-    told = cost(model, 32, batch=2)
+    facts = cost(model, 32, batch=2)
     least = of_model(model, one)
     hidden = sum(  # by shifts: scores of pairs that may not see one another
-        2 * 2 * (block.scores - block.pairs) * stage.dim for stage in told.stages
+        2 * 2 * (block.scores - block.pairs) * stage.dim for stage in facts.stages
         for block in stage.blocks
     )  # fmt: skip
-    assert hidden > 0 and least.flops == told.flops.total - 2 * hidden
-    tokens = sum(2 * s.tokens * s.dim * len(s.blocks) for s in told.stages)
-    numbers = told.parameters + 2 * 3 * 32 * 32 + 2 * 10 + 2 * tokens
+    assert hidden > 0 and least.flops == facts.flops.total - 2 * hidden
+    tokens = sum(2 * s.tokens * s.dim * len(s.blocks) for s in facts.stages)
+    numbers = facts.parameters + 2 * 3 * 32 * 32 + 2 * 10 + 2 * tokens
     assert least.bytes == 4 * numbers
     assert of_model(model, replace(one, dtype="bf16")).bytes == 2 * numbers
 
 
 def test_padding_costs_nothing() -> None:
     model = ours(case("inference", "swin_nano", 32, 1, "fp32"))
-    told = [of_model(model, case("inference", "swin_nano", n, 1, "fp32")).flops for n in (34, 40)]
+    facts = [of_model(model, case("inference", "swin_nano", n, 1, "fp32")).flops for n in (34, 40)]
     attention = [cost(model, n).flops.attention for n in (34, 40)]
     assert attention[0] == attention[1]  # both are padded to 20 tokens
-    assert told[0] < told[1]
+    assert facts[0] < facts[1]
 
 
 def test_training_takes_three_times_as_many_but_for_the_input() -> None:

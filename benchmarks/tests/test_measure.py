@@ -24,8 +24,8 @@ EAGER = frozenset({"eager", "plain"})
 
 def measured(task: str, dtype: str = "fp32", size: int = 112, **options: Any) -> dict[str, Any]:
     one = case(task, "small", size, 2, dtype)
-    told = {"settings": EAGER, "quick": True, **options}
-    return measure.measure(one, effort=Effort(3, 3, 0.0), **told)
+    facts = {"settings": EAGER, "quick": True, **options}
+    return measure.measure(one, effort=Effort(3, 3, 0.0), **facts)
 
 
 def entries(row: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -98,7 +98,7 @@ def test_an_answer_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch)
     assert "differs by inf" in entries(row)["timm"]["refused"]
 
 
-def test_a_failure_is_told_and_raised_where_nothing_of_ours_is_left(
+def test_a_failure_is_reported_and_raised_where_nothing_of_ours_is_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def broken(*_: Any, **__: Any) -> nn.Module:
@@ -114,8 +114,8 @@ def test_a_failure_is_told_and_raised_where_nothing_of_ours_is_left(
     monkeypatch.setattr(contenders, "optimize", silent)
     settings = frozenset({"eager", "optimize"})
     (row,) = measured("inference", only=frozenset({"timm"}), settings=settings)["rows"]
-    told = {e["setting"]: e for e in row["contenders"] if e["library"] == "vitrail"}
-    assert told["optimize"]["failed"] == "AssertionError: " and "seconds" in told["eager"]
+    facts = {e["setting"]: e for e in row["contenders"] if e["library"] == "vitrail"}
+    assert facts["optimize"]["failed"] == "AssertionError: " and "seconds" in facts["eager"]
     assert any("failed: vitrail (optimize)" in line for line in in_words({"rows": [row]}))
     monkeypatch.setattr(contenders, "compiled", broken)
     with pytest.raises(ValueError, match="out of order"):
@@ -210,8 +210,8 @@ def test_a_layer_without_its_mask_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(operations, "by_sdpa", unmasked)
     rows = measured("attention", size=112)["rows"]
-    told = ["refused" in entries(row)["SDPA with mask"] for row in rows]
-    assert told == [False, True, False, True]
+    facts = ["refused" in entries(row)["SDPA with mask"] for row in rows]
+    assert facts == [False, True, False, True]
 
 
 def test_the_curve_of_equal_samples(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,10 @@ FLOOR = {"flops": 72_000_000_000, "bytes": 100_000_000, "seconds": 0.05, "bound"
 
 
 def entry(library: str, setting: str, seconds: float, peak: int | None = 10**8) -> dict[str, Any]:
-    told = {"median": seconds, "quartiles": [seconds, seconds], "least": seconds, "most": seconds,
+    stated = {"median": seconds, "quartiles": [seconds, seconds], "least": seconds, "most": seconds,
             "rounds": 9}  # fmt: skip
     return {"library": library, "setting": setting, "first_seconds": 30.0, "difference": 5e-3,
-            "seconds": told, "peak_bytes": peak}  # fmt: skip
+            "seconds": stated, "peak_bytes": peak}  # fmt: skip
 
 
 def row(label: str, **seconds: float) -> dict[str, Any]:
@@ -34,11 +34,11 @@ def row(label: str, **seconds: float) -> dict[str, Any]:
 
 
 def result(task: str, rows: list[dict[str, Any]], **where: Any) -> dict[str, Any]:
-    told = {"model": "swin_tiny", "size": 224, "batch": 8, "dtype": "bf16"} | where
+    stated = {"model": "swin_tiny", "size": 224, "batch": 8, "dtype": "bf16"} | where
     facts = {"processor": "A processor", "threads": 2, "capability": "AVX512", "system": "Linux",
              "python": "3.11", "packages": {"torch": "2.15.0"}, "commit": "abc", "load": 0.1,
              "time": "2026-01-01 10:00"}  # fmt: skip
-    return {"case": case(task, **told).as_dict(), "machine": facts,
+    return {"case": case(task, **stated).as_dict(), "machine": facts,
             "limits": {"flops": 2e11, "bytes": 3e10}, "rows": rows}  # fmt: skip
 
 
@@ -75,8 +75,8 @@ def test_the_page_tells_goals_times_and_refusals() -> None:
         (found,) = [one for one in lines if all(word in one for word in words)]
         return found
 
-    told = line("| Swin-T inference, CPU bf16")
-    assert "≥ 1.3 × | 1.20 [1.00 – 9.00] (OpenVINO) | **missed** by 8 %. Bound by" in told
+    stated = line("| Swin-T inference, CPU bf16")
+    assert "≥ 1.3 × | 1.20 [1.00 – 9.00] (OpenVINO) | **missed** by 8 %. Bound by" in stated
     assert "1.40 [1.00 – 9.00] (timm) | reached." in line("| Swin-T training step, CPU bf16")
     assert "| open | not measured. No GPU here." in line("FlexAttention |", "GPU bf16")
     assert "| open |" in line("| Swin-T inference, CPU fp32")
@@ -107,8 +107,8 @@ def test_a_table_has_as_many_cells_as_its_head() -> None:
 def test_a_goal_stands_by_its_worst_layer_and_its_own_opponent() -> None:
     rows = [row("a", vitrail=1.0, FlexAttention=3.0, timm=0.1),
             row("b", vitrail=1.0, FlexAttention=2.5, timm=9.0)]  # fmt: skip
-    told = standing(goal("gpu-flex"), result("attention", rows))
-    assert told == Standing(2.5, (1.0, 9.0), "FlexAttention", True)
+    stated = standing(goal("gpu-flex"), result("attention", rows))
+    assert stated == Standing(2.5, (1.0, 9.0), "FlexAttention", True)
     assert standing(goal("gpu-sdpa"), result("attention", rows)) is None
     share = standing(goal("gpu-bandwidth"), result("attention", rows))
     assert share is not None and share.value == pytest.approx(0.05) and not share.reached
@@ -118,8 +118,8 @@ def test_memory_is_compared_with_the_least() -> None:
     one = row("a", vitrail=1.0, timm=2.0, torchvision=3.0)
     for found, peak in zip(one["contenders"], (50, 100, 80), strict=True):
         found["peak_bytes"] = peak
-    told = standing(goal("gpu-memory-swin_tiny-224"), result("training", [one]))
-    assert told == Standing(0.625, None, "torchvision", False)
+    stated = standing(goal("gpu-memory-swin_tiny-224"), result("training", [one]))
+    assert stated == Standing(0.625, None, "torchvision", False)
 
 
 def test_a_case_in_which_nobody_was_timed_leaves_its_goal_open() -> None:
@@ -137,8 +137,8 @@ def test_a_goal_tells_who_could_not_take_part() -> None:
         {"library": "timm", "setting": "compile", "failed": "an error"},
         {"library": "official", "setting": "eager", "absent": "has no such model"},
     ]
-    told = standing(goal("swin-bf16"), result("inference", [one]))
-    assert told is not None and told.without == ("OpenVINO", "torchvision")
+    stated = standing(goal("swin-bf16"), result("inference", [one]))
+    assert stated is not None and stated.without == ("OpenVINO", "torchvision")
     text = page("m", [result("inference", [one])], {})
     assert "| reached, without OpenVINO and torchvision. |" in text
 
@@ -152,10 +152,10 @@ def test_the_summary_has_one_screen_for_every_machine() -> None:
     text = summary(shown() | {"another": [slow, later, rare]})
     lines = text.splitlines()
     assert lines.index("## A processor, 2 threads") < lines.index("## Another, 2 threads")
-    told = (
+    stated = (
         "| `swin_tiny` 224×224, batch 8, bf16 | 100 | 120 (OpenVINO) | 1.20 [1.00 – 9.00] | 2.0 |"
     )
-    assert told in lines
+    assert stated in lines
     assert any("bf16, training step | 500 | 700 (timm)" in line for line in lines)
     assert "2 of 3 goals that were measured here are reached" in text
     assert "(../benchmarks/another/README.md)" in text

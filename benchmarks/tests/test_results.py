@@ -53,7 +53,7 @@ def test_a_result_without_some_never_takes_the_place_of_the_whole(
     assert json.loads((folder / "partial" / f"{ONE.name}.json").read_text("utf-8")) == part
 
 
-def test_what_a_process_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_a_process_gets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folder = child(
         monkeypatch, tmp_path, "import json; json.dump({'words': sys.argv[1:]}, open(out, 'w'))"
     )
@@ -61,10 +61,10 @@ def test_what_a_process_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
                       settings=("eager", "compile, freezing"), quick=True)  # fmt: skip
     result = measure_case(ONE, folder, options)
     assert isinstance(result, dict)
-    told: list[str] = result["words"]
-    assert told[:2] == ["-m", "benchmarks.speed.measure"]
-    assert json.loads(told[2])["model"] == "swin_tiny"
-    assert json.loads(told[5]) == {"least": 2, "most": 3, "seconds": 4.0}
+    stated: list[str] = result["words"]
+    assert stated[:2] == ["-m", "benchmarks.speed.measure"]
+    assert json.loads(stated[2])["model"] == "swin_tiny"
+    assert json.loads(stated[5]) == {"least": 2, "most": 3, "seconds": 4.0}
     rest = [
         "--focal",
         str(Path("there").resolve()),
@@ -74,7 +74,7 @@ def test_what_a_process_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         "--settings",
         "eager",
     ]
-    assert told[6:] == [*rest, "compile, freezing"]
+    assert stated[6:] == [*rest, "compile, freezing"]
 
 
 def test_preparing_keeps_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -149,9 +149,9 @@ def test_floors_are_those_of_the_best_limits_of_a_machine(tmp_path: Path) -> Non
         limits = {"flops": flops, "bytes": rate}
         row = {"floor": Least(6_000, 10).as_dict(limits), "contenders": []}
         row["over_floor"] = 12.0 / row["floor"]["seconds"]
-        told = {"case": {"dtype": dtype}, "limits": limits, "rows": [row]}
+        stated = {"case": {"dtype": dtype}, "limits": limits, "rows": [row]}
         (tmp_path / "machine").mkdir(exist_ok=True)
-        (tmp_path / "machine" / f"{name}.json").write_text(json.dumps(told))
+        (tmp_path / "machine" / f"{name}.json").write_text(json.dumps(stated))
 
     keep("disturbed", "fp32", 1_000.0, 90.0)
     keep("quiet", "fp32", 3_000.0, 50.0)

@@ -147,7 +147,7 @@ def cost(
             was made for.
         batch: inputs at once.
         dtype: of weights and inputs; default the model's own.
-        training: tell about the memory of training too.
+        training: also return the memory of training.
         config_fields: of a model given by name, as in ``create_model``, e.g. ``window=(12, 12)``.
     Returns:
         FLOPs (a multiply-add is two), attention pairs, padding, parameters and memory, in total

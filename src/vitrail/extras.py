@@ -44,7 +44,7 @@ def missing_extra(given: str, extra: str) -> UsageError:
     """Return the error for something that needs the packages of an extra.
 
     Args:
-        given: what was asked for, and which package is not there.
+        given: what was requested, and which package is not there.
         extra: the extra that brings it.
     """
     return UsageError(given, f"an environment with the extra {extra!r}", install_words(extra))

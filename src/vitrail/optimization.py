@@ -273,7 +273,7 @@ def _first_to_serve(
 
 
 def _of_a_compiler(error: Exception) -> bool:
-    """Tell whether a compiler, or the folder of what it built, does not work on this machine."""
+    """Return whether a compiler, or the folder of what it built, does not work on this machine."""
     from torch._dynamo.exc import TorchDynamoException  # takes seconds to import
 
     return isinstance(error, UsageError | TorchDynamoException)

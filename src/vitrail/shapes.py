@@ -61,9 +61,9 @@ def sym_max(first: int, *rest: int) -> int:
 
 
 def known(claim: bool) -> bool:
-    """Tell whether a claim about lengths holds whatever the size of the input.
+    """Return whether a claim about lengths holds whatever the size of the input.
 
-    Of plain numbers it is the claim itself. One about symbolic lengths is never asked, which would
+    Of plain numbers it is the claim itself. One about symbolic lengths is not evaluated: it would
     tie the graph to inputs where the answer is the same, but only simplified: true where that
     suffices, such as of a length that is what it is compared with.
     """

@@ -55,7 +55,7 @@ def two_sizes(size: Size) -> tuple[Size, ...]:
 def both(name: str, size: Size) -> tuple[Cost, int]:
     """Return our cost and torch's count, of one and the same run: half the time of two.
 
-    What a stage can see is told for a small input, beforehand: working it out is computing too,
+    What a stage can see is computed for a small input, beforehand: working it out is computing too,
     which torch would count.
     """
     model = with_reference(on_meta(name))
@@ -210,7 +210,7 @@ def test_a_new_pattern_changes_the_cost_by_its_scores() -> None:
 
 
 def test_an_input_of_one_pixel_has_a_cost_in_training_too() -> None:
-    """Torch refuses to train a batch norm on one value a channel; what it takes can be told."""
+    """Torch refuses to train a batch norm on one value a channel; what it takes can be counted."""
     whole = cost(on_meta("maxvit_tiny"), 1)
     assert whole.stages[-1].grid == (1, 1)
     assert whole.training_peak is not None and whole.training_peak > whole.inference_peak

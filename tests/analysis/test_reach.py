@@ -1,4 +1,4 @@
-"""Receptive field: the support of the gradient, told from the patterns alone."""
+"""Receptive field: the support of the gradient, derived from the patterns alone."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -166,10 +166,10 @@ def test_reach_is_the_support_of_the_gradient(name: str) -> None:
     stages = cast(Any, model).stages
     prefixes = [0 if stage.prefix is None else stage.prefix.count for stage in stages]
     wanted = {
-        (stage, block, place): prefixes[stage] + number(place, told.grid)
-        for stage, told in enumerate(receptive_field(model, size).stages)
+        (stage, block, place): prefixes[stage] + number(place, facts.grid)
+        for stage, facts in enumerate(receptive_field(model, size).stages)
         for block in range(2)
-        for place in places(told.grid)
+        for place in places(facts.grid)
     }
     for where, found in supports(model, size, wanted).items():
         assert torch.equal(reach(model, size, *where), found), where
@@ -221,8 +221,8 @@ def test_a_token_that_no_key_stands_for_is_not_seen() -> None:
 
 def test_numbers_count_from_the_end_too() -> None:
     model = small("2-D")
-    told = reach(model, (21, 31), -1, -1, (2, 3))
-    assert torch.equal(told, reach(model, (21, 31), 1, 1, (2, 3)))
+    facts = reach(model, (21, 31), -1, -1, (2, 3))
+    assert torch.equal(facts, reach(model, (21, 31), 1, 1, (2, 3)))
 
 
 def test_large_inputs_take_no_square_of_memory() -> None:

@@ -364,7 +364,7 @@ def test_a_kernel_that_cannot_be_loaded_is_named(
         build.library()
 
 
-def test_nobody_s_home_is_told(monkeypatch: pytest.MonkeyPatch, fresh: Path) -> None:
+def test_a_missing_home_is_named(monkeypatch: pytest.MonkeyPatch, fresh: Path) -> None:
     def unknown() -> Path:
         raise RuntimeError("Could not determine home directory.")
 
@@ -406,18 +406,18 @@ def test_a_compiler_behind_another_program(fresh: Path, monkeypatch: pytest.Monk
 
 def test_the_runtime_of_torch_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     own = Path(torch.__file__).resolve().parent / "lib" / "libgomp.so.1"
-    told = [f"7f00-7f10 r-xp 00000000 fe:00 {n}    {path}" for n, path in enumerate([
+    facts = [f"7f00-7f10 r-xp 00000000 fe:00 {n}    {path}" for n, path in enumerate([
         "/an env/scikit_learn.libs/libgomp-e985bcbb.so.1.0.0", own, "/lib/libompt.so"
     ])]  # fmt: skip
-    monkeypatch.setattr(build.Path, "read_text", lambda _: "\n".join([*told, "7f-8f r 0 0:0 0"]))
+    monkeypatch.setattr(build.Path, "read_text", lambda _: "\n".join([*facts, "7f-8f r 0 0:0 0"]))
     assert build._openmp()[2] == str(own)
-    told.pop(1)
+    facts.pop(1)
     assert build._openmp()[2] == "/an env/scikit_learn.libs/libgomp-e985bcbb.so.1.0.0"
-    del told[0]
+    del facts[0]
     assert build._openmp() == ["-fopenmp"]
 
 
-def test_other_systems_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_systems_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.platform", "darwin")
     assert "darwin" in str(build.why_not())
 

@@ -85,10 +85,10 @@ def dense(qkv: Tensor, groups: Groups, *, scale: float, **options: Any) -> tuple
     seen = q_region[:, :, None] == k_region[:, None, :]
     seen &= (groups.q_index[:, :, None] >= 0) & (groups.k_index[:, None, :] >= 0)
     group, row, column = seen.nonzero().unbind(-1)
-    asks, told = groups.q_index[group, row].long(), groups.k_index[group, column].long()
+    q_token, k_token = groups.q_index[group, row].long(), groups.k_index[group, column].long()
     bias = options["bias"][group * (len(options["bias"]) > 1), :, row, column]
-    scores = (q @ k.mT * scale)[:, :, asks, told] + bias.T
-    pair = asks * k.shape[2] + told
+    scores = (q @ k.mT * scale)[:, :, q_token, k_token] + bias.T
+    pair = q_token * k.shape[2] + k_token
     empty = scores.new_zeros(*q.shape[:2], q.shape[2] * k.shape[2])
     weights = empty.index_add(2, pair, scores.exp()).unflatten(2, (-1, k.shape[2]))
     out = (weights / weights.sum(-1, keepdim=True)) @ v

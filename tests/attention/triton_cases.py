@@ -130,8 +130,8 @@ def attended(
     assert qkv is not None
     named = dict(zip(NAMES[1:], rest, strict=True))
     out = attend_groups(qkv, groups, backend=backend, **named, **options)
-    told = torch.randn(out.shape, generator=torch.Generator().manual_seed(9)).to(out)
-    out.backward(told)
+    grad_out = torch.randn(out.shape, generator=torch.Generator().manual_seed(9)).to(out)
+    out.backward(grad_out)
     return out.detach(), [None if x is None else x.grad for x in leaves]
 
 
@@ -353,8 +353,8 @@ def test_gradients_that_nobody_wants() -> None:
     out = attend_groups(
         inputs.qkv, groups, scale=1.0, bias=inputs.bias, logit_scale=heat, backend="triton"
     )
-    told = torch.randn(out.shape, generator=torch.Generator().manual_seed(9)).to(out)
-    out.backward(told)
+    grad_out = torch.randn(out.shape, generator=torch.Generator().manual_seed(9)).to(out)
+    out.backward(grad_out)
     assert heat.grad is not None
     assert wanted[3] is not None
     _close("logit_scale", heat.grad, wanted[3], 1e-4)

@@ -22,10 +22,10 @@ def test_windows_save_by_the_map_not_by_their_own_area() -> None:
 
 
 def test_focal_attention_has_no_granularity_by_content() -> None:
-    told = focal_granularity()
-    assert told.support_changes == 0
-    assert told.pooling_changes == 0
-    assert told.output_changes > 0.1
+    facts = focal_granularity()
+    assert facts.support_changes == 0
+    assert facts.pooling_changes == 0
+    assert facts.output_changes > 0.1
 
 
 def test_a_granularity_by_content_would_be_found() -> None:
@@ -36,8 +36,8 @@ def test_a_granularity_by_content_would_be_found() -> None:
         return None if cells is None else cells * (cells > 0)
 
     with mock.patch.object(FocalAttention, "pool_cells", by_content):
-        told = focal_granularity()
-    assert told.support_changes > 0 and told.pooling_changes > 0
+        facts = focal_granularity()
+    assert facts.support_changes > 0 and facts.pooling_changes > 0
 
 
 def test_a_forgotten_permutation_attends_over_heads() -> None:

@@ -44,8 +44,8 @@ def test_an_input_that_cannot_fit_is_not_tried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(growth, "_run", refused)
-    told = measure(subject("swin_nano"), 64, tmp_path, memory=1000)
-    assert told.ended == "memory" and told.seconds is None and told.flops > 0
+    facts = measure(subject("swin_nano"), 64, tmp_path, memory=1000)
+    assert facts.ended == "memory" and facts.seconds is None and facts.flops > 0
 
 
 def test_a_pass_beyond_its_time_ends_the_series() -> None:

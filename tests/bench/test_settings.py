@@ -12,16 +12,16 @@ from vitrail.bench.timing import Effort
 @pytest.fixture
 def seconds(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[float]]:
     """Let each setting take the seconds that are noted here."""
-    told: dict[str, list[float]] = {}
+    facts: dict[str, list[float]] = {}
 
     def interleave(calls: dict, library: dict, device: str, effort: Effort) -> dict:
         assert list(calls) == list(library) and device == "cpu" and effort.seconds == 3
         for call in calls.values():
             call()
-        return {name: told[name] for name in calls}
+        return {name: facts[name] for name in calls}
 
     monkeypatch.setattr(settings, "interleave", interleave)
-    return told
+    return facts
 
 
 def test_ratios_are_taken_round_by_round(seconds: dict[str, list[float]]) -> None:

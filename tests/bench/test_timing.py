@@ -67,8 +67,8 @@ def test_short_calls_are_timed_together() -> None:
 
 
 def test_summaries() -> None:
-    told = summary([4.0, 1.0, 3.0, 2.0, 5.0])
-    assert told == {"median": 3, "quartiles": [2, 4], "least": 1, "most": 5, "rounds": 5}
+    facts = summary([4.0, 1.0, 3.0, 2.0, 5.0])
+    assert facts == {"median": 3, "quartiles": [2, 4], "least": 1, "most": 5, "rounds": 5}
     assert quartiles([7.0]) == (7, 7, 7)
 
 

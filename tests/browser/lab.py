@@ -25,7 +25,7 @@ class Lab:
 
     Args:
         url: where it listens.
-        token: what it wants to be told.
+        token: the secret that requests must carry.
         folder: its notebooks.
     """
 

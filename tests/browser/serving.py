@@ -34,7 +34,7 @@ def serving(model: Backbone | None = None) -> Iterator[Guard]:
             thread.join(30)
 
 
-def told(guard: Guard, path: str, body: bytes | None = None) -> Any:
+def call_api(guard: Guard, path: str, body: bytes | None = None) -> Any:
     """Return what the server answers, as a script asks it."""
     headers = {TOKEN_HEADER: guard.token}
     request = urllib.request.Request(f"{guard.address.url}{path}", body, headers)
@@ -45,11 +45,11 @@ def told(guard: Guard, path: str, body: bytes | None = None) -> Any:
 
 def run(guard: Guard, photo: bytes, **wish: str) -> dict[str, Any]:
     """Run a model on a photo, and return the manifest of the trace once all of it is there."""
-    job = told(guard, f"api/run?{urllib.parse.urlencode(wish)}", photo)
+    job = call_api(guard, f"api/run?{urllib.parse.urlencode(wish)}", photo)
     end = time.monotonic() + 300
     while job["state"] in ("queued", "running"):
         assert time.monotonic() < end, job
         time.sleep(0.1)
-        job = told(guard, f"api/jobs/{job['id']}")
+        job = call_api(guard, f"api/jobs/{job['id']}")
     assert job["state"] == "done", job
-    return told(guard, f"api/traces/{job['trace']}")
+    return call_api(guard, f"api/traces/{job['trace']}")

@@ -42,7 +42,9 @@ def test_every_check_of_the_trace_is_listed_as_it_went(saved, open_page) -> None
     assert report.trace.model.sha256 in page.locator("[data-check=provenance]").text_content()
 
 
-def test_padding_that_a_model_sees_is_told_by_block_and_head(saved, open_page, small_model) -> None:
+def test_padding_that_a_model_sees_is_shown_by_block_and_head(
+    saved, open_page, small_model
+) -> None:
     model = type(small_model)(replace(small_model.config, padding="visible"), name="peer")
     model.load_state_dict(small_model.state_dict())
     path, report = saved((27, 43), model=model.eval())

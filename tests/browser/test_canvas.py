@@ -81,10 +81,10 @@ def test_every_mechanism_shows_what_was_captured(name: str, saved, open_page) ->
         found = page.evaluate(LOOK, [index, asked])
         for (token, head), (rows, keys) in zip(asked, found, strict=True):
             compare(rows, block, token, head)
-            told = [int(word) for word in keys.replace(",", " ").split() if word.isdigit()]
+            facts = [int(word) for word in keys.replace(",", " ").split() if word.isdigit()]
             kinds = [row["standing"] for row in rows if int(row["token"]) >= 0]
-            assert told[0] == kinds.count("seen")
-            assert "masked" not in keys or told[1] == kinds.count("masked")
+            assert facts[0] == kinds.count("seen")
+            assert "masked" not in keys or facts[1] == kinds.count("masked")
         assert_boxes(found[1][0], block, middle)
     assert opened.console == []
 
@@ -280,7 +280,7 @@ def test_a_finger_reads_single_weights(saved, open_page) -> None:
     painted(page, 0, asked)
     weights = block.row((5, 6)).tolist()
 
-    def told(key: int) -> None:
+    def facts(key: int) -> None:
         page.wait_for_selector(f'[data-key="{key}"]')
         said = (page.locator("[data-key]").text_content() or "").replace("\u00a0", " ")
         assert float(said.split(",")[-1].split()[0]) == pytest.approx(100 * weights[key], abs=0.25)
@@ -294,12 +294,12 @@ def test_a_finger_reads_single_weights(saved, open_page) -> None:
             y, x = ((p + 0.5) / n for p, n in zip(place, block.spatial, strict=True))
             points = [{"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]}]
         devtools.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": points})
-    told(2 * 4 + 2)
+    facts(2 * 4 + 2)
     # So does a tap on the keys that are cut out.
     close = page.locator("[data-close]")
     size = close.bounding_box()
     close.tap(position={"x": 3.5 / 4 * size["width"], "y": 0.5 / 4 * size["height"]})
-    told(3)
+    facts(3)
     assert opened.console == []
 
 
@@ -394,8 +394,8 @@ def test_prefix_tokens_stand_beside_the_picture(saved, open_page) -> None:
     assert fact(page, "token").startswith("prefix token 2 of 2")
     assert page.locator('[data-fact="distance"]').count() == 0
     assert chips.nth(1).get_attribute("aria-pressed") == "true"
-    told = float((chips.nth(0).get_attribute("title") or "").split()[-2])
-    assert told == pytest.approx(100 * float(block.row(1)[0]), abs=0.2)
+    facts = float((chips.nth(0).get_attribute("title") or "").split()[-2])
+    assert facts == pytest.approx(100 * float(block.row(1)[0]), abs=0.2)
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
     page.locator("[data-canvas]").focus()
     page.keyboard.press("ArrowDown")

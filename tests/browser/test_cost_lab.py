@@ -9,10 +9,10 @@ from tests.browser.pages import open_table, until
 from vitrail.analysis import cost
 
 METRICS = {
-    "flops": lambda told: told.flops.total,
-    "attention": lambda told: told.flops.attention,
-    "memory": lambda told: told.inference_peak,
-    "pairs": lambda told: told.pairs,
+    "flops": lambda facts: facts.flops.total,
+    "attention": lambda facts: facts.flops.attention,
+    "memory": lambda facts: facts.inference_peak,
+    "pairs": lambda facts: facts.pairs,
 }
 
 
@@ -44,7 +44,7 @@ def test_the_models_own_curve_is_what_cost_says(saved, open_page, small_model, m
     assert len(ranking(page)) == len(report.manifest["cost"]["mechanisms"])
 
 
-def test_a_size_between_the_given_ones_is_snapped_and_told(saved, open_page) -> None:
+def test_a_size_between_the_given_ones_is_snapped_and_shown(saved, open_page) -> None:
     path, report = saved((32, 48))
     page = opened_at(open_page, path, "&size=100").page
     sizes = report.manifest["cost"]["sizes"]
@@ -57,17 +57,17 @@ def test_a_size_between_the_given_ones_is_snapped_and_told(saved, open_page) -> 
 def test_every_line_carries_its_name_and_the_table_every_number(saved, open_page) -> None:
     path, report = saved((32, 48))
     page = opened_at(open_page, path).page
-    told = report.manifest["cost"]
-    assert page.locator(".curves [data-line]").count() == len(told["mechanisms"])
-    assert page.locator(".curves svg .name").count() == len(told["mechanisms"])
+    facts = report.manifest["cost"]
+    assert page.locator(".curves [data-line]").count() == len(facts["mechanisms"])
+    assert page.locator(".curves svg .name").count() == len(facts["mechanisms"])
     open_table(page, "cost")
     rows = page.locator("[data-figure=cost] tr[data-mechanism]").evaluate_all(
         "r => r.map(e => [e.dataset.mechanism, Number(e.dataset.size), Number(e.dataset.value)])"
     )
     expected = [
         [m["id"], size, value]
-        for m in told["mechanisms"]
-        for size, value in zip(told["sizes"], m["flops"], strict=False)
+        for m in facts["mechanisms"]
+        for size, value in zip(facts["sizes"], m["flops"], strict=False)
         if value > 0
     ]
     assert rows == expected
@@ -90,12 +90,12 @@ def test_measured_points_are_drawn_over_the_lines(saved, open_page) -> None:
 def test_windows_and_stages_are_the_manifests(saved, open_page, small_model) -> None:
     path, report = saved((27, 43))
     page = opened_at(open_page, path).page
-    told = report.manifest["cost"]
+    facts = report.manifest["cost"]
     shown = page.locator(".windows tr[data-window]").evaluate_all(
         "r => r.map(e => Number(e.dataset.window))"
     )
-    assert shown == [row["window"] for row in told["windows"]]
-    own = next(row for row in told["windows"] if row["window"] == 4)
+    assert shown == [row["window"] for row in facts["windows"]]
+    own = next(row for row in facts["windows"] if row["window"] == 4)
     here = cost(small_model, (27, 43), training=False)
     assert own["flops"] == here.flops.total
     assert own["padding"] == pytest.approx(here.waste)

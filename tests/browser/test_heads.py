@@ -62,8 +62,8 @@ def test_the_five_statistics_are_pythons(saved, open_page) -> None:
              return [row.dataset.statsHead, ...cells.map((cell) => cell.dataset.value)].map(Number);
            })"""
     )
-    for head, *told in values:
-        assert told == pytest.approx(expected[int(head)].tolist(), rel=1e-5, abs=1e-6)
+    for head, *facts in values:
+        assert facts == pytest.approx(expected[int(head)].tolist(), rel=1e-5, abs=1e-6)
     assert len(values) == report.trace.blocks[1].heads
 
 
@@ -92,7 +92,7 @@ def test_choosing_a_head_chooses_it_everywhere(saved, open_page) -> None:
     assert page.locator('.strip [data-head="1"]').get_attribute("aria-pressed") == "true"
 
 
-def test_a_scores_two_parts_are_told_apart(saved, open_page) -> None:
+def test_a_scores_two_parts_are_distinguished(saved, open_page) -> None:
     path, report = saved((32, 48))
     page = opened_at(open_page, path).page
     token = 3 * 24 + 5
@@ -110,9 +110,9 @@ def test_a_scores_two_parts_are_told_apart(saved, open_page) -> None:
         weights = block.row((3, 5), head).numpy()[seen]
         data = np.log(weights) - bias
         most = max(np.abs(part - part.mean()).max() for part in (bias, data))
-        told = page.locator(f'[data-figure="heads"] [data-head="{head}"] .terms')
+        facts = page.locator(f'[data-figure="heads"] [data-head="{head}"] .terms')
         # Weights travel in 8 bits: a small one's logarithm is not exact.
-        assert float(told.get_attribute("data-most")) == pytest.approx(most, rel=0.15, abs=0.05)
+        assert float(facts.get_attribute("data-most")) == pytest.approx(most, rel=0.15, abs=0.05)
     assert "constant" in page.locator('[data-figure="heads"] figcaption').text_content()
 
 

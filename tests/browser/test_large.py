@@ -19,7 +19,7 @@ from PIL import Image
 
 from tests.browser.conftest import PATIENCE
 from tests.browser.pages import choose, painted, put, row, state, table, until
-from tests.browser.serving import serving, told
+from tests.browser.serving import call_api, serving
 from vitrail.explorer import maps
 from vitrail.explorer.server.guard import TOKEN_HEADER, Guard
 from vitrail.models import Swin, SwinConfig
@@ -63,7 +63,7 @@ def opened(browser: Any, guard: Guard, picture: Image.Image, said: list[str]) ->
     """Ask for a run, then open the page and wait until it draws the trace."""
     stream = io.BytesIO()
     picture.resize((SIDE, SIDE)).save(stream, "JPEG")
-    told(guard, f"api/run?size={SIDE}&name=large.jpg", stream.getvalue())
+    call_api(guard, f"api/run?size={SIDE}&name=large.jpg", stream.getvalue())
     page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     page.set_default_timeout(PATIENCE)
     page.on("console", lambda message: said.append(message.text))
@@ -100,8 +100,8 @@ def test_a_large_picture_is_worked_with_while_its_run_goes_on(
         assert page.locator("[data-run] progress").count() == 1
 
         # A window that is not stored comes when it is asked for, head by head.
-        trace = told(guard, "api/traces")[0]["id"]
-        manifest = told(guard, f"api/traces/{trace}")
+        trace = call_api(guard, "api/traces")[0]["id"]
+        manifest = call_api(guard, f"api/traces/{trace}")
         assert manifest["blocks"][1]["attention"] is None, "too large to be stored"
         token = 100 * 280 + 137
         choose(page, 1, token)

@@ -55,8 +55,8 @@ def test_children_and_shares_are_what_was_captured(name: str, saved, open_page) 
             inside = y < merge.before[0] and x < merge.before[1]
             assert int(row["token"]) == (below + y * merge.before[1] + x if inside else -1)
     overlap = report.manifest["stages"][merge.stage]["merge"]["overlap"]
-    told = page.locator("[data-view=merge] .note").first.text_content() or ""
-    assert ("overlaps" in told) == any(overlap)
+    facts = page.locator("[data-view=merge] .note").first.text_content() or ""
+    assert ("overlaps" in facts) == any(overlap)
     assert opened.console == []
 
 

@@ -98,8 +98,8 @@ def looks(page: Any) -> list[dict[str, str]]:
             const around = selectors.map((selector) => document.querySelector(selector));
             return [...around, ...box.querySelectorAll('*')].map((element) => {
                 const style = getComputedStyle(element);
-                const told = [...style].map((name) => [name, style.getPropertyValue(name)]);
-                return Object.fromEntries([['element', element.tagName], ...told]);
+                const stated = [...style].map((name) => [name, style.getPropertyValue(name)]);
+                return Object.fromEntries([['element', element.tagName], ...stated]);
             });
         }""",
         [PROBE, AROUND],
@@ -290,7 +290,7 @@ def test_a_second_view_follows_the_first_and_a_closed_one_leaves_no_trace(
     assert notebook.errors == []
 
 
-def test_a_kernel_that_is_gone_is_told(notebook: Notebook) -> None:
+def test_a_kernel_that_is_gone_is_reported(notebook: Notebook) -> None:
     page = notebook.page
     assert page.locator("[data-trouble]").count() == 0
     page.evaluate(

@@ -65,15 +65,15 @@ def test_every_row_of_every_head_is_right_and_sums_to_one(saved, open_page, size
     for index, block in enumerate(report.trace.blocks):
         places = everywhere(block)
         for token in {0, len(places) // 2, len(places) - 1}:
-            told = row(page, index, token, heads=True)
-            rows = np.array([told["mean"], *told["heads"]])
+            facts = row(page, index, token, heads=True)
+            rows = np.array([facts["mean"], *facts["heads"]])
             assert np.abs(rows.sum(-1) - 1).max() < 1e-5
             heads = [None, *range(block.heads)]
             right = np.stack([block.row(places[token], head).numpy() for head in heads])
             assert np.abs(rows - right).max() <= 2e-3
             group, query = block.locate(places[token])
             seen = block.groups.labels[0][group, query] == block.groups.labels[1][group]
-            assert told["allowed"] == seen.int().tolist()
+            assert facts["allowed"] == seen.int().tolist()
 
 
 def test_every_control_has_a_name_and_can_be_tabbed_to(saved, open_page) -> None:
@@ -245,7 +245,7 @@ def test_a_report_without_scripts_says_what_to_do(saved, browser) -> None:
     context.close()
 
 
-def test_the_live_region_is_told(saved, open_page) -> None:
+def test_the_live_region_is_filled(saved, open_page) -> None:
     path, _ = saved()
     page = open_page(path).page
     live = page.locator("[data-live]")

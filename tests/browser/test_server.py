@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.browser.conftest import PATIENCE
-from tests.browser.serving import serving, told
+from tests.browser.serving import call_api, serving
 from vitrail.explorer.server.guard import Guard
 from vitrail.models import Swin
 
@@ -39,7 +39,7 @@ def test_from_the_link_to_a_photo_that_was_chosen_in_the_page(
     page.click("[data-run] button.strong")
     page.wait_for_selector("[data-bead], [role=alert]", timeout=3 * PATIENCE)
     assert page.query_selector("[data-run] [role=alert]") is None, page.inner_text("[data-run]")
-    (trace,) = told(served, "api/traces")
+    (trace,) = call_api(served, "api/traces")
     assert trace["size"] == [32, 48]
     assert hostile.name in page.inner_text("body"), "a hostile name is text"
     assert page.evaluate("window.vitrail.app.host") == "server"
@@ -53,7 +53,7 @@ def test_from_the_link_to_a_photo_that_was_chosen_in_the_page(
     context.close()
 
 
-def test_a_browser_without_the_link_is_told_nothing(browser: Any, served: Guard) -> None:
+def test_a_browser_without_the_link_gets_nothing(browser: Any, served: Guard) -> None:
     context = browser.new_context()
     page = context.new_page()
     answer = page.goto(served.address.url)

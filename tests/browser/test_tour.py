@@ -99,13 +99,13 @@ def test_it_asks_before_it_shows(saved, open_page, step: str, right: str) -> Non
     until(page, f"window.vitrail.app.state.token.value === {asker}")
     assert page.evaluate(STATE, "block") == 0
     page.locator("[data-reply=yes]").click()
-    told = page.locator("[data-told]").text_content()
-    assert told.startswith("Right." if right == "yes" else "Not so.")
+    stated = page.locator("[data-told]").text_content()
+    assert stated.startswith("Right." if right == "yes" else "Not so.")
     assert page.locator(".tour-text").count() == 1
     until(page, f"window.vitrail.app.state.block.value === {block}")
     assert page.evaluate(STATE, "token") == asker
     assert page.evaluate(STATE, "shift") == (1 if step == "mask" else 0)
-    until(page, f"document.querySelector('[data-live]').textContent.includes({told[:20]!r})")
+    until(page, f"document.querySelector('[data-live]').textContent.includes({stated[:20]!r})")
 
 
 def test_the_first_question_is_about_neighbours_that_a_border_parts(saved, open_page) -> None:

@@ -24,13 +24,13 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Take the times of a known law, and note what was measured."""
     asked: list[tuple[str, int]] = []
 
-    def told(model: str, size: int, limit: float) -> dict[str, Any]:
+    def facts(model: str, size: int, limit: float) -> dict[str, Any]:
         asked.append((model, size))
         if size > 100:
             return {"ended": "memory"}
         return {"seconds": size**4 / 1e9, "peak_bytes": size**2}
 
-    monkeypatch.setattr(growth, "_run", told)
+    monkeypatch.setattr(growth, "_run", facts)
     return asked
 
 

@@ -66,10 +66,10 @@ def test_the_document_its_numbers_and_its_plots(
     assert result["images"] == len(result["per_image"]) == 12
     assert result["rows"][0]["beats"]["random"] and not result["rows"][1]["beats"]["random"]
     assert [row["method"] for row in result["rows"]] == ["right", "wrong", "random", "centre"]
-    areas = [told["areas"] for told in result["per_image"]]
+    areas = [facts["areas"] for facts in result["per_image"]]
     for row, again in zip(result["rows"], compare(areas), strict=True):
         assert row["deletion"] == pytest.approx(again["deletion"], abs=1e-4)
-    assert len({told["image"] for told in result["per_image"]}) == 12
+    assert len({facts["image"] for facts in result["per_image"]}) == 12
     text = (out / "README.md").read_text(encoding="utf-8")
     assert text == page.page(result)
     assert "**Right** beats a random order" in text
@@ -127,9 +127,9 @@ def test_the_class_is_the_predicted_one_or_the_label(
     data = make_zip(tmp_path / "z.zip", ("cow", "fox"))
     options = ["-n", "8", "--method", "right", "--json"]
     assert run(words(weights, data, tmp_path / "a", *options)) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert [row["method"] for row in told["rows"]] == ["right", "random", "centre"]
-    assert "per_image" not in told and methods["wrong"].asked == []
+    facts = json.loads(capsys.readouterr().out)
+    assert [row["method"] for row in facts["rows"]] == ["right", "random", "centre"]
+    assert "per_image" not in facts and methods["wrong"].asked == []
     predicted = methods["right"].asked[:]
     assert run(words(weights, data, tmp_path / "b", *options, "--target", "label")) == 0
     capsys.readouterr()

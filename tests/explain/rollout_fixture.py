@@ -66,7 +66,7 @@ def cases(trace: Trace, read: dict[str, Tensor]) -> list[dict[str, Any]]:
     def attention(block: BlockTrace, groups: slice, queries: slice) -> Tensor:
         return read[block.name][groups, None, queries]
 
-    with patch("vitrail.explain.pieces.attention", attention):
+    with patch.object(BlockTrace, "part", attention):
         for number, block in enumerate(trace.blocks):
             (height, width), prefix = block.spatial, block.pattern.prefix
             middle = (height // 2, width // 2)

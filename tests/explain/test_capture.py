@@ -361,7 +361,7 @@ def test_facts_for_the_record() -> None:
     assert (trace.model.patch, trace.model.overlap) == ((2, 2), (0, 0))
 
 
-def test_patches_that_overlap_are_told() -> None:
+def test_patches_that_overlap_are_noted() -> None:
     model = Swin(replace(CONFIG, patch_overlap=(1, 2))).eval()
     trace = capture(model, torch.randn(3, 16, 16))
     assert (trace.model.patch, trace.model.overlap) == ((2, 2), (1, 2))

@@ -32,12 +32,12 @@ def image(*size: int) -> Tensor:
 
 
 def looking(monkeypatch: pytest.MonkeyPatch, block: BlockTrace, key: Tensor) -> Tensor:
-    """Return the numbers of a block whose queries each look at one key, told by its place."""
+    """Return the numbers of a block whose queries each look at one key, given by its place."""
     groups, queries = block.groups.q_index.shape
     keys = block.groups.k_index.shape[1]
     chosen = torch.nn.functional.one_hot(key, keys).float()
     weights = chosen[:, None].expand(groups, block.heads, queries, keys)
-    monkeypatch.setattr("vitrail.explain.pieces.attention", lambda _, g, q: weights[g, :, q])
+    monkeypatch.setattr(BlockTrace, "part", lambda _, g, q: weights[g, :, q])
     return attention_stats(block)
 
 

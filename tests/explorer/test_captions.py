@@ -1,4 +1,4 @@
-"""Every pattern is told in plain words with its true numbers; the page knows none of them."""
+"""Every pattern is described in words with its true numbers; the page knows none of them."""
 
 import re
 from dataclasses import dataclass
@@ -70,7 +70,7 @@ def test_what_is_said(pattern: Pattern, label: str, first: str, second: str) -> 
 class Strange(Pattern):
     """Tokens see what nobody foresaw.
 
-    More that need not be told.
+    More that need not be described.
     """
 
     def groups(self, spatial: Size, device: torch.device | None = None) -> Groups:

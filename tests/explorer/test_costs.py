@@ -14,12 +14,12 @@ NAMES = [*(name for _, name in costs.MECHANISMS.values()), *costs.KNOWN]
 
 
 def totals(model: Backbone, side: int) -> dict[str, int]:
-    told = cost(model, side, training=False)
+    facts = cost(model, side, training=False)
     return {
-        "flops": told.flops.total,
-        "attention_flops": told.flops.attention,
-        "memory": told.inference_peak,
-        "pairs": told.pairs,
+        "flops": facts.flops.total,
+        "attention_flops": facts.flops.attention,
+        "memory": facts.inference_peak,
+        "pairs": facts.pairs,
     }
 
 
@@ -39,14 +39,14 @@ def test_costs_of_the_explored_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(costs, "SIZES", (16, 40))
     costs.curve.cache_clear()
     model = small("V2", window=(4, 4))
-    told = costs.describe_cost(model, (21, 31), [(26, 1.5)])
-    assert told["measured"] == [{"id": "this", "size": 26, "ms": 1.5}]
-    *others, own = told["mechanisms"]
+    facts = costs.describe_cost(model, (21, 31), [(26, 1.5)])
+    assert facts["measured"] == [{"id": "this", "size": 26, "ms": 1.5}]
+    *others, own = facts["mechanisms"]
     assert [row["id"] for row in others] == list(costs.MECHANISMS)
     for i, side in enumerate((16, 40)):
         assert {key: own[key][i] for key in totals(model, side)} == totals(model, side)
-    assert [row["window"] for row in told["windows"]] == [4, 7, 8]
-    for row in told["windows"]:
+    assert [row["window"] for row in facts["windows"]] == [4, 7, 8]
+    for row in facts["windows"]:
         config = replace(model.config, window=(row["window"],) * 2)
         with torch.device("meta"):
             other = type(model)(config)
@@ -55,7 +55,7 @@ def test_costs_of_the_explored_model(monkeypatch: pytest.MonkeyPatch) -> None:
         assert row["padding"] == pytest.approx(expected.waste)
         assert row["reach"] == max(expected.stages[0].reach)
     expected = cost(model, (21, 31), training=False)
-    for row, stage in zip(told["stages"], expected.stages, strict=True):
+    for row, stage in zip(facts["stages"], expected.stages, strict=True):
         kinds = [row[kind] for kind in ("attention", "projections", "mlp", "rest")]
         assert sum(kinds) == stage.flops.total
         assert (row["tokens"], row["dim"]) == (stage.tokens, stage.dim)

@@ -138,7 +138,7 @@ def test_shares_of_a_merge_are_those_of_the_layer(model: Swin) -> None:
     assert manifest["stages"][0]["merge"] is None
 
 
-def test_what_a_merge_sees_beyond_its_children_is_told() -> None:
+def test_what_a_merge_sees_beyond_its_children_is_noted() -> None:
     _, manifest, _ = looked(MECHANISMS["pvt_v2"]())
     assert manifest["stages"][1]["merge"]["overlap"] == [1, 1]
 

@@ -60,7 +60,7 @@ def test_preprocessing_is_the_peers_where_it_has_some(picture: Image.Image) -> N
     assert any("(0.485, 0.456, 0.406)" in step for step in steps)
     model.pretrained_cfg = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25), "crop_pct": 1.0}  # pyright: ignore
     steps = explore(model, picture, scored=False).manifest["model"]["transform"]
-    assert steps[-1].endswith("as the timm model asks for")
+    assert steps[-1].endswith("as the timm model has them")
     assert any("(0.5, 0.5, 0.5)" in step for step in steps)
 
 

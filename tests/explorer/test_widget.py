@@ -92,7 +92,7 @@ def test_the_manifest_says_which_bytes_are_a_file(ask: Callable[..., Answers]) -
     assert ask(id="3", kind="array", name="erf/0/1/1")[0][0]["dtype"] == "f16"
 
 
-def test_the_second_of_two_traces_is_asked_for_by_its_side(
+def test_the_second_of_two_traces_is_requested_for_by_its_side(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     other = Arrays()
@@ -130,13 +130,13 @@ def test_an_unknown_name_is_answered_with_an_error(
     assert data == b""
 
 
-def test_a_failure_is_told_to_the_page_and_not_hidden_from_the_kernel(
+def test_a_failure_is_reported_to_the_page_and_not_hidden_from_the_kernel(
     ask: Callable[..., Answers], widget: ExplorerWidget
 ) -> None:
     sent: list[dict[str, Any]] = []
     widget.send = lambda said, buffers=(): sent.append(said)  # pyright: ignore
     with pytest.raises(ZeroDivisionError):
-        widget._asked(widget, {"id": "9", "kind": "array", "name": "broken"}, [])
+        widget._requested(widget, {"id": "9", "kind": "array", "name": "broken"}, [])
     assert sent == [{"id": "9", "error": "ZeroDivisionError: by a test"}]
 
 

@@ -40,9 +40,9 @@ def test_without_a_compiler_it_says_so(tmp_path: Path, monkeypatch: pytest.Monke
     with refuses("no C++ compiler", "apt install g++"):
         export_aot(small("1-D"), tmp_path / "m.aoti.pt2")
     monkeypatch.undo()
-    for told in ("/no/such/g++", "", " ", "'g++"):
-        monkeypatch.setenv("CXX", told)
-        with refuses(repr(told), "unset it"):
+    for facts in ("/no/such/g++", "", " ", "'g++"):
+        monkeypatch.setenv("CXX", facts)
+        with refuses(repr(facts), "unset it"):
             export_aot(small("1-D"), tmp_path / "m.aoti.pt2")
     monkeypatch.setenv("CXX", "env g++ -O1")
     aot._check_compiler()

@@ -158,8 +158,8 @@ def tree(parts: Parts, mark: str) -> None:
     def edit(program: Any) -> None:
         signature = program["graph_module"]["module_call_graph"][0]["signature"]
         kind = {"type": "collections.defaultdict", "children_spec": []}
-        told = {"default_factory_module": mark, "default_factory_name": "x", "dict_context": []}
-        signature["out_spec"] = json.dumps([1, {**kind, "context": json.dumps(told)}])
+        facts = {"default_factory_module": mark, "default_factory_name": "x", "dict_context": []}
+        signature["out_spec"] = json.dumps([1, {**kind, "context": json.dumps(facts)}])
 
     change(parts, GRAPH, edit)
 

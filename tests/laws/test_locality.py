@@ -17,9 +17,9 @@ def influence(layer: WindowAttention, x: Tensor) -> Tensor:
     out = layer(x)
     # One weight a channel, so that effects do not cancel.
     weights = torch.linspace(0.5, 1.5, out.shape[-1], dtype=out.dtype)
-    told = (out @ weights).flatten()
-    each = torch.eye(len(told), dtype=out.dtype)
-    (gradient,) = torch.autograd.grad(told, x, each, is_grads_batched=True)
+    numbers = (out @ weights).flatten()
+    each = torch.eye(len(numbers), dtype=out.dtype)
+    (gradient,) = torch.autograd.grad(numbers, x, each, is_grads_batched=True)
     return gradient.flatten(1, -2).norm(dim=-1)
 
 

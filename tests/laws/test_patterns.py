@@ -185,7 +185,7 @@ def test_a_pattern_is_a_value(kind: type[Pattern], data: st.DataObject) -> None:
         (lambda: [Window((3, 3), (0, 0)), Grid((2, 3))], (6, 9), 0),
         (lambda: [SparseFixed(6), SparseFixed(6)], (5, 7), 0),
         (lambda: [SparseStrided(7), SparseStrided(7, "residue")], (5, 7), 0),
-        # The last block of 35 = 5 * 6 + 5 lacks a sixth token, through which it would be told.
+        # The last block of 35 = 5 * 6 + 5 lacks a sixth token, through which it would be linked.
         (lambda: [SparseStrided(6), SparseStrided(6, "residue")], (5, 7), 5 * 5),
     ],
 )

@@ -104,9 +104,9 @@ def test_gradients_are_zero_exactly_where_the_pattern_says_so(case: Laid) -> Non
     layer = layer_of(case.pattern, len(case.spatial))
     x = tokens(case.spatial, batch=1).requires_grad_()
     out = layer(x)
-    told = (out @ torch.linspace(0.5, 1.5, 4, dtype=out.dtype)).flatten()
-    each = torch.eye(len(told), dtype=out.dtype)
-    (gradient,) = torch.autograd.grad(told, x, each, is_grads_batched=True)
+    facts = (out @ torch.linspace(0.5, 1.5, 4, dtype=out.dtype)).flatten()
+    each = torch.eye(len(facts), dtype=out.dtype)
+    (gradient,) = torch.autograd.grad(facts, x, each, is_grads_batched=True)
     seen = gradient.flatten(1, -2).norm(dim=-1) > 0
     assert torch.equal(seen, words.allowed(case.pattern, case.spatial))
 

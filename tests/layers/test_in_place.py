@@ -32,9 +32,9 @@ def composed_and_in_place(layer: nn.Module, x: Tensor) -> list[tuple[Tensor, ...
         for module in layer.modules():
             if isinstance(module, Attend):
                 module.backend = backend
-        told = x.clone().requires_grad_()
-        out = layer(told)
-        wanted = [told, *(p for p in layer.parameters() if p.requires_grad)]
+        leaf = x.clone().requires_grad_()
+        out = layer(leaf)
+        wanted = [leaf, *(p for p in layer.parameters() if p.requires_grad)]
         found = torch.autograd.grad(out.sin().sum(), wanted, materialize_grads=True)
         answers.append((out.detach(), *found))
     return answers
@@ -108,15 +108,15 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Say which way each layer goes."""
     seen: list[str] = []
 
-    def told(name: str, right: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def noted(name: str, right: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def call(*args: Any, **options: Any) -> Tensor:
             seen.append(name)
             return right(*args, **options)
 
         return call
 
-    monkeypatch.setattr("vitrail.attention.dispatch.attend_groups", told("placed", attend_groups))
-    monkeypatch.setattr(Attend, "forward", told("composed", Attend.forward))
+    monkeypatch.setattr("vitrail.attention.dispatch.attend_groups", noted("placed", attend_groups))
+    monkeypatch.setattr(Attend, "forward", noted("composed", Attend.forward))
     return seen
 
 
@@ -207,9 +207,9 @@ def test_one_graph_without_breaks_that_keeps_no_weights(make: Callable[[], Backb
     expected = composed_and_in_place(model, x)[1]
     model.set_grad_checkpointing()
     fast = torch.compile(model, fullgraph=True, backend="aot_eager", dynamic=True)
-    told = x.clone().requires_grad_()
-    out = fast(told)
-    found = torch.autograd.grad(out.sin().sum(), [told, *model.parameters()])
+    leaf = x.clone().requires_grad_()
+    out = fast(leaf)
+    found = torch.autograd.grad(out.sin().sum(), [leaf, *model.parameters()])
     for one, other in zip((out, *found), expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 

@@ -71,9 +71,9 @@ def influence(layer: ReductionAttention, x: Tensor) -> Tensor:
     """Return ``[outputs, inputs]``: how strongly the output of a token answers to each input."""
     x = x.detach().requires_grad_()
     out = layer(x)
-    told = (out @ torch.linspace(0.5, 1.5, out.shape[-1], dtype=out.dtype)).flatten()
-    each = torch.eye(len(told), dtype=out.dtype)
-    (gradient,) = torch.autograd.grad(told, x, each, is_grads_batched=True)
+    facts = (out @ torch.linspace(0.5, 1.5, out.shape[-1], dtype=out.dtype)).flatten()
+    each = torch.eye(len(facts), dtype=out.dtype)
+    (gradient,) = torch.autograd.grad(facts, x, each, is_grads_batched=True)
     return gradient.flatten(1, -2).norm(dim=-1)
 
 

@@ -84,11 +84,11 @@ def runs(name: str) -> tuple[dict[str, Any], Any]:
 @pytest.mark.parametrize("name", CASES)
 def test_every_stage_and_the_logits_are_the_official_code_s(name: str, run: int) -> None:
     about, numbers = runs(name)
-    told = about["runs"][run]
+    facts = about["runs"][run]
     assert about["commit"].startswith("57bb303")
-    model = build(about["version"], told["options"], told["size"])
-    model = with_named_weights(model, told["parameters"])
-    x = uniform("input", (2, 3, *told["size"]))
+    model = build(about["version"], facts["options"], facts["size"])
+    model = with_named_weights(model, facts["parameters"])
+    x = uniform("input", (2, 3, *facts["size"]))
     assert np.abs(x).sum() == pytest.approx(float(numbers[f"input_sum_{run}"]), rel=1e-12)
     with torch.no_grad():
         maps, logits = model.features(torch.from_numpy(x)), model(torch.from_numpy(x))
@@ -101,12 +101,12 @@ def test_every_stage_and_the_logits_are_the_official_code_s(name: str, run: int)
 def test_the_exact_halo_is_not_the_rolled_one() -> None:
     """The numbers tell the two apart, so that the comparison above can fail."""
     about, numbers = runs("plain")
-    told = about["runs"][0]
-    model = build("v1", told["options"], told["size"])
+    facts = about["runs"][0]
+    model = build("v1", facts["options"], facts["size"])
     assert isinstance(model, Focal)
-    model = with_named_weights(model, told["parameters"])
+    model = with_named_weights(model, facts["parameters"])
     for block in model.stages[0].blocks:  # type: ignore[union-attr]
         block.attn.bias.halo.data.flatten()[0] += 1e-3  # type: ignore[union-attr]
-    x = torch.from_numpy(uniform("input", (2, 3, *told["size"])))
+    x = torch.from_numpy(uniform("input", (2, 3, *facts["size"])))
     with torch.no_grad():
         assert np.abs(model(x).numpy() - numbers["logits_0"]).max() > 1e-7

@@ -84,7 +84,7 @@ def test_timm_as_published(draw):
 
 
 @pytest.mark.parametrize("name", ["small", "base"])
-def test_deeper_models_of_timm_are_told_by_name(name):
+def test_deeper_models_of_timm_are_recognised_by_name(name):
     with torch.device("meta"):
         peer, ours = from_timm(f"hiera_{name}_224"), create_model(f"hiera_{name}")
         assert from_model(peer).name == f"hiera_{name}"

@@ -63,7 +63,7 @@ def test_timm_as_published(twins):
 
 
 @pytest.mark.parametrize("name", ["small", "base"])
-def test_wider_models_of_timm_are_told_by_name(name):
+def test_wider_models_of_timm_are_recognised_by_name(name):
     """Their parts are those of the tiny model; here, their numbers."""
     with torch.device("meta"):
         peer, ours = from_timm(f"maxvit_{name}_tf_224"), create_model(f"maxvit_{name}")

@@ -81,9 +81,7 @@ def test_ddp_equals_one_process(launch, tiny_zip, tmp_path, alone) -> None:
         assert float(one["val_loss"]) == pytest.approx(float(other["val_loss"]), rel=1e-4)
 
 
-def test_processes_join_without_being_told_to_use_the_cpu(
-    launch, tiny_zip, tmp_path, alone
-) -> None:
+def test_processes_join_without_a_flag_to_use_the_cpu(launch, tiny_zip, tmp_path, alone) -> None:
     """On a machine without a GPU, and with Muon: each process would else train alone."""
     recipe = {**EXACT, "batch_size": 64, "optimizer": "muon"}
     job = {"data": str(tiny_zip), "recipe": recipe}

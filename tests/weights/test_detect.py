@@ -8,7 +8,7 @@ from vitrail.weights.detect import detect
 from vitrail.weights.families import FAMILIES
 from vitrail.weights.formats import FORMATS
 
-# timm's old layout is the official one: the two cannot be told apart, and need not be.
+# timm's old layout is the official one: the two cannot be distinguished, and need not be.
 SAME = {"timm-old": "official"}
 # One layout since 2022, whatever the name it is asked for by.
 V2 = {"transformers-old": "transformers"}

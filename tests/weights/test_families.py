@@ -24,7 +24,7 @@ NEW = sorted(key for key in FORMATS if key[1] in KINDS)
 FOCAL_DATA = Path(__file__).parents[1] / "parity" / "data"
 
 
-def told(model, name):
+def facts(model, name):
     """Return the configuration that a file of that format tells, meant for such a model."""
     found = detect(to_format(model, name))
     reading = rules.read(found.state, found.rules())
@@ -46,7 +46,7 @@ def test_a_configuration_is_told_by_shapes(build, name, kind, fields):
         fields = {"embed_norm": True}
     brought = dict(FORMATS[name, kind].fields) if kind == "maxvit" else {}
     model = build(kind, **brought | fields)
-    found = told(model, name)
+    found = facts(model, name)
     known = {k: getattr(model.config, k) for k in found.__dataclass_fields__}
     unseen = ("drop_path", "norm_eps", "embed_norm_eps", "padding", *brought)
     assert {k: getattr(found, k) for k in known if k not in unseen} == {
@@ -75,7 +75,7 @@ def test_a_configuration_is_told_by_shapes(build, name, kind, fields):
 )
 def test_variants_are_told_by_our_own_weights(build, kind, fields):
     model = build(kind, **fields)
-    found = told(model, "vitrail")
+    found = facts(model, "vitrail")
     skipped = ("reductions",) if "pooled" in fields else ()
     for name in (*fields, "depths", "num_heads", "patch", "merge", "dims", "reductions"):
         if hasattr(found, name) and name not in skipped:
@@ -115,7 +115,7 @@ def test_models_of_the_catalog_are_recognised():
                  "focal_fast_tiny", "maxvit_small", "hiera_small", "axial_tiny"):  # fmt: skip
         with torch.device("meta"):
             model = create_model(name)
-        found = told(model, "vitrail")
+        found = facts(model, "vitrail")
         assert name_of(found) == name
 
 

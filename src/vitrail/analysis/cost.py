@@ -58,7 +58,7 @@ class BlockCost:
         groups: windows, lines or whatever the pattern divides the tokens into.
         queries: places for tokens in a group, padding included.
         keys: places for keys in a group, padding included.
-        tokens: tokens that ask, prefix tokens included.
+        tokens: queries that are tokens, prefix tokens included.
         pairs: permitted (query, key) pairs.
         scores: products computed, padding included.
         flops: of the two products of attention, for the whole batch.
@@ -93,7 +93,7 @@ class StageCost:
         flops: forward, for the whole batch.
         blocks: attention, block by block.
         inference_bytes: most bytes alive at once while the stage runs, without the weights.
-        training_bytes: bytes that its forward pass keeps for the backward pass; None if not asked.
+        training_bytes: bytes that the forward pass keeps for the backward pass; or None.
         reach: input samples along each axis between which lies all that can influence the grid's
             middle token at the end of the stage.
         seen: share of the input's samples that can influence it.
@@ -166,7 +166,7 @@ class Cost:
         weight_bytes: weights and buffers.
         inference_peak: estimate of the most bytes alive in a forward pass without gradients;
             weights and input included.
-        training_peak: the same for a forward and backward pass with gradients; None if not asked.
+        training_peak: the same for a forward and backward pass with gradients; or None.
         optimizer_bytes: what AdamW keeps besides: two numbers for every weight that trains.
     """
 
@@ -214,10 +214,10 @@ class Cost:
         return None if self.training_peak is None else self.training_peak + self.optimizer_bytes
 
     def fits(self, memory: int, *, training: bool = False) -> bool:
-        """Tell whether a run stays within ``memory`` bytes; training with AdamW's numbers.
+        """Return whether a run stays within ``memory`` bytes; training with AdamW's numbers.
 
         Raises:
-            UsageError: the cost was asked for without training.
+            UsageError: the cost was computed without ``training``.
         """
         peak = self.training_total if training else self.inference_peak
         if peak is None:
@@ -260,7 +260,7 @@ def cost(
         size: input samples along each axis; one number stands for every axis.
         batch: inputs at once.
         dtype: of weights and inputs; default the model's own.
-        training: tell about the memory of training too, which takes most of the time.
+        training: also return the memory of training, which takes most of the time.
     Raises:
         UsageError: another kind of model, or a size, batch or dtype that cannot be.
     """

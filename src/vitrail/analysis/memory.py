@@ -196,7 +196,7 @@ def measured_peak(
 ) -> int:
     """Run a model on the CPU and return the most bytes that were alive: weights, input, the rest.
 
-    Torch's profiler tells of every block of memory taken and given back, scratch inside operations
+    Torch's profiler records every block of memory taken and given back, scratch inside operations
     included. In training, weights get their gradients; no optimiser is part of it.
 
     Args:

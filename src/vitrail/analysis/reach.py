@@ -62,7 +62,7 @@ class ReceptiveField:
 def reach(
     model: nn.Module, size: int | Size, stage: int, block: int, position: int | Size
 ) -> Bool[Tensor, "*samples"]:
-    """Tell which input samples can influence a token after a block.
+    """Return which input samples can influence a token after a block.
 
     Args:
         model: a Vitrail backbone of any rank, or a module with one inside; it does not run.

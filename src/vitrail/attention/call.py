@@ -47,11 +47,11 @@ class KernelCall:
     key_terms: Int[Tensor, "axes keys"] | None = None
 
     def gradients(self, found: Sequence[Tensor | None], needs: Sequence[bool]) -> Gradients:
-        """Return what is wanted of the gradients that a kernel found, each like its tensor.
+        """Return the wanted gradients out of those that a kernel computed, each like its tensor.
 
         Args:
-            found: gradients of qkv, pooled, bias, logit_scale and padding_kv, in any dtype; what
-                belongs to nothing is passed over.
+            found: gradients of qkv, pooled, bias, logit_scale and padding_kv, in any dtype; those
+                of absent tensors are skipped.
             needs: which of the five are wanted.
         """
         like = (self.qkv, self.pooled, self.bias, self.logit_scale, self.padding_kv)

@@ -217,7 +217,7 @@ class Attend(nn.Module):
         autocast = device != "meta" and torch.is_autocast_enabled(device)
         if autocast and dtype != torch.float64:
             dtype = torch.get_autocast_dtype(device)
-        # One group has nothing to gather: SDPA serves, unless queries of their own ask by name.
+        # One group has nothing to gather: SDPA serves, but for queries apart and a named backend.
         one = groups.cut is not None and not groups.cut.outer
         return Problem(
             queries=groups.q_index.shape[-1],
@@ -237,7 +237,7 @@ class Attend(nn.Module):
         )
 
     def _observed(self) -> bool:
-        """Tell whether a hook waits for queries, keys and values, or a subclass computes."""
+        """Return whether a hook waits for queries, keys and values, or a subclass computes."""
         hooks = (
             self._forward_hooks,
             self._forward_pre_hooks,

@@ -45,7 +45,7 @@ def choose_kernel(problem: Problem, backend: str | None = None) -> str | None:
 
     Args:
         problem: of a layer that could.
-        backend: the one that was asked for, if any.
+        backend: the one that was named, if any.
     """
     return next((name for name in KERNELS if why_no_kernel(name, problem, backend) is None), None)
 
@@ -56,7 +56,7 @@ def why_no_kernel(name: str, problem: Problem, backend: str | None = None) -> st
     Args:
         name: of the kernel.
         problem: of a layer.
-        backend: the kernel or the implementation of ``attend`` that was asked for, if any.
+        backend: the kernel or the implementation of ``attend`` that was named, if any.
     """
     if not problem.in_place:
         return "queries, keys and values come one by one"
@@ -67,7 +67,7 @@ def why_no_kernel(name: str, problem: Problem, backend: str | None = None) -> st
     if problem.dropout > 0:
         return "dropout of attention weights"
     if backend is not None and backend != name:
-        return f"backend={backend!r} was asked for"
+        return f"backend={backend!r} was given"
     if backend is None:
         reason = _why_not_by_itself(name, problem)
         if reason is not None:
@@ -76,7 +76,7 @@ def why_no_kernel(name: str, problem: Problem, backend: str | None = None) -> st
 
 
 def _why_not_by_itself(name: str, problem: Problem) -> str | None:
-    """Return why a kernel is not taken unless somebody asks for it by name."""
+    """Return why a kernel is taken only by name."""
     if name == "plain":
         return "it is written to be read"
     if name == "cpp":

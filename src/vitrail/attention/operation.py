@@ -1,4 +1,4 @@
-"""Operations that torch knows by name, and that do without its dispatcher where nobody watches."""
+"""Operations known to torch by name, called without its dispatcher where nothing observes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ _PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 
 def traced() -> bool:
-    """Tell whether operations are watched, and tensors may be without numbers."""
+    """Return whether operations are watched, and tensors may be without numbers."""
     return (
         torch.compiler.is_compiling()
         or _get_current_dispatch_mode() is not None
@@ -48,7 +48,7 @@ class Operation:
 
     def __call__(self, *arguments: Any) -> Any:
         """Compute it."""
-        # What is asked first ends a compiler's reading: the others it cannot follow.
+        # The first condition ends a compiler's trace: it cannot follow the others.
         watched = traced() or torch.is_grad_enabled() or _profiler_enabled()
         watched = watched or _get_current_function_mode() is not None
         if watched or not all(map(_plain, arguments)):

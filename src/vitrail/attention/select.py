@@ -37,7 +37,7 @@ def explain(problem: Problem, backend: str | None = None) -> str:
 
     Args:
         problem: a call of ``attend``, or a layer's, which kernels may serve in place.
-        backend: the implementation that was asked for, if any.
+        backend: the implementation that was named, if any.
     """
     in_place = choose_kernel(problem, backend)
     composed = backend if backend in BACKENDS else choose(problem)

@@ -36,7 +36,7 @@ class Granularity:
 
 
 def focal_granularity(seed: int = 0) -> Granularity:
-    """Perturb the content that focal attention sees, and tell what becomes of who sees whom.
+    """Perturb the content that focal attention sees, and return what becomes of the allowed pairs.
 
     Random weights, float64; contents are noise, faint noise and a ramp with an edge.
     """

@@ -77,7 +77,7 @@ def _joined(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
 
 def _only(found: dict[str, Any], methods: dict[str, Any]) -> dict[str, Any]:
-    """Return the methods asked for, in their order, and the references."""
+    """Return the requested methods, in their order, and the references."""
     return {name: found[name] for name in (*methods, *REFERENCES)}
 
 

@@ -26,7 +26,7 @@ def photos(model: Backbone, size: Size, count: int | None = None) -> Float[Tenso
     """Return photos that come with scikit-image, squeezed to ``size`` and normalised.
 
     Args:
-        model: tells how its inputs are normalised.
+        model: gives the normalisation of the inputs.
         size: height and width.
         count: how many; default all.
     Raises:

@@ -60,7 +60,7 @@ def load_model(
         weights: where they are; "none" for random numbers, None for the bundled ones.
         config_fields: fields of its configuration to change.
     Raises:
-        UsageError: a model without weights, where random ones were not asked for, or a checkpoint
+        UsageError: a model without weights, without ``none`` for random ones, or a checkpoint
             with other weights.
     """
     import torch

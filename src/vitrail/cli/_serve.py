@@ -48,7 +48,7 @@ def serve_photo(
     from vitrail.data.images import open_photo
     from vitrail.explorer import plain
     from vitrail.explorer.server.app import make_state
-    from vitrail.explorer.server.jobs import Ask
+    from vitrail.explorer.server.jobs import RunRequest
     from vitrail.explorer.server.models import Models
     from vitrail.explorer.server.serve import DEFAULT_HOST, bind, serve
 
@@ -66,7 +66,7 @@ def serve_photo(
     if photo is not None:
         name, kind = state.models.choose(None, None)
         state.jobs.submit(
-            Ask(
+            RunRequest(
                 model=name,
                 weights=kind,
                 size=lengths,
@@ -80,7 +80,7 @@ def serve_photo(
             print_json({"url": link})
         else:
             typer.echo(f"Vitrail is at {link}\nCtrl-C stops it.")
-        sys.stdout.flush()  # whoever started this process may be waiting for the line
+        sys.stdout.flush()  # the parent process may be waiting for the line
 
     serve(
         state,

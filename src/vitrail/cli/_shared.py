@@ -171,7 +171,7 @@ def size_words(size: Iterable[int], trained: Iterable[int]) -> str:
 
 
 def say(step: str) -> None:
-    """Print the name of a step that begins, on stderr, so that nobody waits in silence."""
+    """Print the name of a step that begins, on stderr, so that no wait is silent."""
     print(f"{step} ...", file=sys.stderr, flush=True)
 
 

@@ -104,7 +104,7 @@ def write(result: dict[str, Any], out: Path) -> None:
     numbers = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
     write_text(out / "comparison.json", numbers)
     draw(result["rows"], out)
-    # As it reads back: tuples are lists, as for whoever makes the page from the JSON.
+    # As it reads back: tuples are lists, as for a page made from the JSON.
     text = page(json.loads(numbers))
     write_text(out / "README.md", text)
 

@@ -108,7 +108,7 @@ def collect(
 
 
 def one_cost(name: str, window: int | None, size: str | None, batch: int, dtype: str) -> "Cost":
-    """Return one cost; its name tells the window if that was chosen here.
+    """Return one cost; its name has the window if that was chosen here.
 
     Raises:
         UsageError: a window for a model whose attention has none, or what `vitrail.cost` refuses.

@@ -129,7 +129,7 @@ _LONG = ("per_image", "curves")
 
 
 def _chosen(names: list[str] | None, methods: Any) -> dict[str, Any]:
-    """Return the methods asked for, by name."""
+    """Return the requested methods, by name."""
     for name in names or ():
         if name not in methods:
             near = nearest(name, methods)

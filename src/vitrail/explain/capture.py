@@ -32,14 +32,14 @@ def capture(
     model: nn.Module,
     image: Float[Tensor, "channels *samples"] | Float[Tensor, "1 channels *samples"],
     *,
-    weights: str = "not told",
+    weights: str = "unknown",
     transform: Sequence[str] = (),
 ) -> Trace:
     """Run the model on one image and keep what every block attends to.
 
     The model runs in evaluation mode and is left as it was found; its answer is the same to the
     last bit as without the watching. Queries and keys are kept, weights are not: they are computed
-    when a block is asked for them, so that the memory for a large picture grows with its tokens.
+    when they are read, so that the memory for a large picture grows with its tokens.
 
     That the kept numbers give what each block computed is checked for every block, group by group,
     where it has at most 4 million weights over all heads; of a larger block, for groups and queries
@@ -177,16 +177,16 @@ def _error(
     _, groups, heads, queries, _ = q.shape
     row = heads * k.shape[-2]
     some = spread(groups, max(2, CHUNK // (row * queries))).to(q.device)
-    asking = spread(queries, max(2, CHUNK // (row * len(some)))).to(q.device)
+    picked = spread(queries, max(2, CHUNK // (row * len(some)))).to(q.device)
     bias, region = kwargs.get("bias"), kwargs.get("region")
     if bias is not None:
         bias = bias[0] if bias.ndim == 5 else bias
         own = bias.ndim == 4 and bias.shape[0] > 1
-        bias = (bias[some] if own else bias)[..., asking, :]
+        bias = (bias[some] if own else bias)[..., picked, :]
     if region is not None:
-        region = (region[0][:, some][..., asking], region[1][:, some])
+        region = (region[0][:, some][..., picked], region[1][:, some])
     attention = probabilities(
-        q[:, some][..., asking, :],
+        q[:, some][..., picked, :],
         k[:, some],
         scale=kwargs["scale"],
         bias=bias,
@@ -194,7 +194,7 @@ def _error(
         mask_value=attend.mask_value,
     )
     expected = attention @ v[:, some].to(attention.dtype)
-    return float((expected - output[:, some][..., asking, :]).abs().max())
+    return float((expected - output[:, some][..., picked, :]).abs().max())
 
 
 def _watch_features(

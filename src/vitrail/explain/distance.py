@@ -21,7 +21,7 @@ def attention_stats(block: BlockTrace) -> Float[Tensor, "heads 5"]:
 
     - attention distance, in input samples: how far a key lies from its query, weighted by the
       attention among keys that have a place. A pooled key lies at the centre of its box; prefix
-      tokens and padding have no place, neither asking nor asked.
+      tokens and padding have no place, as queries or as keys.
     - entropy, in nats, of the attention among the keys that the pattern allows, padding that a
       model lets tokens see included.
     - self: what a token gives to its own place.
@@ -77,19 +77,19 @@ def _distance(
 ) -> tuple[Float[Tensor, "groups heads queries"], Bool[Tensor, "groups heads queries"]]:
     """Return the mean distance of the keys of each query, and for which queries there is one."""
     prefix = block.pattern.prefix
-    asking = _places(piece.q_index - prefix, block.spatial)
-    answering = _places(piece.k_index - prefix, block.spatial)
+    query_at = _places(piece.q_index - prefix, block.spatial)
+    key_at = _places(piece.k_index - prefix, block.spatial)
     has_place = piece.k_index >= prefix
     if block.groups.k_box is not None:
         # A token's own box is that token, so that boxes serve all keys that have one.
         box = block.groups.k_box[piece.groups].unflatten(-1, (-1, 2)).to(torch.float64)
         boxed = box[..., 0, 1] > box[..., 0, 0]
         centre = (box[..., 0] + box[..., 1] - 1) / 2
-        answering = torch.where(boxed[..., None], centre, answering)
+        key_at = torch.where(boxed[..., None], centre, key_at)
     stride = torch.tensor(block.stride, dtype=torch.float64)
     squared = torch.zeros((), dtype=torch.float64)
     for axis, step in enumerate(stride):
-        apart = (asking[..., :, None, axis] - answering[..., None, :, axis]) * step
+        apart = (query_at[..., :, None, axis] - key_at[..., None, :, axis]) * step
         squared = squared + apart.square()
     weights = piece.weights * has_place[:, None, None]
     given = weights.sum(-1)
@@ -108,15 +108,15 @@ def _places(index: Int[Tensor, "*tokens"], spatial: Size) -> Float[Tensor, "*tok
 
 def _allowed(block: BlockTrace, piece: Piece) -> Bool[Tensor, "groups queries keys"]:
     q_region, k_region = block.groups.labels
-    asking = q_region[piece.groups, piece.queries]
-    return asking[:, :, None] == k_region[piece.groups][:, None]
+    label = q_region[piece.groups, piece.queries]
+    return label[:, :, None] == k_region[piece.groups][:, None]
 
 
 def _wrapped(block: BlockTrace, piece: Piece) -> Bool[Tensor, "groups #queries keys"]:
-    """Tell which pairs of real tokens are in one group only because the grid was rolled.
+    """Return which pairs of real tokens are in one group only because the grid was rolled.
 
     The regions of a shifted window hold such pairs apart. Focal's rolled halo lets them see each
-    other: there it is the keys that lie beyond the margin of the asking window.
+    other: there it is the keys that lie beyond the margin of the query's window.
     """
     real = (piece.k_index >= 0)[:, None]
     pattern = block.pattern

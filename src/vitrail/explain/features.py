@@ -1,4 +1,4 @@
-"""Features as colours: three numbers a token that tell as much apart as three numbers can."""
+"""Features as colours: three numbers a token that separate tokens as well as three numbers can."""
 
 import torch
 from jaxtyping import Float, UInt8

@@ -1,4 +1,4 @@
-"""Run a model so that gradients can be asked of its inside, and leave it as it was found."""
+"""Run a model so that gradients of its inside can be taken, and leave it as it was found."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ LARGE = 2**20
 def differentiable(model: nn.Module, image: Float[Tensor, "..."]) -> Iterator[None]:
     """Evaluation mode with gradients from the input on; all comes back as it was afterwards.
 
-    Weights are frozen meanwhile: their gradients, which nobody asks for, would keep every layer's
+    Weights are frozen meanwhile: their gradients, which are not used, would keep every layer's
     input in memory. Of a large image, hooks within a block see each pass twice: forwards, and
     the same again while gradients are computed.
     """

@@ -54,7 +54,7 @@ class Method:
             model: a Vitrail model of any rank; it is left as it was found.
             image: one input, normalised as the model expects it.
             trace: of the same model and image.
-            cls: number of the class; a method without ``per_class`` does not ask which.
+            cls: number of the class; a method without ``per_class`` ignores it.
         Returns:
             Values of 0 and above on the tokens of the stage ``grid``.
         Raises:
@@ -79,7 +79,7 @@ _ALL = (
         "gradient-rollout",
         "Gradient-weighted rollout",
         "The same routing, counted only where more attention would have raised this class' score. "
-        "A gradient tells of small changes, and what speaks against the class does not show.",
+        "A gradient describes small changes, and what speaks against the class does not show.",
         True,
         "gradient",
         0,

@@ -33,13 +33,13 @@ class Piece:
 
 
 def pieces(
-    block: BlockTrace, asking: Bool[Tensor, "groups queries"] | None = None
+    block: BlockTrace, wanted: Bool[Tensor, "groups queries"] | None = None
 ) -> Iterator[Piece]:
     """Yield a block's attention in pieces.
 
     Args:
         block: what was captured.
-        asking: which queries are of interest; pieces in which none is are left out.
+        wanted: which queries are of interest; pieces in which none is are left out.
     Returns:
         At most ``MOST`` weights at a time, where a row is not longer than that.
     """
@@ -50,13 +50,6 @@ def pieces(
     for first in range(0, q_index.shape[0], groups):
         for start in range(0, q_index.shape[1], queries):
             some, part = slice(first, first + groups), slice(start, start + queries)
-            if asking is None or bool(asking[some, part].any()):
-                weights = attention(block, some, part).to(torch.float64)
+            if wanted is None or bool(wanted[some, part].any()):
+                weights = block.part(some, part).to(torch.float64)
                 yield Piece(some, part, q_index[some, part], k_index[some], weights)
-
-
-def attention(
-    block: BlockTrace, groups: slice, queries: slice
-) -> Float[Tensor, "groups heads queries keys"]:
-    """Return the attention of some queries of some groups: the one place that asks a trace."""
-    return block.part(groups, queries)

@@ -1,6 +1,6 @@
 """Attention rollout through a hierarchy: where the numbers in a token were routed from.
 
-Attention is routing, not importance: rollout tells which tokens were mixed into a token and how
+Attention is routing, not importance: rollout shows which tokens were mixed into a token and how
 much, as if every block did nothing but mix; not what the model made of them.
 
 Source: Abnar and Zuidema 2020, Quantifying Attention Flow in Transformers, arXiv 2005.00928.
@@ -134,8 +134,8 @@ def block_number(trace: Trace, block: int) -> int:
 def _routes(block: BlockTrace, rows: Tensor) -> Iterator[Part]:
     """Yield what those queries that hold anything take from each key, the mean of the heads."""
     q_index = block.groups.q_index
-    asking = (rows != 0).any(0)[q_index.clamp(min=0)] & (q_index >= 0)
-    for piece in pieces(block, asking):
+    wanted = (rows != 0).any(0)[q_index.clamp(min=0)] & (q_index >= 0)
+    for piece in pieces(block, wanted):
         weights = piece.weights.mean(1) * (piece.k_index >= 0)[:, None]
         total = weights.sum(-1, keepdim=True)
         yield piece.groups, piece.queries, weights / total.clamp(min=1e-300)

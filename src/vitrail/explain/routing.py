@@ -81,13 +81,13 @@ def unmerged(
 def taken(
     rows: Float[Tensor, "rows tokens"], block: BlockTrace, parts: Iterable[Part]
 ) -> Float[Tensor, "rows tokens"]:
-    """Return what each token gave to those that ask: ``r P^T blockdiag(A) P``.
+    """Return what each token gave to the queries: ``r P^T blockdiag(A) P``.
 
     What goes to a pooled key is spread evenly over the tokens of its box; what goes to padding is
     lost.
 
     Args:
-        rows: what the asking tokens hold.
+        rows: what the queries hold.
         block: whose groups these are.
         parts: what queries take from keys; queries that are left out take nothing.
     """
@@ -95,8 +95,8 @@ def taken(
     cells = sum(math.prod(grid) for grid in groups.grids)
     # One place more than there are tokens and cells: padding (-1) lands there.
     given = rows.new_zeros(len(rows), tokens + cells + 1)
-    for some, asking, weights in parts:
-        q_index, k_index = groups.q_index[some, asking], groups.k_index[some]
+    for some, picked, weights in parts:
+        q_index, k_index = groups.q_index[some, picked], groups.k_index[some]
         held = rows[:, q_index.clamp(min=0)] * (q_index >= 0)
         share = torch.einsum("rgq,gqk->rgk", held, weights)
         place = k_index.where(k_index >= 0, tokens + cells)

@@ -63,7 +63,7 @@ class ModelFacts:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class BlockTrace:
-    """The attention of one block: what it is computed from, so that any part can be had when asked.
+    """The attention of one block: what any part of it is computed from, on demand.
 
     All weights of a large picture fit no memory; queries and keys do.
 
@@ -135,7 +135,7 @@ class BlockTrace:
     def attention(self) -> Float[Tensor, "groups heads queries keys"]:
         """How each query divides its attention; rows sum to one.
 
-        Computed whole at every call: of a large picture, ask for ``rows`` or ``chunks`` instead.
+        Computed whole at every call: for a large picture use ``rows`` or ``chunks``.
         """
         groups, _, queries, _ = self.shape
         return self.part(slice(0, groups), slice(0, queries))
@@ -179,26 +179,26 @@ class BlockTrace:
         for group in range(0, groups, step):
             some = slice(group, min(group + step, groups))
             for first in range(0, queries, part):
-                asking = slice(first, min(first + part, queries))
-                yield some, asking, self.part(some, asking)
+                picked = slice(first, min(first + part, queries))
+                yield some, picked, self.part(some, picked)
 
     def part(
-        self, some: slice, asking: slice | Int[Tensor, "asked"]
+        self, some: slice, picked: slice | Int[Tensor, "picked"]
     ) -> Float[Tensor, "groups heads queries keys"]:
         """Return the weights of some groups' queries, of every such group the same ones.
 
         Args:
             some: which groups.
-            asking: which of their queries, or their numbers.
+            picked: which of their queries: a slice, or numbers.
         """
         bias, region = self.bias, self.region
         if bias is not None:
             own = bias.ndim == 4 and bias.shape[0] > 1
-            bias = (bias[some] if own else bias)[..., asking, :]
+            bias = (bias[some] if own else bias)[..., picked, :]
         if region is not None:
-            region = (region[0][None, some, asking], region[1][None, some])
+            region = (region[0][None, some, picked], region[1][None, some])
         return probabilities(
-            self.q[None, some, :, asking],
+            self.q[None, some, :, picked],
             self.k[None, some],
             scale=self.scale,
             bias=bias,
@@ -206,7 +206,7 @@ class BlockTrace:
             mask_value=self.mask_value,
         )[0]
 
-    def at(self, slots: Int[Tensor, "asked"]) -> Float[Tensor, "asked heads keys"]:
+    def at(self, slots: Int[Tensor, "picked"]) -> Float[Tensor, "picked heads keys"]:
         """Return the weights of single queries, wherever their groups are.
 
         Each takes a copy of its group's keys: for queries of few large groups use ``part``.
@@ -215,17 +215,17 @@ class BlockTrace:
             slots: each query as ``group * queries + query``.
         """
         queries = self.shape[2]
-        group, asking = slots // queries, slots % queries
+        group, picked = slots // queries, slots % queries
         bias, region = self.bias, self.region
         if bias is not None:
             if bias.ndim == 4 and bias.shape[0] > 1:
-                bias = bias[group, :, asking][:, :, None]
+                bias = bias[group, :, picked][:, :, None]
             else:
-                bias = (bias[0] if bias.ndim == 4 else bias)[:, asking].transpose(0, 1)[:, :, None]
+                bias = (bias[0] if bias.ndim == 4 else bias)[:, picked].transpose(0, 1)[:, :, None]
         if region is not None:
-            region = (region[0][group, asking][None, :, None], region[1][group][None])
+            region = (region[0][group, picked][None, :, None], region[1][group][None])
         return probabilities(
-            self.q[group, :, asking][None, :, :, None],
+            self.q[group, :, picked][None, :, :, None],
             self.k[group][None],
             scale=self.scale,
             bias=bias,
@@ -245,25 +245,25 @@ class BlockTrace:
         if groups * queries * row <= most:
             return self
         some = spread(groups, most // (row * queries))
-        asking = spread(queries, most // (row * len(some)))
+        picked = spread(queries, most // (row * len(some)))
         whole, bias, region = self.groups, self.bias, self.region
         if bias is not None:
             own = bias.ndim == 4 and bias.shape[0] > 1
-            bias = (bias[some] if own else bias)[..., asking, :]
+            bias = (bias[some] if own else bias)[..., picked, :]
         return replace(
             self,
             groups=replace(
                 whole,
-                q_index=whole.q_index[some][:, asking],
+                q_index=whole.q_index[some][:, picked],
                 k_index=whole.k_index[some],
-                q_region=None if whole.q_region is None else whole.q_region[some][:, asking],
+                q_region=None if whole.q_region is None else whole.q_region[some][:, picked],
                 k_region=None if whole.k_region is None else whole.k_region[some],
                 k_box=None if whole.k_box is None else whole.k_box[some],
             ),
-            q=self.q[some][:, :, asking],
+            q=self.q[some][:, :, picked],
             k=self.k[some],
             bias=bias,
-            region=None if region is None else (region[0][some][:, asking], region[1][some]),
+            region=None if region is None else (region[0][some][:, picked], region[1][some]),
         )
 
     def locate(self, position: Position) -> tuple[int, int]:
@@ -280,7 +280,7 @@ class BlockTrace:
         """Return how the token at ``position`` divides its attention among its group's keys.
 
         Args:
-            position: of the asking token on the grid, or the number of a prefix token.
+            position: of the query on the grid, or the number of a prefix token.
             head: which head, from 0; default the mean of all.
         """
         group, query = self.locate(position)

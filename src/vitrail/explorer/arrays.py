@@ -1,4 +1,4 @@
-"""Arrays by name: the stored ones, and those that are made when somebody asks for them.
+"""Arrays by name: the stored ones, and those that are made on demand.
 
 Beside the stored names, these are understood:
 
@@ -121,28 +121,28 @@ class Arrays:
             if group >= groups or count < 1 or first + count > queries:
                 return None
             _check(name, count * heads * keys)
-            return encode_rows(_asked(block, group, first, count))
+            return encode_rows(_rows(block, group, first, count))
         groups, heads, queries, keys = block.shape
         _check(name, groups * queries * keys * (heads if kind == "attention" else 1))
         return mean_codes(block) if kind == "mean" else head_codes(block)
 
 
 def mean_codes(block: BlockTrace) -> UInt8[np.ndarray, "groups queries keys"]:
-    """Return the mean of a block's heads, coded; what padding asks is left out."""
+    """Return the mean of a block's heads, coded; queries that are padding are left out."""
     groups, _, queries, keys = block.shape
     codes = np.zeros((groups, queries, keys), np.uint8)
-    for some, asking, weights in block.chunks():
-        real = (block.groups.q_index[some, asking] >= 0)[..., None]
-        codes[some, asking] = encode_rows((weights.mean(1) * real).numpy())
+    for some, picked, weights in block.chunks():
+        real = (block.groups.q_index[some, picked] >= 0)[..., None]
+        codes[some, picked] = encode_rows((weights.mean(1) * real).numpy())
     return codes
 
 
 def head_codes(block: BlockTrace) -> UInt8[np.ndarray, "groups heads queries keys"]:
-    """Return the weights of all of a block's heads, coded; what padding asks is left out."""
+    """Return the weights of a block's heads, coded; queries that are padding are left out."""
     codes = np.zeros(block.shape, np.uint8)
-    for some, asking, weights in block.chunks():
-        real = (block.groups.q_index[some, asking] >= 0)[:, None, :, None]
-        codes[some, :, asking] = encode_rows((weights * real).numpy())
+    for some, picked, weights in block.chunks():
+        real = (block.groups.q_index[some, picked] >= 0)[:, None, :, None]
+        codes[some, :, picked] = encode_rows((weights * real).numpy())
     return codes
 
 
@@ -153,7 +153,7 @@ def bias_of(block: BlockTrace) -> Float[np.ndarray, "groups heads queries keys"]
     return bias.numpy().astype(np.float16)
 
 
-def _asked(
+def _rows(
     block: BlockTrace, group: int, first: int, count: int
 ) -> Float[np.ndarray, "queries heads keys"]:
     rows = block.rows(group, first, count).transpose(0, 1)
@@ -166,5 +166,5 @@ def _check(name: str, weights: int) -> None:
         raise UsageError(
             f"the array {name}: {weights / 1e6:.0f} million weights",
             f"at most {MOST / 1e6:.0f} million in one array",
-            "ask for some rows of a group: b{block}/rows/{group}/{first}/{count}",
+            "request some rows of a group: b{block}/rows/{group}/{first}/{count}",
         )

@@ -82,7 +82,7 @@ def describe_block(
         return None if array is None else arrays.add(f"b{i}/{name}", array.numpy().astype(np.int32))
 
     weights, missing = _weights(block, i, kept, arrays)
-    # Labels that are all equal hold nobody apart.
+    # Labels that are all equal mask nothing.
     q_region, k_region = layout.labels
     apart = bool((q_region != 0).any() or (k_region != 0).any())
     stats = attention_stats(block.sample(COUNTED)).numpy().astype(np.float32)
@@ -129,7 +129,7 @@ def _shared_queries(block: BlockTrace) -> str:
 
 
 def _bias(block: BlockTrace, i: int, kept: Plan, arrays: Arrays) -> str | None:
-    """Store the bias, or only name it, for those who can ask; a report drops what it lacks."""
+    """Store the bias, or only name it, where it can be requested; a report drops what it lacks."""
     if block.bias is None:
         return None
     name = f"b{i}/bias"
@@ -174,13 +174,13 @@ def _weights(
     mean = np.zeros((groups, queries, keys), np.uint8)
     each = np.zeros(block.shape, np.uint8) if i in kept.heads else None
     missing = 0.0
-    for some, asking, weights in block.chunks():
+    for some, picked, weights in block.chunks():
         missing = max(missing, float((weights.sum(-1) - 1).abs().max()))
-        # What padding asks is no part of the picture; zeros also pack better.
-        weights = weights * (block.groups.q_index[some, asking] >= 0)[:, None, :, None]
-        mean[some, asking] = encode_rows(weights.mean(1).numpy())
+        # Queries that are padding are no part of the picture; zeros also pack better.
+        weights = weights * (block.groups.q_index[some, picked] >= 0)[:, None, :, None]
+        mean[some, picked] = encode_rows(weights.mean(1).numpy())
         if each is not None:
-            each[some, :, asking] = encode_rows(weights.numpy())
+            each[some, :, picked] = encode_rows(weights.numpy())
     return {
         "mean": arrays.add(f"b{i}/mean", mean),
         "chosen": None,
@@ -204,8 +204,8 @@ def _chosen_codes(block: BlockTrace, slots: Int[Tensor, "chosen"]) -> tuple[np.n
     for group, count in zip(owners.tolist(), counts.tolist(), strict=True):
         for start in range(first, first + count, step):
             end = min(start + step, first + count)
-            asking = slots[start:end] % queries
-            weights = block.part(slice(group, group + 1), asking)[0]
+            picked = slots[start:end] % queries
+            weights = block.part(slice(group, group + 1), picked)[0]
             missing = max(missing, float((weights.sum(-1) - 1).abs().max()))
             codes[start:end] = encode_rows(weights.mean(0).numpy())
         first += count

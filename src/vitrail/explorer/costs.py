@@ -91,7 +91,7 @@ class _Run(NamedTuple):
 
 
 def _run(meta: Backbone, size: Size) -> _Run:
-    """Return a pass's totals: what ``analysis.cost`` tells, without how far tokens see."""
+    """Return a pass's totals: what ``analysis.cost`` gives, without how far tokens see."""
     dtype = next(meta.parameters()).dtype
     with count_products(meta) as record:
         run = estimate(meta, (1, meta.config.in_channels, *size), dtype, training=False)

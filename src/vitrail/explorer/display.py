@@ -3,7 +3,7 @@
 The kernel cannot know what the front end can draw, so it offers both and the front end takes the
 richest that it knows. What is offered:
 
-- anywidget installed (extra ``notebook``): the widget, which asks Python for arrays as it needs
+- anywidget installed (extra ``notebook``): the widget, which fetches arrays from Python as it needs
   them; beside it, for front ends without widgets and for saved notebooks, the framed report if it
   is small, or else a sentence that says how to get it;
 - anywidget missing: the report in a sandboxed frame, whatever its size.
@@ -62,7 +62,7 @@ def bundle(
 
 
 def available() -> bool:
-    """Tell whether anywidget is installed."""
+    """Return whether anywidget is installed."""
     return find_spec("anywidget") is not None
 
 

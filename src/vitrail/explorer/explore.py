@@ -147,12 +147,12 @@ def iter_trace(
         model, warned = _converted(model)
     backbone = _checked(model)
     prepared = _prepared(backbone, picture, options.get("size"))
-    asked = () if peer is None else (_asked(peer),)
+    wanted = () if peer is None else (_wanted(peer),)
     trace = capture(
         backbone,
         prepared.input,
         weights=_source(source),
-        transform=(*options.get("notes", ()), *prepared.steps, *asked),
+        transform=(*options.get("notes", ()), *prepared.steps, *wanted),
     )
     if source is None and peer is None and _is_bundled(backbone, trace.model.sha256):
         source = "bundled"
@@ -227,7 +227,7 @@ def _checked(model: nn.Module) -> Backbone:
 
 
 def _is_bundled(model: Backbone, sha256: str) -> bool:
-    """Tell whether a model that was given as it is has the weights that come with the package."""
+    """Return whether a model that was given as it is has the weights that come with the package."""
     if model.name not in SHORTER:
         return False
     bundled = model_from_file("bundled")
@@ -291,12 +291,12 @@ def _difference(a: Float[Tensor, "*a"], b: Float[Tensor, "*b"]) -> float:
     return float((a - b).abs().max()) if a.numel() else 0.0
 
 
-def _asked(peer: nn.Module) -> str:
+def _wanted(peer: nn.Module) -> str:
     """Say where the preprocessing of another library's model comes from."""
     package = type(peer).__module__.partition(".")[0]
     if getattr(peer, "pretrained_cfg", None):
-        return f"mean, deviation and crop as the {package} model asks for"
-    return f"the {package} model asks for no mean and deviation: ImageNet's were taken"
+        return f"mean, deviation and crop as the {package} model has them"
+    return f"the {package} model names no mean and deviation: ImageNet's were taken"
 
 
 def _source(source: str | None) -> str:

@@ -72,7 +72,7 @@ def describe(source: Source, arrays: Arrays) -> tuple[dict[str, Tensor], dict[st
         source: the trace with its model and input.
         arrays: where the maps are stored.
     Returns:
-        The maps by method, and the parts of a manifest that tell of them.
+        The maps by method, and the parts of a manifest that describe them.
     """
     best = _best(source)
     found = {

@@ -84,7 +84,7 @@ def as_json(value: Any) -> str:
 
 
 def _alone(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """A file has nobody behind it to ask for more: what it does not hold it does not name."""
+    """A file has no server behind it: what it does not hold it does not name."""
     held = manifest["arrays"]
     blocks = [
         {**block, "bias": block["bias"] if block["bias"] in held else None}

@@ -77,7 +77,7 @@ class Report:
 
     @cached_property
     def widget(self) -> "ExplorerWidget":
-        """The page as a live widget of a notebook, which asks Python for what it needs.
+        """The page as a live widget of a notebook, which requests from Python what it needs.
 
         What is assigned to its ``selection`` (block, head, token, view ...) changes the page.
 

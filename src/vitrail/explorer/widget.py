@@ -1,11 +1,11 @@
-"""The page in a notebook: an anywidget whose arrays travel as binary messages when it asks.
+"""The page in a notebook: an anywidget whose arrays travel as binary messages on request.
 
-Only the manifests and the selection are traits. The page asks ``{id, kind: "array", side, name}``
+Only the manifests and the selection are traits. The page sends ``{id, kind: "array", side, name}``
 (side 0, or 1 for the second of two that are compared), and is answered by one message a part,
 ``{id, dtype, shape, part, parts}`` with one buffer of at most ``PART`` bytes, or by
 ``{id, error}``. A kernel answers between cells: while one runs, the page waits.
 
-Importing this module needs anywidget (extra ``notebook``); ``display`` imports it when asked.
+Importing this module needs anywidget (extra ``notebook``); ``display`` imports it when needed.
 """
 
 import math
@@ -46,7 +46,7 @@ class ExplorerWidget(anywidget.AnyWidget):
     def __init__(self, sides: Sequence[Side]) -> None:
         self._sides = tuple(sides)
         super().__init__(manifests=[dict(manifest) for manifest, _ in sides])
-        self.on_msg(self._asked)
+        self.on_msg(self._requested)
 
     @traitlets.validate("selection")
     def _merge(self, proposal: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,17 +58,17 @@ class ExplorerWidget(anywidget.AnyWidget):
         check_selection(self._sides[side][0], chosen, new.get("block", 0))
         return new
 
-    def _asked(self, _: object, content: Mapping[str, Any], buffers: object) -> None:
+    def _requested(self, _: object, content: Mapping[str, Any], buffers: object) -> None:
         if content.get("kind") != "array":
             return
-        asked = content.get("id")
+        number = content.get("id")
         try:
             side = self._sides[1 if content.get("side") == 1 and len(self._sides) > 1 else 0]
             for words, part in answer(*side, content.get("name")):
-                self.send({"id": asked, **words}, buffers=[part])
+                self.send({"id": number, **words}, buffers=[part])
         except Exception as error:
             # Whatever went wrong, the page must not wait for ever.
-            self.send({"id": asked, "error": _said(error)})
+            self.send({"id": number, "error": _said(error)})
             if not isinstance(error, KeyError | UsageError):
                 raise
 
@@ -81,7 +81,7 @@ def answer(
     Args:
         manifest: names the types of stored arrays; others have numpy's.
         arrays: where the array comes from.
-        name: what the page asked for, whatever that is.
+        name: what the page requested, whatever that is.
     Raises:
         KeyError: no such array.
     """

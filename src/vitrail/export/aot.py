@@ -35,7 +35,7 @@ def export_aot(
     instructions. ``torch._inductor.aoti_load_package(path)`` opens it, as does C++
     (``torch::inductor::AOTIModelPackageLoader``). Both want contiguous inputs and do not check it:
     a photo that torchvision transformed is channels-last in memory, and gets a wrong answer.
-    ``open_export`` sees to it. Whoever opens a package executes its machine code, so open only
+    ``open_export`` sees to it. Opening a package executes its machine code, so open only
     what you or people you trust have written.
 
     Args:
@@ -78,14 +78,14 @@ def open_aot(path: Path) -> Runner:
 
 def _check_compiler() -> None:
     # Torch's compiler takes $CXX, with options, and nothing else where it is set.
-    told = os.environ.get("CXX", {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++"))
+    named = os.environ.get("CXX", {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++"))
     try:
-        program = shutil.which(shlex.split(told)[0])
+        program = shutil.which(shlex.split(named)[0])
     except (ValueError, IndexError):  # a quotation that does not end; blanks
         program = None
     if program is None:
         raise UsageError(
-            f"a model to compile, and no C++ compiler ({told!r} is none on the PATH)",
+            f"a model to compile, and no C++ compiler ({named!r} is none on the PATH)",
             "g++, or another one named by the variable CXX",
             "install one (apt install g++), set CXX to one or unset it, or write a .pt2 or .onnx "
             "file, which need none",

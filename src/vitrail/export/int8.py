@@ -51,7 +51,7 @@ class Int8Report:
         same: share of those inputs whose first guess is the model's; None without a head.
         batch: how many inputs were put in at once.
         seconds: of such a batch, with the float32 file and with the 8-bit one: medians of runs in
-            turns, with as many threads as the runtime takes; None unless asked for.
+            turns, with as many threads as the runtime takes; None unless ``timed``.
     """
 
     whole: ExportReport

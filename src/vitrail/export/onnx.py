@@ -62,7 +62,7 @@ def export_onnx(
 
 
 def write_onnx(order: Order, path: Path) -> None:
-    """Write an ONNX file that nobody has looked at yet.
+    """Write an ONNX file that is not yet checked.
 
     Raises:
         UsageError: weights that are not float32, or beyond the format's 2 GiB.

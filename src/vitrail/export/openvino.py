@@ -31,7 +31,7 @@ def export_openvino(
     """Write a model for OpenVINO, and compare it with the model before it takes its place.
 
     Needs the extra ``openvino``. Weights stay float32. OpenVINO computes in bfloat16 by default
-    where the processor can; the comparison asks it for float32 (``INFERENCE_PRECISION_HINT``).
+    where the processor can; the comparison sets float32 (``INFERENCE_PRECISION_HINT``).
 
     Args:
         model: any backbone; it is not changed.

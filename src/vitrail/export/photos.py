@@ -1,4 +1,4 @@
-"""Photos as a model's inputs: noise alone would not tell whether a file works on what it is for."""
+"""Photos as a model's inputs: noise alone would not show whether a file works on what it is for."""
 
 import importlib.util
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ def photo_inputs(
         size: height and width of the input, in pixels.
         dynamic: give the first photo in its own proportions too.
     Raises:
-        UsageError: a file that is no photo, or photos that were asked for without torchvision.
+        UsageError: a file that is no photo, or photos were given and torchvision is missing.
     """
     if not model.takes_photos:
         return

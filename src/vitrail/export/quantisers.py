@@ -61,7 +61,7 @@ def quantise_openvino(source: Path, target: Path, batches: Sequence[np.ndarray])
 
     nncf = _nncf()
     graph = openvino.Core().read_model(source)
-    with _quiet(), np.errstate(over="ignore"):  # masked scores overflow a mean that nobody uses
+    with _quiet(), np.errstate(over="ignore"):  # masked scores overflow a mean that is not used
         quantised = nncf.quantize(
             graph,
             nncf.Dataset([image[None] for batch in batches for image in batch]),

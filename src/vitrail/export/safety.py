@@ -154,7 +154,7 @@ def _check_graph(program: Any) -> None:
 
 
 def _computes(target: str) -> bool:
-    """Tell whether a name is that of an operation on tensors, one which opens no file."""
+    """Return whether a name is that of an operation on tensors, one which opens no file."""
     names = target.split(".")
     if names[:3] != ["torch", "ops", "aten"] or len(names) != 5:
         return False

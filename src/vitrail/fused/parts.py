@@ -11,7 +11,7 @@ DROPS = (nn.Dropout, nn.Identity)  # what may stand where values are dropped in 
 
 
 def known_parts(module: nn.Module) -> bool:
-    """Tell whether a block's or perceptron's parts are what its own class puts there.
+    """Return whether a block's or perceptron's parts are what its own class puts there.
 
     A user may have put others in their place: adapters, another activation, another norm.
     """
@@ -34,12 +34,12 @@ def known_parts(module: nn.Module) -> bool:
 
 
 def known_merging(module: PatchMerging) -> bool:
-    """Tell whether a merging layer's parts are what its own class puts there."""
+    """Return whether a merging layer's parts are what its own class puts there."""
     return type(module.reduction) is nn.Linear and type(module.norm) is nn.LayerNorm
 
 
 def _has_three_taps(mlp: DepthwiseMlp) -> bool:
-    """Tell whether each channel's convolution is over three tokens along each axis."""
+    """Return whether a channel's convolution is over three tokens along each axis."""
     convolution = mlp.dwconv
     return (
         plain_convolution(convolution)
@@ -52,7 +52,7 @@ def _has_three_taps(mlp: DepthwiseMlp) -> bool:
 
 
 def plain_convolution(module: nn.Module | None) -> TypeGuard[nn.Conv1d | nn.Conv2d | nn.Conv3d]:
-    """Tell whether a module is a convolution of torch's, not dilated, with zeros beyond borders."""
+    """Return whether a module is torch's own convolution, not dilated, padded with zeros."""
     return (
         isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)
         and type(module) in CONVOLUTIONS.values()
@@ -63,6 +63,6 @@ def plain_convolution(module: nn.Module | None) -> TypeGuard[nn.Conv1d | nn.Conv
 
 
 def of_one_type(block: nn.Module) -> bool:
-    """Tell whether all weights that rows of a block are multiplied with are of one type."""
+    """Return whether all weights that rows of a block are multiplied with are of one type."""
     kinds = (nn.Linear, *CONVOLUTIONS.values())
     return len({m.weight.dtype for m in block.modules() if isinstance(m, kinds)}) == 1

@@ -92,7 +92,7 @@ def channels_first(
 ) -> Float[Tensor, "batch channels *spatial"]:
     """Return a view as a convolution wants it; while exporting, a copy.
 
-    Convolutions ask how their input lies in memory, and the answer for a view would bind the
+    Convolutions check how their input lies in memory, and the result for a view would bind the
     exported graph to grids of more than one token along each axis.
     """
     x = x.movedim(-1, 1)
@@ -114,7 +114,7 @@ def pad_samples(
     amounts: list[int] = []
     for n, length in zip(reversed(x.shape[2:]), reversed(lengths), strict=True):
         amounts += [0, length - n]
-    # Eager code saves the copy. A graph pads in any case: asking would make it a graph per answer.
+    # Eager code saves the copy. A graph always pads: a condition would split it in two.
     if not torch.compiler.is_compiling() and not any(amounts):
         return x
     return F.pad(x, amounts)

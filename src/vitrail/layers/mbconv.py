@@ -180,7 +180,7 @@ def pad_strided(
         both = (n + s - 1) // s * s - s + k - n
         near = both // 2 if padding == "same" else (k - 1) // 2
         amounts += [near, both - near]
-    # Eager code saves the copy. A graph pads in any case: asking would make it a graph per answer.
+    # Eager code saves the copy. A graph always pads: a condition would split it in two.
     if not torch.compiler.is_compiling() and not any(amounts):
         return x
     return F.pad(x, amounts)
@@ -197,7 +197,7 @@ def reset_convolutions(module: nn.Module) -> None:
 
 
 def has_statistics(module: nn.Module) -> bool:
-    """Tell whether some part keeps running statistics of its batches."""
+    """Return whether some part keeps running statistics of its batches."""
     return any(isinstance(part, tuple(_NORMS.values())) for part in module.modules())
 
 

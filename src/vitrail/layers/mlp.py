@@ -41,7 +41,7 @@ class DepthwiseMlp(Mlp):
     """Widen, look at the neighbours of each channel on its own, GELU, narrow (PVT v2).
 
     The look around, a convolution over three tokens along each axis with zeros beyond the border,
-    also tells a token where it is.
+    also carries a token's position.
 
     Args:
         dim: channels in and out.

@@ -83,7 +83,7 @@ class Backbone(HubModel, Parts, nn.Module):
         )
 
     def build_position(self) -> AbsolutePosition | None:
-        """Build what tells the first tokens where they are, if anything does."""
+        """Build the position embedding of the first tokens, if there is one."""
         return None
 
     def build_stage(self, stage: int) -> Stage:
@@ -200,7 +200,7 @@ class Backbone(HubModel, Parts, nn.Module):
             channels_first: return ``(batch, dim, *spatial)``.
             norm: apply the per-stage norms that detectors have.
         Raises:
-            UsageError: norms are asked for, but the model has none.
+            UsageError: ``norm=True``, but the model has none.
         """
         if norm and not self.feature_norms:
             raise UsageError(

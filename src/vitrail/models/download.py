@@ -1,4 +1,4 @@
-"""Fetch a file of a hub repository: one request tells whether the hub is within reach."""
+"""Fetch a file of a hub repository: one request shows whether the hub is within reach."""
 
 from pathlib import Path
 from typing import Any

@@ -123,7 +123,7 @@ class Parts(nn.Module):
 
     @property
     def num_layers(self) -> int:
-        """Number of depths that ``layer_index`` tells apart: the embedding, each block, the end."""
+        """Number of depths of ``layer_index``: the embedding, each block, the end."""
         return sum(self.config.depths[: len(self.stages)]) + 2
 
     def layer_index(self, name: str) -> int:

@@ -1,7 +1,7 @@
 """Pyramid Vision Transformer v2.
 
 Wang et al. 2022, "PVT v2: Improved Baselines with Pyramid Vision Transformer", arXiv 2106.13797.
-Patches overlap, the perceptron looks at its neighbours (which tells tokens where they are, so that
+Patches overlap, the perceptron looks at its neighbours (which carries positions, so that
 there are no positions), and the linear variant attends to a grid pooled to a fixed size.
 
 Differs from the official code: the keys are never none (ADR 7).

@@ -45,7 +45,7 @@ class Stage(nn.Module):
     def enter(
         self, x: Float[Tensor, "batch *spatial dim"]
     ) -> Float[Tensor, "batch *merged out_dim"]:
-        """Return the stage's grid of tokens: merged, and told where they are."""
+        """Return the stage's grid of tokens: merged, with positions."""
         if self.merge is not None:
             x = self.merge(x)
         return x if self.position is None else self.position(x)

@@ -4,8 +4,8 @@ Liu et al. 2021, "Swin Transformer: Hierarchical Vision Transformer using Shifte
 arXiv 2103.14030; Liu et al. 2022, "Video Swin Transformer", arXiv 2106.13230.
 
 Differs from the official code: any input size at run time (no size in a constructor, no mask in a
-checkpoint); padding is invisible to tokens and the shift stops per axis, unless the config asks
-for a peer's behaviour (``padding``, ``shift_rule``).
+checkpoint); padding is invisible to tokens and the shift stops per axis, unless the config
+names a peer's behaviour (``padding``, ``shift_rule``).
 """
 
 import math

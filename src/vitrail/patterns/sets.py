@@ -88,7 +88,7 @@ class TokenSet:
         return mask
 
     def covers(self, spatial: Size) -> bool:
-        """Tell whether every token of the grid is in the set."""
+        """Return whether every token of the grid is in the set."""
         return self.mask is None and self.lengths == spatial
 
     def spread(self, spans: Sequence[Spans]) -> "TokenSet | None":
@@ -206,7 +206,7 @@ _FEW = 16  # places of a partner up to which looking at each is faster than coun
 
 
 def _belong(a: TokenSet, b: TokenSet) -> bool:
-    """Tell whether two boxes overlap, or one box around both is hardly larger than they are."""
+    """Return whether two boxes overlap, or one box around both is hardly larger than they are."""
     ends = list(zip(a.first, a.stop, b.first, b.stop, strict=True))
     if all(max(p, r) < min(q, s) for p, q, r, s in ends):
         return True

@@ -3,7 +3,7 @@
 Source: Child et al. 2019, Generating Long Sequences with Sparse Transformers, arXiv 1904.10509,
 section 4.2. Differs from the paper in that nothing is causal, that one token a block is its
 summary (the paper's ``c`` is 1), and that ``SparseStrided``'s local part cuts the list into blocks
-where the paper slides a window: so both parts are views of the list, and every token is asked once.
+where the paper slides a window: both parts are views of the list, and each token is a query once.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""What the JSON files beside weights say: labels, the input, and what no shape tells.
+"""What the JSON files beside weights say: labels, the input, and what no shape shows.
 
 transformers and timm write a ``config.json``, transformers a ``preprocessor_config.json`` as well.
 """

@@ -61,7 +61,7 @@ def detect(state: State, *, like: Family | None = None) -> Detected:
 
     Args:
         state: any mapping of names to tensors.
-        like: the family that is asked first: some share every name.
+        like: the family that is tried first: some share every name.
     Returns:
         The format, and the keys without prefixes.
     Raises:

@@ -91,7 +91,7 @@ def _mismatch(key: str, given: Size, shape: Size, fix: str) -> Entry:
 
 
 def _same_patch(given: Size, shape: Size) -> bool:
-    """Tell whether two stems cut the same patches; a video's may have a time axis more."""
+    """Return whether two stems cut the same patches; a video's may have a time axis more."""
     extra = len(shape) - len(given)
     return extra in (0, 1) and given[2:] == shape[2 + extra :]
 
@@ -149,7 +149,7 @@ def _left(key: str, model: Backbone, fix: str) -> Entry:
 
 
 def _within(place: Place, stage: int, block: int | None) -> bool:
-    """Tell whether a place is in a stage and, unless ``block`` is None, in that block of it."""
+    """Return whether a place is in a stage and, unless ``block`` is None, in that block of it."""
     return place.stage == stage and block in (None, place.block)
 
 

@@ -81,7 +81,7 @@ def open_weights(
     Args:
         source: see ``read_source``.
         like: a configuration that they are meant for; settles what shapes leave open.
-        window: their window, where the file does not tell it.
+        window: their window, where the file does not show it.
     Raises:
         UsageError: unreadable, or in no known format.
     """
@@ -228,12 +228,12 @@ def model_from_file(source: Source, *, window: Any = None, **config_fields: Any)
 
     Args:
         source: a file, a folder, ``"bundled"``, a hub repository or a state dict, of any format.
-        window: the window, where the file does not tell it (Swin V2 of timm or transformers).
+        window: the window, where the file does not show it (Swin V2 of timm or transformers).
         config_fields: fields of the configuration to change.
     Returns:
         The model, in evaluation mode.
     Raises:
-        UsageError: unreadable, of no known model, or the window or heads cannot be told.
+        UsageError: unreadable, of no known model, or the window or heads cannot be determined.
     """
     weights = open_weights(source, window=window)
     if weights.config is None:

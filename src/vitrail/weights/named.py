@@ -44,7 +44,7 @@ def usual(model: str) -> Published | None:
 
 
 def is_name(weights: Any) -> bool:
-    """Tell whether something is the name of published weights, rather than a file or repository."""
+    """Return whether something names published weights, rather than a file or repository."""
     return isinstance(weights, str) and weights.partition(":")[0] in (ALIAS, *_SOURCES)
 
 

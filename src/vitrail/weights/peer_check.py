@@ -1,4 +1,4 @@
-"""Run a live peer and its conversion side by side: classes and settings alone do not tell all.
+"""Run a live peer and its conversion side by side: classes and settings alone do not determine it.
 
 A subclass may compute something else under the same names, a hook may change an output, and a
 setting may be new. What is run is a copy of the peer: a model of transformers changes with its

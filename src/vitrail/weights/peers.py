@@ -42,7 +42,7 @@ def from_model(model: nn.Module, *, check: bool = True) -> Backbone:
     model = unwrapped(model)
     _check_kind(model)
     on_meta = any(parameter.is_meta for parameter in model.parameters())
-    # Building draws numbers, which are nobody's: weights come from the peer.
+    # Building draws numbers, which are not used: weights come from the peer.
     with torch.random.fork_rng(_accelerators(model)):
         ours, peer = _converted(model)
         for note in peer.notes:
@@ -59,7 +59,7 @@ def _converted(model: nn.Module) -> tuple[Backbone, Peer]:
     peer = _read(model)
     detected = detect(model.state_dict() if peer.state is None else peer.state)
     reading = rules.read(detected.state, detected.rules(peer.grids))
-    # The reader knows what they tell, and on the meta device they tell nothing.
+    # The reader knows their values, and on the meta device they have none.
     reading.buffers = {key: kept for key, kept in reading.buffers.items() if not kept.is_meta}
     windows = None if peer.windows is None else tuple(peer.windows)
     hints = Hints(window=windows, num_heads=peer.num_heads)
@@ -79,7 +79,7 @@ def _accelerators(model: nn.Module) -> list[int]:
 
 
 def convertible(model: nn.Module) -> bool:
-    """Tell whether ``from_model`` knows a module's class and reads its structure."""
+    """Return whether ``from_model`` knows a module's class and reads its structure."""
     try:
         _read(unwrapped(model))
     except UsageError:
@@ -118,7 +118,7 @@ def _check_kind(model: Any) -> None:
 
 
 def was_trained(model: nn.Module) -> bool:
-    """Tell whether a live model's weights have been trained: whether any norm has left its start.
+    """Return whether a live model's weights have been trained: whether any norm has left its start.
 
     A model itself does not say: timm names the published weights also where it drew random ones.
     """

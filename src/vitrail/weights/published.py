@@ -19,7 +19,7 @@ _CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757771
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """Weights that somebody published, and the input they were made for.
+    """Published weights, and the input they were made for.
 
     Args:
         tag: their name here, ``source:name``.

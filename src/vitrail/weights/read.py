@@ -215,7 +215,7 @@ def _no_checkpoint(path: Path, head: bytes) -> UsageError:
 
 
 def _holds_tensors(value: Any, depth: int, seen: set[int]) -> bool:
-    """Tell whether a mapping holds tensors, itself or in wrappers; one may hold itself."""
+    """Return whether a mapping holds tensors, itself or in wrappers; one may hold itself."""
     if depth == 0 or not isinstance(value, Mapping) or id(value) in seen:
         return False
     seen.add(id(value))

@@ -101,7 +101,7 @@ def checked_target(path: str | Path, endings: tuple[str, ...]) -> Path:
                 f"a name whose {second.suffix} is free: it is written too",
                 f"write {path.with_stem(path.stem + '-export')}, or move {second.name} away",
             )
-    # Rights, a read-only disk, a name too long: only an attempt tells of all of them.
+    # Rights, a read-only disk, a name too long: only an attempt shows all of them.
     trial = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         trial.open("wb").close()

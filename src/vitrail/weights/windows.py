@@ -1,4 +1,4 @@
-"""Windows told from the shapes of bias tables."""
+"""Windows read off the shapes of bias tables."""
 
 import math
 
@@ -6,7 +6,7 @@ from vitrail.shapes import Size
 
 
 def window_of_rows(rows: int, axes: int) -> Size | None:
-    """Return the window whose bias table has ``rows`` rows, if the number alone tells.
+    """Return the window whose bias table has ``rows`` rows, if the number alone determines it.
 
     One axis: always. Two: the square window. Three: the window whose height equals its width, if
     there is but one such (a time of one frame is not considered).

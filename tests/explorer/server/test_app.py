@@ -197,13 +197,13 @@ def test_other_methods_are_refused(
 
 
 def test_models_and_limits(client: TestClient) -> None:
-    told = client.get("/api/models").json()
-    choices = {entry["name"]: entry["weights"] for entry in told["models"]}
-    assert told["models"][0] == {"name": "small", "weights": ["given"]}
+    stated = client.get("/api/models").json()
+    choices = {entry["name"]: entry["weights"] for entry in stated["models"]}
+    assert stated["models"][0] == {"name": "small", "weights": ["given"]}
     assert choices["swin_nano"] == ["bundled", "none"]
     assert choices["pvt_v2_b0"] == ["none"]
     assert not {"video_swin_tiny", "swin1d_tiny"} & set(choices)
-    assert told["limits"] == {"size": 2048, "upload": 32 * 2**20, "queue": 8}
+    assert stated["limits"] == {"size": 2048, "upload": 32 * 2**20, "queue": 8}
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_a_photo_once_more_with_another_model_and_size(
     assert client.post("/api/run?photo=gone").status_code == 404
 
 
-def test_what_fails_in_a_run_is_told_in_three_lines(
+def test_what_fails_in_a_run_is_reported_in_three_lines(
     client: TestClient, photo: bytes, model: Swin
 ) -> None:
     def broken(*_: object) -> None:

@@ -26,7 +26,7 @@ ROUTES = [
 
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("token", [None, "", "wrong", TOKEN[:-1], TOKEN + "x", "ü" * 9])
-def test_without_the_token_nothing_is_told(
+def test_without_the_token_nothing_is_sent(
     stranger: TestClient, route: str, token: str | None
 ) -> None:
     headers = {} if token is None else {TOKEN_HEADER.encode(): token.encode()}

@@ -152,7 +152,7 @@ def test_a_photo_that_stops_on_its_way_loses_its_place(state: ServerState) -> No
     assert caught.value.error.fix == "send it again"
 
 
-def test_a_full_queue_is_told_before_the_body_is_read(
+def test_a_full_queue_is_refused_before_the_body_is_read(
     client: TestClient, state: ServerState, photo: bytes
 ) -> None:
     state.jobs.waiting = 0

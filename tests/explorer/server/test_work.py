@@ -35,11 +35,11 @@ def test_a_trace_can_be_seen_before_its_run_is_over(
     job = client.post("/api/run?size=16&name=early.png", content=photo).json()
     assert (job["trace"], job["revision"]) == (None, 0)
 
-    def told() -> dict:
+    def facts() -> dict:
         return client.get(f"/api/jobs/{job['id']}").json()
 
-    until(lambda: told()["revision"] == 2)
-    early = told()
+    until(lambda: facts()["revision"] == 2)
+    early = facts()
     assert early["state"] == "running" and early["progress"]["step"] == "figures"
     manifest = client.get(f"/api/traces/{early['trace']}").json()
     assert manifest["pending"] == ["cost", "checks", "faithfulness"]
@@ -89,14 +89,14 @@ def test_pages_go_first_but_not_for_ever() -> None:
     waiting = threading.Thread(target=wait)
     waiting.start()
     for _ in range(30):
-        pages.ask()
+        pages.note()
         time.sleep(0.01)
     assert not ended.is_set(), "they asked again and again, for longer than the quiet"
     assert ended.wait(10), "and then no more"
 
     def keep_asking() -> None:
         while not ended.wait(0.001):
-            pages.ask()
+            pages.note()
 
     ended.clear()
     asking = threading.Thread(target=keep_asking)

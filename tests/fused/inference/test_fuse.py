@@ -149,7 +149,7 @@ def test_what_is_remembered_was_not_computed_under_autocast() -> None:
         torch.testing.assert_close(made(x), model(x), atol=1e-5, rtol=1e-5)
 
 
-def test_under_autocast_the_way_out_is_told() -> None:
+def test_under_autocast_the_way_out_is_named() -> None:
     made = PackedLinear(torch.nn.Linear(8, 4))
     with torch.autocast("cpu", torch.bfloat16), refuses("under autocast", "outside of"):
         made(torch.randn(2, 8).bfloat16())

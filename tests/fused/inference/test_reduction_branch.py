@@ -32,11 +32,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Size]]:
     """Shapes for which the operation was called."""
     shapes: list[Size] = []
 
-    def told(x: Tensor, *rest: object) -> Tensor:
+    def facts(x: Tensor, *rest: object) -> Tensor:
         shapes.append(tuple(x.shape))
         return reduction_branch.packed_reduction(x, *rest)
 
-    monkeypatch.setattr(blocks, "packed_reduction", told)
+    monkeypatch.setattr(blocks, "packed_reduction", facts)
     yield shapes
 
 
@@ -238,9 +238,9 @@ def test_tensors_without_numbers_and_an_input_without_members() -> None:
 def test_the_operation_tells_its_shape() -> None:
     made = block(Reduced((3, 2)))
     fuse(made)
-    told = []
+    facts = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocks, "packed_reduction", lambda *a: told.append(a) or a[0])
+        patch.setattr(blocks, "packed_reduction", lambda *a: facts.append(a) or a[0])
         with torch.no_grad():
             made(torch.randn(2, 9, 8, 48))
-    torch.library.opcheck(torch.ops.vitrail.packed_reduction.default, told[0])
+    torch.library.opcheck(torch.ops.vitrail.packed_reduction.default, facts[0])

@@ -296,7 +296,7 @@ def test_a_weight_behind_values_far_below_zero_learns_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told", "fix"),
+    ("change", "facts", "fix"),
     [
         ({"x": torch.zeros(2, 4)}, "an input of 4 channels", "what it was made for"),
         ({"second": (torch.zeros(2, 6), None)}, "6 inputs behind 5 outputs", "hidden width"),
@@ -304,9 +304,9 @@ def test_a_weight_behind_values_far_below_zero_learns_nothing() -> None:
         ({"factor": torch.zeros(3)}, "factors", "leave them out"),
     ],
 )
-def test_what_does_not_fit_is_refused(change: dict, told: str, fix: str) -> None:
+def test_what_does_not_fit_is_refused(change: dict, facts: str, fix: str) -> None:
     given = {"x": torch.zeros(2, 7), "weight": torch.zeros(5, 7), **change}
-    with refuses(told, fix):
+    with refuses(facts, fix):
         fused_mlp(given.pop("x"), given.pop("weight"), **given)
 
 

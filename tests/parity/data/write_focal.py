@@ -91,11 +91,11 @@ def main(checkout: str, commit: str) -> None:
         arrays: dict[str, Any] = {}
         about = {"version": version, "commit": commit, "torch": torch.__version__, "runs": []}
         for i, size in enumerate(sizes):
-            told = answers(modules[version], options, size)
-            about["runs"].append(told["about"])
-            arrays[f"logits_{i}"] = told["logits"]
-            arrays[f"input_sum_{i}"] = told["input_sum"]
-            for stage, tokens in enumerate(told["stages"]):
+            facts = answers(modules[version], options, size)
+            about["runs"].append(facts["about"])
+            arrays[f"logits_{i}"] = facts["logits"]
+            arrays[f"input_sum_{i}"] = facts["input_sum"]
+            for stage, tokens in enumerate(facts["stages"]):
                 arrays[f"stage_{i}_{stage}"] = tokens
         arrays["about"] = np.array(json.dumps(about))
         np.savez_compressed(HERE / f"focal_{name}.npz", **arrays)

@@ -22,7 +22,7 @@ class Backward : HeadTask<Form> {
     using Base::queries, Base::q_rows, Base::k_rows, Base::v_rows, Base::g_rows, Base::o_rows;
     using Base::k_across, Base::q_norm, Base::k_norm, Base::score;
     template <int R>
-    using Asking = typename Base::template Asking<R>;
+    using QueryTile = typename Base::template QueryTile<R>;
 
   public:
     Backward(const Call& call, const Order& order, Arena& arena, const float* packed_bias,
@@ -113,12 +113,12 @@ class Backward : HeadTask<Form> {
     // Weights and slopes of R queries, and the gradient of the queries.
     template <int R>
     void rows(i64 start, i64 first) {
-        Asking<R> asking;
-        this->template ask<R>(start + first, asking);
-        const u32 *told[R], *slope[R];
+        QueryTile<R> tile;
+        this->template load_queries<R>(start + first, tile);
+        const u32 *grad[R], *slope[R];
         float *d_bias[R], d_cosine = 0;
         for (int r = 0; r < R; r++) {
-            told[r] = (const u32*)g_block[first + r];
+            grad[r] = (const u32*)g_block[first + r];
             slope[r] = slopes + (first + r) * key_width;
             d_bias[r] = own.bias + (head * c.queries + queries[start + first + r]) * key_width;
             expect(start + first + r);
@@ -127,12 +127,12 @@ class Backward : HeadTask<Form> {
             with_count<COLS>(n, [&](auto cols) {
                 constexpr int C = cols;
                 vf s[R][C];
-                product<Form, R, C>(s, asking.rows, 1, k_across + at * LANES, key_width, words);
+                product<Form, R, C>(s, tile.rows, 1, k_across + at * LANES, key_width, words);
                 for (int r = 0; r < R; r++) {
                     if (at == 0) this->prefetch_some(seen);
                     for (int k = 0; k < C; k++) {
                         i64 j = (at + k) * LANES;
-                        vf x = this->template finish<R>(s[r][k], asking, r, j);
+                        vf x = this->template finish<R>(s[r][k], tile, r, j);
                         vf p = Form::weight(x - logs[first + r]);
                         store(score + r * key_width + j, p);
                         Form::put(p, weights + (first + r) * key_width, j);
@@ -142,7 +142,7 @@ class Backward : HeadTask<Form> {
                         }
                     }
                 }
-                product<Form, R, C>(s, told, 1, v_across + at * LANES, key_width, words);
+                product<Form, R, C>(s, grad, 1, v_across + at * LANES, key_width, words);
                 for (int r = 0; r < R; r++)
                     for (int k = 0; k < C; k++) {
                         i64 j = (at + k) * LANES;
@@ -150,7 +150,7 @@ class Backward : HeadTask<Form> {
                         if (c.wants_bias) keep_bias(d, d_bias[r], start + first + r, j);
                         if (c.logit_scale) {
                             d_cosine += total(d * load(cosine + r * key_width + j));
-                            d *= asking.factor[r] * LN2 * load(k_norm + j);
+                            d *= tile.factor[r] * LN2 * load(k_norm + j);
                         }
                         Form::put(d, slopes + (first + r) * key_width, j);
                     }

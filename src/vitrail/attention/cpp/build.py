@@ -24,7 +24,7 @@ FLAGS = (
     "-std=c++17",
     "-O3",
     "-march=native",
-    # Scores hold infinities, but nobody reads errno, traps or the sign of a zero.
+    # Scores hold infinities, but nothing reads errno, traps or the sign of a zero.
     "-fno-math-errno",
     "-fno-trapping-math",
     "-fno-signed-zeros",
@@ -35,10 +35,10 @@ FLAGS = (
 
 def compiler() -> str | None:
     """Return the C++ compiler: ``$CXX``, with options, else g++, else clang++; None without one."""
-    told = os.environ.get("CXX", "").strip()
-    if told:
+    named = os.environ.get("CXX", "").strip()
+    if named:
         try:
-            return told if shutil.which(shlex.split(told)[0]) else None
+            return named if shutil.which(shlex.split(named)[0]) else None
         except ValueError:  # a quotation that does not end
             return None
     found = shutil.which("g++") or shutil.which("clang++")
@@ -57,8 +57,8 @@ def why_not() -> str | None:
     if not sys.platform.startswith("linux"):
         return f"{sys.platform}: the kernel is built on Linux only"
     if compiler() is None:
-        told = os.environ.get("CXX", "").strip()
-        return f"no C++ compiler: {f'CXX={told!r} names none' if told else 'no g++ nor clang++'}"
+        named = os.environ.get("CXX", "").strip()
+        return f"no C++ compiler: {f'CXX={named!r} names none' if named else 'no g++ nor clang++'}"
     return None
 
 
@@ -90,7 +90,7 @@ def library(source: Path = SOURCE) -> ctypes.CDLL:
         folder = store.private_folder(cache_folder())
         build = functools.partial(_build, program, options, source)
         return ctypes.CDLL(str(store.kept(folder, name, build)))
-    except (OSError, RuntimeError) as error:  # RuntimeError: nobody knows the user's home
+    except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home
         raise UsageError(
             f"the folder that keeps kernels, $VITRAIL_CACHE or ~/.cache/vitrail: {error}",
             "one that can be written, and programs run from",
@@ -127,8 +127,8 @@ def _key(program: list[str], options: list[str], source: Path) -> str:
     model = re.findall(r"^(?:model name|flags|Features|CPU part)\s*:.*$", cpu, re.MULTILINE)
     headers = {*source.parent.glob("*.h"), *SOURCE.parent.glob("*.h")}
     sources = [path.read_text() for path in (source, *sorted(headers))]
-    told = "\0".join([*program, *options, version.stdout, platform.machine(), *model, *sources])
-    return hashlib.sha256(told.encode()).hexdigest()[:20]
+    facts = "\0".join([*program, *options, version.stdout, platform.machine(), *model, *sources])
+    return hashlib.sha256(facts.encode()).hexdigest()[:20]
 
 
 def _build(program: list[str], options: list[str], source: Path, target: Path) -> None:

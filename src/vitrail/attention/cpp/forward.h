@@ -12,7 +12,7 @@ class Forward : HeadTask<Form> {
     using Base::query_parts, Base::key_parts, Base::dim_parts, Base::batch, Base::group, Base::head;
     using Base::seen, Base::masked, Base::queries, Base::v_rows, Base::k_across, Base::score;
     template <int R>
-    using Asking = typename Base::template Asking<R>;
+    using QueryTile = typename Base::template QueryTile<R>;
 
   public:
     Forward(const Call& call, const Order& order, Arena& arena, const float* packed_bias)
@@ -56,10 +56,10 @@ class Forward : HeadTask<Form> {
     // R queries whose scores fit into the registers.
     template <int R, int C>
     void attend_few(i64 first) {
-        Asking<R> asking;
-        this->template ask<R>(first, asking);
+        QueryTile<R> tile;
+        this->template load_queries<R>(first, tile);
         vf s[R][C];
-        product<Form, R, C>(s, asking.rows, 1, k_across, key_width, words);
+        product<Form, R, C>(s, tile.rows, 1, k_across, key_width, words);
         const bool simple = !masked && !c.logit_scale;
         const u32* weights[R];
         float inverse[R];
@@ -68,8 +68,8 @@ class Forward : HeadTask<Form> {
             vf top = spread(-INF), sum = vf{};
 #pragma GCC unroll 8
             for (int k = 0; k < C; k++) {
-                s[r][k] = simple ? s[r][k] * asking.factor[r] + load(asking.added[r] + k * LANES)
-                                 : this->template finish<R>(s[r][k], asking, r, k * LANES);
+                s[r][k] = simple ? s[r][k] * tile.factor[r] + load(tile.added[r] + k * LANES)
+                                 : this->template finish<R>(s[r][k], tile, r, k * LANES);
                 top = greater(top, s[r][k]);
             }
             float most = greatest(top);
@@ -91,21 +91,21 @@ class Forward : HeadTask<Form> {
     // R queries of a group with many keys.
     template <int R>
     void attend(i64 first) {
-        Asking<R> asking;
-        this->template ask<R>(first, asking);
+        QueryTile<R> tile;
+        this->template load_queries<R>(first, tile);
         vf top[R];
         for (int r = 0; r < R; r++) top[r] = spread(-INF);
         key_parts.each([&](i64 start, i64 n) {
             with_count<COLS>(n, [&](auto cols) {
                 constexpr int C = cols;
                 vf s[R][C];
-                product<Form, R, C>(s, asking.rows, 1, k_across + start * LANES, key_width, words);
+                product<Form, R, C>(s, tile.rows, 1, k_across + start * LANES, key_width, words);
 #pragma GCC unroll 8
                 for (int r = 0; r < R; r++)
 #pragma GCC unroll 8
                     for (int k = 0; k < C; k++) {
                         i64 j = (start + k) * LANES;
-                        vf x = this->template finish<R>(s[r][k], asking, r, j);
+                        vf x = this->template finish<R>(s[r][k], tile, r, j);
                         store(score + r * key_width + j, x);
                         top[r] = greater(top[r], x);
                     }

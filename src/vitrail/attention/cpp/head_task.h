@@ -272,7 +272,7 @@ class HeadTask {
 
     // What a few queries bring to their scores.
     template <int R>
-    struct Asking {
+    struct QueryTile {
         const u32* rows[R];
         const float* added[R];
         float factor[R];
@@ -280,26 +280,26 @@ class HeadTask {
     };
 
     template <int R>
-    void ask(i64 first, Asking<R>& asking) const {
+    void load_queries(i64 first, QueryTile<R>& tile) const {
         for (int r = 0; r < R; r++) {
             i64 i = queries[first + r];
-            asking.rows[r] = (const u32*)q_rows[i];
-            asking.added[r] = bias + i * bias_step;
-            asking.factor[r] = LOG2E * c.scale;
-            if (c.logit_scale) asking.factor[r] *= c.logit_scale[head] * q_norm[first + r];
-            asking.label[r] = c.q_region ? c.q_region[group * c.queries + i] : 0;
+            tile.rows[r] = (const u32*)q_rows[i];
+            tile.added[r] = bias + i * bias_step;
+            tile.factor[r] = LOG2E * c.scale;
+            if (c.logit_scale) tile.factor[r] *= c.logit_scale[head] * q_norm[first + r];
+            tile.label[r] = c.q_region ? c.q_region[group * c.queries + i] : 0;
         }
     }
 
     // A product of query r with keys j ... as a score, in units of log2.
     template <int R>
-    vf finish(vf product, const Asking<R>& asking, int r, i64 j) const {
-        vf s = product * asking.factor[r];
+    vf finish(vf product, const QueryTile<R>& tile, int r, i64 j) const {
+        vf s = product * tile.factor[r];
         if (c.logit_scale) s *= load(k_norm + j);
-        s += load(asking.added[r] + j);
+        s += load(tile.added[r] + j);
         if (masked) {
             vf across = s + c.mask_value * LOG2E;
-            s = load(region + j) == asking.label[r] ? s : across;
+            s = load(region + j) == tile.label[r] ? s : across;
             s += load(hidden + j);
         }
         return s;

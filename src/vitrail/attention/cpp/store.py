@@ -1,7 +1,7 @@
 """Built kernels as files: only their user may write them, and their names hold their content.
 
 Loading a library executes it, and one that is cut short ends the process by a signal. So a file is
-loaded only if nobody else could have written it and its content has the hash in its name.
+loaded only if no other user could have written it and its content has the hash in its name.
 """
 
 import fcntl
@@ -74,7 +74,7 @@ def _find(folder: Path, name: str) -> Path | None:
 
 
 def _fits(path: Path) -> bool:
-    """Tell whether a file is whole, and nobody but its user and root could have written it."""
+    """Return whether a file is whole, and only its user and root could have written it."""
     status = path.lstat()
     if not stat.S_ISREG(status.st_mode) or status.st_uid not in (0, os.geteuid()):
         return False
@@ -114,13 +114,13 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _others_write(status: os.stat_result) -> bool:
-    """Tell whether others may write: the group counts unless it is the user's own."""
+    """Return whether others may write: the group counts unless it is the user's own."""
     group = status.st_mode & stat.S_IWGRP and not _own_group(status)
     return bool(status.st_mode & stat.S_IWOTH or group)
 
 
 def _own_group(status: os.stat_result) -> bool:
-    """Tell whether a group has no member but the owner, as where each user has a group."""
+    """Return whether a group has no member but the owner, as where each user has a group."""
     import grp
     import pwd
 

@@ -106,7 +106,7 @@ class RowGradients:
             ordered = torch.are_deterministic_algorithms_enabled()
             self.write = "places" if ordered else "adds"
         # A layer whose queries are its keys says so by one index for both: then each token is a
-        # key, as each asks. Else there may be tokens that nobody sees.
+        # key, as each is a query. Else there may be tokens that none sees.
         all_written = call.unique_keys and _same(call.q_index, call.k_index)
         make = torch.empty if all_written or self.write != "stores" else torch.zeros
         self.d_qkv = make(ready.batch, ready.tokens, 3, heads, head_dim, dtype=qkv.dtype,
@@ -198,7 +198,7 @@ def _side_by_side(rows: Tensor) -> Tensor:
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
-    """Tell whether two tensors are the same numbers in memory."""
+    """Return whether two tensors are the same numbers in memory."""
     where = [(x.data_ptr(), x.shape, x.stride()) for x in (one, other)]
     return where[0] == where[1]
 

@@ -37,6 +37,6 @@ def _reason(device: int) -> str | None:
 
         driver.active.get_current_target()  # builds its link to CUDA with a C compiler
     except Exception as error:  # an installation's trouble, of whatever kind
-        told = next(iter(str(error).splitlines()), "")
-        return f"Triton does not start here: {type(error).__name__}: {told}"
+        reason = next(iter(str(error).splitlines()), "")
+        return f"Triton does not start here: {type(error).__name__}: {reason}"
     return None

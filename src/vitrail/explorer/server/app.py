@@ -19,7 +19,7 @@ from vitrail.explorer.explore import plain
 from vitrail.explorer.photo import LARGEST
 from vitrail.explorer.server import answers, uploads
 from vitrail.explorer.server.guard import LOOPBACK
-from vitrail.explorer.server.jobs import Ask, Job, Jobs
+from vitrail.explorer.server.jobs import Job, Jobs, RunRequest
 from vitrail.explorer.server.models import Models
 from vitrail.explorer.server.payload import Payloads, needs_model, squeezed
 from vitrail.explorer.server.store import Kept, Store
@@ -110,7 +110,7 @@ def create_app(state: ServerState) -> Starlette:
 
 
 async def page(_: Request) -> Response:
-    """Answer with the page, which loads the two static files and asks the API for the rest."""
+    """Answer with the page, which loads the two static files and requests the rest from the API."""
     return HTMLResponse(PAGE)
 
 
@@ -165,17 +165,17 @@ async def models(request: Request) -> Response:
 
 async def run(request: Request) -> Response:
     """Queue a run: everything that can be refused is refused before the body is read."""
-    state, asked = _state(request), request.query_params
-    model, weights = state.models.choose(asked.get("model"), asked.get("weights"))
-    size = parse_size(asked.get("size"))
-    again = _kept(request, asked["photo"]) if "photo" in asked else None
+    state, given = _state(request), request.query_params
+    model, weights = state.models.choose(given.get("model"), given.get("weights"))
+    size = parse_size(given.get("size"))
+    again = _kept(request, given["photo"]) if "photo" in given else None
     with state.jobs.place() as submit:
         if again is not None:
             photo, name = again.photo, again.name
         else:
-            photo, name = await uploads.read_body(request), plain(asked.get("name") or "photo")
+            photo, name = await uploads.read_body(request), plain(given.get("name") or "photo")
             await to_thread.run_sync(uploads.check_photo, photo, name, limiter=state.decoding)
-        job = submit(Ask(model=model, weights=weights, size=size, name=name, photo=photo))
+        job = submit(RunRequest(model=model, weights=weights, size=size, name=name, photo=photo))
     return JSONResponse(described(state, job), 202)
 
 
@@ -207,10 +207,10 @@ def described(state: ServerState, job: Job) -> dict[str, Any]:
         "trace": job.trace,
         "revision": job.revision,
         "error": job.error,
-        "name": job.ask.name,
-        "model": job.ask.model,
-        "weights": job.ask.weights,
-        "size": None if job.ask.size is None else list(job.ask.size),
+        "name": job.request.name,
+        "model": job.request.model,
+        "weights": job.request.weights,
+        "size": None if job.request.size is None else list(job.request.size),
     }
 
 
@@ -240,7 +240,7 @@ def _state(request: Request) -> ServerState:
 
 def _kept(request: Request, id: str) -> Kept:
     state = _state(request)
-    state.pages.ask()
+    state.pages.note()
     kept = state.store.get(id)
     if kept is None:
         raise answers.unknown(f"trace {id[:40]!r}")

@@ -41,7 +41,7 @@ class Address:
     """Where the server listens, and by which names it may be called.
 
     Args:
-        host: the address or name that it was asked to listen on.
+        host: the address or name that it listens on.
         port: the port that it has.
     """
 
@@ -60,7 +60,7 @@ class Address:
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
 
     def answers_to(self, host: str) -> bool:
-        """Tell whether a Host header names this server, rather than a name bound to it."""
+        """Return whether a Host header names this server, rather than a name bound to it."""
         match = _HOST.fullmatch(host)
         if match is None or int(match[2] or 80) != self.port:
             return False
@@ -129,7 +129,7 @@ class Guard:
             return f"Host {', '.join(hosts)[:100]!r}"
         if origins and origins != [f"http://{hosts[0]}"]:
             return f"Origin {', '.join(origins)[:100]!r}"
-        # A link to the page may stand anywhere; everything else is asked for by the page itself.
+        # A link to the page may stand anywhere; everything else is requested by the page itself.
         site = headers.get("sec-fetch-site", "none")
         if site not in ("none", "same-origin") and not navigates:
             return f"Sec-Fetch-Site {site[:20]!r}"
@@ -157,7 +157,7 @@ _OPEN = "open the link that `vitrail explore --serve` printed"
 
 
 def _is_number(name: str) -> bool:
-    """Tell whether a host is an address in numbers: no name server can rebind that."""
+    """Return whether a host is an address in numbers: no name server can rebind that."""
     try:
         ipaddress.ip_address(name)
     except ValueError:

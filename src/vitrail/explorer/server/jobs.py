@@ -14,7 +14,7 @@ from vitrail.explorer.server.answers import Refused, as_dict
 from vitrail.shapes import Size
 
 WAITING = 8  # jobs that may wait
-REMEMBERED = 64  # finished jobs that can still be asked about
+REMEMBERED = 64  # finished jobs that are still known
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 _log = logging.getLogger("vitrail.server")
@@ -25,8 +25,8 @@ class Cancelled(Exception):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ask:
-    """What a job is asked to do.
+class RunRequest:
+    """What a job has to do.
 
     Args:
         model: name of the model, as the server's list has it.
@@ -51,7 +51,7 @@ class Job:
     there was more of it.
     """
 
-    ask: Ask
+    request: RunRequest
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     state: State = "queued"
     progress: dict[str, Any] = field(default_factory=lambda: {"step": "queued", "share": 0.0})
@@ -66,15 +66,15 @@ class Job:
         return self.state in ("done", "failed", "cancelled")
 
     def cancel(self) -> None:
-        """Ask the work to stop at its next step."""
+        """Let the work stop at its next step."""
         self._unwanted.set()
 
     def show(self, trace: str) -> None:
-        """Name the trace, which can be drawn now, or tell that more of it is there."""
+        """Name the trace, which can be drawn now, or note that more of it is there."""
         self.trace, self.revision = trace, self.revision + 1
 
     def report(self, step: str, share: float, **more: int) -> None:
-        """Tell how far the work is, ``share`` from 0 to 1; the place to stop when unwanted.
+        """Report how far the work is, ``share`` from 0 to 1; the place to stop when unwanted.
 
         Raises:
             Cancelled: when the job was cancelled.
@@ -88,7 +88,7 @@ class Jobs:
     """A queue and the one thread that works through it.
 
     Args:
-        work: does what a job asks, and has it show the trace.
+        work: does a job, and has it show the trace.
         waiting: how many jobs may wait beside the one that runs.
     """
 
@@ -103,7 +103,7 @@ class Jobs:
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def place(self) -> Iterator[Callable[[Ask], Job]]:
+    def place(self) -> Iterator[Callable[[RunRequest], Job]]:
         """Hold a place in the queue while a photo arrives, so that no more arrive than can wait.
 
         Returns:
@@ -128,11 +128,11 @@ class Jobs:
             self._reserved -= held
             held = False
 
-        def submit(ask: Ask) -> Job:
+        def submit(request: RunRequest) -> Job:
             with self._changed:
                 assert held, "one place is for one job"
                 release()
-                job = Job(ask)
+                job = Job(request)
                 self._queue.append(job)
                 self._known[job.id] = job
                 self._forget()
@@ -145,14 +145,14 @@ class Jobs:
             with self._changed:
                 release()
 
-    def submit(self, ask: Ask) -> Job:
+    def submit(self, request: RunRequest) -> Job:
         """Put a job at the end of the queue.
 
         Raises:
             Refused: with 429, when the queue is full.
         """
         with self.place() as submit:
-            return submit(ask)
+            return submit(request)
 
     def get(self, id: str) -> Job | None:
         """Return a job by its id, if it is still remembered."""
@@ -225,7 +225,9 @@ class Jobs:
             )
             job.state = "failed"
         finally:
-            job.ask = replace(job.ask, photo=b"")  # megabytes; the trace keeps what it needs
+            job.request = replace(
+                job.request, photo=b""
+            )  # megabytes; the trace keeps what it needs
 
     def _forget(self) -> None:
         """Keep the last finished jobs only."""

@@ -1,4 +1,4 @@
-"""The models that a page may ask for: names out of a list, and never a file or an address."""
+"""The models that a page may request: names out of a list, and never a file or an address."""
 
 from collections import OrderedDict
 from typing import Any

@@ -43,7 +43,7 @@ class Payloads:
     """Makes payloads, and keeps the last used ones.
 
     Args:
-        running: held by whoever runs a model.
+        running: held while a model runs.
         budget: bytes of all payloads together.
     """
 
@@ -88,7 +88,7 @@ class Payloads:
 
 
 def needs_model(kept: Kept, name: str) -> bool:
-    """Tell whether an array is made by running the model."""
+    """Return whether an array is made by running the model."""
     return name.startswith(OF_MODEL) and name not in kept.manifest["arrays"]
 
 

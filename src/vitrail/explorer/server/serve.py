@@ -103,7 +103,7 @@ def make_server(
         log_level="warning",
         access_log=False,  # a log of addresses would hold the token
         server_header=False,
-        proxy_headers=False,  # nobody may tell us who is asking
+        proxy_headers=False,  # no header may name another client
         lifespan="on",
         timeout_graceful_shutdown=2,
         ws="none",

@@ -1,4 +1,4 @@
-"""Traces that the page may ask about, as long as there is room; the longest unused go first."""
+"""Traces that the page may request, as long as there is room; the longest unused go first."""
 
 import dataclasses
 import secrets
@@ -17,7 +17,7 @@ BUDGET = 2 * 2**30  # bytes of all traces together, models included
 
 @runtime_checkable
 class Arrays(Protocol):
-    """Arrays by name, stored or made when they are asked for."""
+    """Arrays by name, stored or made on demand."""
 
     def get(self, name: str) -> np.ndarray:
         """Return an array, or raise ``KeyError`` for a name that means nothing."""
@@ -110,7 +110,7 @@ def size_of(things: Iterable[object]) -> int:
 
 
 def _own(thing: object) -> tuple[Any, int]:
-    """Return what tells a thing from others, and the bytes that it holds itself."""
+    """Return what identifies a thing, and the bytes that it holds itself."""
     if isinstance(thing, Tensor):
         storage = thing.untyped_storage()
         return ("memory", storage.data_ptr()), storage.nbytes()

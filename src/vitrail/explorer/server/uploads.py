@@ -18,7 +18,7 @@ async def read_body(request: Request, limit: int = LIMIT, patience: float = PATI
         limit: in bytes.
         patience: seconds to wait for more of it: meanwhile it holds a place in the queue.
     Raises:
-        Refused: with 413, before the first byte is read where the request tells its length; with
+        Refused: with 413, before the first byte is read where the request states its length; with
             408 for a photo that stops on its way, and with 499 for one whose sender is gone.
     """
     length = request.headers.get("content-length", "")

@@ -16,14 +16,14 @@ from vitrail.explorer.server.models import Models
 from vitrail.explorer.server.store import Kept, Store
 from vitrail.models import backbone_of
 
-# Seconds that a run leaves to the page which draws its trace: until that has not asked for so long,
+# Seconds that a run leaves to the page which draws its trace: until it has been quiet so long,
 # and at most so many. A run that was quick so far has not much more to do.
 QUIET, MOST = 1.0, 5.0
 SHORT = 1.0
 
 
 class Pages:
-    """When a page last asked for something.
+    """When a page last sent a request.
 
     A run that goes on after its trace was shown would take the processor from the page that draws
     it: it waits until the page has what it needs.
@@ -32,12 +32,12 @@ class Pages:
     def __init__(self) -> None:
         self._last = -math.inf
 
-    def ask(self) -> None:
-        """Note that a page asks now."""
+    def note(self) -> None:
+        """Note that a page sends a request now."""
         self._last = time.monotonic()
 
     def give_way(self, quiet: float, most: float) -> None:
-        """Wait until no page has asked for a while.
+        """Wait until no page has sent a request for a while.
 
         Args:
             quiet: seconds without a request.
@@ -65,20 +65,20 @@ class Work:
 
     def __call__(self, job: Job) -> None:
         """Do a job; its trace is shown as soon as it can be drawn, and completed then."""
-        ask = job.ask
+        request = job.request
         with self.running:
             job.report("model", 0.0)
-            model, source = self.models.load(ask.model, ask.weights)
+            model, source = self.models.load(request.model, request.weights)
             job.report("photo", 0.05)
-            photo = decode(ask.photo, ask.name)
+            photo = decode(request.photo, request.name)
             job.report("forward", 0.1)
             with watched(model, job):
                 steps = iter_trace(
                     model,
                     photo.image,
-                    size=ask.size,
+                    size=request.size,
                     source=source,
-                    name=ask.name,
+                    name=request.name,
                     notes=photo.notes,
                 )
                 kept, begun = None, time.monotonic()
@@ -87,9 +87,9 @@ class Work:
                     kept = Kept(
                         manifest=manifest,
                         arrays=arrays,
-                        photo=ask.photo,
-                        name=ask.name,
-                        weights=ask.weights,
+                        photo=request.photo,
+                        name=request.name,
+                        weights=request.weights,
                         **({} if kept is None else {"id": kept.id}),
                     )
                     job.show(self.store.add(kept))
@@ -100,7 +100,7 @@ class Work:
 
 @contextmanager
 def watched(model: nn.Module, job: Job) -> Iterator[None]:
-    """Let every block tell the job that it begins, and stop there when the job is cancelled."""
+    """Report every block to the job as it begins, and stop there when the job is cancelled."""
     backbone = backbone_of(model)
     blocks = [] if backbone is None else backbone.blocks()
     stages = 1 + max((block.stage for block in blocks), default=0)

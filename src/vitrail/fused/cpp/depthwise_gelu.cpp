@@ -16,7 +16,7 @@ struct DepthwiseGelu {
     const void* x;
     const float *taps, *bias;  // (27, padded), (padded)
     void* y;
-    // In the backward pass: what is told of the result, and what is to be found.
+    // In the backward pass: the gradient of the result, and what is computed from it.
     const float* turned;  // the taps from the last to the first
     const void* d_y;
     void* d_x;    // null: not needed

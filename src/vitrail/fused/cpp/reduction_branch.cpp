@@ -89,7 +89,7 @@ extern "C" void vitrail_reduction(const Reduction* f, const Linear* q, const Lin
                                   LinearFunction norm, int (*attend)(const Call*)) {
     const i64 tokens = f->length[0] * f->length[1] * f->length[2];
     const i64 row = q->inputs * bytes_of(q->kind);
-    Linear seen = *kv, ask = *q, answer = *proj;
+    Linear seen = *kv, queries = *q, output = *proj;
     seen.rows = f->batch * f->attention.cells;
     seen.x = f->x;
     if (sr) {
@@ -102,12 +102,14 @@ extern "C" void vitrail_reduction(const Reduction* f, const Linear* q, const Lin
     }
     seen.y = f->kv;
     linear(&seen);
-    ask.threads = answer.threads = 1;  // a tile each
+    queries.threads = output.threads = 1;  // a tile each
     const i64 count = tiles_of(*f, tokens, row), length = ceil_div(tokens, count);
 #pragma omp parallel for num_threads(f->threads) schedule(dynamic) if (f->batch * count > 1)
     for (i64 i = 0; i < f->batch * count; i++) {
         const i64 member = i / count, first = i % count * length;
         const i64 n = std::min(length, tokens - first);
-        if (n > 0) tile(*f, ask, answer, member, member * tokens + first, n, row, linear, attend);
+        if (n > 0) {
+            tile(*f, queries, output, member, member * tokens + first, n, row, linear, attend);
+        }
     }
 }

@@ -32,7 +32,7 @@ _GATHERING = (FocalAttention, NearestAttention)
 
 
 def packs(layer: nn.Module) -> TypeGuard[GroupedAttention]:
-    """Tell whether ``PackedAttention`` computes what a layer does."""
+    """Return whether ``PackedAttention`` computes what a layer does."""
     # One that was packed is left without projections.
     qkv = getattr(layer, "qkv", None)
     return type(layer) in _KNOWN and type(qkv) is nn.Linear and type(layer.proj_drop) in DROPS

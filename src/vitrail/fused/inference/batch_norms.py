@@ -45,7 +45,7 @@ def _fold(parent: nn.Module, name: str, *, behind: str, before: str = "") -> Non
 
 
 def _is_constant(norm: nn.Module) -> bool:
-    """Tell whether a module is torch's own batch norm, and the same for every batch."""
+    """Return whether a module is torch's own batch norm, and the same for every batch."""
     return type(norm) in _NORMS and norm.running_mean is not None
 
 

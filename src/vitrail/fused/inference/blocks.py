@@ -33,7 +33,7 @@ def _numbers(
 
 
 def _observed(block: nn.Module) -> bool:
-    """Tell whether a part of a block has a hook."""
+    """Return whether a part of a block has a hook."""
     # Not by `modules`, which names them all: on one image that alone is a hundredth of the time.
     return any(
         part._forward_hooks or part._forward_pre_hooks or _observed(part)

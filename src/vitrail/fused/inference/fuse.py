@@ -135,13 +135,13 @@ def _post_norm_block(block: PostNormBlock) -> FusedPostNormBlock:
 
 
 def _goes_in_tiles(attn: GroupedAttention) -> bool:
-    """Tell whether a block of this attention can: windows, and a projection that is packed."""
+    """Return whether a block of this attention can: windows, and a projection that is packed."""
     known = type(attn) in (WindowAttention, CosineWindowAttention)
     return known and type(attn.proj) is nn.Linear
 
 
 def _goes_to_a_grid(attn: nn.Module) -> TypeGuard[ReductionAttention]:
-    """Tell whether tokens attend to what a convolution makes of them, or to themselves, plainly."""
+    """Return whether tokens attend to a convolution's cells or to themselves, and nothing else."""
     if type(attn) is not ReductionAttention or isinstance(attn.pattern, Pooled):
         return False
     linears = all(type(layer) is nn.Linear for layer in (attn.q, attn.kv, attn.proj))
@@ -152,12 +152,12 @@ def _goes_to_a_grid(attn: nn.Module) -> TypeGuard[ReductionAttention]:
 def _of_all_channels(
     convolution: nn.Module | None,
 ) -> TypeGuard[nn.Conv1d | nn.Conv2d | nn.Conv3d]:
-    """Tell whether a convolution's patches can be cut out and projected."""
+    """Return whether a convolution's patches can be cut out and projected."""
     return plain_convolution(convolution) and convolution.groups == 1
 
 
 def _makes_cells(convolution: nn.Module, norm: nn.Module | None) -> bool:
-    """Tell whether a convolution goes from cell to cell, with a norm behind it."""
+    """Return whether a convolution goes from cell to cell, with a norm behind it."""
     return (
         _of_all_channels(convolution)
         and convolution.stride == convolution.kernel_size
@@ -167,7 +167,7 @@ def _makes_cells(convolution: nn.Module, norm: nn.Module | None) -> bool:
 
 
 def _reads_only_qkv(attn: GroupedAttention) -> bool:
-    """Tell whether a layer's input goes nowhere but through ``qkv``, so that a norm may join it.
+    """Return whether a layer's input goes nowhere but through ``qkv``, so that a norm may join it.
 
     Visible padding is made after the norm, which it must not see; cells are pooled before it.
     """

@@ -66,7 +66,7 @@ def fused_mlp(
     add: Float[Tensor, "*batch outputs"] | None = None,
     factor: Float[Tensor, " samples"] | None = None,
 ) -> Float[Tensor, "*batch outputs"]:
-    """Normalise, project, rectify and project again, scale, and add: whatever of it is asked for.
+    """Normalise, project, rectify and project again, scale, and add; each step is optional.
 
     Products are of numbers of ``x``'s type, added up in float32; parameters may be of any type and
     get their gradients in it.
@@ -282,7 +282,7 @@ def _describe(
     x: Tensor, weight: Tensor, weight2: Tensor | None, norm_weight: Tensor | None,
     norm_bias: Tensor | None, factor: Tensor | None, middle: Tensor, eps: float,
 ) -> tuple[_FusedMlp, _Held]:  # fmt: skip
-    """Return what both passes tell the kernel, and what holds its memory."""
+    """Return the kernel's arguments of both passes, and what holds their memory."""
     keep = _Held()
     rows = x.numel() // x.shape[-1]
     last = weight if weight2 is None else weight2

@@ -30,11 +30,11 @@ class Format:
         inner: prefix of all keys but those in ``outside``; the first is written, all are read.
         outside: beginnings of the keys that stand beside the prefix.
         wrap: key under which a pickled file holds the state dict.
-        stage: a pattern whose group tells the stages of the keys apart.
+        stage: a pattern whose group is the stage of a key.
         fields: what its models do and no shape shows, as fields of the configuration, so that
             outputs are the same at every size.
         bare_fields: what a detector's backbone does besides.
-        layout: what keys tell that rules need, by name, beside the grids of position tables.
+        layout: what rules need of the keys, by name, beside the grids of position tables.
     """
 
     name: str
@@ -160,7 +160,7 @@ class Family:
         recognise: returns the format of a state dict without prefixes, or None if it is not of
             this family.
         infer: returns the configuration that follows from shapes and hints.
-        identity: properties of a configuration by which the catalog's models are told apart.
+        identity: properties of a configuration by which the catalog's models are distinguished.
         advised: fields to name where a file's model differs from the one it is loaded into.
         behaviour: fields of this family alone that a file of ours decides, not the model's name.
         holds: whether a configuration is of this family.

@@ -186,7 +186,7 @@ def _common(state: State) -> dict[str, Any]:
 
 
 def _infer(reading: Reading, hints: Hints) -> BackboneConfig:
-    """Return the configuration that shapes tell, for square windows."""
+    """Return the configuration that the shapes imply, for square windows."""
     state = reading.state
     found = _common(state)
     axes, stages = len(found["patch"]), range(len(found["depths"]))
@@ -256,7 +256,7 @@ def _margins(windows: tuple[Size, ...], keys: list[int], hints: Hints) -> tuple[
 
 
 def _infer_fast(reading: Reading, hints: Hints) -> BackboneConfig:
-    """Return the configuration that shapes tell, for square windows."""
+    """Return the configuration that the shapes imply, for square windows."""
     state = reading.state
     found = _common(state)
     axes, stages = len(found["patch"]), range(len(found["depths"]))
@@ -270,7 +270,7 @@ def _infer_fast(reading: Reading, hints: Hints) -> BackboneConfig:
         **found,
         num_heads=tuple(weight.shape[0] for weight in networks),
         windows=tuple((round(area ** (1 / axes)),) * axes for area in pools),
-        # The first stage has the most tokens: its list is as long as was asked for.
+        # The first stage has the most tokens: its list has the requested length.
         count=max(stored, default=count),
     )
 

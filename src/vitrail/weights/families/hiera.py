@@ -88,7 +88,7 @@ def _blocks(state: State) -> Grids:
 
 
 def _layers(state: State) -> Grids:
-    """Return the depths of stages that names tell."""
+    """Return the depths of stages that the names imply."""
     pattern = re.compile(r"encoder\.stages\.(\d{1,3})\.layers\.(\d{1,4})\.")
     found: dict[int, int] = {}
     for key in state:
@@ -97,7 +97,7 @@ def _layers(state: State) -> Grids:
     return {"depths": tuple(found.get(stage, 0) for stage in range(len(found)))} if found else {}
 
 
-_ONE = r"()"  # stages are told by the layout, not by names
+_ONE = r"()"  # the layout gives the stages, not the names
 _FORMATS = (
     Format("official", "hiera", _OFFICIAL.rules, stage=_ONE, layout=_blocks),
     Format("timm", "hiera", Names().rules, stage=_ONE, layout=_blocks),
@@ -123,7 +123,7 @@ def _recognise(state: State) -> str | None:
 
 
 def _infer(reading: Reading, hints: Hints) -> BackboneConfig:
-    """Return the configuration that shapes tell; windows and heads are the published models'."""
+    """Return the configuration that the shapes imply, with the published windows and heads."""
     state = reading.state
     patch = state["embed.proj.weight"]
     dim, kernel, depths = patch.shape[0], tuple(patch.shape[2:]), depths_of(state)
@@ -135,7 +135,7 @@ def _infer(reading: Reading, hints: Hints) -> BackboneConfig:
     if not same and not hints.guess and not hints.num_heads:
         raise UsageError(
             f"weights of a Hiera with {len(depths)} stages and {len(kernel)} axes",
-            "4 stages of 2 axes, as published: no shape tells windows and strides",
+            "4 stages of 2 axes, as published: no shape shows windows and strides",
             "create the model with its numbers, and load the weights into it",
         )
     table = state[needed(state, "position.table")]

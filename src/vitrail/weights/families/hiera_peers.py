@@ -48,7 +48,7 @@ def _read_timm(model: Any) -> Peer:
         ("mask_unit_size", tuple(model.mask_unit_size), _unit(model.q_stride, len(starts))),
     ])  # fmt: skip
     assert pools == tuple(starts[1:])
-    # A stage's first block attends as the stage before: its second one tells, or the next stage.
+    # A stage's first block attends as the stage before: its second one, or the next stage, counts.
     within = [blocks[0].attn.use_mask_unit_attn]
     for start, end in zip(starts[1:], [*starts[2:], len(blocks)], strict=True):
         teller = start + 1 if start + 1 < end else end

@@ -187,7 +187,7 @@ def _recognise(state: State) -> str | None:
 
 
 def _infer(reading: Reading, hints: Hints) -> BackboneConfig:
-    """Return the configuration that shapes tell; strides are the published models'."""
+    """Return the configuration that the shapes imply; strides are the published models'."""
     state = reading.state
     stem = state["embed.proj.weight"]
     axes, depths = stem.ndim - 2, depths_of(state)

@@ -18,7 +18,7 @@ def _recognise(state: State) -> str | None:
 
 
 def _infer(reading: Reading, hints: Hints) -> BackboneConfig:
-    """Return the configuration that shapes tell; the mechanism is that of the model at hand."""
+    """Return the configuration that the shapes imply, with the given model's mechanism."""
     state, like = reading.state, hints.like
     patch = state["embed.proj.weight"]
     axes, depths = patch.ndim - 2, depths_of(state)

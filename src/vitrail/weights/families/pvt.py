@@ -197,7 +197,7 @@ def _recognise(kind: str, state: State) -> str | None:
 
 
 def _infer(kind: str, reading: Reading, hints: Hints) -> BackboneConfig:
-    """Return the configuration that shapes tell; the heads are those of the published models."""
+    """Return the configuration that the shapes imply, with the published models' heads."""
     state = reading.state
     depths = depths_of(state)
     patch = state["embed.proj.weight"]

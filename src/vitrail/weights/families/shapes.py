@@ -71,7 +71,7 @@ def outputs_of(state: State) -> dict[str, Any]:
 
 
 def has(state: State, pattern: str) -> bool:
-    """Tell whether some key matches a pattern anywhere."""
+    """Return whether some key matches a pattern anywhere."""
     return any(re.search(pattern, key) for key in state)
 
 

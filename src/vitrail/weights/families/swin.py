@@ -19,7 +19,7 @@ from vitrail.weights.families.swin_shapes import (
 )
 from vitrail.weights.rules import Grids, State
 
-# The key of the patch embedding is in every file of a format, and tells most formats apart.
+# The key of the patch embedding is in every file of a format, and distinguishes most formats.
 _PATCHES = {
     "embed.proj.weight": "vitrail",
     "patch_embed.projection.weight": "mm",

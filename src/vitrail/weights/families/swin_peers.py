@@ -262,7 +262,7 @@ def _window(blocks: Iterable[Any]) -> tuple[int, ...]:
 
 
 def _built_shift(blocks: Any) -> str:
-    """Tell whether a stage's odd blocks shift; decided when the peer was built, for any input."""
+    """Return whether a stage's odd blocks shift; decided when the peer was built, for any input."""
     shift = next((pair(block.shift_size) for i, block in enumerate(blocks) if i % 2), (0, 0))
     window = pair(blocks[0].window_size)
     if not any(shift):

@@ -23,14 +23,14 @@ IDENTITY = ("dim", "depths", "num_heads", "windows", "patch", "patch_overlap", "
 
 
 def infer_swin(reading: Reading, hints: Hints) -> SwinConfig:
-    """Return the configuration that the shapes of a Swin, Swin V2 or Video Swin tell.
+    """Return the configuration that the shapes of a Swin, Swin V2 or Video Swin imply.
 
     Args:
         reading: the weights, and the buffers that were left out.
-        hints: the window, where shapes cannot tell it: in files of Swin V2 without buffers
+        hints: the window, where shapes cannot show it: in files of Swin V2 without buffers
             (timm, transformers), and for windows with unequal sides.
     Raises:
-        UsageError: parts are missing, or the window cannot be told.
+        UsageError: parts are missing, or the window cannot be determined.
     """
     found = _infer(reading, 1 if hints.guess else hints.window)
     return with_overlap(found) if hints.ours else found
@@ -69,7 +69,7 @@ def with_overlap(config: SwinConfig) -> SwinConfig:
     """Return the configuration with overlapping patches, if a model of the catalog has such.
 
     A kernel of 4 may be a patch of 4, or one of 2 that reaches one sample into its neighbours:
-    shapes do not tell. No format but ours has overlapping patches.
+    shapes do not show. No format but ours has overlapping patches.
     """
     for entry in CATALOG.values():
         known = entry.config
@@ -129,16 +129,16 @@ def _table_window(reading: Reading, stage: int, axes: int, window: Any) -> Size:
     """Return a stage's window: from the file's index, from what the caller says, from its rows."""
     key = needed(reading.state, f"stages.{stage}.blocks.0.attn.bias.table")
     rows = reading.state[key].shape[0]
-    told = windows_of(reading.buffers, axes).get(stage)
-    if told is None and window is not None:
-        told = _given(window, stage, axes)
-    if told is not None and math.prod(2 * m - 1 for m in told) == rows:
-        return told
+    known = windows_of(reading.buffers, axes).get(stage)
+    if known is None and window is not None:
+        known = _given(window, stage, axes)
+    if known is not None and math.prod(2 * m - 1 for m in known) == rows:
+        return known
     found = window_of_rows(rows, axes)
     if found is None:
         raise UsageError(
             f"a relative bias of {rows} rows in stage {stage}"
-            + (f", with window={told}" if told else ""),
+            + (f", with window={known}" if known else ""),
             "a window whose product of (2 * length - 1) is the number of rows",
             "give the window, e.g. window=(8, 7, 7), or name the model",
         )
@@ -147,19 +147,19 @@ def _table_window(reading: Reading, stage: int, axes: int, window: Any) -> Size:
 
 def _cosine_windows(reading: Reading, stages: int, axes: int, window: Any) -> dict[str, Any]:
     """Return window and normaliser of Swin V2, whose parameters do not depend on the window."""
-    told = windows_of(reading.buffers, axes)
+    known = windows_of(reading.buffers, axes)
     if window is not None:
-        told = {stage: _given(window, stage, axes) for stage in range(stages)}
-    if len(told) < stages:
+        known = {stage: _given(window, stage, axes) for stage in range(stages)}
+    if len(known) < stages:
         names = ", ".join(name for name in CATALOG if name.startswith("swin_v2"))
         raise UsageError(
-            "weights of a Swin V2 whose file does not tell the window",
+            "weights of a Swin V2 whose file does not show the window",
             "a window, or a model name: no parameter of Swin V2 depends on its window",
             f"name the model (one of {names}), or give the window, e.g. window=8",
         )
-    found: dict[str, Any] = {"window": _simplest([told[stage] for stage in range(stages)])}
+    found: dict[str, Any] = {"window": _simplest([known[stage] for stage in range(stages)])}
     spans = normalisers_of(reading.buffers, axes)
-    if window is None and len(spans) == stages and spans != told:
+    if window is None and len(spans) == stages and spans != known:
         found["pretrained_window"] = _simplest([spans[stage] for stage in range(stages)])
     return found
 
@@ -204,7 +204,7 @@ def reshape_tables(
 def _file_windows(
     reading: Reading, known: BackboneConfig | None, config: SwinConfig
 ) -> dict[int, Size]:
-    """Return the window of each stage's bias table in the file, where it can be told."""
+    """Return the window of each stage's bias table in the file, where it can be determined."""
     if isinstance(known, SwinConfig):
         return dict(enumerate(known.windows))
     axes = reading.state["embed.proj.weight"].ndim - 2
@@ -216,8 +216,8 @@ def _file_windows(
         wanted = config.windows[stage] if stage < len(config.windows) else ()
         if config.axes == axes and table.shape[0] == math.prod(2 * m - 1 for m in wanted):
             found[stage] = wanted
-        elif (told := window_of_rows(table.shape[0], axes)) is not None:
-            found[stage] = told
+        elif (window := window_of_rows(table.shape[0], axes)) is not None:
+            found[stage] = window
     return found | windows_of(reading.buffers, axes)
 
 
@@ -239,7 +239,7 @@ def _table(
 
 
 def compare_normalisers(known: BackboneConfig, config: BackboneConfig) -> list[Entry]:
-    """Compare the windows in which Swin V2's coordinates span -1 to 1, where the file tells."""
+    """Compare the windows in which Swin V2's coordinates span -1 to 1, where they are known."""
     if not isinstance(known, SwinV2Config) or not isinstance(config, SwinV2Config):
         return []
     pairs = zip(known.normalisers, config.normalisers, strict=False)

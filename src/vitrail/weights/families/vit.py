@@ -120,7 +120,7 @@ def _recognise(state: State) -> str | None:
 
 
 def _infer(reading: Reading, hints: Hints) -> BackboneConfig:
-    """Return the configuration that shapes tell; the heads are those of the published models."""
+    """Return the configuration that the shapes imply, with the published models' heads."""
     state = reading.state
     patch = state["embed.proj.weight"]
     dim = patch.shape[0]
@@ -187,7 +187,7 @@ def _read_timm(model: Any) -> Peer:
 
 
 def _is_plain_mean(model: Any) -> bool:
-    """Tell whether pooling is the mean of the grid's tokens, normalised before."""
+    """Return whether pooling is the mean of the grid's tokens, normalised before."""
     whole = model.pool_include_prefix and model.num_prefix_tokens
     return isinstance(model.fc_norm, nn.Identity) and not whole
 
