@@ -97,10 +97,10 @@ def test_resume(data, tmp_path, capsys) -> None:
 def test_ctrl_c(data, tmp_path, monkeypatch, capsys) -> None:
     take = loop.Run._step
 
-    def step(self, images, targets):
+    def step(self, batch):
         if self.step == 1:
             os.kill(os.getpid(), signal.SIGINT)
-        return take(self, images, targets)
+        return take(self, batch)
 
     monkeypatch.setattr(loop.Run, "_step", step)
     assert train(data, tmp_path / "out", "--epochs", "3") == 130
@@ -289,3 +289,19 @@ def test_the_same_command_under_torchrun(data, trained, tmp_path) -> None:
         with open(tmp_path / name / "steps.csv", newline="") as file:
             losses.append(float(next(iter(csv.DictReader(file)))["loss"]))
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_options_of_the_task(data, tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+    assert train(data, out, "--task", "classify", "--set", "balance=true") == 0
+    assert train(data, out, "--resume", "--epochs", "2") == 2
+    shown = capsys.readouterr().err
+    assert "options={'balance': False} for a run that has {'balance': True}" in shown
+    assert train(data, tmp_path / "other", "--set", "balanse=true") == 2
+    shown = capsys.readouterr().err
+    assert "given: --set balanse=true for task classify" in shown
+    assert "fix: write --set balance=VALUE" in shown
+    assert train(data, tmp_path / "other", "--task", "clasify") == 2
+    shown = capsys.readouterr().err
+    assert "given: --task clasify" in shown
+    assert "fix: use --task classify" in shown

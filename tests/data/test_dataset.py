@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from vitrail.data.dataset import ImageDataset, Skipped, Subset, load_into_memory, split
-from vitrail.data.images import ImageError
+from vitrail.data.batch import Sample, Unreadable
+from vitrail.data.dataset import ImageSamples, Skipped, Subset, load_into_memory, split
 from vitrail.data.sources import open_source
 from vitrail.errors import UsageError
 
@@ -35,7 +35,7 @@ def ten(tmp_path):
 
 def test_split_is_stratified_and_seeded(ten) -> None:
     train, val = split(ten, 0.2, 0)
-    assert np.bincount(val.labels).tolist() == [2, 4]
+    assert np.bincount(ten.labels[val.indices]).tolist() == [2, 4]
     assert sorted([*train.indices, *val.indices]) == list(range(30))
     again, other = split(ten, 0.2, 0)[1], split(ten, 0.2, 1)[1]
     assert val.indices.tolist() == again.indices.tolist() != other.indices.tolist()
@@ -47,7 +47,7 @@ def test_split_of_nothing(ten) -> None:
 
 
 def test_split_gives_each_class_one(ten) -> None:
-    assert np.bincount(split(ten, 0.001, 0)[1].labels).tolist() == [1, 1]
+    assert np.bincount(ten.labels[split(ten, 0.001, 0)[1].indices]).tolist() == [1, 1]
 
 
 def test_split_of_a_single_image(tmp_path) -> None:
@@ -60,11 +60,12 @@ def test_into_memory(ten) -> None:
     part = Subset(ten, np.array([3, 25]))
     loaded = load_into_memory(part, (4, 4), 1000, Skipped(0))
     assert loaded is not None
-    kept, pixels = loaded
+    pixels = loaded.source.pixels
     assert pixels.shape == (2, 3, 4, 4)
     assert pixels.dtype == torch.uint8
     assert pixels[:, 0, 0, 0].tolist() == [3, 115]
-    assert kept.indices.tolist() == [3, 25]
+    assert loaded.source.names == (ten.name(3), ten.name(25))
+    assert loaded.indices.tolist() == [0, 1]
 
 
 def test_into_memory_only_where_it_fits(ten, tmp_path) -> None:
@@ -82,47 +83,45 @@ def test_into_memory_leaves_out_what_cannot_be_read(tmp_path) -> None:
         split(source_of(tmp_path, entries), 0.0, 0)[0], (4, 4), 1 << 20, skipped
     )
     assert loaded is not None
-    kept, pixels = loaded
-    assert kept.labels.tolist() == [0, 1]
-    assert pixels[:, 0, 0, 0].tolist() == [1, 3]
+    assert loaded.source.labels.tolist() == [0, 1]
+    assert loaded.source.pixels[:, 0, 0, 0].tolist() == [1, 3]
     assert list(skipped.reasons) == [f"{tmp_path}/z.zip/a/2.png"]
     assert "no picture" in next(iter(skipped.reasons.values()))
 
 
 def test_too_many_bad_images() -> None:
     skipped = Skipped(2)
-    error = ImageError("'x.png', damaged", "", "")
-    skipped.add("x.png", error)
-    skipped.add("x.png", error)  # met again in the next epoch, counted once
-    skipped.add("y.png", error)
+    skipped.add(Unreadable("x.png", "'x.png', damaged"))
+    skipped.add(Unreadable("x.png", "'x.png', damaged"))  # met again in the next epoch
+    skipped.add(Unreadable("y.png", "'y.png', damaged"))
     with pytest.raises(UsageError, match=r"3 unreadable images.*x\.png[\s\S]*at most 2[\s\S]*bad"):
-        skipped.add("z.png", error)
+        skipped.add(Unreadable("z.png", "'z.png', damaged"))
 
 
 def test_pictures_depend_on_their_key_alone(ten) -> None:
     transform = v2.Compose([v2.ToImage(), v2.RandomCrop(4, padding=2), v2.ToDtype(torch.float32)])
-    pictures = ImageDataset(split(ten, 0.0, 0)[0], transform)
+    pictures = ImageSamples(split(ten, 0.0, 0)[0], transform)
 
     def shown(key: int) -> torch.Tensor:
-        image = pictures[25, key][0]
-        assert isinstance(image, torch.Tensor)
-        return image
+        sample = pictures[25, key]
+        assert isinstance(sample, Sample)
+        assert (sample.target, sample.name) == (1, ten.name(25))
+        return sample.input
 
     first = shown(7)
     pictures[3, 1]
     torch.rand(5)
     assert torch.equal(shown(7), first)
     assert any(not torch.equal(shown(key), first) for key in range(10))
-    assert pictures[25, 7][1:] == (1, ten.name(25))
     assert len(pictures) == 30
 
 
-def test_an_error_stands_in_the_place_of_an_unreadable_picture(tmp_path) -> None:
+def test_what_cannot_be_read_stands_in_the_place_of_an_unreadable_picture(tmp_path) -> None:
     source = source_of(tmp_path, {"a/1.png": b"no picture"})
-    image, label, name = ImageDataset(split(source, 0.0, 0)[0], v2.ToImage())[0, 0]
-    assert isinstance(image, ImageError)
-    assert (label, name) == (0, f"{tmp_path}/z.zip/a/1.png")
-    assert name in image.given
+    found = ImageSamples(split(source, 0.0, 0)[0], v2.ToImage())[0, 0]
+    assert isinstance(found, Unreadable)
+    assert found.name == f"{tmp_path}/z.zip/a/1.png"
+    assert found.name in found.reason
 
 
 def test_only_an_image_that_cannot_be_read_is_skipped(ten) -> None:
@@ -136,6 +135,6 @@ def test_only_an_image_that_cannot_be_read_is_skipped(ten) -> None:
 
     subset = Subset(Wrong(), np.arange(2))
     with pytest.raises(UsageError, match="segmentation"):
-        ImageDataset(subset, v2.ToImage())[0, 0]
+        ImageSamples(subset, v2.ToImage())[0, 0]
     with pytest.raises(UsageError, match="segmentation"):
         load_into_memory(subset, (4, 4), 1 << 20, Skipped(10))

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.fuzz import frame
 from vitrail.data.dataset import Skipped, load_into_memory, split
-from vitrail.data.sources import MAX_ENTRY_BYTES, Source, open_source
+from vitrail.data.sources import MAX_ENTRY_BYTES, LabelledImages, open_source
 from vitrail.errors import UsageError
 
 NAMES = ("cat/1.png", "cat/deep/2.png", "dog/1.jpg", "dog/", "top/cat/1.png", "top/dog/2.png")
@@ -56,13 +56,13 @@ def zipped(rng: random.Random) -> bytes:
     return frame.mutated(rng, stream.getvalue()) if rng.random() < 0.7 else stream.getvalue()
 
 
-def use(source: Source) -> None:
+def use(source: LabelledImages) -> None:
     """Read everything, as training does."""
     subset = split(source, 0.0, 0)[0]
     skipped = Skipped(1000)
     loaded = load_into_memory(subset, (4, 4), 1 << 20, skipped)
     if loaded is not None:
-        assert len(loaded[0]) + len(skipped.reasons) >= len(set(map(source.name, subset.indices)))
+        assert len(loaded) + len(skipped.reasons) >= len(set(map(source.name, subset.indices)))
     for index in subset.indices:
         try:
             assert source.image(int(index)).mode == "RGB"

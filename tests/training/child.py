@@ -19,6 +19,7 @@ import torch  # noqa: E402
 from vitrail import create_model  # noqa: E402
 from vitrail.data.dataset import split  # noqa: E402
 from vitrail.data.sources import open_source  # noqa: E402
+from vitrail.tasks.classify import Classify, ClassifyOptions  # noqa: E402
 from vitrail.training import checkpoint, loop  # noqa: E402
 from vitrail.training.interrupt import TrainingStopped  # noqa: E402
 from vitrail.training.machine import Settings  # noqa: E402
@@ -56,8 +57,8 @@ def pause_at(moment: str) -> None:
     if kind == "step":
         take = loop.Run._step
 
-        def step(self, images, targets):
-            done = take(self, images, targets)
+        def step(self, batch):
+            done = take(self, batch)
             if reached():
                 wait_here()
             return done
@@ -119,7 +120,8 @@ def main() -> None:
     recipe = Recipe(**{**RECIPE, **job.get("recipe", {})})
     quiet = {"show": False, "cpu": True, "tensorboard": False}
     settings = Settings(out=Path(job["out"]), **{**quiet, **job.get("settings", {})})
-    run = loop.Run(model, train, val, recipe, settings, (16, 16))
+    task = Classify.build(train, ClassifyOptions(**job.get("options", {})))
+    run = loop.Run(model, task, train, val, recipe, settings, (16, 16))
     try:
         run.fit()
     except TrainingStopped as stopped:

@@ -2,13 +2,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 from torchvision.transforms import v2
 
-from vitrail.data.dataset import ImageDataset, Skipped, Subset, split
+from vitrail.data.batch import Sample
+from vitrail.data.dataset import ImageSamples, Skipped, Subset, split
 from vitrail.data.images import ImageError
-from vitrail.data.sources import open_source
+from vitrail.data.sources import LabelledImages, open_source
 from vitrail.errors import UsageError
+from vitrail.tasks.classify import ClassifyScore
 from vitrail.training.evaluation import evaluate
 
 TRANSFORM = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.ToPureTensor()])
@@ -31,13 +33,13 @@ class Colour(nn.Module):
 
 
 @pytest.fixture
-def part(tiny_zip) -> Subset:
+def part(tiny_zip) -> Subset[LabelledImages]:
     return split(open_source(tiny_zip), 0.0, 0)[0]
 
 
 def test_a_perfect_model(part) -> None:
     model = Colour().train()
-    scores = evaluate(model, ImageDataset(part, TRANSFORM), classes=4, batch_size=32)
+    scores = evaluate(model, ImageSamples(part, TRANSFORM), ClassifyScore(4), batch_size=32)
     assert (scores.count, scores.top1, scores.top5, scores.skipped) == (80, 1.0, 1.0, 0)
     assert scores.confusion.tolist() == (20 * np.eye(4, dtype=int)).tolist()
     assert scores.per_class.tolist() == [1.0] * 4
@@ -47,12 +49,12 @@ def test_a_perfect_model(part) -> None:
 @pytest.mark.parametrize("batch_size", [1, 7, 32, 500])
 def test_equals_the_plain_computation(part, batch_size) -> None:
     """For any size of batch, the last one being another."""
-    pictures = ImageDataset(part, TRANSFORM)
+    pictures = ImageSamples(part, TRANSFORM)
     model = Colour(twist=8.0).eval()
-    images = torch.stack([x for n in range(80) if isinstance(x := pictures[n, 0][0], Tensor)])
-    labels = torch.from_numpy(part.labels)
+    images = torch.stack([x.input for n in range(80) if isinstance(x := pictures[n, 0], Sample)])
+    labels = torch.from_numpy(part.source.labels[part.indices])
     logits = model(images).detach()
-    scores = evaluate(model, pictures, classes=4, batch_size=batch_size)
+    scores = evaluate(model, pictures, ClassifyScore(4), batch_size=batch_size)
     assert scores.loss == pytest.approx(nn.functional.cross_entropy(logits, labels).item())
     assert scores.top1 == pytest.approx((logits.argmax(1) == labels).float().mean().item())
     assert 0.1 < scores.top1 < 0.9
@@ -78,15 +80,29 @@ def test_top_five() -> None:
         def image(self, index: int):
             return Image.new("RGB", (2, 2))
 
-    pictures = ImageDataset(Subset(Numbers(), np.arange(10)), TRANSFORM)
-    scores = evaluate(Fixed(), pictures, classes=10)
+    pictures = ImageSamples(Subset(Numbers(), np.arange(10)), TRANSFORM)
+    scores = evaluate(Fixed(), pictures, ClassifyScore(10))
     assert (scores.top1, scores.top5) == (0.1, 0.5)
 
 
-def test_shares_of_processes_cover_everything_once(part, monkeypatch) -> None:
+@pytest.fixture
+def states(monkeypatch) -> list[ClassifyScore]:
+    """What each of several processes has measured, in the place of gathering it."""
+    found: list[ClassifyScore] = []
+
+    def gather(into, own) -> None:
+        state, _ = own
+        score = ClassifyScore(4)
+        score.merge([state])
+        found.append(score)
+        into[:] = [own, *((torch.zeros_like(state), 0) for _ in into[1:])]
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    return found
+
+
+def test_shares_of_processes_cover_everything_once(part, states) -> None:
     """Each process makes as many passes; what fills up the last ones is not counted."""
-    sums: list[torch.Tensor] = []
-    monkeypatch.setattr(torch.distributed, "all_reduce", lambda t: sums.append(t.clone()))
     passes: list[int] = []
 
     class Counting(Colour):
@@ -94,29 +110,26 @@ def test_shares_of_processes_cover_everything_once(part, monkeypatch) -> None:
             passes[-1] += 1
             return super().forward(x)
 
+    pictures = ImageSamples(part, TRANSFORM)
     for rank in range(3):
         passes.append(0)
-        evaluate(
-            Counting(),
-            ImageDataset(part, TRANSFORM),
-            classes=4,
-            batch_size=9,
-            rank=rank,
-            processes=3,
-        )
+        score, model = ClassifyScore(4), Counting(twist=8.0)
+        evaluate(model, pictures, score, batch_size=9, rank=rank, processes=3)
     assert passes == [3, 3, 3]
-    confusion = torch.stack(sums).sum(0)[3:].view(4, 4)
-    assert confusion.tolist() == (20 * torch.eye(4)).tolist()
+    merged = ClassifyScore(4)
+    merged.merge([score.state() for score in states])
+    alone = evaluate(Colour(twist=8.0), pictures, ClassifyScore(4))
+    assert merged.confusion.tolist() == alone.confusion.tolist()
+    assert merged.result() == pytest.approx(alone.result())
+    assert alone.count == 80
 
 
-def test_a_process_without_a_share(part, monkeypatch) -> None:
+def test_a_process_without_a_share(part, states) -> None:
     """Five pictures, four a pass, three processes: the last one only keeps the others company."""
-    sums: list[torch.Tensor] = []
-    monkeypatch.setattr(torch.distributed, "all_reduce", lambda t: sums.append(t.clone()))
-    few = ImageDataset(Subset(part.source, part.indices[::16]), TRANSFORM)
+    few = ImageSamples(Subset(part.source, part.indices[::16]), TRANSFORM)
     for rank in range(3):
-        evaluate(Colour(), few, classes=4, batch_size=4, rank=rank, processes=3)
-    assert [int(found[3:].sum()) for found in sums] == [4, 1, 0]
+        evaluate(Colour(), few, ClassifyScore(4), batch_size=4, rank=rank, processes=3)
+    assert [score.count for score in states] == [4, 1, 0]
 
 
 class Broken:
@@ -131,27 +144,26 @@ class Broken:
 
 
 def test_unreadable_pictures_are_left_out(part) -> None:
-    pictures = ImageDataset(Subset(Broken(part.source, {0, 1, 2, 30}), part.indices), TRANSFORM)
+    pictures = ImageSamples(Subset(Broken(part.source, {0, 1, 2, 30}), part.indices), TRANSFORM)
     skipped = Skipped(10)
     # With batches of three, the first one has nothing to measure.
-    scores = evaluate(Colour(), pictures, classes=4, batch_size=3, skipped=skipped)
+    scores = evaluate(Colour(), pictures, ClassifyScore(4), batch_size=3, skipped=skipped)
     assert (scores.count, scores.skipped, scores.top1) == (76, 4, 1.0)
     assert len(skipped.reasons) == 4
     with pytest.raises(UsageError, match=r"1 unreadable.*damaged[\s\S]*at most 0[\s\S]*--max-bad"):
-        evaluate(Colour(), pictures, classes=4)
+        evaluate(Colour(), pictures, ClassifyScore(4))
 
 
 def test_a_share_without_a_readable_picture(part) -> None:
-    pictures = ImageDataset(Subset(Broken(part.source, set(range(80))), part.indices), TRANSFORM)
+    pictures = ImageSamples(Subset(Broken(part.source, set(range(80))), part.indices), TRANSFORM)
     with pytest.raises(UsageError, match=r"none can be read[\s\S]*check the data"):
-        evaluate(Colour(), pictures, classes=4, skipped=Skipped(100), processes=2)
+        evaluate(Colour(), pictures, ClassifyScore(4), skipped=Skipped(100), processes=2)
 
 
 def test_no_pictures(part) -> None:
     with pytest.raises(UsageError, match=r"0 images[\s\S]*check the data path"):
-        evaluate(
-            Colour(), ImageDataset(Subset(part.source, part.indices[:0]), TRANSFORM), classes=4
-        )
+        none = ImageSamples(Subset(part.source, part.indices[:0]), TRANSFORM)
+        evaluate(Colour(), none, ClassifyScore(4))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -161,14 +173,18 @@ def test_logits_that_are_not_finite(part, value) -> None:
     with pytest.raises(
         UsageError, match=r"not finite.* for 32 of 32 images[\s\S]*use other weights"
     ):
-        evaluate(model, ImageDataset(part, TRANSFORM), classes=4, batch_size=32)
+        evaluate(model, ImageSamples(part, TRANSFORM), ClassifyScore(4), batch_size=32)
     assert model.training, "as it was"
 
 
 def test_an_evaluation_tells_how_far_it_is_and_can_be_stopped(part) -> None:
     done: list[int] = []
     evaluate(
-        Colour(), ImageDataset(part, TRANSFORM), classes=4, batch_size=32, on_batch=done.append
+        Colour(),
+        ImageSamples(part, TRANSFORM),
+        ClassifyScore(4),
+        batch_size=32,
+        on_batch=done.append,
     )
     assert done == [32, 64, 96]
 
@@ -177,5 +193,5 @@ def test_an_evaluation_tells_how_far_it_is_and_can_be_stopped(part) -> None:
 
     model = Colour().train()
     with pytest.raises(KeyboardInterrupt):
-        evaluate(model, ImageDataset(part, TRANSFORM), classes=4, on_batch=stop)
+        evaluate(model, ImageSamples(part, TRANSFORM), ClassifyScore(4), on_batch=stop)
     assert model.training

@@ -1,17 +1,17 @@
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
-from vitrail.data.dataset import ImageDataset, Skipped, Subset, split
+from vitrail.data.batch import Batch, Unreadable, collate
+from vitrail.data.dataset import ImageSamples, Skipped, Subset, load_into_memory, split
 from vitrail.data.images import ImageError
 from vitrail.data.rng import permutation
-from vitrail.data.sources import open_source
+from vitrail.data.sources import LabelledImages, open_source
 from vitrail.errors import UsageError
 from vitrail.models import Preprocessing
-from vitrail.training import loader, prepare
-from vitrail.training.augment import Mix
-from vitrail.training.loader import FromSource, Plan, batches
+from vitrail.tasks.classify import Classify, ClassifyOptions
+from vitrail.training import loader
+from vitrail.training.loader import BatchSource, Plan, batches
 from vitrail.training.recipe import Recipe
 
 PLAIN = Preprocessing(size=(16, 16), crop=1.0)
@@ -54,26 +54,33 @@ def test_a_batch_larger_than_the_data() -> None:
 
 
 @pytest.fixture
-def part(tiny_zip) -> Subset:
+def part(tiny_zip) -> Subset[LabelledImages]:
     return split(open_source(tiny_zip), 0.0, 0)[0]
 
 
-def maker(part: Subset, crop: str = "resized"):
+def maker(part: Subset, crop: str = "resized") -> BatchSource:
     recipe = Recipe(crop=crop, seed=3)
     plan = Plan(images=len(part), batch=16, seed=3)
-    return prepare.batch_source(part, recipe, PLAIN, (16, 16), plan)
+    task = Classify.build(part, ClassifyOptions())
+    samples = task.samples(part, PLAIN, recipe)
+    return BatchSource(samples, plan, task.collate, task.mixing(recipe))
 
 
-def run(make, steps=range(4), workers=0, skipped=None) -> list[tuple[Tensor, Tensor]]:
+def run(make, steps=range(4), workers=0, skipped=None) -> list[Batch]:
     skipped = skipped or Skipped(0)
-    return list(batches(make, Mix(Recipe(), 4), steps, workers=workers, pin=False, skipped=skipped))
+    return list(batches(make, steps, workers=workers, pin=False, skipped=skipped))
+
+
+def equal(one: Batch, other: Batch) -> bool:
+    same = torch.equal(one.inputs, other.inputs) and torch.equal(one.targets, other.targets)
+    return same and one.names == other.names
 
 
 @pytest.mark.parametrize("memory", [True, False])
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_batches_do_not_depend_on_where_they_start_or_who_makes_them(part, memory) -> None:
     if memory:
-        kept = prepare.into_memory(part, (16, 16), 1 << 20, Skipped(0))
+        kept = load_into_memory(part, (16, 16), 1 << 20, Skipped(0))
         assert kept is not None
         make = maker(kept, "pad")
     else:
@@ -81,20 +88,18 @@ def test_batches_do_not_depend_on_where_they_start_or_who_makes_them(part, memor
     whole = run(make, range(7))
     late = run(make, range(5, 7))
     helped = run(make, range(7), workers=2)
-    assert whole[0][0].shape == (16, 3, 16, 16)
-    assert whole[0][1].shape == (16, 4)
+    assert whole[0].inputs.shape == (16, 3, 16, 16)
+    assert whole[0].targets.shape == (16, 4)
     for one, other in zip(whole[5:] + whole, late + helped, strict=True):
-        assert torch.equal(one[0], other[0])
-        assert torch.equal(one[1], other[1])
+        assert equal(one, other)
 
 
 def test_memory_and_source_read_the_same_pictures(part) -> None:
     """Only the way is another: decoded once, or each time."""
-    kept = prepare.into_memory(part, (16, 16), 1 << 20, Skipped(0))
+    kept = load_into_memory(part, (16, 16), 1 << 20, Skipped(0))
     assert kept is not None
     for one, other in zip(run(maker(part)), run(maker(kept)), strict=True):
-        assert torch.equal(one[0], other[0])
-        assert torch.equal(one[1], other[1])
+        assert equal(one, other)
     assert kept.source.name(3) == part.source.name(3)
 
 
@@ -114,24 +119,26 @@ class Broken:
         return self.source.image(index)
 
 
-def from_broken(part: Subset, bad: set[int]) -> FromSource:
+def from_broken(part: Subset, bad: set[int]) -> BatchSource:
     broken = Subset(Broken(part.source, bad), part.indices)
-    return FromSource(
-        ImageDataset(broken, lambda image: torch.from_numpy(np.array(image)).float()),
+    return BatchSource(
+        ImageSamples(broken, lambda image: torch.from_numpy(np.array(image)).float()),
         Plan(images=len(part), batch=16, seed=3),
+        collate,
+        lambda batch, seed, first: batch,
     )
 
 
 def test_the_next_readable_picture_takes_the_place_of_a_bad_one(part) -> None:
     order = Plan(images=len(part), batch=16, seed=3).positions(0)
-    good = from_broken(part, set()).make(0)
-    images, labels, bad = from_broken(part, {int(order[4]), int(order[15])}).make(0)
-    assert torch.equal(images[4], good[0][5])
-    assert labels[4] == good[1][5]
-    assert torch.equal(images[15], good[0][0]), "after the last comes the first"
-    assert torch.equal(images[5:15], good[0][5:15])
-    assert [name for name, _ in bad] == [part.source.name(int(order[n])) for n in (4, 15)]
-    assert "damaged" in bad[0][1].given
+    good, _ = from_broken(part, set()).make(0)
+    batch, bad = from_broken(part, {int(order[4]), int(order[15])}).make(0)
+    assert torch.equal(batch.inputs[4], good.inputs[5])
+    assert (batch.targets[4], batch.names[4]) == (good.targets[5], good.names[5])
+    assert torch.equal(batch.inputs[15], good.inputs[0]), "after the last comes the first"
+    assert torch.equal(batch.inputs[5:15], good.inputs[5:15])
+    names = [part.source.name(int(order[n])) for n in (4, 15)]
+    assert bad == [Unreadable(name, f"{name!r}, damaged") for name in names]
 
 
 def test_bad_pictures_are_counted(part) -> None:

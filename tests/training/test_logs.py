@@ -5,6 +5,7 @@ import io
 import pytest
 
 from vitrail.errors import UsageError
+from vitrail.tasks.classify import Classify, ClassifyOptions
 from vitrail.training import logs
 from vitrail.training.logs import Display, Logs, Table, duration
 
@@ -42,6 +43,7 @@ def test_full_disk(tmp_path, monkeypatch) -> None:
         table.add([{"step": 1}])
 
 
+TASK = Classify(("a", "b"), ClassifyOptions())
 STEP = {"step": 3, "epoch": 1, "lr": 0.1, "loss": 1.5, "top1": 0.5, "grad_norm": 2.0}
 EPOCH = {"epoch": 1, "step": 4, "lr": 0.1, "train_loss": 1.0, "train_top1": 0.25}
 EPOCH |= {"images_per_s": 100.0, "seconds": 3.0, "skipped": 0}
@@ -50,7 +52,7 @@ EPOCH |= {"images_per_s": 100.0, "seconds": 3.0, "skipped": 0}
 def test_tensorboard(tmp_path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    log = Logs(tmp_path, main=True, step=0, epoch=1, tensorboard=True)
+    log = Logs(tmp_path, TASK, main=True, step=0, epoch=1, tensorboard=True)
     log.add_steps([STEP])
     log.add_steps([])
     log.add_epoch({**EPOCH, "val_top1": 0.75})
@@ -66,7 +68,7 @@ def test_a_resumed_run_keeps_what_it_had_logged(tmp_path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     def logged(step: int, rows: range, *epochs: int) -> None:
-        log = Logs(tmp_path, main=True, step=step, epoch=step // 4 + 1, tensorboard=True)
+        log = Logs(tmp_path, TASK, main=True, step=step, epoch=step // 4 + 1, tensorboard=True)
         for number in rows:
             log.add_steps([{**STEP, "step": number}])
             if number + 1 in epochs:
@@ -83,7 +85,7 @@ def test_a_resumed_run_keeps_what_it_had_logged(tmp_path) -> None:
 
 
 def test_other_processes_are_silent(tmp_path) -> None:
-    log = Logs(tmp_path, main=False, step=0, epoch=1, tensorboard=True)
+    log = Logs(tmp_path, TASK, main=False, step=0, epoch=1, tensorboard=True)
     log.add_steps([STEP])
     log.add_epoch(EPOCH)
     log.close()
@@ -94,12 +96,12 @@ def test_plain_lines(monkeypatch) -> None:
     now = [100.0]
     monkeypatch.setattr(logs.time, "monotonic", lambda: now[0])
     stream = io.StringIO()
-    display = Display(total=40, epochs=4, batch=8, stream=stream, every=30.0)
+    display = Display(TASK, total=40, epochs=4, batch=8, stream=stream, every=30.0)
     now[0] += 2
-    display.step(1, 0, 2.0, 0.1)
+    display.step(1, 0, {"loss": 2.0, "top1": 0.1})
     assert stream.getvalue() == "", "not a line each step"
     now[0] += 38
-    display.step(20, 1, 1.25, 0.5)
+    display.step(20, 1, {"loss": 1.25, "top1": 0.5})
     line = stream.getvalue()
     assert line == "epoch 2/4  step 20/40  loss 1.2500  accuracy 50.00%  4 images/s  0:00:40 left\n"
     display.epoch({**EPOCH, "val_loss": 0.5, "val_top1": 0.9, "skipped": 3})
@@ -114,8 +116,8 @@ def test_live_display() -> None:
             return True
 
     stream = Terminal()
-    display = Display(total=10, epochs=2, batch=8, stream=stream)
-    display.step(5, 1, 1.25, 0.5)
+    display = Display(TASK, total=10, epochs=2, batch=8, stream=stream)
+    display.step(5, 1, {"loss": 1.25, "top1": 0.5})
     display.say("a line [that] stays")
     display.close()
     shown = stream.getvalue()
@@ -126,8 +128,8 @@ def test_live_display() -> None:
 
 
 def test_not_shown(capsys) -> None:
-    display = Display(total=10, epochs=2, batch=8, shown=False)
-    display.step(5, 1, 1.25, 0.5)
+    display = Display(TASK, total=10, epochs=2, batch=8, shown=False)
+    display.step(5, 1, {"loss": 1.25, "top1": 0.5})
     display.say("nothing")
     display.close()
     captured = capsys.readouterr()
@@ -138,12 +140,12 @@ def test_the_clock_starts_anew(monkeypatch) -> None:
     """Compiling in the first step must not spoil the speed that is shown."""
     now = [0.0]
     monkeypatch.setattr(logs.time, "monotonic", lambda: now[0])
-    display = Display(total=10, epochs=1, batch=10, stream=io.StringIO())
+    display = Display(TASK, total=10, epochs=1, batch=10, stream=io.StringIO())
     now[0] = 100.0
-    display.step(2, 0, 1.0, 0.0)
+    display.step(2, 0, {"loss": 1.0, "top1": 0.0})
     display.restart_clock()
     now[0] = 101.0
-    display.step(3, 0, 1.0, 0.0)
+    display.step(3, 0, {"loss": 1.0, "top1": 0.0})
     assert display.images_per_s == pytest.approx(10.0)
 
 

@@ -3,6 +3,7 @@
 import csv
 import errno
 import io
+import math
 import zipfile
 
 import pytest
@@ -11,10 +12,11 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from vitrail import create_model
+from vitrail.data.batch import Unreadable
 from vitrail.data.dataset import Skipped, split
-from vitrail.data.images import ImageError
 from vitrail.data.sources import open_source
 from vitrail.errors import UsageError
+from vitrail.tasks.classify import Classify, ClassifyOptions, ClassifyScore
 from vitrail.training import checkpoint, loop
 from vitrail.training.machine import Settings
 from vitrail.training.parallel import train_mode
@@ -27,7 +29,9 @@ RECIPE = {"epochs": 2, "batch_size": 16, "lr": 1e-3, "warmup_epochs": 0.0, "crop
 FAST = {"mixup": 0.0, "cutmix": 0.0, "randaugment": 0, "erase": 0.0, "precision": "fp32"}
 
 
-def make(data, out, *, settings=None, held=0.2, size=(16, 16), fields=None, **recipe) -> loop.Run:
+def make(
+    data, out, *, settings=None, held=0.2, size=(16, 16), fields=None, options=None, **recipe
+) -> loop.Run:
     source = open_source(data)
     train, val = split(source, held, 0)
     torch.manual_seed(0)
@@ -35,6 +39,7 @@ def make(data, out, *, settings=None, held=0.2, size=(16, 16), fields=None, **re
     quiet = {"show": False, "workers": 0, "cpu": True, "tensorboard": False}
     return loop.Run(
         model,
+        Classify.build(train, options or ClassifyOptions()),
         train,
         val,
         Recipe(**{**RECIPE, **FAST, **recipe}),
@@ -47,9 +52,33 @@ def test_learns_four_colours(tiny_zip, tmp_path) -> None:
     run = make(tiny_zip, tmp_path / "out", epochs=12, lr=3e-3, ema=0.5, smoothing=0.0)
     assert run.fit() == tmp_path / "out" / "best.safetensors"
     scores = run.evaluate()
-    assert scores is not None
+    assert isinstance(scores, ClassifyScore)
     assert scores.top1 == 1.0
     assert run.best == 1.0
+
+
+@pytest.mark.parametrize(
+    ("values", "kept"),
+    [((0.2, 0.5, 0.5), [1, 2]), ((0.5, 0.2, 0.6), [1, 3]), ((math.nan, 0.2, 0.1), [1, 2])],
+)
+def test_the_best_weights_follow_the_tasks_score(
+    values, kept, tiny_zip, tmp_path, monkeypatch
+) -> None:
+    """The first of equal ones; a score that is no number is worse than any."""
+    given, epochs = iter(values), []
+    monkeypatch.setattr(ClassifyScore, "top1", property(lambda _: next(given)))
+    run = make(tiny_zip, tmp_path / "out", epochs=3)
+    write = run._write_weights
+
+    def noted(name, weights) -> None:
+        write(name, weights)
+        if name == "best":
+            epochs.append(run.step // run.plan.steps_per_epoch)
+
+    monkeypatch.setattr(run, "_write_weights", noted)
+    assert run.fit().exists()
+    assert epochs == kept
+    assert run.best == values[kept[-1] - 1]
 
 
 def test_what_is_shipped_is_the_average(tiny_zip, tmp_path) -> None:
@@ -102,13 +131,14 @@ def test_clipping(tiny_zip, tmp_path) -> None:
 
 
 def poisoned(run: loop.Run, step: int, monkeypatch) -> None:
-    """The criterion answers NaN from a step on."""
-    criterion = run.criterion
+    """The loss is NaN from a step on."""
+    loss = Classify.loss
 
-    def bad(logits, target):
-        return criterion(logits, target) * (float("nan") if run.step >= step else 1.0)
+    def bad(*args):
+        value, more = loss(*args)
+        return value * (float("nan") if run.step >= step else 1.0), more
 
-    monkeypatch.setattr(run, "criterion", bad)
+    monkeypatch.setattr(Classify, "loss", bad)
 
 
 def test_a_loss_that_is_not_finite(tiny_zip, tmp_path, monkeypatch) -> None:
@@ -199,12 +229,12 @@ def test_damaged_images_are_skipped_and_named(damaged_zip, tmp_path, memory, cap
 
 def test_only_the_first_skipped_images_are_shown(tmp_path, capsys) -> None:
     skipped = Skipped(100)
-    report = Report(
-        Settings(out=tmp_path, tensorboard=False), Recipe(), 10, 5, skipped, main=True, step=0
-    )
+    task = Classify(("a", "b"), ClassifyOptions())
+    settings = Settings(out=tmp_path, tensorboard=False)
+    report = Report(settings, Recipe(), 10, 5, skipped, task, main=True, step=0)
     for number in range(9):
-        skipped.add(f"{number}.png", ImageError(f"'{number}.png', damaged", "", ""))
-        report.steps([], 1, 0.0, 0.0)
+        skipped.add(Unreadable(f"{number}.png", f"'{number}.png', damaged"))
+        report.steps([], 1, {"loss": 0.0, "top1": 0.0})
     report.close()
     shown = capsys.readouterr().err
     assert shown.count("damaged") == 5
@@ -328,7 +358,14 @@ def test_a_model_of_something_else(tiny_zip, tmp_path) -> None:
     train, val = split(open_source(tiny_zip), 0.2, 0)
     model = create_model("swin1d_tiny", depths=(1,), dim=8, num_heads=(1,), in_channels=2)
     with pytest.raises(UsageError, match=r"swin1d_tiny.*1 axes and 2 channels[\s\S]*swin_nano"):
-        loop.fit(model, train, val, Recipe(), Settings(out=tmp_path / "out", cpu=True))
+        loop.fit(
+            model,
+            Classify.build(train, ClassifyOptions()),
+            train,
+            val,
+            Recipe(),
+            Settings(out=tmp_path / "out", cpu=True),
+        )
 
 
 @pytest.mark.compile

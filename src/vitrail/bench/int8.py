@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
-from vitrail.data.dataset import ImageDataset, Skipped, Subset, split
-from vitrail.data.images import ImageError
-from vitrail.data.sources import Source, open_source, relabel
+from vitrail.data.batch import Unreadable
+from vitrail.data.dataset import ImageSamples, Skipped, Subset, split
+from vitrail.data.sources import LabelledImages, open_source, relabel
 from vitrail.data.transforms import eval_transform
 from vitrail.errors import UsageError
 from vitrail.export import ExportReport, Int8Report, export_int8, open_export
 from vitrail.models import Backbone
+from vitrail.tasks.classify import ClassifyScore
 from vitrail.training.evaluation import evaluate
 
 _BATCH = 64
@@ -91,37 +92,37 @@ def export_and_measure(
 
 
 def _drawn(
-    source: Source,
+    source: LabelledImages,
     count: int,
     transform: Any,
     track: Callable[[Iterable[int]], Iterable[int]],
 ) -> list[Tensor]:
     """Return images drawn at random, the same ones every time; unreadable ones are left out."""
     order = np.random.default_rng(0).permutation(len(source.labels))
-    part = ImageDataset(Subset(source, order), transform)
+    part = ImageSamples(Subset(source, order), transform)
     images, skipped = [], Skipped(100)
     for position in track(range(min(count, len(order)))):
-        image, _, name = part[position, 0]
-        if isinstance(image, ImageError):
-            skipped.add(name, image)
+        sample = part[position, 0]
+        if isinstance(sample, Unreadable):
+            skipped.add(sample)
         else:
-            images.append(image)
+            images.append(sample.input)
     return images
 
 
-def _test_part(model: Backbone, source: Source) -> Subset:
+def _test_part(model: Backbone, source: LabelledImages) -> Subset[LabelledImages]:
     """Return labelled images with the model's class numbers; known before anything is exported."""
     names = model.preprocessing.classes or source.classes
     return split(relabel(source, names, model.config.num_classes), 0.0, 0)[0]
 
 
 def _measured(
-    run: nn.Module, model: Backbone, tested: Subset, transform: Any, batch: int
+    run: nn.Module, model: Backbone, tested: Subset[LabelledImages], transform: Any, batch: int
 ) -> dict[str, Any]:
     scores = evaluate(
         run,
-        ImageDataset(tested, transform),
-        classes=model.config.num_classes,
+        ImageSamples(tested, transform),
+        ClassifyScore(model.config.num_classes),
         batch_size=batch,
         skipped=Skipped(100),
         device=next(model.parameters()).device,

@@ -25,7 +25,7 @@ from vitrail.files import check_apart, check_writable, write_text, write_whole
 
 if TYPE_CHECKING:
     from vitrail.data.dataset import Skipped
-    from vitrail.training.evaluation import Scores
+    from vitrail.tasks.classify import ClassifyScore
 
 
 def run(
@@ -112,13 +112,14 @@ def measure(
     workers: int,
     skipped: "Skipped",
     device: Any,
-) -> "tuple[Scores, tuple[str, ...]]":
+) -> "tuple[ClassifyScore, tuple[str, ...]]":
     """Measure ``model`` on ``source``; started with torchrun, each process takes its share."""
     import torch
 
-    from vitrail.data.dataset import ImageDataset, split
+    from vitrail.data.dataset import ImageSamples, split
     from vitrail.data.sources import relabel
     from vitrail.data.transforms import eval_transform
+    from vitrail.tasks.classify import ClassifyScore
     from vitrail.training.evaluation import evaluate
     from vitrail.training.parallel import gather_reasons
 
@@ -129,7 +130,7 @@ def measure(
         device = PartialState(cpu=device.type == "cpu").device
     names = model.preprocessing.classes or source.classes
     whole = split(relabel(source, names, model.config.num_classes), 0.0, 0)[0]
-    pictures = ImageDataset(whole, eval_transform(model.preprocessing, size))
+    pictures = ImageSamples(whole, eval_transform(model.preprocessing, size))
     rank = int(os.environ.get("RANK", "0"))
     with progress() as bar:
         bar.disable = rank > 0 or not sys.stderr.isatty()
@@ -137,7 +138,7 @@ def measure(
         scores = evaluate(
             model.to(device),
             pictures,
-            classes=model.config.num_classes,
+            ClassifyScore(model.config.num_classes),
             batch_size=batch_size,
             workers=workers,
             skipped=skipped,
@@ -154,7 +155,7 @@ def summary(
     model: Any,
     weights: str,
     size: tuple[int, int] | None,
-    scores: "Scores",
+    scores: "ClassifyScore",
     names: tuple[str, ...],
     *,
     per_class: bool,

@@ -1,4 +1,4 @@
-"""`vitrail train`: train a model on folders or zips of images."""
+"""`vitrail train`: train a model on data of a task, such as folders or zips of images."""
 
 import os
 from dataclasses import fields as dataclass_fields
@@ -14,6 +14,7 @@ from vitrail.errors import UsageError
 
 if TYPE_CHECKING:
     from vitrail.data.dataset import Subset
+    from vitrail.tasks import Task
 
 
 def _option(text: str, *names: str, **more: Any) -> Any:
@@ -28,6 +29,13 @@ DATA_HELP = (
 def run(
     data: Annotated[list[str], typer.Argument(metavar="DATA", help=DATA_HELP)],
     model: OptionalModel = None,
+    task: Annotated[str, _option("What is learnt: classify.")] = "classify",
+    settings_of_task: Annotated[
+        list[str] | None,
+        _option(
+            "An option of the task as NAME=VALUE, e.g. balance=true; may be repeated.", "--set"
+        ),
+    ] = None,
     out: Annotated[
         Path, _option("Folder for weights, checkpoints and logs.", "--output", "-o")
     ] = Path("runs/train"),
@@ -127,6 +135,8 @@ def run(
     import torch
 
     from vitrail.files import check_apart, check_folder, check_outside
+    from vitrail.tasks import task_named
+    from vitrail.tasks.options import options_of
     from vitrail.training.checkpoint import read_run
     from vitrail.training.interrupt import TrainingStopped
     from vitrail.training.loop import fit
@@ -147,6 +157,9 @@ def run(
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda", "a machine with a GPU that torch finds", "--device cpu")
     lengths: Any = parse_size(size)
+    with option_words(task="--task"):
+        kind = task_named(task)
+    options = options_of(kind, settings_of_task or ())
     resumed = read_run(out) if resume else None
     default: int = resumed["recipe"]["epochs"] if resumed else 300
     passes = default if epochs is None else epochs
@@ -174,12 +187,13 @@ def run(
             accumulate=accumulate,
             seed=seed,
         )
-    train, held = open_subsets(data, val, val_part, seed, root, download)
+    train, held = open_parts(kind, data, val, val_part, seed, root, download)
+    learnt = kind.build(train, options)
     torch.manual_seed(seed)
     fields: dict[str, Any] = {} if drop_path is None else {"drop_path": drop_path}
     fields["frozen_stages"] = frozen_stages(freeze)  # and not those of a checkpoint's own run
     with option_words(frozen_stages="--freeze", drop_path="--drop-path"):
-        network = model_to_train(model, weights, num_classes=len(train.source.classes), **fields)
+        network = model_to_train(model, weights, num_classes=len(learnt.classes), **fields)
     if freeze == "backbone":
         network.requires_grad_(False)
         network.head.requires_grad_(True)  # type: ignore[union-attr]  # it was given classes
@@ -197,30 +211,33 @@ def run(
         cpu=device == "cpu",
     )
     try:
-        typer.echo(str(fit(network, train, held, recipe, settings, lengths)))
+        typer.echo(str(fit(network, learnt, train, held, recipe, settings, lengths)))
     except TrainingStopped as stopped:
         if int(os.environ.get("RANK", "0")) == 0:
             typer.echo(str(stopped), err=True)
         raise typer.Exit(128 + stopped.signal) from None
 
 
-def open_subsets(
-    data: list[str], val: list[str] | None, share: float, seed: int, root: Path, download: bool
-) -> "tuple[Subset, Subset]":
-    """Return the training and the validation images.
+def open_parts(
+    task: "type[Task]",
+    data: list[str],
+    val: list[str] | None,
+    share: float,
+    seed: int,
+    root: Path,
+    download: bool,
+) -> "tuple[Subset[Any], Subset[Any]]":
+    """Return the training and the validation data.
 
     Raises:
         UsageError: the data cannot be used, or the two have different classes.
     """
-    from vitrail.data.dataset import split
-    from vitrail.data.sources import open_source
-
     if not 0 <= share < 1:
         raise UsageError(f"--val-part {share}", "a number from 0 to below 1", "use --val-part 0.05")
-    source = open_source(data, train=True, root=root, download=download)
+    source = task.open(data, train=True, root=root, download=download)
     if not val:
-        return split(source, share, seed)
-    held = open_source(val, train=False, root=root, download=download)
+        return task.split(source, share, seed)
+    held = task.open(val, train=False, root=root, download=download)
     odd = sorted(set(held.classes) ^ set(source.classes))
     if odd:
         raise UsageError(
@@ -228,7 +245,7 @@ def open_subsets(
             allowed="the same class folders as in the training data",
             fix="rename, add or remove class folders",
         )
-    return split(source, 0.0, seed)[0], split(held, 0.0, seed)[0]
+    return task.split(source, 0.0, seed)[0], task.split(held, 0.0, seed)[0]
 
 
 def frozen_stages(freeze: str) -> int:

@@ -1,21 +1,23 @@
-"""Data sets for training and evaluation on top of a source of labelled images."""
+"""Data sets for training and evaluation: parts of a source, in memory or read as needed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
 
+from vitrail.data.batch import Sample, Unreadable
 from vitrail.data.images import ImageError
 from vitrail.data.rng import key, permutation
-from vitrail.data.sources import Source
+from vitrail.data.sources import LabelledImages, Source
 from vitrail.errors import UsageError
 
 MAX_SHOWN = 5
+
+S = TypeVar("S", bound=Source, covariant=True)
 
 
 @dataclass
@@ -25,13 +27,13 @@ class Skipped:
     limit: int
     reasons: dict[str, str] = field(default_factory=dict)
 
-    def add(self, name: str, error: ImageError) -> None:
+    def add(self, unreadable: Unreadable) -> None:
         """Count one image, once.
 
         Raises:
             UsageError: if more than ``limit`` images could not be read.
         """
-        self.reasons[name] = error.given
+        self.reasons[unreadable.name] = unreadable.reason
         if len(self.reasons) > self.limit:
             shown = "; ".join(list(self.reasons.values())[:MAX_SHOWN])
             raise UsageError(
@@ -42,22 +44,19 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
-class Subset:
-    """Some of a source's images, by their numbers in it."""
+class Subset(Generic[S]):
+    """Some of what a source has, by numbers in it."""
 
-    source: Source
+    source: S
     indices: np.ndarray
-
-    @property
-    def labels(self) -> np.ndarray:
-        """Class numbers of these images."""
-        return self.source.labels[self.indices]
 
     def __len__(self) -> int:
         return len(self.indices)
 
 
-def split(source: Source, fraction: float, seed: int) -> tuple[Subset, Subset]:
+def split(
+    source: LabelledImages, fraction: float, seed: int
+) -> tuple[Subset[LabelledImages], Subset[LabelledImages]]:
     """Cut a source into a training and a validation subset, each class in the same proportion.
 
     Args:
@@ -87,61 +86,82 @@ def split(source: Source, fraction: float, seed: int) -> tuple[Subset, Subset]:
     return Subset(source, everything[~mask]), Subset(source, everything[mask])
 
 
+@dataclass(frozen=True, slots=True)
+class MemorySource:
+    """Labelled images that lie decoded in memory."""
+
+    classes: tuple[str, ...]
+    labels: np.ndarray
+    pixels: Tensor
+    names: tuple[str, ...]
+
+    def name(self, index: int) -> str:
+        """Its name in the source it was read from."""
+        return self.names[index]
+
+    def image(self, index: int) -> Any:
+        """The picture as a uint8 tensor, which the transforms take like a PIL picture."""
+        return self.pixels[index]
+
+
 def load_into_memory(
-    subset: Subset, size: tuple[int, int], budget: int, skipped: Skipped
-) -> tuple[Subset, Tensor] | None:
-    """Decode a subset once, when all its pictures have the wanted size and fit the budget.
+    part: Subset[LabelledImages], size: tuple[int, int], budget: int, skipped: Skipped
+) -> Subset[MemorySource] | None:
+    """Decode images once, when all of them have the wanted size and fit the budget.
 
     Args:
-        subset: the images.
+        part: the images.
         size: (height, width) the model takes.
         budget: bytes.
         skipped: counts images that cannot be read; they are left out.
     Returns:
-        The subset without unreadable images and its pictures, uint8 (images, 3, height, width);
-        None if the pictures do not fit, differ in size or have another size than wanted.
+        The images that can be read, ``source.pixels`` being uint8 (images, 3, height, width);
+        None if they do not fit, differ in size or have another size than wanted.
     """
-    if len(subset) * 3 * size[0] * size[1] > budget:
+    if len(part) * 3 * size[0] * size[1] > budget:
         return None
-    pixels = torch.empty(len(subset), 3, *size, dtype=torch.uint8)
-    good = []
-    for index in subset.indices:
+    pixels = torch.empty(len(part), 3, *size, dtype=torch.uint8)
+    source, good = part.source, []
+    for index in map(int, part.indices):
         try:
-            image = subset.source.image(int(index))
+            image = source.image(index)
         except ImageError as error:
-            skipped.add(subset.source.name(int(index)), error)
+            skipped.add(Unreadable(source.name(index), error.given))
             continue
         if (image.height, image.width) != tuple(size):
             return None
         pixels[len(good)] = torch.from_numpy(np.array(image)).permute(2, 0, 1)
         good.append(index)
-    return Subset(subset.source, np.asarray(good, dtype=np.int64)), pixels[: len(good)]
+    labels = source.labels[np.asarray(good, dtype=np.int64)]
+    names = tuple(map(source.name, good))
+    kept = MemorySource(source.classes, labels, pixels[: len(good)], names)
+    return Subset(kept, np.arange(len(good)))
 
 
-class ImageDataset(Dataset[tuple[Tensor | ImageError, int, str]]):
-    """Images of a subset, transformed, with their class numbers and names.
+class ImageSamples:
+    """A part's images, transformed, with their class numbers.
 
-    The index of an item is (position, key). The key seeds the transform's random numbers, so that
-    an image is the same in whatever process and order it is prepared. In the place of an unreadable
-    image stands its error, which the caller counts.
+    The index of a sample is (position, key). The key seeds the transform's random numbers, so that
+    an image is the same in whatever process and order it is prepared.
     """
 
-    def __init__(self, subset: Subset, transform: Callable[[Image.Image], Any]) -> None:
-        self.subset = subset
+    def __init__(
+        self, part: Subset[LabelledImages], transform: Callable[[Image.Image], Any]
+    ) -> None:
+        self.part = part
         self.transform = transform
 
     def __len__(self) -> int:
-        return len(self.subset)
+        return len(self.part)
 
-    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor | ImageError, int, str]:
+    def __getitem__(self, item: tuple[int, int]) -> Sample | Unreadable:
         position, seed = item
-        index = int(self.subset.indices[position])
-        name, label = self.subset.source.name(index), int(self.subset.source.labels[index])
+        source, index = self.part.source, int(self.part.indices[position])
         try:
-            image = self.subset.source.image(index)
+            image = source.image(index)
         except ImageError as error:
-            return error, label, name
+            return Unreadable(source.name(index), error.given)
         # The transforms draw from the CPU's generator alone; seeding every device's would cost more
         # than a crop.
         torch.default_generator.manual_seed(seed)
-        return self.transform(image), label, name
+        return Sample(self.transform(image), int(source.labels[index]), source.name(index))

@@ -25,20 +25,25 @@ _FIX_LAYOUT = "put the images into one folder a class: DATA/cat/1.jpg, DATA/dog/
 
 @runtime_checkable
 class Source(Protocol):
-    """Labelled images that can be read one by one, in any order, from any process."""
+    """Data of any task that can be read one by one, in any order, from any process."""
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, sorted."""
+        """Names of the classes, in the order of their numbers."""
         ...
+
+    def name(self, index: int) -> str:
+        """What to call number ``index`` in a message: its path."""
+        ...
+
+
+@runtime_checkable
+class LabelledImages(Source, Protocol):
+    """Images with a class number each; the classes are sorted by name."""
 
     @property
     def labels(self) -> np.ndarray:
         """int64, one class number an image."""
-        ...
-
-    def name(self, index: int) -> str:
-        """What to call image ``index`` in a message: its path."""
         ...
 
     def image(self, index: int) -> Image.Image:
@@ -193,7 +198,7 @@ def open_source(
     train: bool = True,
     root: str | os.PathLike[str] = "~/.cache/vitrail/data",
     download: bool = False,
-) -> Source:
+) -> LabelledImages:
     """Open labelled images.
 
     Args:
@@ -372,7 +377,7 @@ def _nearest(name: str, names: Sequence[str]) -> list[str]:
 class Relabelled:
     """A source under a model's class numbers."""
 
-    source: Source
+    source: LabelledImages
     classes: tuple[str, ...]
     labels: np.ndarray
 
@@ -385,7 +390,7 @@ class Relabelled:
         return self.source.image(index)
 
 
-def relabel(source: Source, classes: Sequence[str], count: int) -> Source:
+def relabel(source: LabelledImages, classes: Sequence[str], count: int) -> LabelledImages:
     """Number a source's classes as a model does.
 
     Args:

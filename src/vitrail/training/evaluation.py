@@ -1,54 +1,30 @@
-"""Measure a classifier: top-1, top-5, loss, and the confusion of classes."""
+"""Measure a model of any task: on one process or on several, each sample exactly once."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
-from vitrail.data.dataset import ImageDataset, Skipped
-from vitrail.data.images import ImageError
+from vitrail.data.batch import Batch, Sample, Samples, Unreadable, collate
+from vitrail.data.dataset import Skipped
 from vitrail.errors import UsageError
+from vitrail.tasks import Score
 from vitrail.training.interrupt import leave_signals_to_the_run
-from vitrail.training.loader import worker_context
+from vitrail.training.loader import as_it_is, nothing_readable, worker_context
 
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """What an evaluation found."""
-
-    count: int
-    """Images measured."""
-    loss: float
-    """Mean cross-entropy, without label smoothing."""
-    top1: float
-    """Share of images whose first guess is right, in [0, 1]."""
-    top5: float
-    """Share of images whose class is among the first five guesses."""
-    confusion: np.ndarray
-    """int64 (classes, classes): images by true class (rows) and first guess (columns)."""
-    skipped: int = 0
-    """Images that could not be read."""
-
-    @property
-    def per_class(self) -> np.ndarray:
-        """Share of each class' images whose first guess is right; NaN for a class without
-        images.
-        """
-        total = self.confusion.sum(1)
-        right = np.diagonal(self.confusion)
-        return np.where(total > 0, right / np.maximum(total, 1), np.nan)
+S = TypeVar("S", bound=Score)
 
 
 def evaluate(
     model: nn.Module,
-    dataset: ImageDataset,
+    samples: Samples,
+    score: S,
     *,
-    classes: int,
+    collate: Callable[[Sequence[Sample]], Batch] = collate,
     batch_size: int = 256,
     workers: int = 0,
     skipped: Skipped | None = None,
@@ -57,83 +33,60 @@ def evaluate(
     rank: int = 0,
     processes: int = 1,
     on_batch: Callable[[int], object] = lambda done: None,
-) -> Scores:
-    """Measure ``model`` on ``dataset``; with several processes each measures its share.
+) -> S:
+    """Measure ``model`` on ``samples``; with several processes each measures its share.
 
     Args:
-        model: images to logits; put into eval mode meanwhile.
-        dataset: transformed images with their class numbers.
-        classes: number of classes.
-        batch_size: images a forward pass.
-        workers: processes that prepare pictures.
-        skipped: counts unreadable images, which are left out; by default the first one is an
+        model: put into eval mode meanwhile.
+        samples: as the model wants them, with their targets.
+        score: a new score of the task; it is what is returned, and measures all processes' shares.
+        collate: makes a batch of samples.
+        batch_size: samples a forward pass.
+        workers: processes that prepare samples.
+        skipped: counts unreadable samples, which are left out; by default the first one is an
             error.
         device: where the model is.
         autocast: makes the context of a forward pass.
         rank: this process' number.
         processes: how many processes measure together.
-        on_batch: called after each forward pass with the number of this process' images so far;
+        on_batch: called after each forward pass with the number of this process' samples so far;
             what it raises ends the evaluation.
     Raises:
-        UsageError: if there are no images, too many cannot be read, or logits are not finite.
+        UsageError: if there are no samples, too many cannot be read, or outputs are not finite.
     """
-    if not len(dataset):
+    if not len(samples):
         raise UsageError(
             given="an evaluation on 0 images",
             allowed="at least one image",
             fix="check the data path",
         )
-    skipped = Skipped(0) if skipped is None else skipped
-    # loss, top-5 hits, skipped; then the confusion matrix. One float64 tensor, so one reduction
-    # sums all of it.
-    sums = torch.zeros(3 + classes * classes, dtype=torch.float64)
+
+    limit = Skipped(0) if skipped is None else skipped
+
+    def skip(unreadable: Unreadable) -> None:
+        limit.add(unreadable)
+        score.skipped += 1
+
+    def forward(*inputs: Any) -> Any:
+        with torch.no_grad(), autocast():
+            return model(*inputs)
+
     was_training, done = model.training, 0
     model.eval()
     try:
-        for images, labels in _batches(
-            dataset, batch_size, workers, skipped, sums, rank, processes
-        ):
-            with torch.no_grad(), autocast():
-                logits = model(images.to(device))
-            _count(logits.float().cpu(), labels, classes, sums)
-            done += len(labels)
+        share = _Share(len(samples), min(batch_size, len(samples)), rank, processes)
+        for batch in _batches(samples, share, collate, workers, skip):
+            score.add(forward, batch.to(device))
+            done += len(batch)
             on_batch(done)
     finally:
         model.train(was_training)
     if processes > 1:
-        on_device = sums.to(device)
-        torch.distributed.all_reduce(on_device)
-        sums = on_device.cpu()
-    confusion = sums[3:].view(classes, classes).to(torch.int64).numpy()
-    count = int(confusion.sum())
-    return Scores(
-        count=count,
-        loss=float(sums[0]) / max(count, 1),
-        top1=float(np.trace(confusion)) / max(count, 1),
-        top5=float(sums[1]) / max(count, 1),
-        confusion=confusion,
-        skipped=int(sums[2]),
-    )
-
-
-def _count(logits: Tensor, labels: Tensor, classes: int, sums: Tensor) -> None:
-    real = labels >= 0
-    logits, labels = logits[real], labels[real]
-    if not len(labels):
-        return
-    odd = int((~logits.isfinite()).any(-1).sum())
-    if odd:
-        raise UsageError(
-            given=f"a model whose logits are not finite (NaN or infinite) for {odd} of "
-            f"{len(labels)} images",
-            allowed="a model with finite outputs",
-            fix="use other weights; these hold NaN or infinite numbers, or overflow",
-        )
-    sums[0] += nn.functional.cross_entropy(logits, labels, reduction="sum").double()
-    best = logits.topk(min(5, logits.shape[-1]), dim=-1).indices
-    sums[1] += (best == labels[:, None]).any(-1).sum()
-    cells = labels * classes + best[:, 0].clamp(max=classes - 1)
-    sums[3:] += torch.bincount(cells, minlength=classes * classes)
+        states: list[Any] = [None] * processes
+        torch.distributed.all_gather_object(states, (score.state(), score.skipped))
+        score.merge([state for state, _ in states])
+        score.skipped = sum(count for _, count in states)
+    return score
 
 
 class _Share:
@@ -156,57 +109,47 @@ class _Share:
             ]
 
 
-class _Padded(torch.utils.data.Dataset[tuple[Tensor | ImageError, int, str]]):
-    """Images by (position, mark); a negative mark gives a stand-in without label and name."""
+class _WithStandIns(Dataset[tuple[Sample | Unreadable, bool]]):
+    """Samples by (position, mark); a negative mark gives any sample, as a stand-in."""
 
-    def __init__(self, dataset: ImageDataset) -> None:
-        self.dataset = dataset
-        self.blank: Tensor | None = None
+    def __init__(self, samples: Samples) -> None:
+        self.samples = samples
+        self.known: Sample | None = None
 
-    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor | ImageError, int, str]:
+    def __getitem__(self, item: tuple[int, int]) -> tuple[Sample | Unreadable, bool]:
         position, mark = item
-        if mark < 0 and self.blank is not None:
-            return self.blank, -1, ""
-        image, label, name = self.dataset[position, 0]
-        if isinstance(image, Tensor):
-            self.blank = torch.zeros_like(image)
-        return image, (label if mark >= 0 else -1), (name if mark >= 0 else "")
+        if mark < 0 and self.known is not None:
+            return self.known, False
+        sample = self.samples[position, 0]
+        if isinstance(sample, Sample):
+            self.known = sample
+        return sample, mark >= 0
 
 
 def _batches(
-    dataset: ImageDataset,
-    batch_size: int,
+    samples: Samples,
+    share: _Share,
+    collate: Callable[[Sequence[Sample]], Batch],
     workers: int,
-    skipped: Skipped,
-    sums: Tensor,
-    rank: int,
-    processes: int,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    batch_size = min(batch_size, len(dataset))
+    skip: Callable[[Unreadable], object],
+) -> Iterator[Batch]:
     loader: DataLoader[Any] = DataLoader(
-        _Padded(dataset),
-        batch_sampler=_Share(len(dataset), batch_size, rank, processes),  # type: ignore[arg-type]
+        _WithStandIns(samples),
+        batch_sampler=share,  # type: ignore[arg-type]
         num_workers=workers,
-        collate_fn=list,
+        collate_fn=as_it_is,
         multiprocessing_context=worker_context(workers),
         worker_init_fn=leave_signals_to_the_run,
     )
     for items in loader:
-        for image, _, name in items:
-            if isinstance(image, ImageError) and name:
-                skipped.add(name, image)
-                sums[2] += 1
-        shown = next((image for image, _, _ in items if isinstance(image, Tensor)), None)
+        bad = [one for one, real in items if real and isinstance(one, Unreadable)]
+        for one in bad:
+            skip(one)
+        shown = next((one for one, _ in items if isinstance(one, Sample)), None)
         if shown is None:
-            if processes == 1:
+            if share.processes == 1:
                 continue
-            raise UsageError(
-                given=f"a batch of {len(items)} images of which none can be read",
-                allowed="readable images",
-                fix="check the data; is the disk or the zip damaged?",
-            )
-        pairs = [
-            (image, label) if isinstance(image, Tensor) else (torch.zeros_like(shown), -1)
-            for image, label, _ in items
-        ]
-        yield torch.stack([image for image, _ in pairs]), torch.tensor([n for _, n in pairs])
+            raise nothing_readable(f"{len(items)} images", bad)
+        real = [real and isinstance(one, Sample) for one, real in items]
+        batch = collate([one if isinstance(one, Sample) else shown for one, _ in items])
+        yield replace(batch, real=torch.tensor(real))

@@ -3,21 +3,18 @@ share them.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from vitrail.data.dataset import ImageDataset, Skipped, Subset
-from vitrail.data.images import ImageError
+from vitrail.data.batch import Batch, Sample, Samples, Unreadable, WholeBatches
+from vitrail.data.dataset import Skipped
 from vitrail.data.rng import key, permutation
 from vitrail.errors import UsageError
-from vitrail.training.augment import BatchAugment, Mix
 from vitrail.training.interrupt import leave_signals_to_the_run
 
 
@@ -65,81 +62,75 @@ def _epoch_order(seed: int, epoch: int, images: int) -> np.ndarray:
     return permutation(key(seed, epoch, 0x02DE2), images)
 
 
-@runtime_checkable
-class BatchSource(Protocol):
-    """Makes this process' share of any step's batch."""
+class BatchSource(Dataset[tuple[Batch, list[Unreadable]] | UsageError]):
+    """Makes this process' share of any step's batch, by the step's number, so that worker processes
+    can prepare several steps at once.
 
-    plan: Plan
+    An unreadable sample's place is taken by the next readable one of the batch.
 
-    def make(self, step: int) -> tuple[Tensor, Tensor, list[tuple[str, ImageError]]]:
-        """Float images, int64 labels, and (name, error) of what could not be read."""
-        ...
-
-
-class FromMemory:
-    """Batches of pictures that lie decoded in memory; nothing but tensor arithmetic."""
-
-    def __init__(self, subset: Subset, pixels: Tensor, plan: Plan, augment: BatchAugment) -> None:
-        self.labels = torch.from_numpy(subset.labels)
-        self.pixels = pixels
-        self.plan = plan
-        self.augment = augment
-
-    def make(self, step: int) -> tuple[Tensor, Tensor, list[tuple[str, ImageError]]]:
-        """This process' share of the batch of one step."""
-        positions = self.plan.positions(step)
-        where = torch.from_numpy(positions)
-        images = self.augment(self.pixels[where], positions, self.plan.epoch_key(step))
-        return images, self.labels[where], []
-
-
-class FromSource:
-    """Batches of pictures that are read, decoded and transformed one by one.
-
-    An unreadable picture's place is taken by the next readable one of the batch.
+    Args:
+        samples: of the training.
+        plan: which of them at each step.
+        collate: makes a batch of samples.
+        mix: augments whole batches; see ``Task.mixing``.
     """
 
-    def __init__(self, dataset: ImageDataset, plan: Plan) -> None:
-        self.dataset = dataset
-        self.plan = plan
+    def __init__(
+        self,
+        samples: Samples | WholeBatches,
+        plan: Plan,
+        collate: Callable[[Sequence[Sample]], Batch],
+        mix: Callable[[Batch, int, int], Batch],
+    ) -> None:
+        self.samples, self.plan, self.collate, self.mix = samples, plan, collate, mix
 
-    def make(self, step: int) -> tuple[Tensor, Tensor, list[tuple[str, ImageError]]]:
-        """This process' share of the batch of one step.
+    def make(self, step: int) -> tuple[Batch, list[Unreadable]]:
+        """The share of the batch of one step, and what of it cannot be read.
 
         Raises:
-            UsageError: if none of its pictures can be read.
+            UsageError: if none of its samples can be read.
         """
-        seed = self.plan.epoch_key(step)
-        items = [self.dataset[int(p), key(seed, int(p))] for p in self.plan.positions(step)]
-        bad = [(name, image) for image, _, name in items if isinstance(image, ImageError)]
-        good = [n for n, (image, _, _) in enumerate(items) if isinstance(image, Tensor)]
+        plan, bad = self.plan, []
+        positions, seed = plan.positions(step), plan.epoch_key(step)
+        if isinstance(self.samples, WholeBatches):
+            batch = self.samples.take(positions, seed)
+        else:
+            batch, bad = self._one_by_one(self.samples, positions, seed)
+        first = plan.rank * (plan.batch // plan.processes)
+        return self.mix(batch, key(plan.seed, step, 0x313), first), bad
+
+    def _one_by_one(
+        self, samples: Samples, positions: np.ndarray, seed: int
+    ) -> tuple[Batch, list[Unreadable]]:
+        items = [samples[int(p), key(seed, int(p))] for p in positions]
+        bad = [item for item in items if isinstance(item, Unreadable)]
+        good = {n: item for n, item in enumerate(items) if isinstance(item, Sample)}
         if not good:
-            raise UsageError(
-                given=f"a batch of {len(items)} images of which none can be read: "
-                + bad[0][1].given,
-                allowed="readable images",
-                fix="check the data; is the disk or the zip damaged?",
-            )
-        chosen = [items[next((g for g in good if g >= n), good[0])] for n in range(len(items))]
-        images = torch.stack([image for image, _, _ in chosen if isinstance(image, Tensor)])
-        return images, torch.tensor([label for _, label, _ in chosen]), bad
+            raise nothing_readable(f"{len(items)} images", bad)
+        first = next(iter(good))
+        chosen = [good[next((g for g in good if g >= n), first)] for n in range(len(items))]
+        return self.collate(chosen), bad
 
-
-class _Steps(Dataset[tuple[Tensor, Tensor, list[tuple[str, ImageError]]]]):
-    """Mixed batches by step number, so that worker processes can prepare several steps at once."""
-
-    def __init__(self, source: BatchSource, mix: Mix) -> None:
-        self.source, self.mix = source, mix
-
-    def __getitem__(self, step: int) -> Any:
-        plan = self.source.plan
+    def __getitem__(self, step: int) -> tuple[Batch, list[Unreadable]] | UsageError:
         try:
-            images, labels, bad = self.source.make(step)
+            return self.make(step)
         except UsageError as error:
             return error  # raised where it is taken: a worker's exceptions lose their type
-        first = plan.rank * (plan.batch // plan.processes)
-        images, targets = self.mix(images, labels, key(plan.seed, step, 0x313), first)
-        return images, targets, bad
+
+
+def nothing_readable(of: str, bad: Sequence[Unreadable]) -> UsageError:
+    """The error of a batch without a readable sample."""
+    why = f": {bad[0].reason}" if bad else ""
+    return UsageError(
+        given=f"a batch of {of} of which none can be read{why}",
+        allowed="readable images",
+        fix="check the data; is the disk or the zip damaged?",
+    )
+
+
+def as_it_is(item: Any) -> Any:
+    """What a data loader makes of an item: nothing else."""
+    return item
 
 
 def worker_context(workers: int) -> str | None:
@@ -152,25 +143,25 @@ def worker_context(workers: int) -> str | None:
 
 
 def batches(
-    source: BatchSource, mix: Mix, steps: range, *, workers: int, pin: bool, skipped: Skipped
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """A run's batches: images and target probabilities of this process' share, one pair a step.
+    source: BatchSource, steps: range, *, workers: int, pin: bool, skipped: Skipped
+) -> Iterator[Batch]:
+    """A run's batches of this process' share, one a step.
 
     Args:
         source: makes the batches.
-        mix: mixes their images.
         steps: which steps.
         workers: processes that prepare batches ahead; 0 for none. They do not change the batches.
         pin: whether to put them into memory that a GPU copies from faster.
-        skipped: counts unreadable images.
+        skipped: counts unreadable samples.
     Raises:
-        UsageError: if too many images cannot be read.
+        UsageError: if too many samples cannot be read.
     """
     loader: DataLoader[Any] = DataLoader(
-        _Steps(source, mix),
+        source,
         batch_size=None,
         sampler=steps,
         num_workers=workers,
+        collate_fn=as_it_is,
         pin_memory=pin,
         prefetch_factor=4 if workers else None,
         multiprocessing_context=worker_context(workers),
@@ -179,7 +170,7 @@ def batches(
     for item in loader:
         if isinstance(item, UsageError):
             raise item
-        images, targets, bad = item
-        for name, error in bad:
-            skipped.add(name, error)
-        yield images, targets
+        batch, bad = item
+        for unreadable in bad:
+            skipped.add(unreadable)
+        yield batch

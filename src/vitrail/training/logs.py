@@ -9,13 +9,21 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from vitrail.files import disk_errors, write_text
+from vitrail.tasks import Task
+from vitrail.tasks.base import LOSS
 from vitrail.training.checkpoint import RESUME
 
-EPOCH_COLUMNS = (
-    *("epoch", "step", "lr", "train_loss", "train_top1", "val_loss", "val_top1", "val_top5"),
-    *("images_per_s", "seconds", "skipped"),
-)
-STEP_COLUMNS = ("step", "epoch", "lr", "loss", "top1", "grad_norm")
+
+def step_columns(task: Task) -> tuple[str, ...]:
+    """Columns of the table of optimiser steps."""
+    return ("step", "epoch", "lr", "loss", *(c.name for c in task.train_columns), "grad_norm")
+
+
+def epoch_columns(task: Task) -> tuple[str, ...]:
+    """Columns of the table of epochs."""
+    trained = (f"train_{column.name}" for column in (LOSS, *task.train_columns))
+    measured = (f"val_{column.name}" for column in task.val_columns)
+    return ("epoch", "step", "lr", *trained, *measured, "images_per_s", "seconds", "skipped")
 
 
 class Table:
@@ -67,6 +75,7 @@ class Logs:
 
     Args:
         out: the run's folder.
+        task: says what is measured.
         main: whether this is the main process.
         step: optimiser steps that are done.
         epoch: the epoch that the next step belongs to, from 1.
@@ -74,13 +83,15 @@ class Logs:
             that were done, for epochs as for steps.
     """
 
-    def __init__(self, out: Path, *, main: bool, step: int, epoch: int, tensorboard: bool) -> None:
+    def __init__(
+        self, out: Path, task: Task, *, main: bool, step: int, epoch: int, tensorboard: bool
+    ) -> None:
         self.main = main
         self.writer: Any = None
         if not main:
             return
-        self.steps = Table(out / "steps.csv", STEP_COLUMNS, "step", step)
-        self.epochs = Table(out / "epochs.csv", EPOCH_COLUMNS, "epoch", epoch)
+        self.steps = Table(out / "steps.csv", step_columns(task), "step", step)
+        self.epochs = Table(out / "epochs.csv", epoch_columns(task), "epoch", epoch)
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
@@ -93,7 +104,7 @@ class Logs:
             return
         self.steps.add(rows)
         if self.writer is not None:
-            for name in ("lr", "loss", "top1", "grad_norm"):
+            for name in self.steps.columns[2:]:  # the first two are the place
                 self.writer.add_scalar(f"step/{name}", rows[-1][name], rows[-1]["step"] + 1)
 
     def add_epoch(self, row: Mapping[str, Any]) -> None:
@@ -114,9 +125,10 @@ class Logs:
 
 
 class Display:
-    """Loss, accuracy, images/s and time left: a live bar in a terminal, plain lines elsewhere.
+    """Loss and scores, images/s and time left: a live bar in a terminal, plain lines elsewhere.
 
     Args:
+        task: says what is measured.
         total: optimiser steps of the whole run.
         epochs: epochs of the whole run.
         batch: images a step.
@@ -128,6 +140,7 @@ class Display:
 
     def __init__(
         self,
+        task: Task,
         *,
         total: int,
         epochs: int,
@@ -137,13 +150,8 @@ class Display:
         every: float = 30.0,
         stream: TextIO | io.TextIOBase | None = None,
     ) -> None:
-        self.total, self.epochs, self.batch, self.shown, self.every = (
-            total,
-            epochs,
-            batch,
-            shown,
-            every,
-        )
+        self.task, self.total, self.epochs, self.batch = task, total, epochs, batch
+        self.shown, self.every = shown, every
         self.stream: Any = stream or sys.stderr
         self.first, self.done = first, first
         self.started = self.last_line = time.monotonic()
@@ -163,7 +171,7 @@ class Display:
             console=Console(file=self.stream),
             refresh_per_second=4,
         )
-        self.task = self.progress.add_task(
+        self.bar = self.progress.add_task(
             "training", total=self.total, completed=self.done, text=""
         )
         self.progress.start()
@@ -177,29 +185,29 @@ class Display:
         """Measure speed from here on: the first step compiles and warms up."""
         self.first, self.started = self.done, time.monotonic()
 
-    def step(self, done: int, epoch: int, loss: float, top1: float) -> None:
+    def step(self, done: int, epoch: int, means: Mapping[str, float]) -> None:
         """Show the state after ``done`` steps."""
         self.done = done
         if not self.shown:
             return
         left = (self.total - done) * self.batch / max(1e-9, self.images_per_s)
-        text = (
-            f"loss {loss:.4f}  accuracy {top1:6.2%}  {self.images_per_s:,.0f} images/s"
-            f"  {duration(left)} left"
-        )
+        measured = "  ".join(c.aligned(means[c.name]) for c in (LOSS, *self.task.train_columns))
+        text = f"{measured}  {self.images_per_s:,.0f} images/s  {duration(left)} left"
         head = f"epoch {epoch + 1}/{self.epochs}"
         if self.progress is not None:
-            self.progress.update(self.task, completed=done, description=head, text=text)
+            self.progress.update(self.bar, completed=done, description=head, text=text)
         elif time.monotonic() - self.last_line >= self.every:
             self.last_line = time.monotonic()
             print(f"{head}  step {done}/{self.total}  {text}", file=self.stream, flush=True)
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """Show the results of an epoch."""
-        text = f"epoch {row['epoch']}/{self.epochs}  loss {row['train_loss']:.4f}"
-        text += f"  accuracy {row['train_top1']:.2%}"
-        if "val_loss" in row:
-            text += f"  validation: loss {row['val_loss']:.4f}, top-1 {row['val_top1']:.2%}"
+        trained = (c.text(row[f"train_{c.name}"]) for c in (LOSS, *self.task.train_columns))
+        measured = (c.text(row[f"val_{c.name}"]) for c in self.task.val_columns
+                    if c.shown and f"val_{c.name}" in row)  # fmt: skip
+        text = f"epoch {row['epoch']}/{self.epochs}  {'  '.join(trained)}"
+        if validation := ", ".join(measured):
+            text += f"  validation: {validation}"
         self.say(f"{text}  ({row['images_per_s']:,.0f} images/s, {row['seconds']:.0f} s)")
         if row["skipped"]:
             self.say(f"skipped {row['skipped']} unreadable image(s) so far")

@@ -11,25 +11,29 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import astuple, replace
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vitrail import fused
-from vitrail.data.dataset import ImageDataset, Skipped, Subset
+from vitrail.data.batch import Batch, Samples
+from vitrail.data.dataset import Skipped, Subset
 from vitrail.data.rng import key
 from vitrail.errors import UsageError
 from vitrail.files import remove_litter, write_whole
-from vitrail.training import checkpoint, prepare
-from vitrail.training.augment import Mix
+from vitrail.models import Preprocessing
+from vitrail.shapes import Size
+from vitrail.tasks import Score, Task
+from vitrail.tasks.base import LOSS
+from vitrail.training import checkpoint
 from vitrail.training.checkpoint import Checkpoint
 from vitrail.training.ema import Average
-from vitrail.training.evaluation import Scores, evaluate
+from vitrail.training.evaluation import evaluate
 from vitrail.training.interrupt import Interrupt, TrainingStopped
-from vitrail.training.loader import Plan, batches
+from vitrail.training.loader import BatchSource, Plan, batches
 from vitrail.training.lock import FolderLock
 from vitrail.training.logs import write_skipped
 from vitrail.training.machine import Settings, in_first_process, start_accelerator
@@ -37,7 +41,7 @@ from vitrail.training.optimizers import build_optimizers
 from vitrail.training.parallel import gather_reasons, shard, train_mode, whole
 from vitrail.training.recipe import Recipe
 from vitrail.training.report import Report
-from vitrail.training.schedule import Cycle, Schedule
+from vitrail.training.schedule import planned
 from vitrail.training.state import State, extend, find_start
 
 FLUSH = 10
@@ -53,11 +57,12 @@ class Run:
 
     Args:
         model: the model to train, initialised or with weights; the data get its preprocessing.
-        train: training images.
-        val: validation images; may be empty.
+        task: what it learns.
+        train: training data.
+        val: validation data; may be empty.
         recipe: how to train.
         settings: what to do with this machine.
-        size: (height, width) of the images; the model's own by default.
+        size: lengths of the inputs, (height, width) of images; the model's own by default.
     Raises:
         UsageError: if the arguments do not fit together, ``settings.out`` holds another run or
             cannot be written, or a run goes on there in another process.
@@ -66,14 +71,15 @@ class Run:
     def __init__(
         self,
         model: Any,
-        train: Subset,
-        val: Subset,
+        task: Task,
+        train: Subset[Any],
+        val: Subset[Any],
         recipe: Recipe,
         settings: Settings,
-        size: tuple[int, int] | None = None,
+        size: Size | None = None,
     ) -> None:
-        self.recipe, self.settings = recipe, settings
-        self.size = prepare.image_size(model, size)
+        self.task, self.recipe, self.settings = task, recipe, settings
+        self.size = task.input_size(model, size)
         self.accelerator = start_accelerator(recipe, settings)
         self.interrupt = Interrupt(repeats=self.accelerator.num_processes == 1)
         self.lock: FolderLock | None = None
@@ -91,18 +97,18 @@ class Run:
         if self.lock is not None:
             self.lock.release()
 
-    def _prepare(self, model: Any, train: Subset, val: Subset) -> None:
-        settings = self.settings
-        self.classes = train.source.classes
-        preprocessing = replace(
-            model.preprocessing, classes=self.classes, trained=True, size=self.size
+    def _prepare(self, model: Any, train: Subset[Any], val: Subset[Any]) -> None:
+        settings, task = self.settings, self.task
+        model.preprocessing = replace(
+            model.preprocessing, classes=task.classes, trained=True, size=self.size
         )
-        model.preprocessing = preprocessing
         self.shipped = copy.deepcopy(model).cpu()
         self.skipped = Skipped(settings.max_bad)
-        self._prepare_data(train, val, preprocessing)
+        self._prepare_data(train, val, model.preprocessing)
         self._prepare_model(model)
-        self.step, self.best, self.sums = 0, -1.0, [0.0, 0.0, 0]
+        self.step, self.best = 0, -math.inf
+        self.columns = (LOSS, *task.train_columns)
+        self._forget_sums()
         start = find_start(settings.out, self.identity(), resume=settings.resume)
         if self.accelerator.is_main_process:
             for folder in (settings.out, checkpoint.folder_of(settings.out)):
@@ -116,17 +122,15 @@ class Run:
         self.schedule = extend(self.schedule, start.run, self.recipe, per_epoch)
         self.state.load(start)
         self.step, self.best = start.run["step"], start.run["best"]
-        self.sums = list(start.run["sums"])
+        *self.sums, self.summed = start.run["sums"]
         self.skipped.reasons = start.run.get("skipped", {}) | self.skipped.reasons
 
-    def _prepare_data(self, train: Subset, val: Subset, preprocessing: Any) -> None:
-        recipe, budget = self.recipe, self.settings.memory
-        self.train = prepare.into_memory(train, self.size, budget, self.skipped) or train
-        if isinstance(self.train.source, prepare.MemorySource):
-            budget -= self.train.source.pixels.numel()
+    def _prepare_data(self, train: Subset[Any], val: Subset[Any], facts: Preprocessing) -> None:
+        recipe, budget, task = self.recipe, self.settings.memory, self.task
+        self.train, self.kept = task.keep(train, facts, budget, self.skipped)
         self.val = val
         if len(val):
-            self.val = prepare.into_memory(val, self.size, budget, self.skipped) or val
+            self.val, _ = task.keep(val, facts, budget - self.kept, self.skipped)
         self.plan = Plan(
             images=len(self.train),
             batch=recipe.batch_size,
@@ -134,15 +138,14 @@ class Run:
             rank=self.accelerator.process_index,
             processes=self.accelerator.num_processes,
         )
-        total = recipe.epochs * self.plan.steps_per_epoch
-        warmup = min(total, round(recipe.warmup_epochs * self.plan.steps_per_epoch))
-        cycle = Cycle(0, total, warmup, recipe.warmup_lr)
-        end = min(recipe.min_lr, recipe.peak_lr)
-        self.schedule = Schedule((cycle,), peak=recipe.peak_lr, end=end)
-        self.source = prepare.batch_source(self.train, recipe, preprocessing, self.size, self.plan)
-        self.val_images: ImageDataset | None = None
+        self.schedule = planned(recipe, self.plan.steps_per_epoch)
+        samples = task.samples(self.train, facts, recipe)
+        self.source = BatchSource(samples, self.plan, task.collate, task.mixing(recipe))
+        self.val_samples: Samples | None = None
         if len(self.val):
-            self.val_images = prepare.validation_dataset(self.val, preprocessing, self.size)
+            measured = task.samples(self.val, facts, None)
+            assert isinstance(measured, Samples)
+            self.val_samples = measured
 
     def _prepare_model(self, model: Any) -> None:
         recipe, fsdp = self.recipe, self.settings.fsdp
@@ -173,7 +176,6 @@ class Run:
         # be copies, and the model's own, which are saved, would stay as they were.
         placed = {"device_placement": False}
         self.forward = forward if fsdp else self.accelerator.prepare_model(forward, **placed)
-        self.criterion = nn.CrossEntropyLoss(label_smoothing=recipe.smoothing)
 
     def fit(self) -> Path:
         """Train to the end.
@@ -202,11 +204,11 @@ class Run:
         pending: list[dict[str, Any]] = []
         first = self.counted = self.step
         self.started = time.monotonic()
-        if self.sums[2] and self.step % per_epoch == 0:  # stopped while it was evaluated
+        if self.summed and self.step % per_epoch == 0:  # stopped while it was evaluated
             self._end_epoch()
             self.save()
-        for images, targets in self._batches():
-            pending.append(self._step(images, targets))
+        for batch in self._batches():
+            pending.append(self._step(batch))
             self.step += 1
             ends = self.step % per_epoch == 0
             saves = ends or (every > 0 and self.step % every == 0)
@@ -234,44 +236,44 @@ class Run:
             self.schedule.total,
             self.plan.steps_per_epoch,
             self.skipped,
+            self.task,
             main=self.accelerator.is_main_process,
             step=self.step,
         )
         count = sum(p.numel() for p in self.shipped.parameters())
-        in_memory = isinstance(self.train.source, prepare.MemorySource)
         self.report.open(
             f"{len(self.train):,} training and {len(self.val):,} validation images, "
-            f"{len(self.classes)} classes, {'in memory' if in_memory else 'read as needed'}; "
+            f"{len(self.task.classes)} classes, {'in memory' if self.kept else 'read as needed'}; "
             f"{count / 1e6:.2f} M parameters; {self.accelerator.num_processes} x "
             f"{self.accelerator.device.type}, {self.recipe.precision}"
         )
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self) -> Iterator[Batch]:
         return batches(
             self.source,
-            Mix(self.recipe, len(self.classes)),
             range(self.step, self.schedule.total),
             workers=self.settings.workers,
             pin=self.accelerator.device.type == "cuda",
             skipped=self.skipped,
         )
 
-    def _step(self, images: Tensor, targets: Tensor) -> dict[str, Any]:
-        """One optimiser step; losses stay on the device."""
+    def _forward(self, *inputs: Any) -> Any:
+        with self.accelerator.autocast():
+            return self.forward(*inputs)
+
+    def _step(self, batch: Batch) -> dict[str, Any]:
+        """One optimiser step; what is measured stays on the device."""
         recipe, accelerator = self.recipe, self.accelerator
         rate = self._set_rate()
-        place = accelerator.process_index * len(images)
-        images, targets = images.to(accelerator.device), targets.to(accelerator.device)
-        losses = torch.zeros(2, device=accelerator.device)  # loss, hits
+        place = accelerator.process_index * len(batch)
+        batch = batch.to(accelerator.device)
+        measures = torch.zeros(len(self.columns), device=accelerator.device)
         norm = torch.zeros(())
-        parts = zip(images.chunk(recipe.accumulate), targets.chunk(recipe.accumulate), strict=True)
-        for number, (image, target) in enumerate(parts):
+        for number, part in enumerate(batch.chunk(recipe.accumulate)):
             # What the model draws (stochastic depth, dropout) depends on the step alone.
             torch.manual_seed(key(recipe.seed, self.step, place, number))
             with accelerator.accumulate(self.forward):
-                with accelerator.autocast():
-                    logits = self.forward(image)
-                loss = self.criterion(logits.float(), target)
+                loss, found = self.task.loss(self._forward, part, recipe)
                 accelerator.backward(loss)
                 if accelerator.sync_gradients:
                     limit = recipe.clip or math.inf
@@ -279,11 +281,11 @@ class Run:
                 for optimizer in self.optimizers:
                     optimizer.step()
                     optimizer.zero_grad()
-            hits = (logits.detach().argmax(-1) == target.argmax(-1)).float().mean()
-            losses += torch.stack((loss.detach(), hits)) / recipe.accumulate
+            beside = (found[column.name] for column in self.task.train_columns)
+            measures += torch.stack((loss.detach(), *beside)) / recipe.accumulate
         if self.average is not None:
             self.average.update(self.step)
-        return {"step": self.step, "lr": rate, "losses": losses, "norm": norm}
+        return {"step": self.step, "lr": rate, "measures": measures, "norm": norm}
 
     def _set_rate(self) -> float:
         rate = self.schedule.rate(self.step)
@@ -294,59 +296,67 @@ class Run:
 
     def _flush(self, pending: list[dict[str, Any]]) -> None:
         """Look at the losses since the last look: check, log and show them."""
-        both: Any = torch.stack([row["losses"] for row in pending])
-        both = self.accelerator.reduce(both, reduction="mean")
+        measures: Any = torch.stack([row["measures"] for row in pending])
+        measures = self.accelerator.reduce(measures, reduction="mean")
         per_epoch = self.plan.steps_per_epoch
         rows: list[dict[str, Any]] = []
-        for row, (loss, hits) in zip(pending, both.tolist(), strict=True):
-            norm = float(whole(row["norm"]))
+        for row, values in zip(pending, measures.tolist(), strict=True):
+            loss, norm = values[0], float(whole(row["norm"]))
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 raise self._not_finite(row, loss, norm)
-            self.sums = [self.sums[0] + loss, self.sums[1] + hits, self.sums[2] + 1]
-            epoch = row["step"] // per_epoch + 1
-            rows.append(
-                {"step": row["step"], "epoch": epoch, "lr": row["lr"], "loss": loss, "top1": hits}
-                | {"grad_norm": norm}
-            )
+            self.sums = [total + value for total, value in zip(self.sums, values, strict=True)]
+            self.summed += 1
+            own = {"step": row["step"], "epoch": row["step"] // per_epoch + 1, "lr": row["lr"]}
+            named = zip((column.name for column in self.columns), values, strict=True)
+            rows.append(own | dict(named) | {"grad_norm": norm})
         pending.clear()
-        self.report.steps(rows, self.step, *(total / self.sums[2] for total in self.sums[:2]))
+        self.report.steps(rows, self.step, self._means())
+
+    def _means(self) -> dict[str, float]:
+        """What was measured in this epoch so far, by column."""
+        names = (column.name for column in self.columns)
+        return {name: total / self.summed for name, total in zip(names, self.sums, strict=True)}
+
+    def _forget_sums(self) -> None:
+        self.sums, self.summed = [0.0] * len(self.columns), 0
 
     def _end_epoch(self) -> None:
         """Evaluate, log, and write the weights."""
         train_seconds = time.monotonic() - self.started
-        scores = self.evaluate()
+        score = self.evaluate()
         last_group = self.optimizers[-1].param_groups[-1]
         row: dict[str, Any] = {
             "epoch": self.step // self.plan.steps_per_epoch,
             "step": self.step,
             "lr": self.schedule.rate(self.step - 1) * last_group["lr_scale"],
-            "train_loss": self.sums[0] / self.sums[2],
-            "train_top1": self.sums[1] / self.sums[2],
+            **{f"train_{name}": mean for name, mean in self._means().items()},
             "images_per_s": (self.step - self.counted) * self.recipe.batch_size / train_seconds,
             "seconds": time.monotonic() - self.started,
             "skipped": len(self.skipped.reasons),
         }
-        if scores is not None:
-            row |= {"val_loss": scores.loss, "val_top1": scores.top1, "val_top5": scores.top5}
+        result = {} if score is None else score.result()
+        row |= {f"val_{name}": value for name, value in result.items()}
         self.report.epoch(row)
-        self.sums = [0.0, 0.0, 0]
+        self._forget_sums()
         weights = self.state.weights()
         self._write_weights("last", weights)
-        if scores is None or scores.top1 > self.best:
-            self.best = self.best if scores is None else scores.top1
+        reached = result.get(self.task.best, math.inf)
+        if not reached <= self.best:  # written too where neither is a number
+            self.best = reached if result else self.best
             self._write_weights("best", weights)
         self.started, self.counted = time.monotonic(), self.step
 
-    def evaluate(self) -> Scores | None:
-        """Measure the averaged weights on the validation images; None when there are none."""
-        if self.val_images is None:
+    def evaluate(self) -> Score | None:
+        """Measure the averaged weights on the validation data; None when there are none."""
+        if self.val_samples is None:
             return None
         self.state.share_buffers()
         with self.average.applied() if self.average is not None else nullcontext():
-            scores = evaluate(
+            score = evaluate(
                 self.model,
-                self.val_images,
-                classes=len(self.classes),
+                self.val_samples,
+                self.task.score(),
+                collate=self.task.collate,
                 batch_size=self.recipe.batch_size,
                 skipped=self.skipped,
                 device=self.accelerator.device,
@@ -356,7 +366,7 @@ class Run:
                 on_batch=self._check_stop,
             )
         train_mode(self.model)
-        return scores
+        return score
 
     def _check_stop(self, done: int) -> None:
         if self.interrupt.agreed(self.accelerator, False):
@@ -366,7 +376,9 @@ class Run:
         """What must be equal for a run to be resumed."""
         return {
             "model": f"{type(self.shipped).__name__} {self.shipped.config}",
-            "classes": list(self.classes),
+            "task": self.task.name,
+            "options": asdict(self.task.options),
+            "classes": list(self.task.classes),
             "images": len(self.train),
             "size": list(self.size),
             "recipe": self.recipe.as_dict(),
@@ -378,7 +390,8 @@ class Run:
         Raises:
             UsageError: if the disk is full; older checkpoints stay as they are.
         """
-        run = self.identity() | {"step": self.step, "best": self.best, "sums": self.sums}
+        run = self.identity() | {"step": self.step, "best": self.best}
+        run["sums"] = [*self.sums, self.summed]
         run["cycles"] = [astuple(cycle) for cycle in self.schedule.cycles]
         run["skipped"] = gather_reasons(self.skipped, self.accelerator.num_processes)
         self.state.share_buffers()
@@ -413,11 +426,12 @@ class Run:
 
 def fit(
     model: Any,
-    train: Subset,
-    val: Subset,
+    task: Task,
+    train: Subset[Any],
+    val: Subset[Any],
     recipe: Recipe,
     settings: Settings,
-    size: tuple[int, int] | None = None,
+    size: Size | None = None,
 ) -> Path:
     """Train a model and return the file with its best weights; see ``Run``."""
-    return Run(model, train, val, recipe, settings, size).fit()
+    return Run(model, task, train, val, recipe, settings, size).fit()

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vitrail.data.dataset import MAX_SHOWN, Skipped
+from vitrail.tasks import Task
 from vitrail.training.logs import Display, Logs
 from vitrail.training.machine import Settings
 from vitrail.training.recipe import Recipe
@@ -18,6 +19,7 @@ class Report:
         total: optimiser steps of the whole run.
         per_epoch: steps of an epoch.
         skipped: images that could not be read so far.
+        task: says what is measured.
         main: whether this is the main process; the others show and log nothing.
         step: optimiser steps that are done.
     """
@@ -29,6 +31,7 @@ class Report:
         total: int,
         per_epoch: int,
         skipped: Skipped,
+        task: Task,
         *,
         main: bool,
         step: int,
@@ -37,12 +40,14 @@ class Report:
         self.per_epoch, self.first, self.total, self.named = per_epoch, step, total, 0
         self.logs = Logs(
             settings.out,
+            task,
             main=main,
             step=step,
             epoch=step // per_epoch + 1,
             tensorboard=settings.tensorboard,
         )
         self.display = Display(
+            task,
             total=total,
             epochs=recipe.epochs,
             batch=recipe.batch_size,
@@ -60,11 +65,13 @@ class Report:
         elif self.first:
             self.display.say(f"resumed after step {self.first} of {self.total}")
 
-    def steps(self, rows: Sequence[Mapping[str, Any]], done: int, loss: float, top1: float) -> None:
+    def steps(
+        self, rows: Sequence[Mapping[str, Any]], done: int, means: Mapping[str, float]
+    ) -> None:
         """Log optimiser steps, and show the means of the epoch so far."""
         self._name_skipped()
         self.logs.add_steps(rows)
-        self.display.step(done, (done - 1) // self.per_epoch, loss, top1)
+        self.display.step(done, (done - 1) // self.per_epoch, means)
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """Show and log an epoch."""

@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from vitrail.training.recipe import Recipe
+
 
 def learning_rate(
     step: int, *, total: int, warmup: int, peak: float, start: float = 5e-7, end: float = 5e-6
@@ -88,3 +90,15 @@ class Schedule:
         warmup = min(warmup, (total - step) // 5)
         cycle = Cycle(step, total, warmup, self.rate(step))
         return Schedule((*self.cycles, cycle), self.peak, self.end)
+
+
+def planned(recipe: Recipe, per_epoch: int) -> Schedule:
+    """The schedule of a run that is not extended yet.
+
+    Args:
+        recipe: of the run.
+        per_epoch: steps of an epoch.
+    """
+    total = recipe.epochs * per_epoch
+    cycle = Cycle(0, total, min(total, round(recipe.warmup_epochs * per_epoch)), recipe.warmup_lr)
+    return Schedule((cycle,), peak=recipe.peak_lr, end=min(recipe.min_lr, recipe.peak_lr))

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional
 
+from vitrail.data.augment import GROUP, BatchAugment, Mix, crop_and_flip
 from vitrail.data.rng import uniforms
 from vitrail.models import Preprocessing
-from vitrail.training.augment import GROUP, BatchAugment, Mix, crop_and_flip
 from vitrail.training.recipe import Recipe
 
 PLAIN = Preprocessing(size=(8, 8), crop=1.0)

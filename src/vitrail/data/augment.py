@@ -2,7 +2,7 @@
 pictures.
 """
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,12 +12,46 @@ from torchvision.transforms import v2
 
 from vitrail.data.rng import key, uniforms
 from vitrail.data.transforms import rand_augment
-from vitrail.training.recipe import Recipe
 
 GROUP = 32
 """Images that share one draw of RandAugment, mixup or CutMix. A process' share of a batch is cut
 into groups from its start, so a batch means the same on one process and on several whenever their
 shares are multiples of it."""
+
+
+@runtime_checkable
+class Augmentation(Protocol):
+    """What of a training recipe decides how pictures are augmented."""
+
+    @property
+    def crop(self) -> str:
+        """Either "resized" for random resized crops, "pad" to pad and crop."""
+        ...
+
+    @property
+    def randaugment(self) -> int:
+        """Magnitude of RandAugment; 0 for none."""
+        ...
+
+    @property
+    def erase(self) -> float:
+        """Probability of random erasing."""
+        ...
+
+    @property
+    def mixup(self) -> float:
+        """Parameter of mixup's beta distribution; 0 for none."""
+        ...
+
+    @property
+    def cutmix(self) -> float:
+        """Parameter of CutMix's beta distribution; 0 for none."""
+        ...
+
+    @property
+    def mix_probability(self) -> float:
+        """Share of the groups of images that mixup or CutMix is applied to."""
+        ...
 
 
 def crop_and_flip(
@@ -53,7 +87,7 @@ def crop_and_flip(
 class BatchAugment:
     """The recipe's augmentation for pictures that lie in memory at the model's own size."""
 
-    def __init__(self, preprocessing: Any, size: tuple[int, int], recipe: Recipe) -> None:
+    def __init__(self, preprocessing: Any, size: tuple[int, int], recipe: Augmentation) -> None:
         self.margin = (size[0] // 8, size[1] // 8)
         self.randaugment = rand_augment(recipe.randaugment) if recipe.randaugment else None
         self.erase = recipe.erase
@@ -99,7 +133,7 @@ class BatchAugment:
 class Mix:
     """Mixup or CutMix, drawn anew for each group of pictures."""
 
-    def __init__(self, recipe: Recipe, classes: int) -> None:
+    def __init__(self, recipe: Augmentation, classes: int) -> None:
         self.classes = classes
         self.probability = recipe.mix_probability
         ways: list[v2.Transform] = []

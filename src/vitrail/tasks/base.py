@@ -1,0 +1,215 @@
+"""The contract of every task: what the loop, the evaluation and the commands need of one."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from vitrail.data.augment import Augmentation
+from vitrail.data.batch import Batch, Sample, Samples, WholeBatches, collate
+from vitrail.data.dataset import Skipped, Subset
+from vitrail.data.sources import Source
+from vitrail.models import Preprocessing
+from vitrail.shapes import Size
+
+if TYPE_CHECKING:
+    from typing import Self
+else:
+    Self = Any  # the shape checker looks at one method at a time, where Self means nothing
+
+Forward = Callable[..., Any]
+"""The model as a function; it computes in the precision of the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A number of a task's logs.
+
+    Args:
+        name: in tables and JSON.
+        label: for people.
+        share: whether it is a part of one, shown in per cent.
+        shown: whether a run's display has it; tables have all.
+    """
+
+    name: str
+    label: str
+    share: bool = False
+    shown: bool = True
+
+    def text(self, value: float) -> str:
+        """The number for people."""
+        return f"{self.label} {value:.2%}" if self.share else f"{self.label} {value:.4f}"
+
+    def aligned(self, value: float) -> str:
+        """The number for people, in a line that is written over and over."""
+        return f"{self.label} {value:6.2%}" if self.share else f"{self.label} {value:.4f}"
+
+
+LOSS = Column("loss", "loss")
+
+
+@runtime_checkable
+class Recipe(Augmentation, Protocol):
+    """What of a training recipe (``vitrail.training.recipe.Recipe``) a task may use."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of everything random."""
+        ...
+
+    @property
+    def smoothing(self) -> float:
+        """Label smoothing."""
+        ...
+
+
+class Score(ABC):
+    """Measures a model batch by batch; several processes each measure their share.
+
+    ``skipped`` is the number of samples that could not be read; the evaluation sets it.
+    """
+
+    skipped: int = 0
+
+    @abstractmethod
+    def add(self, model: Forward, batch: Batch) -> None:
+        """Measure one batch; its stand-ins (``batch.real`` is False) count nowhere.
+
+        Args:
+            model: which keeps no gradients.
+            batch: on the model's device.
+
+        Raises:
+            UsageError: outputs are not finite.
+        """
+
+    @abstractmethod
+    def state(self) -> Any:
+        """All that was measured so far: what ``merge`` needs of it, fit for pickling."""
+
+    @abstractmethod
+    def merge(self, states: Sequence[Any]) -> None:
+        """Hold what all of ``states`` have measured together, in the place of its own."""
+
+    @abstractmethod
+    def result(self) -> dict[str, float]:
+        """One number for each of the task's ``val_columns``, by its name."""
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """What a model learns and how it is judged; built from the data and the task's options.
+
+    Args:
+        classes: names of the classes.
+        options: an instance of the class ``Options``.
+    """
+
+    name: ClassVar[str]
+    best: ClassVar[str]
+    """The score that ``best.safetensors`` follows; higher is better."""
+    train_columns: ClassVar[tuple[Column, ...]]
+    """What ``loss`` returns beside the loss."""
+    val_columns: ClassVar[tuple[Column, ...]]
+    """What a score results in."""
+    Options: ClassVar[type[Any]]
+    """A frozen dataclass of the task's own options, each with a default."""
+
+    classes: tuple[str, ...]
+    options: Any
+
+    @classmethod
+    @abstractmethod
+    def open(cls, data: Sequence[str], *, train: bool, root: Path, download: bool) -> Source:
+        """Open data.
+
+        Args:
+            data: folders, files or names, as the command line has them.
+            train: which part of a named data set.
+            root: where named data sets lie.
+            download: whether a missing named data set may be downloaded.
+        Raises:
+            UsageError: there are no such data, or they are not of this task.
+        """
+
+    @classmethod
+    @abstractmethod
+    def split(cls, source: Any, share: float, seed: int) -> tuple[Subset[Any], Subset[Any]]:
+        """Cut a source into a training and a validation part.
+
+        Args:
+            source: what ``open`` returned.
+            share: of the validation part, in [0, 1); with 0 it is empty.
+            seed: decides which samples those are.
+        Raises:
+            UsageError: there are too few samples to give any to both parts.
+        """
+
+    @classmethod
+    @abstractmethod
+    def build(cls, part: Subset[Any], options: Any) -> Self:
+        """The task of training data."""
+
+    @abstractmethod
+    def input_size(self, model: Any, size: Size | None) -> Size:
+        """The lengths of the inputs that a model is trained at.
+
+        Args:
+            model: the model.
+            size: what the user wants; None for the model's own.
+        Raises:
+            UsageError: the model takes other inputs than the task's, or gives other outputs.
+        """
+
+    @abstractmethod
+    def samples(
+        self, part: Subset[Any], facts: Preprocessing, recipe: Recipe | None
+    ) -> Samples | WholeBatches:
+        """The samples of a part of the data, as the model wants them.
+
+        Args:
+            part: which.
+            facts: the input that the model wants.
+            recipe: of the training, whose augmentation they have; None for none, to measure.
+        """
+
+    @abstractmethod
+    def loss(self, forward: Forward, batch: Batch, recipe: Recipe) -> tuple[Tensor, dict[str, Any]]:
+        """The loss of a batch, and a tensor for each of ``train_columns``, by its name.
+
+        Args:
+            forward: the model; called exactly once, as data-parallel training needs.
+            batch: of training samples, mixed.
+            recipe: of the training.
+        """
+
+    @abstractmethod
+    def score(self) -> Score:
+        """A score that has measured nothing yet."""
+
+    def keep(
+        self, part: Subset[Any], facts: Preprocessing, budget: int, skipped: Skipped
+    ) -> tuple[Subset[Any], int]:
+        """Read a part into memory where that saves time and it fits ``budget`` bytes.
+
+        Returns:
+            The part to go on with, and how many bytes it takes; 0 where it is read as needed.
+        """
+        return part, 0
+
+    def collate(self, samples: Sequence[Sample]) -> Batch:
+        """Make a batch of samples."""
+        return collate(samples)
+
+    def mixing(self, recipe: Recipe) -> Callable[[Batch, int, int], Batch]:
+        """What augments whole batches of training samples, if anything does.
+
+        Returns:
+            A function of a batch, the step's key, and the place of the batch in that of all
+            processes. It may not depend on anything else.
+        """
+        return lambda batch, seed, first: batch
