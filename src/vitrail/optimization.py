@@ -74,7 +74,7 @@ def optimize(
             "which takes torch.compile half a minute",
         )
     example = _checked_example(model, example)
-    with torch.autocast(example.device.type, enabled=False):  # answers in the weights' own type
+    with torch.autocast(example.device.type, enabled=False):  # outputs in the weights' own type
         if training:
             return _for_training(model, example, dtype, path)
         return _for_inference(model, example, dtype, path)

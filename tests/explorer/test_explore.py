@@ -10,7 +10,7 @@ import vitrail
 from tests.support import refuses
 from vitrail.errors import UsageError
 from vitrail.explain.methods import METHODS
-from vitrail.explorer import default_size, explore, maps, plain
+from vitrail.explorer import default_size, explore, maps, single_line
 from vitrail.explorer import explore as explore_function
 from vitrail.explorer.explore import blocks_at
 from vitrail.explorer.manifest import check_size
@@ -166,6 +166,6 @@ def test_maps_are_scored_when_asked_or_quickly_done(
 
 
 def test_plain_text() -> None:
-    assert plain("cat\x1b[31m.png") == "cat\ufffd[31m.png"
-    assert plain("a  b") == "a b"
-    assert plain("Füße 猫.png") == "Füße 猫.png"
+    assert single_line("cat\x1b[31m.png") == "cat\ufffd[31m.png"
+    assert single_line("a  b") == "a b"
+    assert single_line("Füße 猫.png") == "Füße 猫.png"

@@ -1,4 +1,4 @@
-"""Who may see whom, from the words of each mechanism: nothing here reads ``Pattern.groups``.
+"""Which tokens may attend to which, by each mechanism's words, without ``Pattern.groups``.
 
 Layers, kernels and ``Pattern.allowed`` all follow from ``groups``; a law that compared one of them
 with another would not notice a mistake in what they share. Here two tokens, their coordinates, and

@@ -1,4 +1,4 @@
-"""Who sees whom in focal attention: the window, its halo, and pooled grids."""
+"""Which tokens attend to which in focal attention: the window, its halo, and pooled grids."""
 
 import math
 from collections import Counter

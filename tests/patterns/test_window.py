@@ -1,4 +1,4 @@
-"""Who sees whom: the pattern's groups, its oracle and its counts."""
+"""Which tokens attend to which: the pattern's groups, its oracle and its counts."""
 
 import copy
 import math

@@ -54,7 +54,7 @@ class BlockCost:
 
     Args:
         name: of the layer, as in ``model.named_modules()``.
-        pattern: who sees whom, in words.
+        pattern: which tokens attend to which, in words.
         groups: windows, lines or whatever the pattern divides the tokens into.
         queries: places for tokens in a group, padding included.
         keys: places for keys in a group, padding included.

@@ -1,4 +1,4 @@
-"""Watch a model run on the meta device, where tensors have shapes and no numbers.
+"""Record a model's run on the meta device, where tensors have shapes and no numbers.
 
 The real model runs, so that nothing is described twice: linear maps and convolutions are counted
 from the shapes they meet, attention from ``pattern.scores`` of the layer that attends. Torch's

@@ -1,4 +1,4 @@
-"""Attention as a module without parameters: one call of a layer, and who computes it."""
+"""Attention as a module without parameters: one call of a layer, and what computes it."""
 
 import math
 from collections.abc import Callable
@@ -101,7 +101,7 @@ class Attend(nn.Module):
             x: tokens.
             project: from tokens to queries, keys and values side by side, each head by head; to
                 keys and values alone where ``queries`` are given; None: tokens are no keys.
-            groups: who meets whom.
+            groups: which tokens meet.
             heads: how many, and the channels of each.
             scale: multiplies ``q k^T``.
             bias: added to the scores: one for every group, or one for each.
@@ -189,11 +189,11 @@ class Attend(nn.Module):
         apart: bool = False,
         query_bias: bool = False,
     ) -> str | None:
-        """Return who attends in place, or None where tokens are arranged in groups.
+        """Return the kernel that attends in place, or None where tokens are arranged in groups.
 
         Args:
             x: tokens of a layer.
-            groups: who meets whom.
+            groups: which tokens meet.
             heads: how channels are divided.
             bias: a bias is added to the scores.
             apart: queries come apart from keys.

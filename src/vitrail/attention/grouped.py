@@ -1,11 +1,11 @@
 """Attention by groups, read and written in place (ADR 39).
 
 One operation serves every pattern: small tensors of whole numbers say which tokens meet, queries,
-keys and values are read where the linear layer wrote them, and answers are written where the next
+keys and values are read where the linear layer wrote them, and outputs are written where the next
 one reads. Nothing is rolled, padded, partitioned or transposed.
 
 It is a torch custom operation with shapes for the compiler and gradients of its own; ``backend``
-names who computes it. All keep to ``plain``, which is written to be read.
+names what computes it. All keep to ``plain``, which is written to be read.
 """
 
 import math
@@ -45,7 +45,7 @@ def attend_groups(
     Args:
         qkv: queries, keys and values of every token, as one linear layer wrote them: any strides,
             with the channels of a head side by side.
-        groups: who meets whom, without a batch axis; cells count from the number of tokens.
+        groups: which tokens meet, without a batch axis; cells count from the number of tokens.
         scale: multiplies ``q k^T``.
         bias: added to the scores: one set for every group, or one for each.
         pooled: keys and values beyond the tokens.
@@ -57,7 +57,7 @@ def attend_groups(
         terms: a bias that depends on the query: what keys add to its scores by their place along
             an axis. In the forward pass alone.
         key_terms: which of the terms a key adds, one along each axis.
-        backend: who computes it: ``"plain"``, ``"cpp"`` or ``"triton"``; default the kernel for
+        backend: what computes it: ``"plain"``, ``"cpp"`` or ``"triton"``; default the kernel for
             the device that needs nothing to be built, or else ``"plain"``.
     Returns:
         One row for each token, heads side by side, in ``qkv``'s dtype.

@@ -14,7 +14,7 @@ _PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 
 def traced() -> bool:
-    """Return whether operations are watched, and tensors may be without numbers."""
+    """Return whether operations are observed, and tensors may be without numbers."""
     return (
         torch.compiler.is_compiling()
         or _get_current_dispatch_mode() is not None
@@ -49,9 +49,9 @@ class Operation:
     def __call__(self, *arguments: Any) -> Any:
         """Compute it."""
         # The first condition ends a compiler's trace: it cannot follow the others.
-        watched = traced() or torch.is_grad_enabled() or _profiler_enabled()
-        watched = watched or _get_current_function_mode() is not None
-        if watched or not all(map(_plain, arguments)):
+        observed = traced() or torch.is_grad_enabled() or _profiler_enabled()
+        observed = observed or _get_current_function_mode() is not None
+        if observed or not all(map(_plain, arguments)):
             return self.registered(*arguments)
         return self.function(*arguments)
 

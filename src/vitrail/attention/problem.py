@@ -28,7 +28,7 @@ class Problem:
         dtype: of q, k and v.
         device: kind of device, e.g. ``"cpu"``.
         has_bias: a bias is added to the scores.
-        has_region: labels restrict who sees whom.
+        has_region: labels restrict which tokens attend to which.
         bias_gradient: the bias wants a gradient.
         dropout: probability of dropping an attention weight.
         in_place: the layer can read and write its tokens where they are, by ``attend_groups``.

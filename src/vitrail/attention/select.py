@@ -33,7 +33,7 @@ def choose(problem: Problem) -> str:
 
 
 def explain(problem: Problem, backend: str | None = None) -> str:
-    """Say in one line each what every implementation answers to ``problem``.
+    """Return one line for each implementation: whether it serves ``problem``.
 
     Args:
         problem: a call of ``attend``, or a layer's, which kernels may serve in place.

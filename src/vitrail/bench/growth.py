@@ -148,7 +148,7 @@ def _run(model: str, size: int, limit: float) -> dict[str, Any]:
     command = [sys.executable, "-m", "vitrail.bench.growth", model, str(size), str(limit)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
         try:
-            # The last pass is watched, which costs more.
+            # The last pass is recorded, which costs more.
             out, err = p.communicate(timeout=_SETUP_SECONDS + 6 * limit)
         except subprocess.TimeoutExpired:
             p.kill()

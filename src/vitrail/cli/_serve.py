@@ -46,7 +46,7 @@ def serve_photo(
         UsageError: a photo, a model, a size or an address that cannot be used.
     """
     from vitrail.data.images import open_photo
-    from vitrail.explorer import plain
+    from vitrail.explorer import single_line
     from vitrail.explorer.server.app import make_state
     from vitrail.explorer.server.jobs import RunRequest
     from vitrail.explorer.server.models import Models
@@ -70,7 +70,7 @@ def serve_photo(
                 model=name,
                 weights=kind,
                 size=lengths,
-                name=plain(photo.name),
+                name=single_line(photo.name),
                 photo=photo.read_bytes(),
             )
         )

@@ -144,23 +144,23 @@ def print_answer(report: "Report", path: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from vitrail.explorer import plain
+    from vitrail.explorer import single_line
 
     facts, out = report.trace.model, console()
     size = " x ".join(map(str, report.trace.spatial))
-    out.print(Text(f"{facts.name} on {size} pixels, weights: {plain(facts.weights)}"))
+    out.print(Text(f"{facts.name} on {size} pixels, weights: {single_line(facts.weights)}"))
     if not facts.trained:
         out.print(Text("These weights are untrained: the answer means nothing.", style="yellow"))
     table = Table(box=None, pad_edge=False, show_header=False)
     block = "█" if prints("█") else "#"
     for label, probability in report.top():
         bar = Text(block * round(30 * probability), style="blue")
-        table.add_row(Text(plain(label)), Text(f"{probability:6.1%}"), bar)
+        table.add_row(Text(single_line(label)), Text(f"{probability:6.1%}"), bar)
     out.print(table)
     if report.manifest["at_trained_size"]:
         best = answer_at_trained_size(report)[0]
         own = " x ".join(map(str, trained_size(report)))
-        answer = f"{plain(best['label'])} {best['probability']:.1%}"
+        answer = f"{single_line(best['label'])} {best['probability']:.1%}"
         out.print(
             Text(f"The weights are for {own} pixels; there the answer is {answer} (as in predict).")
         )

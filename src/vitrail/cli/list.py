@@ -74,7 +74,7 @@ def describe(name: str) -> dict[str, Any]:
 
 
 def mechanism(model: "Backbone") -> str:
-    """Return in words who sees whom in a model, read off its patterns."""
+    """Return in words which tokens attend to which in a model, read off its patterns."""
     patterns = [module.pattern for module in model.modules() if hasattr(module, "pattern")]
     kinds = {_KINDS.get(type(p).__name__, type(p).__name__.lower()) for p in patterns}
     shifted = "shifted " if any(any(getattr(p, "shift", ())) for p in patterns) else ""

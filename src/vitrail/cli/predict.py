@@ -257,7 +257,7 @@ def print_text(answers: Iterator[dict[str, Any]], facts: dict[str, Any], *, trai
     from rich.text import Text
 
     from vitrail.cli._shared import console
-    from vitrail.explorer import plain
+    from vitrail.explorer import single_line
 
     out, failed, block = console(), False, "█" if prints("█") else "#"
     for number, answer in enumerate(answers):
@@ -271,11 +271,11 @@ def print_text(answers: Iterator[dict[str, Any]], facts: dict[str, Any], *, trai
         if "error" in answer:
             failed = True
             continue
-        out.print(Text(plain(answer["photo"]), style="bold"))
+        out.print(Text(single_line(answer["photo"]), style="bold"))
         for note in answer["notes"]:
             out.print(Text(f"  {note}", style="dim"))
-        width = max(len(plain(row["class"])) for row in answer["top"])
+        width = max(len(single_line(row["class"])) for row in answer["top"])
         for row in answer["top"]:
-            out.print(f"  {plain(row['class']):<{width}} {row['probability']:6.1%} ", end="")
+            out.print(f"  {single_line(row['class']):<{width}} {row['probability']:6.1%} ", end="")
             out.print(Text(block * round(30 * row["probability"]), style="blue"))
     return failed

@@ -1,4 +1,4 @@
-"""Watch one forward pass of the real model: hooks and patterns, never a second copy of it."""
+"""Record one forward pass of the real model: hooks and patterns, never a second copy of it."""
 
 import hashlib
 from collections.abc import Sequence
@@ -37,8 +37,8 @@ def capture(
 ) -> Trace:
     """Run the model on one image and keep what every block attends to.
 
-    The model runs in evaluation mode and is left as it was found; its answer is the same to the
-    last bit as without the watching. Queries and keys are kept, weights are not: they are computed
+    The model runs in evaluation mode and is left as it was found; its output is the same to the
+    last bit as without the hooks. Queries and keys are kept, weights are not: they are computed
     when they are read, so that the memory for a large picture grows with its tokens.
 
     That the kept numbers give what each block computed is checked for every block, group by group,
@@ -46,7 +46,7 @@ def capture(
     of so many weights in all, spread evenly, the first and the last of each among them.
 
     Args:
-        model: a Vitrail backbone of any rank, or a module with one inside; its answer is that
+        model: a Vitrail backbone of any rank, or a module with one inside; the output is that
             module's.
         image: one input, normalised as the model expects it.
         weights: where the weights came from, for the record.
@@ -54,7 +54,7 @@ def capture(
     Returns:
         The trace, on the CPU.
     Raises:
-        UsageError: more than one image, a wrong rank, or a model without attention to watch.
+        UsageError: more than one image, a wrong rank, or a model without attention.
     """
     model, backbone = subject(model)
     check_drawable(backbone)
@@ -81,7 +81,7 @@ def capture(
         spatial=tuple(image.shape[2:]),
         blocks=tuple(blocks),
         merges=tuple(merges),
-        # Pooled features of a model without a head are no answer.
+        # Pooled features of a model without a head are no logits.
         logits=(
             logits[0].float().cpu()
             if isinstance(logits, Tensor) and (config.num_classes or model is not backbone)

@@ -1,4 +1,4 @@
-"""How far to trust a map: take away what it calls important, and watch the model's answer.
+"""How far to trust a map: remove what it calls important, and see how the output changes.
 
 Deletion removes the image cell by cell, what the map ranks highest first; insertion starts with
 nothing and puts the same cells back. A map that knows what the model needs makes the probability

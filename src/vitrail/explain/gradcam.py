@@ -26,7 +26,7 @@ def gradcam(
     of the weighed channels is below zero, the map is zero.
 
     Explained are a stage's tokens behind its blocks, before the norm of the model. Where the
-    answer is a prefix token's (ViT, PVT) the tokens behind the last block have no say: in the last
+    output is a prefix token's (ViT, PVT) the tokens behind the last block do not count: in the last
     stage, explained is what its last block's attention is given (``norm1``), as is usual for ViT.
 
     Args:

@@ -1,4 +1,4 @@
-"""Gradient-weighted rollout: what was routed into the answer where it raised one class.
+"""Gradient-weighted rollout: what was routed into the output where it raised one class.
 
 Source: Chefer et al. 2021, Generic Attention-model Explainability for Interpreting Bi-Modal and
 Encoder-Decoder Transformers, arXiv 2103.15679: ``R <- R + A' R`` with ``A'`` the mean of the heads
@@ -38,7 +38,7 @@ class Ends:
     Args:
         values: by block, ``[groups, heads, keys, head_dim]``.
         slopes: by block, the gradient at the output of attention, one row for each query.
-        pooled: ``relu(grad * A)`` of each of the last tokens, where their mean is the answer's.
+        pooled: ``relu(grad * A)`` of each of the last tokens, where their mean is the output's.
     """
 
     values: dict[str, Tensor]

@@ -73,7 +73,7 @@ def class_score(model: nn.Module, image: Float[Tensor, "..."], cls: int) -> Floa
     if logits.ndim != 2:
         raise UsageError(
             f"class {cls} of a model with global_pool=''",
-            "a model that gives one answer",
+            "a model that gives one output",
             "create it with global_pool='avg'",
         )
     if not 0 <= cls < logits.shape[1]:

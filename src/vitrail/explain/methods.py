@@ -1,4 +1,4 @@
-"""The maps that a page offers for an answer, each with what it says and what it does not."""
+"""The maps that a page offers for an output, each with what it shows and what it does not."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from vitrail.explain.trace import ModelFacts, Trace
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A way to make one map of one answer.
+    """A way to make one map of one output.
 
     Args:
         id: short name, as in ``map/{id}/{class}``.
         title: what a page calls it.
         text: what the map shows, and what it must not be taken for.
         per_class: every class has a map of its own.
-        kind: made of where attention went (``"routing"``), or of what the answer reacts to
+        kind: made of where attention went (``"routing"``), or of what the output depends on
             (``"gradient"``).
         grid: the stage whose tokens the map lies on; -1 is the last.
         compute: see ``map``.

@@ -1,6 +1,6 @@
 """Attention whose queries are pooled, as tokens see it: those of a cell share its query.
 
-A trace has one grid a block. A block that pools its queries (Hiera) reads one grid and answers on
+A trace has one grid a block. A block that pools its queries (Hiera) reads one grid and writes
 another: it is kept on the grid that it reads, where the tokens of a cell attend alike, and a merge
 of as many tokens follows. Nothing is approximate about that: each row of the layer stands once for
 every token of its cell.

@@ -67,7 +67,7 @@ def rollout_stages(
 
 
 def rollout_all(trace: Trace, *, residual: float = 0.5) -> Float[Tensor, "*grid"]:
-    """Return where the model's answer was routed from: that of all tokens that are pooled.
+    """Return where the model's output was routed from: that of all tokens that are pooled.
 
     Args:
         trace: what was captured, of any rank.
@@ -107,7 +107,7 @@ def rollout_rows(
 
 
 def answer_row(trace: Trace) -> Float[Tensor, "1 tokens"]:
-    """Return what the answer is made of: the share of each of the last stage's tokens."""
+    """Return what the output is made of: the share of each of the last stage's tokens."""
     last = trace.blocks[-1]
     row = torch.zeros(1, tokens(last), dtype=torch.float64)
     prefix = last.pattern.prefix

@@ -35,7 +35,7 @@ class ModelFacts:
         patch: input samples per token of the first stage, per axis.
         overlap: samples that a patch reaches into its neighbours, before it along each axis.
         mixers: what moves information between a stage's tokens beside attention, in words.
-        pool: how tokens become one answer: ``"avg"``, ``"token"`` or ``""``, as in the config.
+        pool: how tokens become one output: ``"avg"``, ``"token"`` or ``""``, as in the config.
         transform: how the photo became the model's input, one step a line.
     """
 
@@ -71,7 +71,7 @@ class BlockTrace:
         name: the block's module, e.g. ``"stages.0.blocks.1"``.
         stage: which stage, from 0.
         block: which block of the stage, from 0.
-        pattern: who may see whom.
+        pattern: which tokens may attend to which.
         spatial: lengths of the grid, in tokens.
         stride: input samples per token, per axis.
         groups: the pattern written down for this grid.
@@ -387,7 +387,7 @@ class Trace:
         spatial: lengths of the input, in samples (pixels).
         blocks: every block, in the order in which they ran.
         merges: every step between stages.
-        logits: the model's answer, one number a class.
+        logits: the model's output, one number a class.
         classes: names of the classes, where they are known.
     """
 

@@ -13,11 +13,11 @@ from vitrail.patterns import Focal, Pattern
 _NOBODY = 1e-6  # share of attention below which nothing leaks: rounding of float32
 
 
-class Plain(NamedTuple):
-    """The same input through the model without watching.
+class Unobserved(NamedTuple):
+    """The same input through the model without hooks.
 
     Args:
-        difference: greatest difference between the two answers.
+        difference: greatest difference between the two outputs.
         ms: how long that took, in milliseconds.
     """
 
@@ -45,13 +45,13 @@ class Compared(NamedTuple):
     """What was run beside the trace.
 
     Args:
-        plain: the same input without watching.
+        unobserved: the same input without hooks.
         adapted: the model that this one was made from, if there is one.
         at_trained_size: logits of the same picture at the size of the weights, where the trace has
             another.
     """
 
-    plain: Plain
+    unobserved: Unobserved
     adapted: Adapted | None
     at_trained_size: Tensor | None = None
 
@@ -60,7 +60,7 @@ def describe_checks(
     trace: Trace,
     missing: float,
     stats: Sequence[Float[np.ndarray, "_ 5"]],
-    plain: Plain | None,
+    unobserved: Unobserved | None,
     adapted: Adapted | None,
 ) -> list[dict[str, Any]]:
     """Return a manifest's checks.
@@ -69,7 +69,7 @@ def describe_checks(
         trace: what was captured.
         missing: by how much a stored row of weights misses the sum of one, at most.
         stats: five numbers a head, of each block, as ``explain.attention_stats`` has them.
-        plain: the run without watching, once it was made.
+        unobserved: the run without hooks, once it was made.
         adapted: the comparison with another library's model, if there was one.
     """
     relative = max((block.error / max(block.output, 1e-30) for block in trace.blocks), default=0.0)
@@ -92,15 +92,14 @@ def describe_checks(
             "difference, over the largest output. Of large blocks, for an even sample.",
         ),
     ]
-    if plain is not None:
+    if unobserved is not None:
         checks.append(
             _limited(
                 "watching",
-                "Watching changes nothing",
-                plain.difference,
+                "The hooks change nothing",
+                unobserved.difference,
                 0.0,
-                "The largest difference between the answer with and without the hooks that "
-                "watched.",
+                "The largest difference between the logits with and without the hooks that record.",
             )
         )
     if adapted is not None:
@@ -155,7 +154,7 @@ def _rolled(pattern: Pattern) -> bool:
 
 def _provenance(trace: Trace) -> dict[str, Any]:
     facts = trace.model
-    trained = "trained" if facts.trained else "not trained: its answers mean nothing"
+    trained = "trained" if facts.trained else "not trained: its outputs mean nothing"
     return {
         "id": "provenance",
         "title": "Which weights these are",

@@ -23,7 +23,7 @@ from vitrail.models import CATALOG, Backbone, BackboneConfig
 from vitrail.shapes import Size
 
 SIZES = (64, 128, 224, 384, 640, 1024)  # heights and widths of the curves, in pixels
-# One model stands for each mechanism; the first four differ in nothing but who sees whom.
+# One model stands for each mechanism; the first four differ in their pattern alone.
 MECHANISMS = {
     "window": ("shifted windows (Swin)", "window_tiny"),
     "global": ("standard (global)", "global_tiny"),

@@ -22,7 +22,7 @@ from vitrail.errors import UsageError
 from vitrail.explain import Trace, capture, digest
 from vitrail.explain.modes import evaluating
 from vitrail.explorer.arrays import Arrays
-from vitrail.explorer.checks import Adapted, Compared, Plain
+from vitrail.explorer.checks import Adapted, Compared, Unobserved
 from vitrail.explorer.manifest import Blocks, Subject, check_size, describe
 from vitrail.explorer.photo import SHORTER, Prepared, prepare, whole_photo
 from vitrail.explorer.recipe import model_source, photo_source
@@ -160,7 +160,7 @@ def iter_trace(
         trace=trace,
         model=backbone,
         prepared=prepared,
-        name=plain(name),
+        name=single_line(name),
         versions=_versions(),
         python=(model_source(backbone, source and _source(source), peer), photo_source(name)),
         scored=options.get("scored"),
@@ -246,16 +246,16 @@ def blocks_at(model: Backbone, size: Size) -> Blocks:
 
 def _plain_run(
     model: Backbone, image: Float[Tensor, "1 3 height width"], logits: Float[Tensor, "classes"]
-) -> Plain:
-    """Run the model without watching: what it answers then, and how long it takes."""
+) -> Unobserved:
+    """Run the model without hooks: its output then, and how long it takes."""
     with evaluating(model):
         start = time.perf_counter()
         out = model(image)
         seconds = time.perf_counter() - start
-    # Without an answer there is nothing to compare; the blocks' own outputs are checked besides.
+    # Without logits there is nothing to compare; the blocks' own outputs are checked besides.
     answered = isinstance(out, Tensor) and logits.numel() > 0
     difference = _difference(out[0].float().cpu(), logits) if answered else 0.0
-    return Plain(difference, 1000 * seconds)
+    return Unobserved(difference, 1000 * seconds)
 
 
 def _converted(peer: nn.Module) -> tuple[Backbone, str]:
@@ -306,7 +306,7 @@ def _source(source: str | None) -> str:
     return Path(source).name if Path(source).exists() else source
 
 
-def plain(text: str) -> str:
+def single_line(text: str) -> str:
     """Return a name as one short line of plain text, without control or direction marks."""
     shown = "".join("�" if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c for c in text)
     shown = re.sub(r"\s+", " ", shown)

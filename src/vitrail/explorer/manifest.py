@@ -17,7 +17,7 @@ from vitrail.explain import MergeTrace, Trace
 from vitrail.explorer import maps
 from vitrail.explorer.arrays import Arrays
 from vitrail.explorer.blocks import describe_block, plan
-from vitrail.explorer.checks import Adapted, Compared, Plain, describe_checks
+from vitrail.explorer.checks import Adapted, Compared, Unobserved, describe_checks
 from vitrail.explorer.costs import describe_cost
 from vitrail.explorer.photo import Prepared, picture_bytes
 from vitrail.models import Backbone
@@ -61,7 +61,7 @@ def describe(
 
     Args:
         subject: what is described.
-        compare: runs the same input without watching, and through the model that this one was
+        compare: runs the same input without hooks, and through the model that this one was
             made from, if there is one; called when the first picture can be drawn.
     Returns:
         Manifests, each more complete than the one before; ``pending`` names the parts that are
@@ -85,13 +85,13 @@ def describe(
     yield step()
     found, parts = maps.describe(source, arrays)
     yield step(**parts)
-    plain, adapted, logits = compare()
-    costs = describe_cost(model, trace.spatial, [_side_ms(trace, plain)])
+    unobserved, adapted, logits = compare()
+    costs = describe_cost(model, trace.spatial, [_side_ms(trace, unobserved)])
     yield step(
         model=_model(trace, adapted),
         at_trained_size=None if logits is None else _at_trained_size(trace, model, logits),
         cost=costs,
-        checks=describe_checks(trace, missing, stats, plain, adapted),
+        checks=describe_checks(trace, missing, stats, unobserved, adapted),
     )
     flops = sum(row[kind] for row in costs["stages"] for kind in _KINDS)
     yield step(faithfulness=maps.score(source, found, arrays, flops, subject.scored))
@@ -164,10 +164,10 @@ def _largest(blocks: Blocks) -> int:
     return max((pattern.scores(spatial) for pattern, spatial in blocks), default=0)
 
 
-def _side_ms(trace: Trace, plain: Plain) -> tuple[int, float]:
+def _side_ms(trace: Trace, unobserved: Unobserved) -> tuple[int, float]:
     """Return the side of a square of as many pixels, and how long a pass over them took."""
     height, width = trace.spatial
-    return round((height * width) ** 0.5), plain.ms
+    return round((height * width) ** 0.5), unobserved.ms
 
 
 def _photo(subject: Subject, arrays: Arrays) -> dict[str, Any]:

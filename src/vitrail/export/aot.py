@@ -34,7 +34,7 @@ def export_aot(
     The package holds machine code for the device that the model is on, and for this processor's
     instructions. ``torch._inductor.aoti_load_package(path)`` opens it, as does C++
     (``torch::inductor::AOTIModelPackageLoader``). Both want contiguous inputs and do not check it:
-    a photo that torchvision transformed is channels-last in memory, and gets a wrong answer.
+    a photo that torchvision transformed is channels-last in memory, and gets a wrong output.
     ``open_export`` sees to it. Opening a package executes its machine code, so open only
     what you or people you trust have written.
 

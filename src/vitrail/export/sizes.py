@@ -97,7 +97,7 @@ def check_blocks(model: Backbone) -> None:
 
 
 def _patterns(model: Backbone) -> list[list[Pattern]]:
-    """Return who sees whom in each stage, layer by layer."""
+    """Return which tokens attend to which in each stage, layer by layer."""
     layers = model.attention_layers()
     stages = range(len(model.stages))
     return [[layer.module.pattern for layer in layers if layer.stage == stage] for stage in stages]

@@ -20,7 +20,7 @@ class CosineWindowAttention(WindowAttention):
     Args:
         dim: channels.
         num_heads: attention heads; divides ``dim``.
-        pattern: who sees whom.
+        pattern: the groups of tokens that attend to one another.
         normaliser: the window in which the bias's offsets span -1 to 1; default the pattern's.
         qkv_bias: queries and values have a bias; keys have none, as it would cancel.
         options: as ``GroupedAttention``.

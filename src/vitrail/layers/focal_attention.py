@@ -21,7 +21,7 @@ class _GatheringAttention(GroupedAttention):
     Args:
         dim: channels.
         num_heads: attention heads; divides ``dim``.
-        pattern: who sees whom.
+        pattern: which tokens attend to which.
         levels: pooled grids; that of level ``k`` has ``2**k`` cells a window along each axis.
         options: as ``GroupedAttention``.
     """
@@ -71,7 +71,7 @@ class FocalAttention(_GatheringAttention):
     Args:
         dim: channels.
         num_heads: attention heads; divides ``dim``.
-        pattern: who sees whom.
+        pattern: which tokens attend to which.
         options: as ``GroupedAttention``.
     Source: Yang et al. 2021, Focal Self-attention, arXiv 2107.00641, section 3.2.
     """
@@ -94,7 +94,7 @@ class NearestAttention(_GatheringAttention):
     Args:
         dim: channels.
         num_heads: attention heads; divides ``dim``.
-        pattern: who sees whom.
+        pattern: which tokens attend to which.
         options: as ``GroupedAttention``.
     Source: the second version ("fast") of the official Focal Transformer.
     """

@@ -18,7 +18,7 @@ class FocalBias(nn.Module):
     What it depends on is the pattern alone; the same numbers serve maps of any size.
 
     Args:
-        pattern: who sees whom.
+        pattern: which tokens attend to which.
         num_heads: attention heads.
     Source: Yang et al. 2021, arXiv 2107.00641, section 3.2. As in the official code the halo has a
     number for each pair, not for each offset.

@@ -18,14 +18,13 @@ from vitrail.shapes import Size
 class GroupedAttention(nn.Module):
     """Multi-head attention within the groups of a pattern, on a grid of any rank and size.
 
-    Who sees whom is the pattern alone: global, axial, sparse, strided or window attention are this
-    layer with another value. With prefix tokens the layer takes the list of all tokens,
-    ``(batch, prefix + tokens, dim)``, else a grid.
+    Global, axial, sparse, strided and window attention are this layer with another pattern. With
+    prefix tokens it takes the list of all tokens, ``(batch, prefix + tokens, dim)``, else a grid.
 
     Args:
         dim: channels.
         num_heads: attention heads; divides ``dim``.
-        pattern: who sees whom.
+        pattern: the groups of tokens that attend to one another.
         bias: what is added to scores for the places of two tokens, if anything.
         qkv_bias: queries, keys and values have a bias.
         mask_value: added to scores across regions; minus infinity unless a checkpoint needs -100.
@@ -128,7 +127,7 @@ class GroupedAttention(nn.Module):
         return self.proj_drop(self.proj(out))
 
     def extra_repr(self) -> str:
-        """Show the heads, and who sees whom."""
+        """Show the heads and the pattern."""
         return f"num_heads={self.num_heads}, {self.pattern}"
 
 
@@ -138,7 +137,7 @@ class WindowAttention(GroupedAttention):
     Args:
         dim: channels.
         num_heads: attention heads; divides ``dim``.
-        pattern: who sees whom: windows, or other groups that are all alike.
+        pattern: windows, or other groups that are all alike.
         bias: what is added to scores by offset; default a table with a row for each.
         bias_lookup: how a window smaller than the pattern's finds its row of that table.
         options: as ``GroupedAttention``.

@@ -40,7 +40,7 @@ class Mlp(nn.Module):
 class DepthwiseMlp(Mlp):
     """Widen, look at the neighbours of each channel on its own, GELU, narrow (PVT v2).
 
-    The look around, a convolution over three tokens along each axis with zeros beyond the border,
+    A depthwise convolution over three tokens along each axis with zeros beyond the border,
     also carries a token's position.
 
     Args:

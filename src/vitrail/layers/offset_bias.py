@@ -15,7 +15,7 @@ class OffsetBias(nn.Module):
     """Map the offset of two tokens, log-spaced, to one number for each head.
 
     Offsets are not divided by a window's length: the same parameters serve windows, lines, whole
-    grids and lists of any size, and models that differ in nothing but who sees whom.
+    grids and lists of any size, and models that differ in their pattern alone.
 
     Args:
         axes: number of spatial axes.

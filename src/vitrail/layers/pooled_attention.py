@@ -63,7 +63,7 @@ class PooledQueryAttention(nn.Module):
         return self.proj_drop(self.proj(out))
 
     def extra_repr(self) -> str:
-        """Show the heads, and who sees whom."""
+        """Show the heads and the pattern."""
         return f"num_heads={self.num_heads}, {self.pattern}"
 
 

@@ -23,7 +23,7 @@ class ReductionAttention(nn.Module):
     Args:
         dim: channels.
         num_heads: attention heads; divides ``dim``.
-        pattern: who sees whom.
+        pattern: which tokens attend to which.
         qkv_bias: queries, keys and values have a bias.
         norm_eps: added to the variance by the norm of the reduced grid.
         attn_drop: probability of dropping an attention weight.
@@ -61,7 +61,7 @@ class ReductionAttention(nn.Module):
         self.proj_drop = nn.Dropout(proj_drop)
 
     def extra_repr(self) -> str:
-        """Show the heads, and who sees whom."""
+        """Show the heads and the pattern."""
         return f"num_heads={self.num_heads}, {self.pattern}"
 
     def reduce(self, x: Float[Tensor, "batch *spatial dim"]) -> Float[Tensor, "batch *cells dim"]:

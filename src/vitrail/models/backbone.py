@@ -1,4 +1,4 @@
-"""The contract of every backbone: what users of the field expect a model to answer."""
+"""The contract of every backbone: what users of the field expect of a model."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar

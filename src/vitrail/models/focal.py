@@ -80,7 +80,7 @@ class FocalConfig(FocalFamilyConfig):
             self.pattern(stage)  # refuses what cannot be
 
     def pattern(self, stage: int) -> FocalPattern:
-        """Return who sees whom in a stage."""
+        """Return which tokens attend to which in a stage."""
         levels = tuple(as_size(level, self.axes, "levels") for level in self.levels[stage])
         window, margin = self.windows[stage], self.margins[stage]
         return FocalPattern(window, margin, levels, self.halo, self.padding)
@@ -102,7 +102,7 @@ class FocalFastConfig(FocalFamilyConfig):
         self.pattern(0)  # refuses what cannot be
 
     def pattern(self, stage: int) -> Nearest:
-        """Return who sees whom in a stage."""
+        """Return which tokens attend to which in a stage."""
         return Nearest(self.windows[stage], self.count)
 
 

@@ -2,8 +2,8 @@
 
 The body is that of Liu et al. 2021, arXiv 2103.14030: patches, merges, widths and depths. All
 models of this file have the same parameters, and one kind of position bias (``OffsetBias``), so
-that what they differ in is who sees whom, and nothing else. ``window_tiny`` is the control: Swin
-itself, but for the bias, as a table of offsets fits one window and no whole grid.
+that they differ in their patterns alone. ``window_tiny`` is the control: Swin itself, but for the
+bias, as a table of offsets fits one window and no whole grid.
 """
 
 from dataclasses import dataclass, replace
@@ -54,7 +54,7 @@ class MechanismSwinConfig(DoublingConfig):
         self.pattern(0)
 
     def pattern(self, index: int) -> Pattern:
-        """Return who sees whom in block number ``index`` of a stage."""
+        """Return which tokens attend to which in block number ``index`` of a stage."""
         if self.mechanism == "global":
             return Global()
         if self.mechanism == "axial":

@@ -17,7 +17,7 @@ class Optimization:
         dtype: of the weights, and of the inputs it takes.
         difference: largest difference of an output from the model's on the example, relative to
             the largest output; for training, of a gradient too, each in units of its largest
-            number. A model of a narrow type answers in
+            number. A model of a narrow type gives outputs in
             float32 for this, so that its own roundings do not count as the truth.
         allowed: the largest difference that would have been accepted.
         reasons: one line for each path: why it was chosen, or is not used.

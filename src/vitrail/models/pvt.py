@@ -133,7 +133,7 @@ class Pyramid(Backbone):
 
         Args:
             stage: number of the stage.
-            pattern: who sees whom.
+            pattern: the groups of tokens that attend to one another.
             mlp: makes a perceptron for channels and hidden channels.
         """
         config: PyramidConfig = self.config

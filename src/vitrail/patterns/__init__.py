@@ -1,4 +1,4 @@
-"""Who sees whom: small frozen values from which masks, kernels, costs and pictures follow."""
+"""Which tokens attend to which: small frozen values that masks, kernels and costs follow from."""
 
 from vitrail.patterns.axial import Axial
 from vitrail.patterns.base import Cut, Groups, Padding, Pattern

@@ -151,7 +151,7 @@ class Pattern(ABC):
 
         For patterns without prefix tokens. Patterns override this slow way with a closed form
         that takes no more memory than the sets, on a grid of any size. Tokens of the set itself
-        may be missing in the answer, as a block's input reaches its output in any case.
+        may be missing in the result, as a block's input reaches its output in any case.
 
         Args:
             spatial: lengths of the grid, in tokens.
@@ -194,7 +194,7 @@ def seen_by(groups: Groups, tokens: Bool[Tensor, " tokens"], grid: Size) -> Bool
     """Return the tokens that some ``tokens`` attend to, themselves or through pooled keys.
 
     Args:
-        groups: who sees whom on ``grid``.
+        groups: which tokens attend to which on ``grid``.
         tokens: the queries, prefix tokens first.
         grid: tokens along each axis.
     """

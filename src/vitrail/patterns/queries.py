@@ -24,7 +24,7 @@ class PooledQueries(Pattern):
     """Cells of ``stride`` tokens see the tokens that their own tokens may see.
 
     Args:
-        tokens: who sees whom before queries are pooled: regular windows that cells divide, or all.
+        tokens: the pattern before queries are pooled: regular windows that cells divide, or all.
         stride: tokens of a cell along each axis, e.g. ``(2, 2)``.
     Raises:
         UsageError: windows that are shifted, or that cells do not divide; prefix tokens.

@@ -26,7 +26,7 @@ from vitrail.weights.sources import Source
 
 ALIAS = "imagenet1k"
 _SOURCES = ("timm", "torchvision", "transformers")
-_SECONDS = 10  # to wait for the first answer of a server
+_SECONDS = 10  # to wait for the first response of a server
 
 
 def published(model: str) -> list[Published]:

@@ -11,7 +11,7 @@ TFLOP/s in tiles this small, 3.6 T exponentials a second) that is 3.7 ns of memo
   128-byte line belong to the neighbouring heads, whose programs run at the same time, so that the
   line leaves memory once. Several heads in one program would only need more registers.
 - a bias that all groups share is read once a program, not once an item, where one tile holds all
-  keys: in float32 it weighs 9.6 kB, nearly as much as q, k, v and the answers together.
+  keys: in float32 it weighs 9.6 kB, nearly as much as q, k, v and the outputs together.
 - items are taken in steps, not in runs: at any moment the programs stand side by side in memory.
 - four warps share a tile of 64 x 64; compiled for an H100 that takes 130 registers a thread, three
   programs a processor, and the loads of the next item can be started ahead (``num_stages``). What

@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from vitrail.errors import UsageError
-from vitrail.explorer.explore import plain
+from vitrail.explorer.explore import single_line
 from vitrail.explorer.photo import LARGEST
 from vitrail.explorer.server import answers, uploads
 from vitrail.explorer.server.guard import LOOPBACK
@@ -173,7 +173,10 @@ async def run(request: Request) -> Response:
         if again is not None:
             photo, name = again.photo, again.name
         else:
-            photo, name = await uploads.read_body(request), plain(given.get("name") or "photo")
+            photo, name = (
+                await uploads.read_body(request),
+                single_line(given.get("name") or "photo"),
+            )
             await to_thread.run_sync(uploads.check_photo, photo, name, limiter=state.decoding)
         job = submit(RunRequest(model=model, weights=weights, size=size, name=name, photo=photo))
     return JSONResponse(described(state, job), 202)

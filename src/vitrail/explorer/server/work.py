@@ -114,7 +114,7 @@ def watched(model: nn.Module, job: Job) -> Iterator[None]:
         places = {"stage": stage + 1, "stages": stages, "block": block + 1, "blocks": len(blocks)}
         if passes == 0:
             job.report("forward", 0.1 + 0.4 * block / len(blocks), **places)
-        else:  # the answer is there; further passes measure gradients and more
+        else:  # the logits are there; further passes measure gradients and more
             job.report("figures", 0.5, **places, passes=passes)
         begun += 1
 

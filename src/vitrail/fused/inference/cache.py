@@ -34,6 +34,6 @@ class Cache:
         if key not in known:
             if len(known) == self.maxsize:
                 self.known = known = {}
-            with torch.autocast("cpu", enabled=False):  # the answer outlives this call
+            with torch.autocast("cpu", enabled=False):  # the value outlives this call
                 known[key] = self.function(*arguments)
         return known[key]

@@ -83,7 +83,7 @@ class Hints:
 
 
 def channels_last(out: Any) -> list[Tensor]:
-    """Return the tensors of a peer's answer whose channels come last already."""
+    """Return the tensors of a peer's output whose channels come last already."""
     return [out] if isinstance(out, Tensor) else [*out]
 
 
