@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-from vitrail.weights import model_from_file, save
+from vitrail import load
+from vitrail.weights import save
 
 HOME = Path(__file__).parent.parent / "src" / "vitrail" / "weights" / "bundled"
 TARGET = HOME / "swin_nano_cifar10.safetensors"
@@ -19,7 +20,7 @@ TARGET = HOME / "swin_nano_cifar10.safetensors"
 
 def main(trained: Path, test: Path) -> None:
     """Write the file that `weights="bundled"` loads, then evaluate it at three sizes."""
-    save(model_from_file(trained), TARGET, dtype=torch.float16)
+    save(load(trained), TARGET, dtype=torch.float16)
     print(f"{TARGET.name}: {TARGET.stat().st_size / 1e6:.2f} MB")
     for size in (32, 64, 128):
         words = ["evaluate", str(test), "--weights", str(TARGET), "--size", str(size), "--json"]

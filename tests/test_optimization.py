@@ -17,7 +17,7 @@ from vitrail.fused import support
 from vitrail.fused.inference.blocks import FusedBlock
 from vitrail.layers import PatchMerging, PreNormBlock
 from vitrail.models import Backbone
-from vitrail.weights import model_from_file, save
+from vitrail.weights import load_model, save
 
 
 def facts(made: nn.Module) -> optimization.Optimization:
@@ -139,7 +139,7 @@ def test_weights_that_are_packed_are_not_handed_out_as_if_few_were_all(tmp_path:
     shares: Any = vitrail.optimize(model, training=True)
     save(shares, tmp_path / "m.safetensors")
     x = odd_input("2-D")
-    loaded = model_from_file(tmp_path / "m.safetensors")
+    loaded = load_model(tmp_path / "m.safetensors")
     assert torch.equal(loaded.eval()(x), model(x))
 
 

@@ -4,7 +4,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vitrail.api import cost, create_model, explore, from_model, list_models, transform
+    from vitrail.api import (
+        cost,
+        create_model,
+        explore,
+        from_model,
+        list_models,
+        load,
+        predict,
+        transform,
+    )
     from vitrail.errors import UsageError
     from vitrail.optimization import optimize
     from vitrail.training.groups import parameter_groups
@@ -18,8 +27,10 @@ _HOMES = {
     "explore": "vitrail.api",
     "from_model": "vitrail.api",
     "list_models": "vitrail.api",
+    "load": "vitrail.api",
     "optimize": "vitrail.optimization",
     "parameter_groups": "vitrail.training.groups",
+    "predict": "vitrail.api",
     "transform": "vitrail.api",
     "UsageError": "vitrail.errors",
 }
@@ -32,8 +43,10 @@ __all__ = [
     "explore",
     "from_model",
     "list_models",
+    "load",
     "optimize",
     "parameter_groups",
+    "predict",
     "transform",
 ]
 

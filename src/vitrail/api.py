@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from vitrail.analysis import Cost
     from vitrail.explorer import Report
+    from vitrail.tasks import Prediction
 
 Weights = str | Path | Mapping[str, Tensor] | None
 
@@ -68,6 +69,50 @@ def create_model(
     if row is not None:
         return create_published(name, entry, config, row, chosen=chosen)
     return create_with_weights(name, entry, config, weights, chosen=chosen)
+
+
+def load(
+    source: str | Path | Mapping[str, Tensor], *, window: Any = None, **config_fields: Any
+) -> Backbone:
+    """Return the model that a source of weights is of, with these weights.
+
+    Args:
+        source: a file, such as a run's ``best.safetensors``, a folder, ``"bundled"``, a hub
+            repository id or a state dict, of any known format.
+        window: the window, where the file does not tell it (Swin V2 of timm or transformers).
+        config_fields: fields of the model's config to change.
+    Returns:
+        The model, in evaluation mode.
+    Raises:
+        UsageError: unreadable, of no known model, or the window or heads cannot be told.
+    """
+    from vitrail.weights import load_model
+
+    return load_model(source, window=window, **config_fields)
+
+
+def predict(
+    model: nn.Module, input: Any, *, size: int | tuple[int, ...] | None = None
+) -> "Prediction":
+    """Return what a model answers for one input.
+
+    Args:
+        model: a Vitrail model, or a copy that ``optimize`` made; its task decides what is returned.
+        input: a photo: a file, a Pillow image, a uint8 array (height, width[, 3]) or a uint8 tensor
+            (3, height, width).
+        size: height and width to use instead of the model's own; one number for a square.
+    Returns:
+        The prediction: ``save(path)`` writes it, ``draw()`` shows it, ``as_dict()`` has its
+        numbers.
+    Raises:
+        UsageError: no Vitrail model, one without a head, another kind of input, or one that cannot
+            be read.
+    """
+    from vitrail.tasks import task_of
+
+    task = task_of(model)
+    lengths = (size,) * 2 if isinstance(size, int) else size
+    return task.predict(model, task.read(input), lengths)
 
 
 def from_model(model: nn.Module, *, check: bool = True) -> Backbone:

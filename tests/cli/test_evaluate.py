@@ -46,9 +46,9 @@ def make_zip(path: Path, classes: tuple[str, ...], bad: int = 0) -> Path:
 def expected(weights: Path, path: Path) -> tuple[float, float]:
     """Accuracy and loss, picture by picture."""
     from vitrail import transform
-    from vitrail.weights import model_from_file
+    from vitrail.weights import load_model
 
-    model = model_from_file(weights)
+    model = load_model(weights)
     hits, losses = [], []
     with zipfile.ZipFile(path) as archive, torch.no_grad():
         for name in archive.namelist():

@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
+import vitrail
 from vitrail import create_model
-from vitrail.cli import main, predict
-from vitrail.data.images import open_photo
+from vitrail.cli import main
 from vitrail.errors import UsageError
 from vitrail.weights import save
 
@@ -40,11 +40,8 @@ def photo(folder: Path, name: str, value: int = 90) -> Path:
 
 
 def expected(weights: Path, path: Path) -> list[float]:
-    from vitrail import transform
-    from vitrail.weights import model_from_file
-
-    model = model_from_file(weights)
-    image = transform(model)(Image.open(path).convert("RGB"))
+    model = vitrail.load(weights)
+    image = vitrail.transform(model)(Image.open(path).convert("RGB"))
     with torch.no_grad():
         return model(image[None])[0].softmax(-1).tolist()
 
@@ -184,9 +181,9 @@ def test_the_size_that_is_shown(weights, tmp_path, capsys) -> None:
 def test_weights_with_nan(tmp_path, capsys) -> None:
     """Refused for what they are, by whoever reads them first."""
     model = create_model("swin_nano", num_classes=3, **TINY)
-    with pytest.raises(UsageError, match=r"not finite[\s\S]*other --weights"):
+    with pytest.raises(UsageError, match=r"not finite[\s\S]*other weights"):
         model.get_parameter("head.weight").data.fill_(float("nan"))
-        predict.classify(model.eval(), open_photo(photo(tmp_path, "a.png")), 1)
+        vitrail.predict(model, photo(tmp_path, "a.png"))
 
 
 def test_names_that_are_not_unicode(weights, tmp_path, capsysbinary) -> None:

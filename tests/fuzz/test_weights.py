@@ -17,7 +17,7 @@ from torch import Tensor
 from tests.fuzz import frame
 from tests.support import small
 from vitrail.models import Backbone, hub
-from vitrail.weights import convert, load, model_from_file, to_format
+from vitrail.weights import convert, load, load_model, to_format
 
 MEMORY = 1 << 30  # bytes; the files are of 100 kB
 FORMATS = ("vitrail", "timm", "torchvision", "transformers", "mmdet", "official")
@@ -54,7 +54,7 @@ def used(rng: random.Random, path: Path, model: Backbone) -> None:
     routes: tuple[Callable[[], object], ...] = (
         lambda: load(model, path),
         lambda: load(model, path, strict=False),
-        lambda: model_from_file(path),
+        lambda: load_model(path),
         lambda: convert(path, path.parent / "out.safetensors", rng.choice(FORMATS)),
         lambda: Backbone.from_pretrained(path),
     )
@@ -200,7 +200,7 @@ def test_folders(tmp_path: Path) -> None:
             text = frame.mutated_json(rng, value) if name == broken else json.dumps(value)
             (tmp_path / name).write_bytes(text.encode("utf-8", "surrogatepass"))
         with frame.nothing_executed():
-            made = model_from_file(tmp_path)
+            made = load_model(tmp_path)
         assert made.config.depths == (2, 2)
 
     outcomes = frame.fuzz("folders", case, memory=MEMORY)

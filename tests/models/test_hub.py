@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from tests.support import refuses, small
 from vitrail.models import Backbone, Swin, hub
-from vitrail.weights import model_from_file
+from vitrail.weights import load_model
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_description_larger_than_its_file_is_refused_before_anything_is_built(
 ):
     names = {**asdict(small("2-D").preprocessing), "classes": list("abcde")}
     rewrite(folder, config=config, preprocessing=json.dumps(names))
-    for build in (Backbone.from_pretrained, lambda path: model_from_file(path)):
+    for build in (Backbone.from_pretrained, lambda path: load_model(path)):
         with refuses(given, "copy it again"):
             build(folder)
 
@@ -65,7 +65,7 @@ def test_a_description_larger_than_its_file_is_refused_before_anything_is_built(
 @pytest.mark.parametrize("dim", [10**7, 16])
 def test_a_description_of_other_widths_is_refused_before_memory_is_taken(folder, dim):
     rewrite(folder, config={"dim": dim})
-    for build in (Backbone.from_pretrained, lambda path: model_from_file(path)):
+    for build in (Backbone.from_pretrained, lambda path: load_model(path)):
         with refuses("embed.proj.weight: (8, 3, 2, 2) in the file", "copy it again"):
             build(folder)
 
@@ -75,7 +75,7 @@ def test_a_description_of_other_widths_is_refused_before_memory_is_taken(folder,
 )
 def test_what_a_load_adapts_is_not_adapted_to_a_description(folder, field, key):
     rewrite(folder, config={field: 10**7})
-    for build in (Backbone.from_pretrained, lambda path: model_from_file(path)):
+    for build in (Backbone.from_pretrained, lambda path: load_model(path)):
         with refuses(f"{key}: (", "copy it again"):
             build(folder)
 

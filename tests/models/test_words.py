@@ -9,7 +9,7 @@ import pytest
 import vitrail
 from tests.support import refuses, small, unchecked
 from vitrail.models import PVTConfig, SwinConfig, ViTConfig
-from vitrail.weights import model_from_file
+from vitrail.weights import load_model
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,6 @@ def test_a_word_is_answered_wherever_a_model_is_made(tmp_path: Path) -> None:
     with refuses("drop_path_rate=0.5 for Swin", "use drop_path=0.5"):
         type(model).from_pretrained(tmp_path, drop_path_rate=0.5)
     with refuses("features_only=True for ", "use out_indices=(0, 1)"):
-        model_from_file(tmp_path, features_only=True)
+        load_model(tmp_path, features_only=True)
     with refuses("img_size=64 for swin_nano", "any size"):
         vitrail.cost("swin_nano", 64, img_size=64)

@@ -2,11 +2,15 @@
 
 import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from torch import nn
+
+from vitrail import create_model
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +26,12 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
                 Image.fromarray(pixels).save(stream, "PNG")
                 archive.writestr(f"{name}/{number:02d}.png", stream.getvalue())
     return {"classify": path}
+
+
+@pytest.fixture
+def tiny_model() -> dict[str, nn.Module]:
+    """A model for the tiny data of every task, by the task's name."""
+    fields = {"dim": 8, "depths": (1, 1), "num_heads": (1, 2), "window": (2, 2)}
+    model = create_model("swin_nano", num_classes=3, **fields)
+    model.preprocessing = replace(model.preprocessing, size=(16, 16), classes=("a", "b", "c"))
+    return {"classify": model}

@@ -1,17 +1,19 @@
 """The laws of the contract, which every task has to keep."""
 
+import json
 from dataclasses import fields, is_dataclass
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from vitrail.data.batch import Batch, Samples, WholeBatches
 from vitrail.data.dataset import Skipped
 from vitrail.errors import UsageError
 from vitrail.models import Preprocessing
-from vitrail.tasks import TASKS, Task, task_named
+from vitrail.tasks import TASKS, Task, task_named, task_of
 from vitrail.tasks.options import options_of
 from vitrail.training.evaluation import evaluate
 from vitrail.training.loader import BatchSource, Plan
@@ -148,3 +150,32 @@ def test_whole_batches_keep_to_positions(task, part) -> None:
     alone = samples.take(np.array([40]), 11)
     assert torch.equal(together.inputs[1], alone.inputs[0])
     assert together.names[1] == alone.names[0] == part.source.name(int(part.indices[40]))
+
+
+def test_a_prediction_is_numbers_a_picture_and_a_file(task, part, tiny_model, tmp_path) -> None:
+    model = tiny_model[task.name].train()
+    again = task_of(model)
+    assert (type(again), again.classes) == (type(task), task.classes)
+    found = again.predict(model, again.read(part.source.image(0)))
+    assert model.training, "as it was"
+    assert json.loads(json.dumps(found.as_dict())) == found.as_dict()
+    assert found.draw().mode == "RGB"
+    assert found.save(tmp_path / "deep" / "a.png") == tmp_path / "deep" / "a.png"
+    with Image.open(tmp_path / "deep" / "a.png") as written:
+        assert written.size[0] > 1
+    with pytest.raises(UsageError, match=r"a\.xyz[\s\S]*ending in[\s\S]*write"):
+        found.save(tmp_path / "a.xyz")
+    (tmp_path / "b.png").mkdir()
+    with pytest.raises(UsageError, match=r"which is a folder"):
+        found.save(tmp_path / "b.png")
+
+
+def test_inputs_that_cannot_be_read(task) -> None:
+    for wrong in (3.5, None, "nowhere.png", np.zeros((4, 4, 3)), np.zeros((4, 4, 5), np.uint8)):
+        with pytest.raises(UsageError):
+            task.read(wrong)
+
+
+def test_a_model_of_no_task() -> None:
+    with pytest.raises(UsageError, match=r"class Linear[\s\S]*vitrail\.from_model"):
+        task_of(nn.Linear(2, 2))

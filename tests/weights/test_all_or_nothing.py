@@ -7,7 +7,7 @@ from vitrail import create_model
 from vitrail.errors import UsageError
 from vitrail.models import hub
 from vitrail.models.tensors import copy_all
-from vitrail.weights import convert, load, model_from_file, to_format
+from vitrail.weights import convert, load, load_model, to_format
 from vitrail.weights.report import Misfit
 
 
@@ -53,7 +53,7 @@ def test_one_wrong_weight_changes_nothing(build, fault, which, to):
         load(model, state)
     assert fix in error.value.fix
     assert unchanged(model, before)
-    for build_one in (lambda: model_from_file(state), lambda: from_state(state)):
+    for build_one in (lambda: load_model(state), lambda: from_state(state)):
         with pytest.raises(UsageError) as error:
             build_one()
         assert error.value.fix

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vitrail import create_model
-from vitrail.weights import convert, from_model, load, model_from_file, to_format
+from vitrail.weights import convert, from_model, load, load_model, to_format
 from vitrail.weights.formats import FORMATS
 
 SMALL: dict[str, Any] = {"dim": 24, "depths": (2, 2), "num_heads": (3, 6), "window": (4, 4)}
@@ -89,8 +89,8 @@ def test_weights_by_every_route_give_the_library_s_outputs(draw, tmp_path, name,
     convert(tmp_path / "w.pth", tmp_path / "w.safetensors", "vitrail")
     routes = {
         "by name": create_model("swin_tiny", weights=state, **SMALL),
-        "by file": model_from_file(tmp_path / "w.pth"),
-        "converted": model_from_file(tmp_path / "w.safetensors"),
+        "by file": load_model(tmp_path / "w.pth"),
+        "converted": load_model(tmp_path / "w.safetensors"),
         "live": from_model(peer),
     }
     with torch.inference_mode():
@@ -113,7 +113,7 @@ def test_a_choice_overrules_the_weights_also_where_it_is_the_default():
 def test_a_detector_s_backbone_shifts_at_every_size(build):
     fields = {"out_indices": (0, 1), "feature_norms": True}
     for name in ("official", "transformers", "mmdet"):
-        config = model_from_file(to_format(build(**fields), name)).config
+        config = load_model(to_format(build(**fields), name)).config
         assert config.shift_rule == "always"
         assert config.padding == "visible"
 
@@ -121,7 +121,7 @@ def test_a_detector_s_backbone_shifts_at_every_size(build):
 def test_our_own_file_of_a_focal_transformer_brings_its_halo(build, tmp_path):
     source = build("focal")
     convert(to_format(source, "official"), tmp_path / "w.safetensors", "vitrail")
-    config = model_from_file(tmp_path / "w.safetensors").config
+    config = load_model(tmp_path / "w.safetensors").config
     assert (config.halo, config.padding, config.patch_fit) == ("rolled", "visible", "floor")
 
 
@@ -149,4 +149,4 @@ def test_a_conversion_notes_what_the_target_s_models_do_otherwise(build, tmp_pat
 def test_a_named_conversion_keeps_the_behaviour(tmp_path):
     state = to_format(create_model("pvt_v2_b0"), "transformers")
     convert(state, tmp_path / "w.safetensors", "vitrail", model="pvt_v2_b0")
-    assert model_from_file(tmp_path / "w.safetensors").config.embed_norm_eps == 1e-6
+    assert load_model(tmp_path / "w.safetensors").config.embed_norm_eps == 1e-6

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from vitrail import create_model
 from vitrail.cli.main import run
 from vitrail.errors import UsageError
-from vitrail.weights import convert, model_from_file, save, to_format
+from vitrail.weights import convert, load_model, save, to_format
 
 LABELS = ["cat", "dog", "newt", "owl", "yak"]
 
@@ -40,7 +40,7 @@ def test_transformers_own_folder_gives_its_outputs_and_labels(draw, tmp_path):
     )  # fmt: skip
     peer = draw(transformers.Swinv2ForImageClassification(config)).eval()
     peer.save_pretrained(tmp_path)
-    model = model_from_file(tmp_path)
+    model = load_model(tmp_path)
     assert model.preprocessing.classes == tuple(LABELS)
     assert model.preprocessing.size == (96, 96)
     assert model.preprocessing.trained
@@ -60,7 +60,7 @@ def test_timm_s_own_folder_gives_its_outputs_labels_and_input(draw, tmp_path):
     draw(peer).eval()
     peer.pretrained_cfg["mean"] = (0.1, 0.2, 0.3)
     timm.models._hub.save_for_hf(peer, tmp_path, model_config={"label_names": LABELS})
-    model = model_from_file(str(tmp_path))
+    model = load_model(str(tmp_path))
     assert model.preprocessing.classes == tuple(LABELS)
     assert model.preprocessing.mean == (0.1, 0.2, 0.3)
     assert model.config.windows == ((16, 16), (16, 16), (16, 16), (8, 8))
@@ -75,7 +75,7 @@ def test_a_window_grown_after_pre_training_is_known(build, put):
         "architecture": "swinv2_base_window12to16_192to256",
         "pretrained_cfg": {"input_size": [3, 256, 256]}, "model_args": {"depths": [1, 1, 1, 1]},
     }  # fmt: skip
-    found = model_from_file(put(model, "timm", config=config)).config
+    found = load_model(put(model, "timm", config=config)).config
     assert found.windows == ((16, 16), (16, 16), (16, 16), (8, 8))
     assert found.normalisers == ((12, 12), (12, 12), (12, 12), (6, 6))
 
@@ -87,32 +87,32 @@ def test_the_processor_s_numbers_are_taken(build, put):
     }  # fmt: skip
     folder = put(build(), "transformers", config={"id2label": named(LABELS)},
                  preprocessor_config=wanted)  # fmt: skip
-    found = model_from_file(folder).preprocessing
+    found = load_model(folder).preprocessing
     assert (found.size, found.crop, found.interpolation) == ((64, 96), 1.0, "bilinear")
     assert (found.mean, found.std) == ((0.5,) * 3, (0.25,) * 3)
-    grey = model_from_file(put(build(in_channels=1), "transformers")).preprocessing
+    grey = load_model(put(build(in_channels=1), "transformers")).preprocessing
     assert grey.mean != (0.5,) * 3
 
 
 def test_heads_that_no_shape_shows_come_from_the_settings(build, put):
     config = {"model_type": "pvt_v2", "num_attention_heads": [3, 6]}
     model = build("pvt_v2")
-    assert model_from_file(put(model, "transformers", config=config)).config.num_heads == (3, 6)
+    assert load_model(put(model, "transformers", config=config)).config.num_heads == (3, 6)
 
 
 def test_labels_come_to_our_own_file_and_by_conversion(build, put, tmp_path):
     folder = put(build(), "timm", config={"architecture": "swin", "label_names": LABELS})
     convert(folder, tmp_path / "ours.safetensors", "vitrail")
-    assert model_from_file(tmp_path / "ours.safetensors").preprocessing.classes == tuple(LABELS)
+    assert load_model(tmp_path / "ours.safetensors").preprocessing.classes == tuple(LABELS)
     save(build(), folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps({"id2label": named(LABELS)}))
-    assert model_from_file(folder).preprocessing.classes == tuple(LABELS)
+    assert load_model(folder).preprocessing.classes == tuple(LABELS)
 
 
 def test_labels_of_another_number_of_classes_and_placeholders_are_left_out(build, put):
     for labels in (LABELS[:3], [f"LABEL_{i}" for i in range(5)]):
         folder = put(build(), "transformers", config={"id2label": named(labels)})
-        assert model_from_file(folder).preprocessing.classes is None
+        assert load_model(folder).preprocessing.classes is None
     small = {"dim": 24, "depths": (2, 2), "num_heads": (3, 6)}
     folder = put(build(), "transformers", config={"id2label": named(LABELS)})
     assert create_model("swin_tiny", weights=folder, **small).preprocessing.classes is not None
@@ -141,7 +141,7 @@ def test_labels_of_another_number_of_classes_and_placeholders_are_left_out(build
 def test_settings_that_cannot_be_used_are_refused(build, put, config, given, fix):
     folder = put(build(), "transformers", config=config)
     with pytest.raises(UsageError, match=given) as error:
-        model_from_file(folder)
+        load_model(folder)
     assert fix in error.value.fix
 
 

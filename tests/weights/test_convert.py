@@ -5,7 +5,7 @@ from safetensors import safe_open
 from vitrail import create_model
 from vitrail.errors import UsageError
 from vitrail.models import SwinV2Config
-from vitrail.weights import convert, load, model_from_file, read_state, to_format
+from vitrail.weights import convert, load, load_model, read_state, to_format
 from vitrail.weights.convert import kind_of
 
 
@@ -50,7 +50,7 @@ def test_a_file_of_ours_can_be_built_again(build, tmp_path):
     convert(to_format(source, "timm"), tmp_path / "w.safetensors", "vitrail")
     with safe_open(tmp_path / "w.safetensors", framework="pt") as file:
         assert file.metadata()["format"] == "vitrail"
-    model = model_from_file(tmp_path / "w.safetensors")
+    model = load_model(tmp_path / "w.safetensors")
     key = "head.weight"
     assert torch.equal(model.state_dict()[key], source.state_dict()[key])
     assert model.preprocessing.trained
@@ -131,7 +131,7 @@ def test_masks_that_cannot_be_made_are_noted(build, tmp_path):
 def test_a_named_model_keeps_the_file_s_classes(tmp_path):
     small = create_model("swin_nano", num_classes=3)
     convert(small.state_dict(), tmp_path / "w.safetensors", "vitrail", model="swin_nano")
-    model = model_from_file(tmp_path / "w.safetensors")
+    model = load_model(tmp_path / "w.safetensors")
     assert (model.name, model.num_classes) == ("swin_nano", 3)
     assert model.preprocessing.size == (32, 32)
     assert not load(small, tmp_path / "w.safetensors").entries

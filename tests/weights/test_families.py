@@ -13,7 +13,7 @@ from vitrail.errors import UsageError
 from vitrail.models import PVTConfig, PVTV2Config
 from vitrail.models.focal import FocalConfig, FocalFastConfig
 from vitrail.models.vit import ViTConfig
-from vitrail.weights import convert, load, model_from_file, read_state, rules, save, to_format
+from vitrail.weights import convert, load, load_model, read_state, rules, save, to_format
 from vitrail.weights.detect import detect
 from vitrail.weights.families import Hints
 from vitrail.weights.formats import FORMATS
@@ -89,7 +89,7 @@ def test_variants_are_told_by_our_own_weights(build, kind, fields):
 def test_unpublished_widths_do_not_tell_the_heads(build, kind):
     state = to_format(build(kind), "vitrail")
     with pytest.raises(UsageError, match="whose number of heads is not in the file") as error:
-        model_from_file(state)
+        load_model(state)
     assert "create_model(name, num_heads=" in error.value.fix
 
 
@@ -103,7 +103,7 @@ def test_unpublished_widths_do_not_tell_the_heads(build, kind):
 )
 def test_published_widths_tell_the_heads(name, fields, to):
     model = create_model(name, num_classes=5, **fields).eval()
-    found = model_from_file(to_format(model, to))
+    found = load_model(to_format(model, to))
     assert found.config.num_heads == model.config.num_heads
     x = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
@@ -175,7 +175,7 @@ def test_a_grid_that_is_no_square_is_the_named_model_s(build):
     assert not load(model, written).entries
     assert torch.equal(model.position.table, source.position.table)
     with pytest.raises(UsageError, match="positions of 51 places in pos_embed"):
-        model_from_file(written)
+        load_model(written)
 
 
 @pytest.mark.parametrize(
@@ -259,8 +259,8 @@ def test_official_focal_weights_give_the_official_outputs(name):
     }
     options = case["options"]
     fields = {"count": options["focal_topK"]} if about["version"] == "v2" else {}
-    config = model_from_file(state, **fields).config
-    model = type(model_from_file(state))(config).double().eval()
+    config = load_model(state, **fields).config
+    model = type(load_model(state))(config).double().eval()
     assert not load(model, state).entries
     if about["version"] == "v1":
         assert isinstance(config, FocalConfig)
@@ -299,7 +299,7 @@ def test_the_official_buffers_of_focal(build):
 def test_the_official_list_of_nearest_tokens_tells_their_number(build):
     state = to_format(build("focal_fast", count=9), "official")
     state["layers.0.blocks.0.attn.topk_cloest_indice_0"] = torch.zeros(4, 31, dtype=torch.int64)
-    model = model_from_file(state)
+    model = load_model(state)
     assert model.config.count == 31
 
 
@@ -316,11 +316,11 @@ def test_focal_windows_and_halos_that_shapes_cannot_tell_are_refused(build):
     state = to_format(build("focal"), "official")
     key = "layers.0.blocks.0.attn.relative_position_bias_table"
     with pytest.raises(UsageError, match="65 rows in stage 0") as error:
-        model_from_file(state | {key: torch.zeros(65, 3)})
+        load_model(state | {key: torch.zeros(65, 3)})
     assert "load the weights into it" in error.value.fix
     halo = f"{key}_to_neighbors"
     with pytest.raises(UsageError, match=r"a halo of \[7, 0\] keys") as error:
-        model_from_file(state | {halo: torch.zeros(1, 3, 16, 7)})
+        load_model(state | {halo: torch.zeros(1, 3, 16, 7)})
     assert "load the weights into it" in error.value.fix
 
 
@@ -340,7 +340,7 @@ def test_tables_of_maxvit_are_flipped_for_timm(build):
     assert torch.equal(again.stages[0].blocks[1].grid.attn.bias.table,
                        model.stages[0].blocks[1].grid.attn.bias.table)  # fmt: skip
     with pytest.raises(UsageError, match="15 rows in stages") as error:
-        model_from_file(written)
+        load_model(written)
     assert "window=..." in error.value.fix
 
 
@@ -383,7 +383,7 @@ def test_a_file_of_half_numbers_keeps_counts_whole(build, tmp_path):
     state = read_state(tmp_path / "w.safetensors")
     assert state["embed.norm.num_batches_tracked"].dtype == torch.int64
     assert state["embed.norm.running_var"].dtype == torch.bfloat16
-    again = model_from_file(tmp_path / "w.safetensors")
+    again = load_model(tmp_path / "w.safetensors")
     assert again.state_dict()["embed.norm.num_batches_tracked"] == 1
 
 

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from vitrail import create_model
 from vitrail.errors import UsageError
 from vitrail.models import Preprocessing, hub
-from vitrail.weights import load, model_from_file, save, to_format
+from vitrail.weights import load, load_model, save, to_format
 
 
 def numbers(model):
@@ -265,7 +265,7 @@ def test_creating_by_name_keeps_the_normaliser(build):
     assert "pretrained_window=(8, 8)" in error.value.fix
 
 
-# --- create_model and model_from_file ------------------------------------------------------------
+# --- create_model and load_model ------------------------------------------------------------
 
 NANO = {"dim": 16, "num_heads": (1, 2, 4)}
 TINY = {"dim": 24, "depths": (1, 1, 2, 1)}
@@ -321,22 +321,22 @@ def test_video_weights_bring_their_lookup(build):
 def test_a_model_is_built_from_its_file_alone(build, tmp_path, kind):
     source = build(kind, padding="visible", drop_path=0.3)
     save(source, tmp_path / "w.safetensors")
-    model = model_from_file(tmp_path / "w.safetensors")
+    model = load_model(tmp_path / "w.safetensors")
     assert model.config == source.config
     assert unchanged(source, numbers(model))
-    assert model_from_file(tmp_path / "w.safetensors", drop_path=0.0).config.drop_path == 0.0
+    assert load_model(tmp_path / "w.safetensors", drop_path=0.0).config.drop_path == 0.0
 
 
 def test_a_model_is_built_from_another_s_file(build):
     source = build()
-    model = model_from_file(to_format(source, "torchvision"))
+    model = load_model(to_format(source, "torchvision"))
     x = torch.randn(1, 3, 56, 56)
     with torch.inference_mode():
         assert torch.equal(model(x), source(x))
     v2 = build("swin_v2")
     with pytest.raises(UsageError, match="does not tell the window"):
-        model_from_file(to_format(v2, "timm"))
-    assert model_from_file(to_format(v2, "timm"), window=8).config.window == (8, 8)
+        load_model(to_format(v2, "timm"))
+    assert load_model(to_format(v2, "timm"), window=8).config.window == (8, 8)
 
 
 def test_the_bundled_weights_are_a_name_away(tmp_path, monkeypatch):
@@ -361,7 +361,7 @@ def test_a_file_without_classifier_is_warned_of(caplog):
 
 def test_overlapping_patches_are_known_by_the_catalog():
     source = create_model("swin_nano")
-    again = model_from_file(source.state_dict())
+    again = load_model(source.state_dict())
     assert again.name == "swin_nano"
     assert (again.config.patch, again.config.patch_overlap) == ((2, 2), (1, 1))
     x = torch.randn(1, 3, 32, 32)
@@ -378,7 +378,7 @@ def test_a_file_of_ours_that_cannot_be_understood_is_refused(build, tmp_path, ch
     model = build()
     save_file(model.state_dict(), tmp_path / "w.safetensors", metadata=hub.metadata(model) | change)
     with pytest.raises(UsageError, match="a Vitrail file whose description") as error:
-        model_from_file(tmp_path / "w.safetensors")
+        load_model(tmp_path / "w.safetensors")
     assert "upgrade" in error.value.fix
 
 

@@ -6,7 +6,7 @@ from safetensors import safe_open
 
 from vitrail.errors import UsageError
 from vitrail.models import Backbone, Swin
-from vitrail.weights import load, model_from_file, save
+from vitrail.weights import load, load_model, save
 from vitrail.weights.save import save_state
 
 
@@ -21,7 +21,7 @@ def test_a_file_holds_weights_and_what_they_are_of(build, tmp_path):
         assert set(file.keys()) == set(model.state_dict())
         assert file.metadata()["format"] == "vitrail"
         assert file.metadata()["model"] == "Swin"
-    assert equal(model_from_file(tmp_path / "w.safetensors"), model)
+    assert equal(load_model(tmp_path / "w.safetensors"), model)
 
 
 def test_half_precision_is_half_the_file(build, tmp_path):
@@ -30,7 +30,7 @@ def test_half_precision_is_half_the_file(build, tmp_path):
     save(model, tmp_path / "half.safetensors", dtype=torch.float16)
     full, half = ((tmp_path / f"{n}.safetensors").stat().st_size for n in ("full", "half"))
     assert half < 0.6 * full
-    loaded = model_from_file(tmp_path / "half.safetensors")
+    loaded = load_model(tmp_path / "half.safetensors")
     key = "head.weight"
     assert torch.equal(loaded.state_dict()[key], model.state_dict()[key].half().float())
 

@@ -140,8 +140,8 @@ def _cost_of_checkpoint(
 ) -> "Cost":
     import torch
 
+    from vitrail import load
     from vitrail.analysis import cost
-    from vitrail.weights import model_from_file
 
     if window is not None:
         raise UsageError(
@@ -149,7 +149,7 @@ def _cost_of_checkpoint(
             "models by name: weights are of one window",
             "leave --windows out, or name the model",
         )
-    model = model_from_file(path)
+    model = load(path)
     lengths = parse_size(size, axes=model.config.axes) or model.preprocessing.size
     row = cost(model, lengths, batch=batch, dtype=getattr(torch, dtype))
     return replace(row, model=Path(path).name)

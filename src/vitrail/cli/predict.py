@@ -29,6 +29,7 @@ from vitrail.files import check_apart, check_writable, write_text
 if TYPE_CHECKING:
     from vitrail.data.images import Photo
     from vitrail.models import Backbone
+    from vitrail.tasks import Task
 
 MAX_ERRORS = 5  # photos that cannot be opened, shown in full
 
@@ -62,6 +63,8 @@ def run(
     no other. Among several photos, one that cannot be opened is reported on stderr and the others
     are still classified; the exit code is then 2.
     """
+    from vitrail.tasks import task_of
+
     if top < 1:
         raise UsageError(given=f"--top {top}", allowed="1 or more", fix="use --top 5")
     if as_json and as_csv:
@@ -74,11 +77,11 @@ def run(
         check_apart(output, model, weights, *names)
         check_writable(output)
     loaded, source = load_model(model, weights)
-    check_classifier(loaded)
+    task = task_of(loaded)
     loaded = loaded.to(choose_device(device))
     own = loaded.preprocessing.size
     facts = {"weights": source, "size": list(lengths or own), "trained_size": list(own)}
-    answers = answer_all(loaded, names, top, lengths)
+    answers = answer_all(task, loaded, names, top, lengths)
     if as_json or as_csv or output is not None:
         found = list(answers)
         failed = any("error" in answer for answer in found)
@@ -126,7 +129,11 @@ def expand(photos: list[str]) -> Iterator[str]:
 
 
 def answer_all(
-    model: "Backbone", names: list[str], top: int, size: tuple[int, int] | None
+    task: "Task",
+    model: "Backbone",
+    names: list[str],
+    top: int,
+    size: tuple[int, int] | None,
 ) -> Iterator[dict[str, Any]]:
     """Yield the answer for each photo; errors of some of several photos are shown on stderr.
 
@@ -134,6 +141,7 @@ def answer_all(
         ImageError: the only photo cannot be opened.
     """
     from vitrail.data.images import ImageError
+    from vitrail.tasks.classify import Classification
 
     failed = 0
     # Where answers are printed in a terminal as they come, they show the progress themselves.
@@ -150,7 +158,9 @@ def answer_all(
                     print(printable(str(error)), file=sys.stderr)
                 yield {"photo": name, "error": error.given}
                 continue
-            yield {"photo": name, **classify(model, photo, top, size)}
+            found = task.predict(model, photo, size)
+            assert isinstance(found, Classification)
+            yield {"photo": name, **found.as_dict(top)}
     if failed > MAX_ERRORS:
         print(
             f"{failed} of {len(names)} photos cannot be opened; --json gives all reasons",
@@ -169,63 +179,6 @@ def read_photo(name: str) -> "Photo":
     if name == "-":
         return decode(sys.stdin.buffer.read(MAX_BYTES + 1), "standard input")
     return open_photo(name)
-
-
-def check_classifier(model: "Backbone") -> None:
-    """Refuse a model that does not classify photos.
-
-    Raises:
-        UsageError: another kind of input, or no head.
-    """
-    if not model.takes_photos:
-        raise UsageError(
-            given=f"a photo for {model.name}, whose input has {model.config.axes} axes and "
-            f"{model.config.in_channels} channels",
-            allowed="a model of colour images",
-            fix="use --model swin_nano, or another one that `vitrail list` shows with HxW",
-        )
-    if model.config.num_classes == 0:
-        raise UsageError(
-            given=f"weights of {model.name} without a classifier",
-            allowed="weights with one",
-            fix="train one: vitrail train DATA --weights FILE --freeze backbone",
-        )
-
-
-def classify(
-    model: "Backbone", photo: "Photo", top: int, size: tuple[int, int] | None = None
-) -> dict[str, Any]:
-    """Return the most probable classes of one photo, and notes on what was done to it.
-
-    Args:
-        model: a model with a head.
-        photo: the opened file.
-        top: how many classes, at most all of the model's.
-        size: (height, width) to use instead of the model's own.
-    Raises:
-        UsageError: the model's outputs are not finite.
-    """
-    import torch
-
-    from vitrail.data.transforms import eval_transform
-
-    device = next(model.parameters()).device
-    image: torch.Tensor = eval_transform(model.preprocessing, size)(photo.image)
-    with torch.no_grad():
-        logits = model(image[None].to(device))[0].float()
-    if not logits.isfinite().all():
-        raise UsageError(
-            given=f"{model.name} with outputs that are not finite (NaN or infinite)",
-            allowed="weights with finite outputs",
-            fix="use other --weights: these hold NaN or infinite numbers, or overflow",
-        )
-    best = logits.softmax(-1).topk(min(top, len(logits)))
-    names = model.preprocessing.classes
-    found = [
-        {"class": names[index] if names else f"class {index}", "index": index, "probability": p}
-        for p, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-    ]
-    return {"notes": list(photo.notes), "top": found}
 
 
 def write_answers(answer: dict[str, Any], path: Path | None) -> None:

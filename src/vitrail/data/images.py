@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -26,6 +26,7 @@ SUFFIXES = frozenset(
 )
 MAX_PIXELS = 100_000_000  # about 300 MB once decoded
 MAX_BYTES = 512 << 20  # of a file; some decoders read it whole before they look at it
+_SHAPES = ((2,), (3, 3))  # of arrays: grey; RGB, and its number of channels
 MAX_ASPECT = 200  # a longer strip would grow without bound when its short side is resized
 
 
@@ -108,6 +109,42 @@ def decode(file: IO[bytes] | bytes, name: str) -> Photo:
         note = f"an animation of {frames} frames; only the first is used"
         photo = Photo(photo.image, (note, *photo.notes))
     return photo
+
+
+def as_photo(source: Any) -> Photo:
+    """Open a photo in whatever form a user has it.
+
+    Args:
+        source: a file's path; a file's bytes; a Pillow image of any mode; a uint8 array
+            (height, width), or (height, width, 3) in RGB; or a uint8 tensor (3, height, width).
+    Raises:
+        ImageError: it cannot be read, or is nothing of these.
+    """
+    if isinstance(source, Photo):
+        return source
+    if isinstance(source, str | os.PathLike):
+        return open_photo(source)
+    if isinstance(source, bytes):
+        return decode(source, "a picture")
+    if isinstance(source, Image.Image):
+        return to_rgb(source)
+    given = f"an object of type {type(source).__name__}"
+    if hasattr(source, "dtype") and hasattr(source, "shape"):
+        given = f"a {type(source).__name__} of {source.dtype} with shape {tuple(source.shape)}"
+        array = source if isinstance(source, np.ndarray) else _of_tensor(source)
+        if array.dtype == np.uint8 and array.size and (array.ndim, *array.shape[2:]) in _SHAPES:
+            return to_rgb(Image.fromarray(np.ascontiguousarray(array)))
+    raise ImageError(
+        given=f"{given} as a photo",
+        allowed="a path, a Pillow image, a uint8 array (height, width, 3) or a uint8 tensor "
+        "(3, height, width)",
+        fix="give the path of a picture file",
+    )
+
+
+def _of_tensor(tensor: Any) -> np.ndarray:
+    """Channels last, of a tensor of torch, which this module does not need."""
+    return np.asarray(tensor.cpu().movedim(0, -1)) if tensor.ndim == 3 else np.empty(0)
 
 
 def to_rgb(image: Image.Image) -> Photo:

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
-from vitrail.data.images import open_photo, to_rgb
+from vitrail.data.images import as_photo
 from vitrail.errors import UsageError
 from vitrail.explain import Trace, capture, digest
 from vitrail.explain.modes import evaluating
@@ -29,7 +29,7 @@ from vitrail.explorer.recipe import model_source, photo_source
 from vitrail.explorer.report import Report
 from vitrail.models import Backbone, unwrapped
 from vitrail.shapes import Size
-from vitrail.weights import from_model, model_from_file, peer_difference
+from vitrail.weights import from_model, load_model, peer_difference
 
 # What each step of ``iter_trace`` adds, as a person waiting for it reads it.
 STEPS = ("attention", "maps", "checks and costs", "scores of the maps")
@@ -55,7 +55,7 @@ class Options(TypedDict, total=False):
 
 def explore(
     model: nn.Module,
-    photo: str | os.PathLike[str] | Image.Image,
+    photo: Any,
     *,
     size: int | Size | None = None,
     source: str | None = None,
@@ -68,7 +68,7 @@ def explore(
     Args:
         model: a Vitrail model for images, or one of timm, torchvision or transformers, which is
             converted and compared with the conversion on this photo; it is left as it was found.
-        photo: a file, or a Pillow image.
+        photo: a file, a Pillow image, or an array or tensor of one; see ``data.images.as_photo``.
         size: height and width of the model's input, in pixels; default see ``default_size``.
         source: where the weights came from, for the record.
         name: what the page calls the photo; default its file's name.
@@ -82,10 +82,8 @@ def explore(
         UsageError: a model that is not for photos, a size too large or one that another library's
             model does not take, or a photo that cannot be opened.
     """
-    if isinstance(photo, Image.Image):
-        opened, name = to_rgb(photo), name or "photo"
-    else:
-        opened, name = open_photo(photo), name or Path(photo).name
+    opened = as_photo(photo)
+    name = name or (Path(photo).name if isinstance(photo, str | os.PathLike) else "photo")
     picture, notes = opened.image, opened.notes
     size = (size, size) if isinstance(size, int) else size
     return Report(
@@ -230,7 +228,7 @@ def _is_bundled(model: Backbone, sha256: str) -> bool:
     """Return whether a model that was given as it is has the weights that come with the package."""
     if model.name not in SHORTER:
         return False
-    bundled = model_from_file("bundled")
+    bundled = load_model("bundled")
     return bundled.name == model.name and digest(bundled) == sha256
 
 

@@ -2,10 +2,13 @@
 
 from importlib import import_module
 
-from vitrail.errors import UsageError
-from vitrail.tasks.base import Column, Recipe, Score, Task
+from torch import nn
 
-__all__ = ["TASKS", "Column", "Recipe", "Score", "Task", "task_named"]
+from vitrail.errors import UsageError
+from vitrail.models import backbone_of
+from vitrail.tasks.base import Column, Prediction, Recipe, Score, Task
+
+__all__ = ["TASKS", "Column", "Prediction", "Recipe", "Score", "Task", "task_named", "task_of"]
 
 # Where each task is; loaded when it is used, for some need packages that others do not.
 TASKS = {
@@ -25,3 +28,19 @@ def task_named(name: str) -> type[Task]:
         )
     module, _, cls = TASKS[name].partition(":")
     return getattr(import_module(module), cls)
+
+
+def task_of(model: nn.Module) -> Task:
+    """Return the task that a model was made for.
+
+    Raises:
+        UsageError: it is no Vitrail model, or does not do its task, as one without a head.
+    """
+    backbone = backbone_of(model)
+    if backbone is None:
+        raise UsageError(
+            f"a model of class {type(model).__name__}",
+            "a Vitrail model, which knows its task and the input of its weights",
+            "convert a peer's with vitrail.from_model(model)",
+        )
+    return task_named("classify").of(backbone)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-from torch import Tensor
+from PIL import Image
+from torch import Tensor, nn
 
 from vitrail.data.augment import Augmentation
 from vitrail.data.batch import Batch, Sample, Samples, WholeBatches, collate
@@ -100,6 +101,26 @@ class Score(ABC):
         """One number for each of the task's ``val_columns``, by its name."""
 
 
+class Prediction(ABC):
+    """What a model answers for one input."""
+
+    @abstractmethod
+    def as_dict(self) -> dict[str, Any]:
+        """Its numbers and names, fit for JSON."""
+
+    @abstractmethod
+    def draw(self) -> Image.Image:
+        """A picture of it."""
+
+    @abstractmethod
+    def save(self, path: str | Path) -> Path:
+        """Write it to a file, which is whole or absent; its ending says which kind of file.
+
+        Raises:
+            UsageError: another ending, or a place that cannot be written.
+        """
+
+
 @dataclass(frozen=True)
 class Task(ABC):
     """What a model learns and how it is judged; built from the data and the task's options.
@@ -154,6 +175,15 @@ class Task(ABC):
     def build(cls, part: Subset[Any], options: Any) -> Self:
         """The task of training data."""
 
+    @classmethod
+    @abstractmethod
+    def of(cls, model: Any) -> Self:
+        """The task of a model, as its own facts tell.
+
+        Raises:
+            UsageError: the model does not do this task.
+        """
+
     @abstractmethod
     def input_size(self, model: Any, size: Size | None) -> Size:
         """The lengths of the inputs that a model is trained at.
@@ -190,6 +220,26 @@ class Task(ABC):
     @abstractmethod
     def score(self) -> Score:
         """A score that has measured nothing yet."""
+
+    @abstractmethod
+    def read(self, input: Any) -> Any:
+        """Open what a user gives to be predicted.
+
+        Raises:
+            UsageError: it is of another kind, or cannot be read.
+        """
+
+    @abstractmethod
+    def predict(self, model: nn.Module, opened: Any, size: Size | None = None) -> Prediction:
+        """What a model answers.
+
+        Args:
+            model: of this task, in any mode and on any device.
+            opened: what ``read`` returned.
+            size: lengths of the input to use instead of the model's own.
+        Raises:
+            UsageError: its outputs are not finite, or a size that cannot be.
+        """
 
     def keep(
         self, part: Subset[Any], facts: Preprocessing, budget: int, skipped: Skipped

@@ -1,5 +1,6 @@
 """Classification of photos: one class an image."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,24 +8,30 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
 from vitrail.data.augment import BatchAugment, Mix
 from vitrail.data.batch import Batch, Samples, WholeBatches
 from vitrail.data.dataset import ImageSamples, MemorySource, Skipped, Subset, load_into_memory
 from vitrail.data.dataset import split as split_by_class
+from vitrail.data.images import Photo, as_photo
 from vitrail.data.sources import LabelledImages, open_source
 from vitrail.data.transforms import eval_transform, train_transform
 from vitrail.errors import UsageError
-from vitrail.models import Preprocessing
+from vitrail.files import check_writable, write_text, write_whole
+from vitrail.models import Backbone, Preprocessing, backbone_of
 from vitrail.shapes import Size
-from vitrail.tasks.base import LOSS, Column, Forward, Recipe, Score, Task
+from vitrail.tasks.base import LOSS, Column, Forward, Prediction, Recipe, Score, Task
 
 if TYPE_CHECKING:
     from typing import Self
 else:
     Self = Any  # the shape checker looks at one method at a time, where Self means nothing
+
+
+_SHOWN, _ROW = 640, 24  # longest side of a drawn photo, height of a bar; pixels
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +90,30 @@ class Classify(Task):
             counts = np.maximum(np.bincount(labels, minlength=len(classes)), 1)
             weights = tuple((len(part) / len(classes) / counts).tolist())
         return cls(classes, options, weights)
+
+    @classmethod
+    def of(cls, model: Backbone) -> Self:
+        """The task of a classifier of photos.
+
+        Raises:
+            UsageError: another kind of input, or no head.
+        """
+        name = model.name or type(model).__name__
+        if not model.takes_photos:
+            raise UsageError(
+                given=f"a photo for {name}, whose input has {model.config.axes} axes and "
+                f"{model.config.in_channels} channels",
+                allowed="a model of colour images",
+                fix="use swin_nano, or another model that `vitrail list` shows with HxW",
+            )
+        if model.bare or model.num_classes == 0:
+            raise UsageError(
+                given=f"weights of {name} without a classifier",
+                allowed="weights with one",
+                fix="train one: vitrail train DATA --weights FILE --freeze backbone",
+            )
+        numbered = tuple(f"class {number}" for number in range(model.num_classes))
+        return cls(model.preprocessing.classes or numbered, ClassifyOptions())
 
     def input_size(self, model: Any, size: Size | None) -> Size:
         """The (height, width) that a model is trained at.
@@ -157,6 +188,93 @@ class Classify(Task):
     def score(self) -> "ClassifyScore":
         """Top-1, top-5, loss and the confusion of classes."""
         return ClassifyScore(len(self.classes))
+
+    def read(self, input: Any) -> Photo:
+        """Open a photo; see ``as_photo``."""
+        return as_photo(input)
+
+    def predict(
+        self, model: nn.Module, opened: Photo, size: Size | None = None
+    ) -> "Classification":
+        """The probability of each class."""
+        facts = backbone_of(model)
+        assert facts is not None
+        height, width = size or facts.preprocessing.size
+        image = eval_transform(facts.preprocessing, (height, width))(opened.image)
+        parameter, was_training = next(model.parameters()), model.training
+        model.eval()
+        try:
+            with torch.no_grad():
+                logits = model(image[None].to(parameter.device, parameter.dtype))[0].float().cpu()
+        finally:
+            model.train(was_training)
+        if not logits.isfinite().all():
+            raise UsageError(
+                given=f"{facts.name} with outputs that are not finite (NaN or infinite)",
+                allowed="weights with finite outputs",
+                fix="use other weights: these hold NaN or infinite numbers, or overflow",
+            )
+        return Classification(logits.softmax(-1), self.classes, opened)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classification(Prediction):
+    """The classes of a photo.
+
+    Args:
+        probabilities: of each class.
+        classes: their names.
+        photo: what was classified.
+    """
+
+    probabilities: Float[Tensor, "classes"]
+    classes: tuple[str, ...]
+    photo: Photo
+
+    def top(self, count: int = 5) -> list[dict[str, Any]]:
+        """The most probable classes: ``class``, its number ``index``, and ``probability``."""
+        best = self.probabilities.topk(min(count, len(self.classes)))
+        return [
+            {"class": self.classes[index], "index": index, "probability": probability}
+            for probability, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ]
+
+    def as_dict(self, count: int = 5) -> dict[str, Any]:
+        """The most probable classes, and notes on what was done to the photo."""
+        return {"notes": list(self.photo.notes), "top": self.top(count)}
+
+    def draw(self, count: int = 5) -> Image.Image:
+        """The photo above bars of the most probable classes."""
+        rows, picture = self.top(count), self.photo.image.copy()
+        picture.thumbnail((_SHOWN, _SHOWN))
+        width = max(picture.width, _SHOWN // 2)
+        page = Image.new("RGB", (width, picture.height + _ROW * len(rows)), "white")
+        page.paste(picture, ((width - picture.width) // 2, 0))
+        pen, font = ImageDraw.Draw(page), ImageFont.load_default(_ROW * 2 // 3)
+        for number, row in enumerate(rows):
+            top = picture.height + number * _ROW
+            bar = round(row["probability"] * (width - 1))
+            pen.rectangle((0, top + 2, bar, top + _ROW - 3), fill=(168, 198, 250))
+            name = " ".join(row["class"].split())
+            pen.text((6, top + 4), f"{name}  {row['probability']:.1%}", fill="black", font=font)
+        return page
+
+    def save(self, path: str | Path) -> Path:
+        """Write JSON (``.json``), or what ``draw`` returns (``.png``, ``.jpg``, ``.webp``)."""
+        path = Path(path)
+        if path.suffix.lower() not in (".json", ".png", ".jpg", ".jpeg", ".webp"):
+            raise UsageError(
+                given=f"{str(path)!r}, a file ending in {path.suffix or 'nothing'}",
+                allowed="a file ending in .json, .png, .jpg or .webp",
+                fix=f"write {str(path.with_suffix('.json'))!r}",
+            )
+        check_writable(path, "the file")
+        if path.suffix.lower() == ".json":
+            text = json.dumps(self.as_dict(), indent=2, ensure_ascii=False)
+            write_text(path, text.encode("utf-8", "backslashreplace").decode() + "\n")
+        else:
+            write_whole(path, self.draw().save)
+        return path
 
 
 class KeptImages:

@@ -1,7 +1,7 @@
 """Every public checkpoint format as a list of invertible rules; load, save, convert."""
 
 from vitrail.weights.convert import Conversion, convert, to_format
-from vitrail.weights.load import create_with_weights, load, model_from_file
+from vitrail.weights.load import create_with_weights, load, load_model
 from vitrail.weights.named import create_published, find, is_name, published, usual
 from vitrail.weights.peers import from_model, peer_difference, was_trained
 from vitrail.weights.report import Entry, LoadReport, Misfit
@@ -21,7 +21,7 @@ __all__ = [
     "from_model",
     "is_name",
     "load",
-    "model_from_file",
+    "load_model",
     "peer_difference",
     "published",
     "read_state",

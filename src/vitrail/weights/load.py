@@ -223,7 +223,7 @@ def _filled(
     return made.eval()
 
 
-def model_from_file(source: Source, *, window: Any = None, **config_fields: Any) -> Backbone:
+def load_model(source: Source, *, window: Any = None, **config_fields: Any) -> Backbone:
     """Build the model that a source of weights is of, with its weights.
 
     Args:
