@@ -253,17 +253,11 @@ class _Walk:
         """Return the share of the input's samples that lie in some of its pieces."""
         total = 0
         for one in pieces:
-            lengths = [
-                cuts.diff()[start : start + n]
-                for start, n, cuts in zip(one.first, one.lengths, self.cuts, strict=True)
-            ]
-            if one.mask is None:
-                total += math.prod(int(line.sum()) for line in lengths)
-                continue
             # Sums of whole numbers below 2**53: exact, whatever their order.
-            count = one.mask.double()
-            for line in reversed(lengths):
-                count = count @ line.double()
+            edges, mask = one.tiles
+            count = mask.double()
+            for line, cuts in reversed([*zip(edges, self.cuts, strict=True)]):
+                count = count @ cuts[line].diff().double()
             total += int(count)
         return total / math.prod(self.size)
 

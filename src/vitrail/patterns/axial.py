@@ -64,10 +64,10 @@ class Axial(Pattern):
     def seen(self, spatial: Size, tokens: TokenSet) -> list[TokenSet]:
         """Return the lines through some tokens; see the base class."""
         self.fit(spatial)
-        lines = tokens.box.any(self.axis, keepdim=True)
-        lengths = [n if axis == self.axis else -1 for axis, n in enumerate(spatial)]
-        first = tuple(0 if axis == self.axis else p for axis, p in enumerate(tokens.first))
-        return [TokenSet.of(first, lines.expand(lengths))]
+        edges, mask = tokens.tiles
+        edges[self.axis] = torch.tensor([0, spatial[self.axis]])
+        found = TokenSet.of_tiles(edges, mask.any(self.axis, keepdim=True))
+        return [] if found is None else [found]
 
     def scores(self, spatial: Size) -> int:
         """Count all products: nothing is padded."""

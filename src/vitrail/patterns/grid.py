@@ -70,15 +70,20 @@ class Grid(Pattern):
 
     def seen(self, spatial: Size, tokens: TokenSet) -> list[TokenSet]:
         """Return the tokens at whole strides from some tokens; see the base class."""
-        mask = tokens.dense(spatial)
-        for axis, stride in enumerate(self.fit(spatial)):
-            lines = mask.movedim(axis, 0)
-            rest = -len(lines) % stride
-            padded = torch.cat((lines, lines.new_zeros(rest, *lines.shape[1:])))
-            groups = padded.unflatten(0, (-1, stride))
-            met = groups.any(0).expand_as(groups).flatten(0, 1)
-            mask = met[: len(lines)].movedim(0, axis)
-        return [TokenSet.of((0,) * len(spatial), mask)]
+        edges, mask = tokens.tiles
+        for axis, (n, stride) in enumerate(zip(spatial, self.fit(spatial), strict=True)):
+            own = edges[axis]
+            # Where some tile begins within a stride, tiles begin within every stride.
+            begin = torch.cat((own % stride, own.new_zeros(1))).unique()
+            lines = (torch.arange(0, n, stride)[:, None] + begin).flatten()
+            held = torch.searchsorted(own, lines, right=True) - 1
+            mask = mask.movedim(axis, 0)[held.clamp(0, len(own) - 2)]
+            mask[(lines < own[0]) | (lines >= own[-1])] = False
+            groups = mask.unflatten(0, (-1, len(begin)))
+            mask = groups.any(0).expand_as(groups).flatten(0, 1)[lines < n].movedim(0, axis)
+            edges[axis] = torch.cat((lines[lines < n], own.new_tensor([n])))
+        found = TokenSet.of_tiles(edges, mask)
+        return [] if found is None else [found]
 
     def scores(self, spatial: Size) -> int:
         """Count all products: every group is full, padding included."""

@@ -21,7 +21,7 @@ from vitrail.patterns.base import (
     window_cut,
 )
 from vitrail.patterns.lines import arange, cross, mesh, number, within
-from vitrail.patterns.sets import Spans, TokenSet, joined, tokens_at
+from vitrail.patterns.sets import Spans, TokenSet, joined
 from vitrail.shapes import Size, as_size, known, sym_max, sym_min
 
 
@@ -62,8 +62,8 @@ class Nearest(Pattern):
         near, near_cells = (
             number(places, lengths)
             for places, lengths in zip(
-                self._near(mesh([arange(n, device) for n in grid]), spatial), (spatial, grid),
-                strict=True,
+                self._near(mesh([arange(n, device) for n in grid]), spatial),
+                (spatial, grid), strict=True,
             )
         )  # fmt: skip
         full = all(known(n == c * m) for n, c, m in zip(spatial, grid, self.window, strict=True))
@@ -89,13 +89,32 @@ class Nearest(Pattern):
         places = (windows.box & ~self._deep(spatial, tokens, windows, of_windows)).nonzero()
         if not len(places):
             return []
-        near, cells = self._near(places + torch.tensor(windows.first), spatial)
-        ends = [
-            torch.stack((start, (start + m).clamp(max=n)), dim=-1)
-            for n, m in zip(spatial, self.window, strict=True)
-            for start in [torch.arange(0, n, m)]
-        ]
-        return joined([tokens_at(near), tokens_at(cells).spread(ends)])
+        # A near token lies in a near cell: the cell is at most as far, and of each cell before it
+        # there is a token as far away in the same direction, which comes before the token.
+        places, grid = places + torch.tensor(windows.first), self.fit(spatial)
+        kind, some = self._kinds(places, grid)
+        away = number(nearest(some, grid, self.count), grid) - number(some, grid)[:, None]
+        mask = torch.zeros(math.prod(grid), dtype=torch.bool)
+        mask[number(places, grid)[:, None] + away[kind]] = True
+        start = [torch.arange(0, n, m) for n, m in zip(spatial, self.window, strict=True)]
+        ends = zip(start, self.window, spatial, strict=True)
+        return joined([TokenSet.of((0,) * len(grid), mask.view(grid)).spread(
+            [torch.stack((a, (a + m).clamp(max=n)), dim=-1) for a, m, n in ends])])  # fmt: skip
+
+    def _kinds(self, windows: Tensor, grid: Size) -> tuple[Tensor, Tensor]:
+        """Return the kind of each window, and a window of each kind.
+
+        Windows as far from every border are of one kind, and their cells lie alike: a border that
+        is farther than any cell can be makes no difference. However large the grid, kinds are few.
+        """
+        kind = torch.zeros(len(windows), dtype=torch.int64)
+        for place, n, far in zip(windows.unbind(-1), grid, reach(grid, self.count), strict=True):
+            for distance in (place, n - 1 - place):
+                kind = kind * (far + 1) + distance.clamp(max=far)
+        _, kind = kind.unique(return_inverse=True)
+        one_each = torch.zeros(int(kind.max()) + 1, dtype=torch.int64)
+        one_each[kind] = torch.arange(len(windows))  # any of a kind will do
+        return kind, windows[one_each]
 
     def _deep(
         self, spatial: Size, tokens: TokenSet, windows: TokenSet, of_windows: list[Spans]
@@ -104,22 +123,17 @@ class Nearest(Pattern):
 
         Where a set is large, most of its windows are such.
         """
-        size = zip(windows.first, windows.stop, self.window, spatial, strict=True)
-        first = tuple(a * m for a, m in zip(windows.first, self.window, strict=True))
-        missing = torch.ones([min(b * m, n) - a * m for a, b, m, n in size], dtype=torch.bool)
-        start = [p - a for p, a in zip(tokens.first, first, strict=True)]
-        inside = tuple(slice(p, p + k) for p, k in zip(start, tokens.lengths, strict=True))
-        missing[inside] = ~tokens.box
+        ends = zip(windows.first, windows.stop, self.window, spatial, strict=True)
+        first, stop = zip(*((a * m, min(b * m, n)) for a, b, m, n in ends), strict=True)
+        missing = tokens.missing(first, stop)
         full = torch.ones(windows.lengths, dtype=torch.bool)
-        if missing.any():
-            lacking = TokenSet.of(first, missing).spread(of_windows)
+        if missing is not None:
+            lacking = missing.spread(of_windows)
             assert lacking is not None
             full = ~lacking.within(windows.first, windows.lengths)
-        # Around a window, in windows: the farthest of its keys, and one for what the border cuts.
-        reach = _far(self.count, len(spatial))
+        side = _far(self.count, len(spatial))
         deep = full
-        for axis, (n, m) in enumerate(zip(windows.lengths, self.window, strict=True)):
-            side = max(reach, reach // m + 1) + 1
+        for axis, n in enumerate(windows.lengths):
             near = deep.new_zeros(deep.shape)
             if n > 2 * side:
                 near.narrow(axis, side, n - 2 * side).copy_(

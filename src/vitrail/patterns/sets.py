@@ -1,7 +1,7 @@
-"""Sets of tokens on a grid, kept as small as the box around them.
+"""Sets of tokens on a grid, kept as tiles: lines of tokens that are alike are one.
 
-They let the receptive field of one token be followed through grids of any size: windows of a
-grid of 4096 x 4096 tokens lead to sets of some hundreds of tokens along each axis.
+They let the receptive field of one token be followed through grids of any size: what windows of a
+grid of 4096 x 4096 tokens lead to is made of some hundreds of tiles along each axis.
 """
 
 import itertools
@@ -26,12 +26,14 @@ class TokenSet:
     Args:
         first: the place of the box's first token on the grid.
         lengths: of the box.
-        mask: which tokens of the box; None for all.
+        mask: which tiles of the box hold the tokens, all of a tile's or none; None for all.
+        edges: where the tiles begin along each axis, and where the last ends.
     """
 
     first: Size
     lengths: Size
-    mask: Bool[Tensor, "*box"] | None = None
+    mask: Bool[Tensor, "*tiles"] | None = None
+    edges: tuple[Int[Tensor, " _"], ...] = ()
 
     @classmethod
     def of(cls, first: Size, mask: Bool[Tensor, "*box"]) -> "TokenSet":
@@ -41,17 +43,38 @@ class TokenSet:
             first: the place of the mask's first token on the grid.
             mask: true somewhere.
         """
-        shape = mask.shape
-        if mask.all():
-            return cls(first, tuple(shape))
-        for axis in range(mask.ndim):
+        edges = [torch.arange(a, a + n + 1) for a, n in zip(first, mask.shape, strict=True)]
+        found = cls.of_tiles(edges, mask)
+        assert found is not None
+        return found
+
+    @classmethod
+    def of_tiles(cls, edges: Sequence[Tensor], mask: Bool[Tensor, "*tiles"]) -> "TokenSet | None":
+        """Return the tokens of some tiles, in as few tiles as hold them; None for no token.
+
+        Args:
+            edges: where tiles begin along each axis, and where the last ends.
+            mask: which tiles.
+        """
+        kept = []
+        for axis, line in enumerate(edges):
+            n = mask.shape[axis]
+            alike = mask.narrow(axis, 1, n - 1) == mask.narrow(axis, 0, n - 1)
             others = [other for other in range(mask.ndim) if other != axis]
-            there = (mask.any(others) if others else mask).nonzero()[:, 0]
-            start, stop = int(there[0]), int(there[-1]) + 1
-            mask = mask.narrow(axis, start, stop - start)
-            first = (*first[:axis], first[axis] + start, *first[axis + 1 :])
-        full = mask.shape != shape and bool(mask.all())
-        return cls(first, tuple(mask.shape), None if full else mask)
+            new = torch.ones(n, dtype=torch.bool)
+            new[1:] = ~(alike.all(others) if others else alike)
+            mask, line = mask[(slice(None),) * axis + (new,)], line[_and_last(new)]
+            # Of lines that are empty, one at most is left at each end.
+            for end in (0, -1):
+                if len(line) > 2 and not mask.select(axis, end).any():
+                    inner = slice(1, None) if end == 0 else slice(-1)
+                    mask, line = mask[(slice(None),) * axis + (inner,)], line[inner]
+            kept.append(line)
+        first = tuple(int(line[0]) for line in kept)
+        lengths = tuple(int(line[-1] - line[0]) for line in kept)
+        if mask.numel() == 1:
+            return cls(first, lengths) if mask.any() else None
+        return cls(first, lengths, mask, tuple(kept))
 
     @classmethod
     def whole(cls, spatial: Size) -> "TokenSet":
@@ -64,18 +87,22 @@ class TokenSet:
         return tuple(a + n for a, n in zip(self.first, self.lengths, strict=True))
 
     @property
-    def box(self) -> Bool[Tensor, "*box"]:
-        """The mask over the box."""
-        return (
-            torch.ones((), dtype=torch.bool).expand(self.lengths)
-            if self.mask is None
-            else self.mask
-        )
+    def tiles(self) -> tuple[list[Int[Tensor, " _"]], Bool[Tensor, "*tiles"]]:
+        """The edges of the tiles along each axis, and which of them hold the tokens."""
+        if self.mask is not None:
+            return [*self.edges], self.mask
+        ends = zip(self.first, self.stop, strict=True)
+        return [torch.tensor(pair) for pair in ends], torch.ones((1,) * len(self.first)).bool()
 
     @property
-    def places(self) -> Int[Tensor, "tokens axes"]:
-        """Where each token lies, in row-major order."""
-        return self.box.nonzero() + torch.tensor(self.first)
+    def box(self) -> Bool[Tensor, "*box"]:
+        """The mask over every token of the box."""
+        if self.mask is None:
+            return torch.ones((), dtype=torch.bool).expand(self.lengths)
+        mask = self.mask
+        for axis, line in enumerate(self.edges):
+            mask = mask.repeat_interleave(line.diff(), axis)
+        return mask
 
     def dense(self, spatial: Size) -> Bool[Tensor, "*spatial"]:
         """Return the set as a mask over the whole grid."""
@@ -84,12 +111,20 @@ class TokenSet:
     def within(self, first: Size, lengths: Size) -> Bool[Tensor, "*lengths"]:
         """Return the set as a mask over a box that holds all of it."""
         mask = torch.zeros(lengths, dtype=torch.bool)
-        mask[self._slices(first)] = self.box
+        bounds = zip(self.first, self.stop, first, strict=True)
+        mask[tuple(slice(a - o, b - o) for a, b, o in bounds)] = self.box
         return mask
 
     def covers(self, spatial: Size) -> bool:
         """Return whether every token of the grid is in the set."""
         return self.mask is None and self.lengths == spatial
+
+    def missing(self, first: Size, stop: Size) -> "TokenSet | None":
+        """Return the tokens of a box around the set that are not in the set."""
+        ends = [torch.tensor(pair) for pair in zip(first, stop, strict=True)]
+        own, _ = self.tiles
+        edges = [torch.cat((e, o)).unique() for e, o in zip(ends, own, strict=True)]
+        return TokenSet.of_tiles(edges, ~_on(edges, [self]))
 
     def spread(self, spans: Sequence[Spans]) -> "TokenSet | None":
         """Return all partners of the set's tokens, in a relation that is a product of axes.
@@ -99,39 +134,13 @@ class TokenSet:
         Returns:
             The set on the partners' grid, in the box around it; None for no partner.
         """
-        if self.mask is not None:
-            return _spread(self.first, self.mask, spans)
-        sides = [
-            _spread((start,), torch.ones(n, dtype=torch.bool), [line])
-            for start, n, line in zip(self.first, self.lengths, spans, strict=True)
-        ]
-        there = [side for side in sides if side is not None]
-        if len(there) < len(sides):
-            return None
-        first = tuple(side.first[0] for side in there)
-        if all(side.mask is None for side in there):
-            return TokenSet(first, tuple(side.lengths[0] for side in there))
-        mask = torch.ones((), dtype=torch.bool)
-        for side in there:
-            mask = mask[..., None] & side.box
-        return TokenSet.of(first, mask)
-
-    def _slices(self, origin: Size) -> tuple[slice, ...]:
-        bounds = zip(self.first, self.stop, origin, strict=True)
-        return tuple(slice(a - o, b - o) for a, b, o in bounds)
-
-
-def tokens_at(places: Int[Tensor, "*any axes"]) -> TokenSet:
-    """Return the tokens at one or more places of a grid."""
-    places = places.flatten(0, -2)
-    first, last = places.aminmax(dim=0)
-    lengths = (last - first + 1).tolist()
-    number = torch.zeros(len(places), dtype=torch.int64)
-    for place, start, n in zip(places.unbind(-1), first, lengths, strict=True):
-        number = number * n + (place - start)
-    mask = torch.zeros(math.prod(lengths), dtype=torch.bool)
-    mask[number] = True
-    return TokenSet.of(tuple(first.tolist()), mask.view(lengths))
+        edges, mask = self.tiles
+        for axis, line in enumerate(spans):
+            found = _along(mask, axis, edges[axis], line)
+            if found is None:
+                return None
+            edges[axis], mask = found
+        return TokenSet.of_tiles(edges, mask)
 
 
 def joined(sets: Iterable[TokenSet | None]) -> list[TokenSet]:
@@ -167,42 +176,61 @@ def boxes_filled(boxes: Int[Tensor, "boxes bounds"]) -> TokenSet:
     return TokenSet.of(tuple(first.tolist()), inside)
 
 
-def _spread(first: Size, mask: Bool[Tensor, "*box"], spans: Sequence[Spans]) -> TokenSet | None:
-    begins = []
-    for axis, (start, line) in enumerate(zip(first, spans, strict=True)):
-        low, high = line[start : start + mask.shape[axis]].unbind(-1)
-        if not (low < high).any():
-            return None
-        begin, mask = _along(mask, axis, low, high)
-        begins.append(begin)
-    return TokenSet.of(tuple(begins), mask) if mask.any() else None
+def _on(edges: Sequence[Tensor], sets: Iterable[TokenSet]) -> Bool[Tensor, "*tiles"]:
+    """Return sets as a mask over tiles that none of their own edges cuts."""
+    mask = torch.zeros([len(line) - 1 for line in edges], dtype=torch.bool)
+    for one in sets:
+        place, (own, part) = [], one.tiles
+        for axis, (line, lines) in enumerate(zip(own, edges, strict=True)):
+            start, stop = torch.searchsorted(lines, line[[0, -1]]).tolist()
+            place.append(slice(start, stop))
+            index = torch.searchsorted(line, lines[start:stop], right=True) - 1
+            part = part.index_select(axis, index)
+        mask[tuple(place)] |= part
+    return mask
 
 
-def _along(mask: Tensor, axis: int, low: Tensor, high: Tensor) -> tuple[int, Tensor]:
-    """Spread a mask along one axis; return the first partner's place too."""
-    begin, stop = int(low[low < high].min()), int(high[low < high].max())
+def _along(mask: Tensor, axis: int, edges: Tensor, line: Spans) -> tuple[Tensor, Tensor] | None:
+    """Spread tiles along one axis; return the partners' edges too, or None for no partner."""
+    low, high = line[int(edges[0]) : int(edges[-1])].mT.contiguous()
     in_order = bool((low < high).all() and (low.diff() >= 0).all() and (high.diff() >= 0).all())
+    starts = edges[:-1] - edges[0]
+    apart = high[:-1] < low[1:]
+    apart[starts[1:] - 1] = False  # what lies between two tiles does not matter
+    if in_order and not apart.any():  # the partners of each tile follow one another
+        low, high = low[starts], high[edges[1:] - 1 - edges[0]]
+    else:
+        mask = mask.repeat_interleave(edges.diff(), axis)
+    some = low < high
+    if not some.any():
+        return None
+    if not some.all():
+        mask, low, high = mask[(slice(None),) * axis + (some,)], low[some], high[some]
+    edges = torch.cat((low, high)).unique()
     if in_order:
-        partners = torch.arange(begin, stop)
-        # A partner's places follow one another, from the first whose span reaches it.
-        start = torch.searchsorted(high.contiguous(), partners, right=True)
-        end = torch.searchsorted(low.contiguous(), partners, right=True) - 1
+        # The tiles of a partner follow one another, from the first whose span reaches it.
+        start = torch.searchsorted(high, edges[:-1], right=True)
+        end = torch.searchsorted(low, edges[:-1], right=True) - 1
         most = int((end - start).max()) + 1
         if most <= _FEW and bool((start <= end).all()):
             found = mask.index_select(axis, start)
             for step in range(1, most):
                 found = found | mask.index_select(axis, torch.minimum(start + step, end))
-            return begin, found
-    lines = mask.movedim(axis, 0)
-    lines, low, high = (part[low < high] for part in (lines, low, high))
+            return edges, found
     # Ones where a span begins and minus ones where it ends: their running sums count.
-    here = lines.int()
-    counts = torch.zeros(stop - begin + 1, *lines.shape[1:], dtype=torch.int32)
-    counts.index_add_(0, low - begin, here).index_add_(0, high - begin, -here)
-    return begin, (counts.cumsum(0, dtype=torch.int32)[:-1] > 0).movedim(0, axis)
+    here = mask.movedim(axis, 0).int()
+    counts = torch.zeros(len(edges), *here.shape[1:], dtype=torch.int32)
+    counts.index_add_(0, torch.searchsorted(edges, low), here)
+    counts.index_add_(0, torch.searchsorted(edges, high), -here)
+    return edges, (counts.cumsum(0, dtype=torch.int32)[:-1] > 0).movedim(0, axis)
 
 
-_FEW = 16  # places of a partner up to which looking at each is faster than counting
+_FEW = 16  # tiles of a partner up to which looking at each is faster than counting
+
+
+def _and_last(new: Tensor) -> Tensor:
+    """Return which edges are kept of those of the lines that are: theirs, and the last one."""
+    return torch.cat((new, torch.ones(1, dtype=torch.bool)))
 
 
 def _belong(a: TokenSet, b: TokenSet) -> bool:
@@ -215,12 +243,7 @@ def _belong(a: TokenSet, b: TokenSet) -> bool:
 
 
 def _union(a: TokenSet, b: TokenSet) -> TokenSet:
-    first = tuple(map(min, a.first, b.first))
-    lengths = tuple(max(p, q) - f for p, q, f in zip(a.stop, b.stop, first, strict=True))
-    for one in (a, b):
-        if one.mask is None and one.lengths == lengths:
-            return one
-    mask = torch.zeros(lengths, dtype=torch.bool)
-    for one in (a, b):
-        mask[one._slices(first)] |= one.box
-    return TokenSet.of(first, mask)
+    edges = [torch.cat(lines).unique() for lines in zip(a.tiles[0], b.tiles[0], strict=True)]
+    found = TokenSet.of_tiles(edges, _on(edges, (a, b)))
+    assert found is not None
+    return found
