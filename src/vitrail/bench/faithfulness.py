@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from vitrail.data.batch import Unreadable
 from vitrail.data.dataset import Skipped
 from vitrail.data.images import ImageError
 from vitrail.data.rng import key, permutation
@@ -54,7 +55,7 @@ def measure_images(
             try:
                 picture = source.image(index)
             except ImageError as error:
-                skipped.add(source.name(index), error)
+                skipped.add(Unreadable(source.name(index), error.given))
                 continue
             label = int(source.labels[index])
             # References that are known are kept: they cost as much as several methods.
