@@ -7,18 +7,10 @@ from dataclasses import replace
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
-from vitrail.attention.arrange import (
-    Heads,
-    Tokens,
-    into_groups,
-    key_index,
-    one_sample,
-    projected,
-    read,
-    unit,
-    write,
-)
+from vitrail.attention.apart import Tokens, apart_into_groups, key_index, one_sample, projected
+from vitrail.attention.arrange import Heads, into_groups, read, write
 from vitrail.attention.grouped import attend_groups
 from vitrail.attention.kernels import KERNELS, choose_kernel
 from vitrail.attention.problem import Bias, Problem, Region
@@ -125,7 +117,7 @@ class Attend(nn.Module):
             given, groups = one_sample(given, groups)
             if bias is not None and bias.ndim > 3:
                 bias = bias.expand(shape[0], *bias.shape[-4:]).flatten(0, 1)
-        heads, count = Heads(*heads), (given.x if given.queries is None else given.queries).shape[1]
+        heads, count = Heads(*heads), given.num_queries
         backend = self.kernel(x, groups, heads, bias=bias is not None, apart=queries is not None,
                               query_bias=query_bias is not None)  # fmt: skip
         if backend is not None:
@@ -133,12 +125,15 @@ class Attend(nn.Module):
                 given, groups, heads, backend, scale, bias, logit_scale, query_bias
             )
         else:
-            q, k, v = into_groups(given, groups, heads)
+            if given.project is None or groups.q_index is not groups.k_index or queries is not None:
+                q, k, v = apart_into_groups(given, groups, heads)
+            else:
+                q, k, v = into_groups(given.x, given.project, groups, heads, given.padding)
             if query_bias is not None:
                 dense = query_bias.dense(q)
                 bias = dense if bias is None else bias + dense
             if logit_scale is not None:
-                q, k = unit(q, logit_scale[:, None, None]), unit(k)
+                q, k = _unit(q, logit_scale[:, None, None]), _unit(k)
             region = _region(groups)
             out = self(q, k, v, scale=scale, bias=bias, region=region)
             out = write(_joined(out.transpose(2, 3)), groups, count)
@@ -275,3 +270,10 @@ def _shared_out(groups: Groups) -> Groups:
     index = torch.nn.functional.pad(groups.q_index[0], (0, count * each - queries), value=-1)
     keys = groups.k_index.expand(count, -1)
     return replace(groups, q_index=index.view(count, each), k_index=keys, unique_keys=False)
+
+
+def _unit(x: Tensor, factor: Tensor | None = None) -> Tensor:
+    """Return rows at unit length, times a factor."""
+    # At least float32: the least divisor of a zero vector (padding) is zero in float16.
+    wide = functional.normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=-1)
+    return (wide if factor is None else wide * factor).to(x.dtype)

@@ -6,6 +6,7 @@ from typing import Any, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vitrail.layers.focal_bias import CoordinateBias, FocalBias
 from vitrail.layers.grouped_attention import GroupedAttention
@@ -50,7 +51,7 @@ class _GatheringAttention(GroupedAttention):
     def pool_cells(
         self, x: Float[Tensor, "batch *spatial dim"]
     ) -> Float[Tensor, "batch cells dim"] | None:
-        """Pool the tokens into the cells of each level."""
+        """Pool the tokens into the cells of each level; None without levels."""
         window, levels = self.pattern.window, []
         x = pad(x, padded_lengths(x.shape[1:-1], window))
         for k, pool in enumerate(self.pool):
@@ -63,6 +64,14 @@ class _GatheringAttention(GroupedAttention):
             weight, bias = cast(nn.Linear, pool).parameters()
             levels.append((weight @ parts).squeeze(-2) + bias)
         return torch.cat(levels, dim=1) if levels else None
+
+    def pooled_kv(self, x: Tensor) -> Float[Tensor, "batch cells double"] | None:
+        """Return keys and values of the cells, projected as tokens are."""
+        cells, bias = self.pool_cells(x), self.projection_bias()
+        if cells is None:
+            return None
+        dim = cells.shape[-1]
+        return F.linear(cells, self.qkv.weight[dim:], None if bias is None else bias[dim:])
 
 
 class FocalAttention(_GatheringAttention):

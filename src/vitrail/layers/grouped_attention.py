@@ -5,7 +5,6 @@ from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vitrail.attention import Attend
 from vitrail.errors import UsageError
@@ -86,19 +85,10 @@ class GroupedAttention(nn.Module):
         # Padding is nowhere; any place will do, as no token sees it.
         return self.bias.between(groups.q_index.clamp(min=0), groups.k_index.clamp(min=0), spatial)
 
-    def pool_cells(
-        self, x: Float[Tensor, "batch *spatial dim"]
-    ) -> Float[Tensor, "batch cells dim"] | None:
-        """Return the pooled cells, grid by grid, if the pattern has any."""
+    def pooled_kv(self, x: Tensor) -> Float[Tensor, "batch cells double"] | None:
+        """Return keys and values of pooled cells, grid by grid, if the pattern has any."""
         del x
         return None
-
-    def project_cells(
-        self, cells: Float[Tensor, "batch cells dim"]
-    ) -> Float[Tensor, "batch cells double"]:
-        """Project to keys and values, as ``project`` does: cells are no queries."""
-        dim, bias = cells.shape[-1], self.projection_bias()
-        return F.linear(cells, self.qkv.weight[dim:], None if bias is None else bias[dim:])
 
     def padding_kv(self, x: Tensor) -> Float[Tensor, " triple"] | None:
         """Return queries, keys and values of padding; None: it is not seen."""
@@ -112,7 +102,7 @@ class GroupedAttention(nn.Module):
     ) -> Float[Tensor, "batch *spatial dim"]:
         """Let every token attend to the tokens that the pattern allows it."""
         spatial = self.pattern.grid(x.shape[1:-1])
-        groups, cells = self.pattern.groups(spatial, x.device), self.pool_cells(x)
+        groups = self.pattern.groups(spatial, x.device)
         out = self.attend.grouped(
             x,
             self.project,
@@ -121,7 +111,7 @@ class GroupedAttention(nn.Module):
             scale=self.scale,
             bias=self.pair_bias(groups, spatial),
             logit_scale=self.logit_factor(),
-            pooled=None if cells is None else self.project_cells(cells),
+            pooled=self.pooled_kv(x),
             padding_kv=self.padding_kv(x),
         )
         return self.proj_drop(self.proj(out))

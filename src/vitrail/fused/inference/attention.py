@@ -1,6 +1,6 @@
 """Attention by groups with packed projections, which keeps what depends on the grid alone."""
 
-from typing import NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import torch
 from jaxtyping import Float
@@ -52,6 +52,8 @@ class PackedAttention(nn.Module):
         layer: the layer; its numbers are copied, and it is left without projections.
         norm: a layer norm of the input, which ``qkv`` takes in.
     """
+
+    layer: Any
 
     def __init__(self, layer: GroupedAttention, norm: nn.LayerNorm | None = None) -> None:
         super().__init__()
