@@ -1,7 +1,10 @@
-"""`import vitrail` is light: no extra, no compiler, and no torch until a model is asked for."""
+"""`import vitrail` is light: no extra, no compiler, and no torch until a model is made."""
 
 import subprocess
 import sys
+from graphlib import TopologicalSorter
+
+import grimp
 
 EXTRAS = [
     *("torchvision", "accelerate", "tensorboard", "torchmetrics"),
@@ -34,3 +37,10 @@ def test_help_does_not_import_torch() -> None:
     ours = imported_by(f"{run}\nwith contextlib.redirect_stdout(io.StringIO()): run(['--help'])")
     assert "vitrail.cli.main" in ours
     assert not {"torch", "numpy", "PIL"} & ours
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    graph = grimp.build_graph("vitrail", cache_dir=None, exclude_type_checking_imports=True)
+    assert len(graph.modules) > 200
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    TopologicalSorter(imports).prepare()  # names the circle, if there is one

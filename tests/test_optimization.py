@@ -386,6 +386,11 @@ def test_a_module_of_another_library_is_compiled(caplog: pytest.LogCaptureFixtur
     found = made(x)
     assert not found.requires_grad
     torch.testing.assert_close(found, model(x).detach())
+    assert "forward" not in vars(made)
+    own = copy.deepcopy(made)
+    with torch.no_grad():
+        own[2].weight.zero_()  # type: ignore[index, union-attr, operator]
+    torch.testing.assert_close(own(x), own[2].bias.expand(3, 2))  # type: ignore[index, union-attr, operator]
 
 
 @pytest.mark.compile

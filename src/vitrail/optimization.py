@@ -207,8 +207,10 @@ def _compile(model: nn.Module) -> None:
     """Compile the forward pass with its weights as constants, which holds without gradients."""
     _announce_compiler(model)
     options: dict[str, Any] = {"freezing": True} if _device(model).type == "cpu" else {}
-    compiled = torch.compile(model.forward, options=options)
-    model.forward = torch.no_grad()(compiled)
+    model.compile(options=options)
+    # In the slot that it fills: the module keeps its ``forward``, and a copy of it its own weights.
+    assert model._compiled_call_impl is not None
+    model._compiled_call_impl = torch.no_grad()(model._compiled_call_impl)
 
 
 def _leave(model: nn.Module) -> None:
