@@ -117,7 +117,7 @@ def cases(
 
 @contextmanager
 def refuses(given: str, fix: str) -> Iterator[None]:
-    """Expect a ``UsageError`` that names the offending value and says how to mend it.
+    """Expect a ``UsageError`` that names the offending value and says how to mend it, in few words.
 
     Without the shape checker, which would refuse some values before our own code can.
     """
@@ -126,6 +126,7 @@ def refuses(given: str, fix: str) -> Iterator[None]:
     assert given in caught.value.given
     assert fix in caught.value.fix
     assert caught.value.allowed
+    assert max(len(caught.value.given), len(caught.value.fix)) < 2000
 
 
 @contextmanager

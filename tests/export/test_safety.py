@@ -218,6 +218,15 @@ def test_a_program_of_tensors_opens(program: Path, tmp_path: Path) -> None:
             torch.testing.assert_close(open_export(path)(x)[0], expected)
 
 
+def test_an_unusual_pickle_of_the_example_is_nothing_to_warn_of(
+    program: Path, tmp_path: Path
+) -> None:
+    parts = parts_of(program)
+    parts["data/sample_inputs/model.pt"] = pickle.dumps(((), {}), protocol=4)
+    with refuses("pickled code", "vitrail export"):
+        open_export(write(tmp_path / "m.pt2", parts))
+
+
 def test_an_archive_that_two_readers_read_differently_is_refused(
     program: Path, tmp_path: Path
 ) -> None:
@@ -257,6 +266,15 @@ def test_weights_in_other_files_are_refused(written: Written, tmp_path: Path) ->
             open_export(path)
 
 
+# OpenVINO names the operation that it does not know, and these bytes are no text.
+UNREADABLE = b"""<layers>
+<layer id='0' name='a' type='\x9c' version='opset1'>
+<output><port id='0' precision='FP32'><dim>1</dim></port></output></layer>
+<layer id='1' name='b' type='Result' version='opset1'>
+<input><port id='0' precision='FP32'><dim>1</dim></port></input></layer>
+</layers><edges><edge from-layer='0' from-port='0' to-layer='1' to-port='0'/></edges>"""
+
+
 @pytest.mark.parametrize("ending", [".pt2", ".onnx", ".xml"])
 def test_damaged_files_are_named(
     ending: str, program: Path, written: Written, tmp_path: Path
@@ -265,7 +283,11 @@ def test_damaged_files_are_named(
     whole = {".pt2": program, ".onnx": written.path}.get(ending)
     text = b"<?xml version='1.0'?><net name='m' version='11'></net>"
     data = text if whole is None else whole.read_bytes()
-    for part in (b"", b"no such thing", data[: len(data) // 2], data[:-1], b"PK\3\4" + data[4:90]):
+    parts = [b"", b"no such thing", data[: len(data) // 2], data[:-1], b"PK\3\4" + data[4:90]]
+    if ending == ".xml":
+        parts.append(data.replace(b"</net>", UNREADABLE + b"</net>"))
+        (tmp_path / "m.bin").touch()
+    for part in parts:
         path.write_bytes(part)
         with refuses(f"m{ending}, which cannot be read", "vitrail export"):
             open_export(path)

@@ -63,6 +63,7 @@ def test_what_cannot_be_is_refused(fields: dict[str, Any], given: str, fix: str)
         ({"num_classes": True}, "num_classes=True", "num_classes=1000, the default"),
         ({"drop": "0.5"}, "drop='0.5'", "drop=0.5, a number instead of text"),
         ({"window": "x" * 1000}, "window='xxx", "window=(7, 7)"),
+        ({"window": ((1,) * 5000,) * 3}, "1, ...)) for 4 stages", "use window=(1, 1"),
         ({"num_heads": (3, 6, 12, "24")}, "num_heads=(3, 6, 12, '24')", "(3, 6, 12, 24)"),
         ({"dim": 2.5}, "dim=2.5", "dim=96"),
         ({"dim": 10**5000}, "dim=a value of type int", "dim=96"),

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from vitrail import create_model
 from vitrail.errors import UsageError
 from vitrail.models import Preprocessing, hub
-from vitrail.weights import load, load_model, save, to_format
+from vitrail.weights import convert, load, load_model, save, to_format
 
 
 def numbers(model):
@@ -149,6 +149,22 @@ def test_a_missing_weight_is_named_and_nothing_is_loaded(build):
     error = refused(build(), state, "1 missing")
     assert "stages.1.blocks.0.mlp.fc1.weight: the file has no such weight" in error.given
     assert "strict=False" in error.fix
+
+
+@pytest.mark.parametrize("key", [
+    "layers.0.blocks.0.attn.relative_position_bias_table", "patch_embed.proj.weight",
+    "head.weight", "norm.weight",
+])  # fmt: skip
+def test_a_number_alone_is_no_weight(key, tmp_path):
+    model = create_model("swin_tiny", dim=24, depths=(1,) * 4, num_heads=(1, 2, 4, 8))
+    state = to_format(model, "official")
+    assert key in state
+    state[key] = torch.tensor(1.0)
+    assert ": () in the file" in refused(model, state, "mismatch").given
+    with pytest.raises(UsageError):
+        create_model("swin_tiny", weights=state)
+    with pytest.raises(UsageError):
+        convert(state, tmp_path / "new.pth", "timm", model="swin_tiny")
 
 
 def test_an_unknown_weight_is_named(build):

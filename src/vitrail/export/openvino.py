@@ -87,7 +87,7 @@ def open_openvino(path: Path, *, precision: str = "f32") -> Runner:
         raise damaged(path, "no XML document")
     try:
         compiled = openvino.Core().compile_model(path, "CPU", hints)
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:  # the second from its message
         raise damaged(path, error) from error
 
     def run(x: Tensor) -> list[Tensor]:

@@ -272,9 +272,9 @@ class SwinConfig(DoublingConfig):
         if isinstance(value, tuple) and value and isinstance(value[0], tuple):
             if len(value) != len(self.depths):
                 raise UsageError(
-                    f"{name}={value} for {len(self.depths)} stages",
+                    f"{name}={shown(value)} for {len(self.depths)} stages",
                     "one size, or one for each stage",
-                    f"use {name}={value[0]}",
+                    f"use {name}={shown(value[0])}",
                 )
             return tuple(as_size(size, self.axes, name) for size in value)
         return as_size(value, self.axes, name)

@@ -85,7 +85,7 @@ def normalisers_of(buffers: Mapping[tuple[str, int], Tensor], axes: int) -> dict
 def _window_of_index(index: Tensor, axes: int) -> Size | None:
     """Return the window whose relative index this is: the steps of its first column show it."""
     tokens = index.shape[0] if index.ndim == 2 else math.isqrt(index.numel())
-    if tokens * tokens != index.numel():
+    if not tokens or tokens * tokens != index.numel():
         return None
     column = (index.reshape(tokens, tokens)[:, 0] - index.flatten()[0]).tolist()
     window: list[int] = []

@@ -125,8 +125,11 @@ def _config(weights: Weights, entry: Entry | None, *, needed: bool) -> BackboneC
         config = entry.config
         head = weights.reading.state.get("head.weight")
         known = weights.config
-        changes: dict[str, Any] = {"num_classes": 0 if head is None else head.shape[0]}
-        changes["in_channels"] = weights.reading.state["embed.proj.weight"].shape[1]
+        stem = weights.reading.state["embed.proj.weight"]
+        classes = 0 if head is None or not head.ndim else head.shape[0]
+        changes: dict[str, Any] = {"num_classes": classes}
+        if stem.ndim > 2:
+            changes["in_channels"] = stem.shape[1]
         if known is not None:
             changes |= {"out_indices": known.out_indices, "feature_norms": known.feature_norms}
         own = {field.name for field in fields(config)}

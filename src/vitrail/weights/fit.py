@@ -50,6 +50,9 @@ def fit(
             continue
         shape = tuple(target.shape)
         given = state[key].float() if state[key].dtype.itemsize < 4 else state[key]
+        if not given.ndim and shape:  # a number alone is no weight of any other shape
+            result.entries.append(_mismatch(key, (), shape, fix))
+            continue
         done = reshape(key, given, shape) if reshape else None
         tensor, entry = done or _shaped(key, given, shape, config, fix)
         if tensor is not None and tuple(tensor.shape) != shape:

@@ -278,7 +278,8 @@ def create_with_weights(
         )
     weights = open_weights(source, like=config)
     head = weights.reading.state.get("head.weight")
-    if "num_classes" not in chosen and head is not None and config.out_indices is None:
+    headed = head is not None and head.ndim == 2 and config.out_indices is None
+    if "num_classes" not in chosen and headed:
         config = replace(config, num_classes=head.shape[0])
     known = weights.config
     if known is None or (type(known) is type(config) and known.axes == config.axes):

@@ -211,7 +211,7 @@ def _file_windows(
     found: dict[int, Size] = {}
     for stage in range(len(depths_of(reading.state))):
         table = reading.state.get(f"stages.{stage}.blocks.0.attn.bias.table")
-        if table is None:
+        if table is None or table.ndim != 2:
             continue
         wanted = config.windows[stage] if stage < len(config.windows) else ()
         if config.axes == axes and table.shape[0] == math.prod(2 * m - 1 for m in wanted):
