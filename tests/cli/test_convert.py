@@ -53,7 +53,7 @@ def test_convert_lists_what_has_no_place(files, capsys):
 def test_convert_asks_for_the_window_and_takes_it(files, capsys):
     assert run(["convert", "v2.pth", "out.safetensors", "--to", "official"]) == 2
     error = capsys.readouterr().err
-    assert "does not tell the window" in error
+    assert "does not show the window" in error
     assert "fix: name the model" in error
     words = ["convert", "v2.pth", "out.safetensors", "--to", "official", "--window"]
     assert run([*words, "8"]) == 0

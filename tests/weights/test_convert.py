@@ -61,7 +61,7 @@ def test_a_swin_v2_needs_its_window_only_where_it_is_written(build, tmp_path):
     done = convert(state, tmp_path / "a.pth", "transformers")
     assert done.weights == len(state) + 2 * 2 * 2  # q, k and v apart
     for to in ("official", "torchvision", "vitrail"):
-        with pytest.raises(UsageError, match="does not tell the window") as error:
+        with pytest.raises(UsageError, match="does not show the window") as error:
             convert(state, tmp_path / "b.safetensors", to)
         assert "name the model" in error.value.fix
         assert not (tmp_path / "b.safetensors").exists()

@@ -71,7 +71,7 @@ def test_buffers_tell_the_window_of_pre_training(build):
 @pytest.mark.parametrize("name", ["timm", "transformers"])
 def test_a_swin_v2_without_buffers_asks_for_its_window(build, name):
     reading = reading_of(build("swin_v2", window=(8, 4)), name)
-    with pytest.raises(UsageError, match="does not tell the window") as error:
+    with pytest.raises(UsageError, match="does not show the window") as error:
         infer_config(reading)
     assert "window=8" in error.value.fix
     assert "swin_v2_tiny_w16" in error.value.fix

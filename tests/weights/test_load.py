@@ -350,7 +350,7 @@ def test_a_model_is_built_from_another_s_file(build):
     with torch.inference_mode():
         assert torch.equal(model(x), source(x))
     v2 = build("swin_v2")
-    with pytest.raises(UsageError, match="does not tell the window"):
+    with pytest.raises(UsageError, match="does not show the window"):
         load_model(to_format(v2, "timm"))
     assert load_model(to_format(v2, "timm"), window=8).config.window == (8, 8)
 

@@ -278,9 +278,9 @@ def create_with_weights(
         )
     weights = open_weights(source, like=config)
     head = weights.reading.state.get("head.weight")
-    headed = head is not None and head.ndim == 2 and config.out_indices is None
-    if "num_classes" not in chosen and headed:
-        config = replace(config, num_classes=head.shape[0])
+    classes = None if head is None or head.ndim != 2 else head.shape[0]
+    if "num_classes" not in chosen and classes is not None and config.out_indices is None:
+        config = replace(config, num_classes=classes)
     known = weights.config
     if known is None or (type(known) is type(config) and known.axes == config.axes):
         own = {field.name for field in fields(config)} - set(chosen)
