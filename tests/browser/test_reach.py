@@ -25,7 +25,7 @@ def looking(open_page, path, block: int, token: int, **options: Any):
 
 
 def settled(page, token: int) -> None:
-    until(page, f"document.querySelector('[data-asker=\"{token}\"]') !== null")
+    until(page, f"document.querySelector('[data-query-token=\"{token}\"]') !== null")
     until(page, "document.querySelector('.unfold')?.dataset.fresh === 'true'")
     until(page, "document.querySelector('[data-box]') !== null")
 
@@ -47,7 +47,7 @@ def test_theory_is_what_the_analysis_says(saved, open_page, small_model) -> None
     page = looking(open_page, path, 0, 0).page
     for block, token in [(0, 0), (1, 0), (1, 150), (2, 40), (3, 76), (3, 5)]:
         put(page, block=block, token=token)
-        until(page, f"document.querySelector('[data-asker=\"{token}\"]') !== null")
+        until(page, f"document.querySelector('[data-query-token=\"{token}\"]') !== null")
         seen = expected(small_model, report, block, token)
         rows, columns = seen.any(1).nonzero()[:, 0], seen.any(0).nonzero()[:, 0]
         box = [int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1]
@@ -133,7 +133,7 @@ def test_keys_and_clicks_choose_the_token_that_unfolds(saved, open_page) -> None
     path, report = saved((32, 48))
     page = looking(open_page, path, 3, 0, reduced_motion="reduce").page
     rows, columns = report.trace.blocks[3].spatial
-    canvas = page.locator("[data-asker]")
+    canvas = page.locator("[data-query-token]")
     canvas.focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowDown")
@@ -157,7 +157,7 @@ def test_it_unfolds_step_by_step_and_at_once_where_nothing_may_move(saved, open_
     page = looking(open_page, path, 3, 0, reduced_motion="reduce").page
     shown = "Number(document.querySelector('.unfold').dataset.open)"
     assert page.evaluate(shown) == 4
-    page.locator("[data-asker]").focus()
+    page.locator("[data-query-token]").focus()
     page.keyboard.press("ArrowRight")
     settled(page, 1)
     assert page.evaluate(shown) == 4
@@ -175,7 +175,7 @@ def test_it_unfolds_step_by_step_and_at_once_where_nothing_may_move(saved, open_
 def test_a_new_token_unfolds_anew(saved, open_page) -> None:
     path, _ = saved((32, 48))
     page = looking(open_page, path, 3, 0).page
-    page.locator("[data-asker]").focus()
+    page.locator("[data-query-token]").focus()
     page.keyboard.press("ArrowRight")
     until(page, "Number(document.querySelector('.unfold').dataset.open) < 4")
     until(page, "Number(document.querySelector('.unfold').dataset.open) === 4")

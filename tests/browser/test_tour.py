@@ -26,10 +26,10 @@ def text(page) -> str:
     return (page.locator(".tour-words").text_content() or "").replace("\u00a0", " ")
 
 
-def may(trace: Trace, block: int, asker: int, other: int) -> bool:
+def may(trace: Trace, block: int, query: int, other: int) -> bool:
     """Tell by the dense oracle, pooled keys included, whether a token may look at another."""
     facts = trace.blocks[block]
-    allowed = facts.pattern.allowed(facts.spatial)[asker]
+    allowed = facts.pattern.allowed(facts.spatial)[query]
     if bool(allowed[other]):
         return True
     groups, prefix = facts.groups, facts.pattern.prefix
@@ -87,23 +87,23 @@ def test_it_asks_before_it_shows(saved, open_page, step: str, right: str) -> Non
     path, report = saved((32, 48))
     page = open_page(path).page
     walk(page, step)
-    quiz = page.locator(".quiz")
-    asked = quiz.evaluate("e => ({...e.dataset})")
-    block, asker, other = (int(asked[name]) for name in ("block", "asker", "other"))
-    assert asked["answer"] == right
-    assert may(report.trace, block, asker, other) == (right == "yes")
+    box = page.locator(".quiz")
+    quiz = box.evaluate("e => ({...e.dataset})")
+    block, query, other = (int(quiz[name]) for name in ("block", "queryToken", "other"))
+    assert quiz["answer"] == right
+    assert may(report.trace, block, query, other) == (right == "yes")
     assert report.trace.blocks[block].kind == "SW"
     # Neither the words nor the picture tell yet.
-    assert page.locator("[data-told]").count() == 0
+    assert page.locator("[data-verdict]").count() == 0
     assert page.locator(".tour-text").count() == 0
-    until(page, f"window.vitrail.app.state.token.value === {asker}")
+    until(page, f"window.vitrail.app.state.token.value === {query}")
     assert page.evaluate(STATE, "block") == 0
     page.locator("[data-reply=yes]").click()
-    stated = page.locator("[data-told]").text_content()
+    stated = page.locator("[data-verdict]").text_content()
     assert stated.startswith("Right." if right == "yes" else "Not so.")
     assert page.locator(".tour-text").count() == 1
     until(page, f"window.vitrail.app.state.block.value === {block}")
-    assert page.evaluate(STATE, "token") == asker
+    assert page.evaluate(STATE, "token") == query
     assert page.evaluate(STATE, "shift") == (1 if step == "mask" else 0)
     until(page, f"document.querySelector('[data-live]').textContent.includes({stated[:20]!r})")
 
@@ -112,12 +112,12 @@ def test_the_first_question_is_about_neighbours_that_a_border_parts(saved, open_
     path, report = saved((32, 48))
     page = open_page(path).page
     walk(page, "shift")
-    asked = page.locator(".quiz").evaluate("e => ({...e.dataset})")
-    asker, other = int(asked["asker"]), int(asked["other"])
+    quiz = page.locator(".quiz").evaluate("e => ({...e.dataset})")
+    query, other = int(quiz["queryToken"]), int(quiz["other"])
     columns = report.trace.blocks[0].spatial[1]
-    (y, x), (v, h) = divmod(asker, columns), divmod(other, columns)
+    (y, x), (v, h) = divmod(query, columns), divmod(other, columns)
     assert abs(y - v) + abs(x - h) == 1
-    assert not may(report.trace, 0, asker, other)
+    assert not may(report.trace, 0, query, other)
     assert "may not look at its neighbour" in text(page)
 
 
@@ -144,7 +144,7 @@ def test_the_whole_tour_by_keyboard(saved, open_page) -> None:
     until(page, "document.querySelector('.quiz') !== null")
     page.locator("[data-reply=no]").focus()
     page.keyboard.press("Space")
-    until(page, "document.querySelector('[data-told]') !== null")
+    until(page, "document.querySelector('[data-verdict]') !== null")
     page.keyboard.press("Escape")
     until(page, f"{AT} === undefined")
     assert page.evaluate(STATE, "step") == -1
@@ -180,13 +180,13 @@ def test_it_walks_through_every_mechanism(saved, open_page, name: str) -> None:
     page = opened.page
     for step in ids(page):
         walk(page, step)
-        quiz = page.locator(".quiz")
-        if quiz.count():
-            asked = quiz.evaluate("e => ({...e.dataset})")
-            pair = int(asked["asker"]), int(asked["other"])
-            right = may(report.trace, int(asked["block"]), *pair)
-            assert asked["answer"] == ("yes" if right else "no")
-            page.locator(f"[data-reply={asked['answer']}]").click()
-            assert page.locator("[data-told]").text_content().startswith("Right.")
+        box = page.locator(".quiz")
+        if box.count():
+            quiz = box.evaluate("e => ({...e.dataset})")
+            pair = int(quiz["queryToken"]), int(quiz["other"])
+            right = may(report.trace, int(quiz["block"]), *pair)
+            assert quiz["answer"] == ("yes" if right else "no")
+            page.locator(f"[data-reply={quiz['answer']}]").click()
+            assert page.locator("[data-verdict]").text_content().startswith("Right.")
         assert "undefined" not in text(page) and "NaN" not in text(page)
     assert opened.console == []

@@ -1,5 +1,5 @@
 // A group's keys alone, cell by cell: their pixels, their weights, or one head in small.
-import type { Answered } from "./asked";
+import type { QueryData } from "./query";
 import { colour, inkOn, MARK, type Rgb } from "./draw/colour";
 import { DOTS, fillWith, HATCH } from "./draw/hatch";
 import { greatest, outline, pen, strokeEdges } from "./draw/heat";
@@ -12,7 +12,7 @@ export interface Close {
   stride: readonly number[];
   input: readonly number[];
 }
-export const closeOf = ({ grid, slot, facts, trace }: Answered): Close =>
+export const closeOf = ({ grid, slot, facts, trace }: QueryData): Close =>
   ({ grid, slot, stride: facts.stride, input: trace.manifest.photo.input });
 
 interface Sheet { context: CanvasRenderingContext2D; table: Table; unit: Pair; group: number }
@@ -111,7 +111,7 @@ function writeWeight(context: CanvasRenderingContext2D, weight: number, shade: R
   context.fillText((100 * weight).toFixed(weight < 0.0995 ? 1 : 0), x + w / 2, y + h / 2);
 }
 
-// Borders between parts that do not see one another, and the asking token.
+// Borders between parts that do not see one another, and the query.
 function marks(context: CanvasRenderingContext2D, { grid, slot }: Close, table: Table, unit: Pair, group: number): void {
   strokeEdges(context, partEdges(grid, group, table), unit, "#fff", 2);
   const own = grid.ownKey(slot);

@@ -7,13 +7,13 @@ import { TraceView } from "./trace";
 import { Boundary } from "./ui/Boundary";
 import { pyramid, views } from "./views";
 
-// What an element asks for: `data-vitrail-figure="view=canvas&block=1&shift=0.5"`, `data-trace="0"`, and `corner` for the last token.
+// What an element selects: `data-vitrail-figure="view=canvas&block=1&shift=0.5"`, `data-trace="0"`, and `corner` for the last token.
 async function mountFigure(root: HTMLElement, traces: TraceView[]): Promise<void> {
-  const asked = root.dataset.vitrailFigure ?? "";
+  const wanted = root.dataset.vitrailFigure ?? "";
   const trace = traces[Number(root.dataset.trace ?? 0)] ?? traces[0];
-  const state = makeState(parse(asked, { ...defaults(trace), step: -1 }, [trace]));
+  const state = makeState(parse(wanted, { ...defaults(trace), step: -1 }, [trace]));
   const block = trace.manifest.blocks[state.block.value];
-  if (new URLSearchParams(asked).has("corner")) assign(state, { token: tokenAt(block, [0.999, 0.999], trace.manifest.photo.input) });
+  if (new URLSearchParams(wanted).has("corner")) assign(state, { token: tokenAt(block, [0.999, 0.999], trace.manifest.photo.input) });
   const shown = state.view.value === "pyramid" ? pyramid : views.find(({ id }) => id === state.view.value);
   if (!shown) throw new Error(`no view is called ${state.view.value}`);
   const said = signal("");

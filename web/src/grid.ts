@@ -20,8 +20,8 @@ export interface GridArrays {
 interface Form {
   cut: { window: Pair; shift: Pair } | null;
   groups: number;
-  asking: number; // queries of a group
-  answering: number; // keys of a group
+  queriesPerGroup: number; // queries of a group
+  keysPerGroup: number; // keys of a group
 }
 
 // Of a group: which cells its keys cover. Keys of one place share a spot; where spots overlap, the
@@ -63,7 +63,7 @@ export class Grid {
 
   constructor(block: Block, arrays: GridArrays) {
     const cut = block.cut && { window: pair(block.cut.window), shift: pair(block.cut.shift) };
-    this.arrays = { ...arrays, cut, groups: block.groups, asking: block.queries_per_group, answering: block.keys_per_group };
+    this.arrays = { ...arrays, cut, groups: block.groups, queriesPerGroup: block.queries_per_group, keysPerGroup: block.keys_per_group };
     [this.rows, this.columns] = block.spatial;
     this.prefix = block.prefix;
     this.total = this.prefix + this.rows * this.columns;
@@ -76,14 +76,14 @@ export class Grid {
   get queries(): Int32Array { return this.arrays.queries; }
   get keys(): Int32Array { return this.arrays.keys; }
   get boxes(): Int32Array | null { return this.arrays.boxes; }
-  get asking(): number { return this.arrays.asking; }
-  get answering(): number { return this.arrays.answering; }
+  get queriesPerGroup(): number { return this.arrays.queriesPerGroup; }
+  get keysPerGroup(): number { return this.arrays.keysPerGroup; }
   get rolls(): boolean { return this.shift[0] > 0 || this.shift[1] > 0; }
 
   isPrefix(token: number): boolean { return token >= 0 && token < this.prefix; }
   isToken(token: number): boolean { return token >= 0 && token < this.total; }
-  group(slot: number): number { return Math.floor(slot / this.asking); }
-  member(group: number, key: number): number { return group * this.answering + key; }
+  group(slot: number): number { return Math.floor(slot / this.queriesPerGroup); }
+  member(group: number, key: number): number { return group * this.keysPerGroup + key; }
   key(group: number, key: number): number { return this.keys[this.member(group, key)]; }
   tokenAt(y: number, x: number): number { return this.prefix + y * this.columns + x; }
 
@@ -94,11 +94,11 @@ export class Grid {
 
   // Row and column, on the padded grid, of a place in a cut; elsewhere only tokens have a place.
   place(slot: number): Pair | null {
-    const { cut, asking, queries } = this.arrays;
+    const { cut, queriesPerGroup, queries } = this.arrays;
     if (!cut) return queries[slot] < this.prefix ? null : this.position(queries[slot]);
     const [high, wide] = cut.window;
     const across = this.padded[1] / wide;
-    const [group, key] = [Math.floor(slot / asking), slot % asking];
+    const [group, key] = [Math.floor(slot / queriesPerGroup), slot % queriesPerGroup];
     const y = Math.floor(group / across) * high + Math.floor(key / wide);
     const x = (group % across) * wide + (key % wide);
     return [(y + this.shift[0]) % this.padded[0], (x + this.shift[1]) % this.padded[1]];
@@ -106,14 +106,14 @@ export class Grid {
 
   // The query that lies at a row and column of the padded grid, or -1 outside.
   slotAt(y: number, x: number): number {
-    const { cut, asking } = this.arrays;
+    const { cut, queriesPerGroup } = this.arrays;
     if (y < 0 || x < 0 || y >= this.padded[0] || x >= this.padded[1]) return -1;
     if (!cut) return this.slotOf[this.tokenAt(y, x)];
     const [high, wide] = cut.window;
     const v = (y - this.shift[0] + this.padded[0]) % this.padded[0];
     const h = (x - this.shift[1] + this.padded[1]) % this.padded[1];
     const group = Math.floor(v / high) * (this.padded[1] / wide) + Math.floor(h / wide);
-    return group * asking + (v % high) * wide + (h % wide);
+    return group * queriesPerGroup + (v % high) * wide + (h % wide);
   }
 
   sees(slot: number, group: number, key: number): boolean {
@@ -136,7 +136,7 @@ export class Grid {
   // The labels of a group's keys in order: parts that do not see one another.
   parts(group: number): number[] {
     const labels = new Set<number>();
-    for (let key = 0; key < this.answering; key++) {
+    for (let key = 0; key < this.keysPerGroup; key++) {
       if (this.key(group, key) >= 0) labels.add(this.region(group, key));
     }
     return [...labels];
@@ -152,10 +152,10 @@ export class Grid {
     return boxes && [boxes[4 * member], boxes[4 * member + 2], boxes[4 * member + 1], boxes[4 * member + 3]];
   }
 
-  // The key of a group that is the asking token itself, or -1.
+  // The key of a group that is the query itself, or -1.
   ownKey(slot: number): number {
     const start = this.member(this.group(slot), 0);
-    return this.keys.subarray(start, start + this.answering).indexOf(this.queries[slot]);
+    return this.keys.subarray(start, start + this.keysPerGroup).indexOf(this.queries[slot]);
   }
 
   spots(group: number): Spots { return this.remember(`spots ${group}`, () => this.findSpots(group)); }
@@ -172,8 +172,8 @@ export class Grid {
 
   private findSpots(group: number): Spots {
     const [boxes, first, known] = [[] as Box[], [] as number[], new Map<string, number>()];
-    const spotOf = new Int32Array(this.answering).fill(-1);
-    for (let key = 0; key < this.answering; key++) {
+    const spotOf = new Int32Array(this.keysPerGroup).fill(-1);
+    for (let key = 0; key < this.keysPerGroup; key++) {
       const box = this.box(group, key);
       if (!box) continue;
       const name = box.join();
@@ -200,19 +200,19 @@ export class Grid {
 
   // As the window that the keys are, as the rectangle that their places form, or as an even list.
   private findTable(group: number): Table {
-    const { cut, answering } = this.arrays;
-    const side = Math.ceil(Math.sqrt(answering));
+    const { cut, keysPerGroup } = this.arrays;
+    const side = Math.ceil(Math.sqrt(keysPerGroup));
     const even = (rows: number, columns: number, listed: boolean): Omit<Table, "keyAt"> =>
-      ({ rows, columns, shape: [1, 1], at: Int32Array.from({ length: answering }, (_, key) => key), listed });
+      ({ rows, columns, shape: [1, 1], at: Int32Array.from({ length: keysPerGroup }, (_, key) => key), listed });
     const found = cut ? even(cut.window[0], cut.window[1], false)
-      : this.rectangle(group) ?? even(Math.ceil(answering / side), side, true);
+      : this.rectangle(group) ?? even(Math.ceil(keysPerGroup / side), side, true);
     const keyAt = new Int32Array(found.rows * found.columns).fill(-1);
     found.at.forEach((at, key) => { if (at >= 0) keyAt[at] = key; });
     return { ...found, keyAt };
   }
 
   private rectangle(group: number): Omit<Table, "keyAt"> | null {
-    const boxes = Array.from({ length: this.answering }, (_, key) => this.box(group, key));
+    const boxes = Array.from({ length: this.keysPerGroup }, (_, key) => this.box(group, key));
     const placed = boxes.filter((box): box is Box => box !== null);
     const starts = (axis: number): number[] => [...new Set(placed.map((box) => box[axis]))].sort((a, b) => a - b);
     const [ys, xs] = [starts(0), starts(1)];

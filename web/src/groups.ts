@@ -9,8 +9,8 @@ export interface Groups {
   prefix: number;
   total: number; // prefix tokens and grid
   groups: number;
-  asking: number;
-  answering: number;
+  queriesPerGroup: number;
+  keysPerGroup: number;
   queries: Int32Array;
   keys: Int32Array;
   queryLabels: Int32Array | null;
@@ -43,7 +43,7 @@ async function read(trace: TraceView, block: number): Promise<Groups> {
   (q as Int32Array).forEach((token, slot) => { if (token >= 0) slotOf[token] = slot; });
   return {
     rows, columns, prefix: facts.prefix, total, slotOf, queryLabels, keyLabels, boxes: places,
-    groups: facts.groups, asking: facts.queries_per_group, answering: facts.keys_per_group,
+    groups: facts.groups, queriesPerGroup: facts.queries_per_group, keysPerGroup: facts.keys_per_group,
     queries: q as Int32Array, keys: k as Int32Array,
   };
 }

@@ -22,7 +22,7 @@ export class Host {
 
   async start(): Promise<void> {
     this.catalog.value = await this.server.catalog();
-    // Asked before the traces: a run that ends in between has its trace looked at again.
+    // Requested before the traces: a run that ends in between has its trace looked at again.
     const [waiting] = await this.server.jobs();
     this.traces.value = await this.server.traces();
     const linked = new URLSearchParams(location.hash.slice(1));

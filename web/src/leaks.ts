@@ -25,7 +25,7 @@ export async function sums(trace: TraceView): Promise<Sums> {
     ]);
     const stored = slots ? Array.from(slots.data) : Array.from(queries, (_, slot) => slot);
     stored.forEach((slot, place) => {
-      if (queries[slot] < 0) return; // padding asks nothing
+      if (queries[slot] < 0) return; // padding is no query
       const sum = decodeRow(codes as Uint8Array, place * facts.keys_per_group, facts.keys_per_group).reduce((total, p) => total + p, 0);
       result.rows += 1;
       result.worst = Math.max(result.worst, Math.abs(sum - 1));

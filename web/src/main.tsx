@@ -21,7 +21,7 @@ export async function mount({ sources, host, root, place = {} }: Mounting): Prom
   const addressed = host !== "notebook";
   const hash = addressed ? location.hash : "";
   const fields = new URLSearchParams(hash.slice(1));
-  // Where nobody asked for a view, the tour takes the reader by the hand.
+  // Without a view in the address the tour begins.
   const state = makeState(parse(hash, { ...first, step: fields.size ? -1 : 0 }, traces));
   const said = signal("");
   let pause = 0;

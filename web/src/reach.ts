@@ -28,7 +28,7 @@ export async function field(trace: TraceView, block: number, token: number): Pro
   const centre: [number, number] = [Math.floor(spatial[0] / 2), Math.floor(spatial[1] / 2)];
   const middle = y === centre[0] && x === centre[1];
   const name = `erf/${stage}/${y}/${x}`;
-  // Where not even the middle token's is stored, gradients are too slow to be asked for with every token.
+  // Where not even the middle token's is stored, gradients are too slow to be requested with every token.
   if (token >= prefix && !(middle && stored) && ((manifest.on_demand && stored !== null) || source.has(name))) return { map: await trace.map2d(name), own: true, stage, place: [y, x] };
   return stored === null ? null : { map: await trace.map2d(stored), own: middle && token >= prefix, stage, place: centre };
 }

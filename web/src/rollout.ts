@@ -21,13 +21,13 @@ function pull(r: Float64Array, grid: Grid, codes: Uint8Array): Float64Array {
   for (let slot = 0; slot < grid.queries.length; slot++) {
     const token = grid.queries[slot];
     if (token < 0 || r[token] === 0) continue;
-    const start = grid.group(slot) * grid.answering;
-    const row = decodeRow(codes, slot * grid.answering, grid.answering);
+    const start = grid.group(slot) * grid.keysPerGroup;
+    const row = decodeRow(codes, slot * grid.keysPerGroup, grid.keysPerGroup);
     let real = 0; // padding is nobody: the rest counts as the whole
-    for (let key = 0; key < grid.answering; key++) if (grid.keys[start + key] >= 0) real += row[key];
+    for (let key = 0; key < grid.keysPerGroup; key++) if (grid.keys[start + key] >= 0) real += row[key];
     if (real === 0) continue;
     const scale = (1 - RESIDUAL) * r[token] / real;
-    for (let key = 0; key < grid.answering; key++) if (row[key] > 0) give(next, grid, start + key, scale * row[key]);
+    for (let key = 0; key < grid.keysPerGroup; key++) if (row[key] > 0) give(next, grid, start + key, scale * row[key]);
   }
   for (let token = 0; token < r.length; token++) next[token] += RESIDUAL * r[token];
   return next;

@@ -16,7 +16,7 @@ export interface Camera {
   roll: number; // share of the shift that is rolled, 0 to 1
 }
 
-export interface Asked {
+export interface QueryRow {
   slot: number;
   row: Float32Array; // weight of every key of the group
   most: number; // the weight of the brightest colour
@@ -28,7 +28,7 @@ export interface Scene {
   photo: ImageBitmap | HTMLCanvasElement;
   pixelated: boolean;
   extent: Pair; // the photo's height and width in tokens
-  asked: Asked | null;
+  queryRow: QueryRow | null;
   strength: number; // opacity of the heat
   key: number; // the key that is pointed at, or -1
 }
@@ -84,7 +84,7 @@ export class Painter {
   private stillName = "";
   private readonly heat = document.createElement("canvas");
   private marks: Marks | null = null;
-  private marksOf: Asked | null = null;
+  private marksOf: QueryRow | null = null;
   private marksStrength = -1;
   private borderPaths = new WeakMap<Grid, { borders: Path2D; before: Path2D }>();
 
@@ -92,11 +92,11 @@ export class Painter {
     const context = pen(canvas, camera.width, camera.height);
     const copies = this.copies(scene.grid, camera);
     this.background(context, scene, camera, copies);
-    if (!scene.asked) return;
-    const marks = this.marksFor(scene, scene.asked);
+    if (!scene.queryRow) return;
+    const marks = this.marksFor(scene, scene.queryRow);
     context.save();
     this.clip(context, scene.grid, camera);
-    for (const at of copies) this.overlay(context, scene, scene.asked, marks, camera, at);
+    for (const at of copies) this.overlay(context, scene, scene.queryRow, marks, camera, at);
     context.restore();
   }
 
@@ -175,18 +175,18 @@ export class Painter {
     return paths;
   }
 
-  private marksFor(scene: Scene, asked: Asked): Marks {
-    if (this.marks && this.marksOf === asked && this.marksStrength === scene.strength) return this.marks;
+  private marksFor(scene: Scene, queryRow: QueryRow): Marks {
+    if (this.marks && this.marksOf === queryRow && this.marksStrength === scene.strength) return this.marks;
     const { grid } = scene;
-    const group = grid.group(asked.slot);
+    const group = grid.group(queryRow.slot);
     const { cover, first, cells, pooled } = grid.spots(group);
     const at = (y: number, x: number): number => cover[y * grid.padded[1] + x];
     const key = (y: number, x: number): number => first[at(y, x)];
     const part = (y: number, x: number): unknown => (at(y, x) < 0 ? null : grid.region(group, key(y, x)));
-    const seen = cells.filter(([y, x]) => grid.sees(asked.slot, group, key(y, x)));
-    const masked = cells.filter(([y, x]) => grid.key(group, key(y, x)) >= 0 && !grid.sees(asked.slot, group, key(y, x)));
-    const own = grid.place(asked.slot);
-    this.paintHeat(scene, asked);
+    const seen = cells.filter(([y, x]) => grid.sees(queryRow.slot, group, key(y, x)));
+    const masked = cells.filter(([y, x]) => grid.key(group, key(y, x)) >= 0 && !grid.sees(queryRow.slot, group, key(y, x)));
+    const own = grid.place(queryRow.slot);
+    this.paintHeat(scene, queryRow);
     this.marks = {
       heat: this.heat,
       masked: boxPath(masked.map(([y, x]): Box => [y, x, y + 1, x + 1])),
@@ -195,15 +195,15 @@ export class Painter {
       own: grid.edges(part, seen),
       self: own && boxPath([[own[0], own[1], own[0] + 1, own[1] + 1]]),
     };
-    [this.marksOf, this.marksStrength] = [asked, scene.strength];
+    [this.marksOf, this.marksStrength] = [queryRow, scene.strength];
     return this.marks;
   }
 
   // One pixel a cell: the colour of its keys' weight, and a shade over all that is no key.
-  private paintHeat({ grid, strength }: Scene, asked: Asked): void {
-    const group = grid.group(asked.slot);
+  private paintHeat({ grid, strength }: Scene, queryRow: QueryRow): void {
+    const group = grid.group(queryRow.slot);
     const { cover, first } = grid.spots(group);
-    const sums = spotWeights(grid, group, asked.row);
+    const sums = spotWeights(grid, group, queryRow.row);
     const [high, wide] = grid.padded;
     if (this.heat.width !== wide) this.heat.width = wide;
     if (this.heat.height !== high) this.heat.height = high;
@@ -211,9 +211,9 @@ export class Painter {
     const image = context.createImageData(wide, high);
     const pixels = new Uint32Array(image.data.buffer);
     const inks = Uint32Array.from(sums, (weight, spot) => {
-      if (!grid.sees(asked.slot, group, first[spot])) return 0;
+      if (!grid.sees(queryRow.slot, group, first[spot])) return 0;
       if (grid.key(group, first[spot]) < 0 && weight === 0) return 0;
-      const [r, g, b] = colour(weight / (asked.most || 1));
+      const [r, g, b] = colour(weight / (queryRow.most || 1));
       return ((Math.round(255 * strength) << 24) | (b << 16) | (g << 8) | r) >>> 0;
     });
     const shade = ((Math.round(255 * 0.34) << 24) | (18 << 16) | (10 << 8) | 12) >>> 0;
@@ -224,9 +224,9 @@ export class Painter {
     context.putImageData(image, 0, 0);
   }
 
-  private overlay(context: Pen, { grid, key }: Scene, asked: Asked, marks: Marks, { unit, origin, roll }: Camera, at: Pair): void {
+  private overlay(context: Pen, { grid, key }: Scene, queryRow: QueryRow, marks: Marks, { unit, origin, roll }: Camera, at: Pair): void {
     const [top, left] = at;
-    const group = grid.group(asked.slot);
+    const group = grid.group(queryRow.slot);
     context.imageSmoothingEnabled = false;
     context.drawImage(marks.heat, left, top, grid.padded[1] * unit[1], grid.padded[0] * unit[0]);
     const placed = (path: Path2D): Path2D => transformed(path, unit, [top, left]);

@@ -9,7 +9,7 @@ export interface ArrayData { dtype: Dtype; shape: number[]; data: Uint8Array | I
 
 export interface Source {
   manifest: Manifest;
-  // Is the array there without asking for it to be computed?
+  // Is the array there without a request to compute it?
   has(name: string): boolean;
   array(name: string, signal?: AbortSignal): Promise<ArrayData>;
   // Why nothing new can be had, in words; null while all is well.
@@ -51,7 +51,7 @@ export function toArray(dtype: Dtype, shape: number[], bytes: Uint8Array): Array
   return { dtype, shape, data };
 }
 
-// Arrays that were asked for before, the oldest forgotten beyond `limit` bytes.
+// Arrays that were requested before, the oldest forgotten beyond `limit` bytes.
 export class Kept {
   private readonly kept = new Map<string, { promise: Promise<ArrayData>; bytes: number }>();
   private bytes = 0;

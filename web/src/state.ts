@@ -57,7 +57,7 @@ export function defaults(trace: TraceView): Selection {
   };
 }
 
-// Read what an address asks for; what it leaves out or cannot mean stays as it is.
+// Read what an address selects; what it leaves out or cannot mean stays as it is.
 export function parse(hash: string, now: Selection, traces: TraceView[]): Selection {
   const given = new URLSearchParams(hash.replace(/^#/, ""));
   const next = { ...now };

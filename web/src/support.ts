@@ -23,16 +23,16 @@ export interface Support {
 
 // Tokens that some tokens attend to, and these themselves: one flag a token, prefix tokens first.
 export function seenBy(block: Groups, tokens: Uint8Array): Uint8Array<ArrayBuffer> {
-  const { queries, keys, asking, answering, groups, queryLabels, keyLabels, prefix, columns, total } = block;
+  const { queries, keys, queriesPerGroup, keysPerGroup, groups, queryLabels, keyLabels, prefix, columns, total } = block;
   const found = new Uint8Array(tokens);
   const labelled = queryLabels !== null && keyLabels !== null;
   for (let group = 0; group < groups; group++) {
     const labels = new Set<number>();
-    for (let slot = group * asking; slot < (group + 1) * asking; slot++) {
+    for (let slot = group * queriesPerGroup; slot < (group + 1) * queriesPerGroup; slot++) {
       if (queries[slot] >= 0 && tokens[queries[slot]]) labels.add(labelled ? queryLabels[slot] : 0);
     }
     if (!labels.size) continue;
-    for (let key = group * answering; key < (group + 1) * answering; key++) {
+    for (let key = group * keysPerGroup; key < (group + 1) * keysPerGroup; key++) {
       if (keys[key] < 0 || !labels.has(labelled ? keyLabels[key] : 0)) continue;
       if (keys[key] < total) { found[keys[key]] = 1; continue; }
       const box = boxOf(block, key);

@@ -1,4 +1,4 @@
-// One trace as the views read it: blocks, rows of weights, maps and pictures, loaded when asked for.
+// One trace as the views read it: blocks, rows of weights, maps and pictures, loaded on demand.
 import { Grid } from "./grid";
 import { rollout } from "./rollout";
 import { decodeRow, type Block, type Map2d, type Row } from "./rows";
@@ -45,27 +45,27 @@ export class TraceView {
 
   array(name: string): Promise<ArrayData> { return this.source.array(name); }
 
-  // How one token divides its attention; `heads` also asks for every head and the bias.
+  // How one token divides its attention; `heads` also loads every head and the bias.
   async row(block: number, token: number, heads = false): Promise<Row> {
     const { facts } = this.blocks[block];
     const grid = await this.blocks[block].load();
     const slot = grid.slotOf[token];
     if (!(slot >= 0)) throw new RangeError(`block ${block} has no token ${token}`);
-    const [group, query, start] = [grid.group(slot), slot % grid.asking, grid.group(slot) * grid.answering];
+    const [group, query, start] = [grid.group(slot), slot % grid.queriesPerGroup, grid.group(slot) * grid.keysPerGroup];
     const wanted = heads && this.hasHeads(block) ? this.heads(block, grid, group, query) : null;
     const [each, mean, bias] = await Promise.all([wanted, this.mean(block, grid, slot), heads ? this.bias(facts, group, query) : null]);
-    const allowed = Uint8Array.from({ length: grid.answering }, (_, key) => (grid.sees(slot, group, key) ? 1 : 0));
+    const allowed = Uint8Array.from({ length: grid.keysPerGroup }, (_, key) => (grid.sees(slot, group, key) ? 1 : 0));
     return {
       token, group, query, allowed, mean, heads: each, bias,
-      keys: grid.keys.subarray(start, start + grid.answering),
-      boxes: grid.boxes && grid.boxes.subarray(4 * start, 4 * (start + grid.answering)),
+      keys: grid.keys.subarray(start, start + grid.keysPerGroup),
+      boxes: grid.boxes && grid.boxes.subarray(4 * start, 4 * (start + grid.keysPerGroup)),
     };
   }
 
   // Are the heads of a block to be had one by one?
   hasHeads(block: number): boolean { return this.blocks[block].facts.attention !== null || this.manifest.on_demand; }
 
-  // May every token of a block be asked, or only the `chosen` ones? Null: every one.
+  // May every token of a block be the query, or only the `chosen` ones? Null: every one.
   async askable(block: number): Promise<number[] | null> {
     const { facts } = this.blocks[block];
     if (!facts.chosen || this.manifest.on_demand || facts.attention) return null;
@@ -85,12 +85,12 @@ export class TraceView {
 
   private async mean(block: number, grid: Grid, slot: number): Promise<Float32Array> {
     const { mean, chosen } = this.blocks[block].facts;
-    if (mean && !chosen) return decodeRow((await this.array(mean)).data as Uint8Array, slot * grid.answering, grid.answering);
+    if (mean && !chosen) return decodeRow((await this.array(mean)).data as Uint8Array, slot * grid.keysPerGroup, grid.keysPerGroup);
     if (mean && chosen) {
       const place = ((await this.array(chosen)).data as Int32Array).indexOf(slot);
-      if (place >= 0) return decodeRow((await this.array(mean)).data as Uint8Array, place * grid.answering, grid.answering);
+      if (place >= 0) return decodeRow((await this.array(mean)).data as Uint8Array, place * grid.keysPerGroup, grid.keysPerGroup);
     }
-    const each = await this.heads(block, grid, grid.group(slot), slot % grid.asking);
+    const each = await this.heads(block, grid, grid.group(slot), slot % grid.queriesPerGroup);
     return each[0].map((_, key) => each.reduce((sum, row) => sum + row[key], 0) / each.length);
   }
 
@@ -99,24 +99,24 @@ export class TraceView {
     const heads = Array.from({ length: facts.heads }, (_, head) => head);
     if (facts.attention) {
       const codes = (await this.array(facts.attention)).data as Uint8Array;
-      return heads.map((head) => decodeRow(codes, ((group * facts.heads + head) * grid.asking + query) * grid.answering, grid.answering));
+      return heads.map((head) => decodeRow(codes, ((group * facts.heads + head) * grid.queriesPerGroup + query) * grid.keysPerGroup, grid.keysPerGroup));
     }
-    const most = Math.max(1, Math.min(grid.asking, Math.floor(AT_ONCE / (facts.heads * grid.answering))));
+    const most = Math.max(1, Math.min(grid.queriesPerGroup, Math.floor(AT_ONCE / (facts.heads * grid.keysPerGroup))));
     const first = Math.floor(query / most) * most;
-    const count = Math.min(most, grid.asking - first);
+    const count = Math.min(most, grid.queriesPerGroup - first);
     const name = `b${block}/rows/${group}/${first}/${count}`;
     if (!this.manifest.on_demand) throw new Missing(name);
     const codes = (await this.array(name)).data as Uint8Array;
-    return heads.map((head) => decodeRow(codes, ((query - first) * facts.heads + head) * grid.answering, grid.answering));
+    return heads.map((head) => decodeRow(codes, ((query - first) * facts.heads + head) * grid.keysPerGroup, grid.keysPerGroup));
   }
 
   private async bias(facts: Block, group: number, query: number): Promise<Float32Array[] | null> {
     if (!facts.bias) return null;
-    const { shape: [groups, heads, asking, answering], data } = await this.array(facts.bias);
+    const { shape: [groups, heads, queriesPerGroup, keysPerGroup], data } = await this.array(facts.bias);
     const own = groups > 1 ? group : 0;
     return Array.from({ length: heads }, (_, head) => {
-      const start = ((own * heads + head) * asking + query) * answering;
-      return (data as Float32Array).subarray(start, start + answering);
+      const start = ((own * heads + head) * queriesPerGroup + query) * keysPerGroup;
+      return (data as Float32Array).subarray(start, start + keysPerGroup);
     });
   }
 
@@ -131,7 +131,7 @@ export class TraceView {
     return this.map2d(name);
   }
 
-  // A map of a method for a class (or for none), stored or computed when asked for.
+  // A map of a method for a class (or for none), stored or computed on demand.
   async map(method: string, cls: number | null): Promise<Map2d> {
     const stored = this.manifest.maps.find((map) => map.method === method && (map.class === null || map.class === cls));
     if (stored) return this.map2d(stored.array);

@@ -36,7 +36,7 @@ export function tokenWords(block: Block, token: number): string {
 // A key in words; `other` is its place in the grid's `keys`.
 export function keyWords(block: Block, grid: Grid, other: number): string {
   const token = grid.keys[other];
-  const box = token >= grid.total ? grid.box(Math.floor(other / grid.answering), other % grid.answering) : null;
+  const box = token >= grid.total ? grid.box(Math.floor(other / grid.keysPerGroup), other % grid.keysPerGroup) : null;
   if (!box) return tokenWords(block, token);
   const [y0, x0, y1, x1] = box;
   const span = (from: number, to: number) => (to - from > 1 ? `s ${from + 1}–${to}` : ` ${to}`);
@@ -44,4 +44,4 @@ export function keyWords(block: Block, grid: Grid, other: number): string {
 }
 
 export const standing = (grid: Grid, slot: number, other: number) =>
-  (!grid.sees(slot, Math.floor(other / grid.answering), other % grid.answering) ? "masked" : grid.keys[other] < 0 ? "padding" : "seen");
+  (!grid.sees(slot, Math.floor(other / grid.keysPerGroup), other % grid.keysPerGroup) ? "masked" : grid.keys[other] < 0 ? "padding" : "seen");

@@ -1,4 +1,4 @@
-// A notebook: the manifests and the selection are traits, arrays come as binary messages when asked for.
+// A notebook: the manifests and the selection are traits, arrays come as binary messages on request.
 import { batch, effect, signal } from "@preact/signals";
 import type { Manifest } from "../schema";
 import { Kept, toArray, type ArrayData, type Dtype, type Source } from "../source";
@@ -16,9 +16,9 @@ export interface WidgetModel {
   off(event: "change:selection" | "comm_live_update", listener: () => void): void;
 }
 interface Answer { id: string; dtype: Dtype; shape: number[]; part: number; parts: number; error?: string }
-interface Asked { id: string; name: string; parts: Uint8Array[]; left: number; done(array: ArrayData): void; fail(error: unknown): void }
+interface Pending { id: string; name: string; parts: Uint8Array[]; left: number; done(array: ArrayData): void; fail(error: unknown): void }
 
-// A kernel answers in order: what was asked and is no longer wanted must not stand before what is.
+// A kernel answers in order: what was requested and is no longer wanted must not stand before what is.
 const AT_ONCE = 4;
 const PATIENCE = 15_000; // ms without a word before the page says that it waits
 
@@ -31,24 +31,24 @@ export function notebookSources(model: WidgetModel): Source[] {
 
 function notebookSource(model: WidgetModel, manifest: Manifest, side: number): Source {
   const view = Math.random().toString(36).slice(2); // two views of one widget hear each other's answers
-  const waiting: Asked[] = [];
-  const asked = new Map<string, Asked>();
+  const waiting: Pending[] = [];
+  const pending = new Map<string, Pending>();
   const trouble = signal<string | null>(null);
   let count = 0;
   let gone = false;
   let clock = 0;
 
-  // Every answer starts the clock anew; it runs while something is asked.
+  // Every answer starts the clock anew; it runs while something is pending.
   const heard = (): void => {
     clearTimeout(clock);
     if (gone) return;
     trouble.value = null;
-    if (asked.size) clock = window.setTimeout(() => { trouble.value = SILENT; }, PATIENCE);
+    if (pending.size) clock = window.setTimeout(() => { trouble.value = SILENT; }, PATIENCE);
   };
   const fail = (why: string): void => {
     clearTimeout(clock);
-    for (const mine of [...waiting.splice(0), ...asked.values()]) mine.fail(new Error(why));
-    asked.clear();
+    for (const mine of [...waiting.splice(0), ...pending.values()]) mine.fail(new Error(why));
+    pending.clear();
   };
   // The tie to the kernel was live when the page was made: a change of it is its end.
   const end = (): void => {
@@ -57,16 +57,16 @@ function notebookSource(model: WidgetModel, manifest: Manifest, side: number): S
     fail(GONE);
   };
   const next = (): void => {
-    while (asked.size < AT_ONCE) {
+    while (pending.size < AT_ONCE) {
       const mine = waiting.shift();
       if (!mine) return;
-      asked.set(mine.id, mine);
-      if (asked.size === 1) heard();
+      pending.set(mine.id, mine);
+      if (pending.size === 1) heard();
       model.send({ id: mine.id, kind: "array", side, name: mine.name });
     }
   };
   const listen = (answer: Answer, buffers: DataView[]): void => {
-    const mine = asked.get(answer.id);
+    const mine = pending.get(answer.id);
     if (!mine) return;
     heard();
     if (answer.error === undefined) {
@@ -75,8 +75,8 @@ function notebookSource(model: WidgetModel, manifest: Manifest, side: number): S
       mine.parts[answer.part] = new Uint8Array(buffer, byteOffset, byteLength);
       if (--mine.left > 0) return;
     }
-    asked.delete(answer.id);
-    if (!asked.size) clearTimeout(clock);
+    pending.delete(answer.id);
+    if (!pending.size) clearTimeout(clock);
     next();
     if (answer.error !== undefined) { mine.fail(new Error(answer.error)); return; }
     try { mine.done(toArray(answer.dtype, answer.shape, joined(mine.parts))); } catch (error) { mine.fail(error); }
@@ -84,19 +84,19 @@ function notebookSource(model: WidgetModel, manifest: Manifest, side: number): S
   model.on("msg:custom", listen);
   model.on("comm_live_update", end);
 
-  const ask = (name: string, signal?: AbortSignal): Promise<ArrayData> => new Promise((done, fail) => {
+  const request = (name: string, signal?: AbortSignal): Promise<ArrayData> => new Promise((done, fail) => {
     if (gone) { fail(new Error(GONE)); return; }
-    const mine: Asked = { id: `${view}-${count++}`, name, parts: [], left: -1, done, fail };
+    const mine: Pending = { id: `${view}-${count++}`, name, parts: [], left: -1, done, fail };
     signal?.addEventListener("abort", () => {
       const place = waiting.indexOf(mine);
-      if (place < 0) return; // asked already: the answer comes anyway, and is kept
+      if (place < 0) return; // requested already: the answer comes anyway, and is kept
       waiting.splice(place, 1);
       fail(signal.reason);
     });
     waiting.push(mine);
     next();
   });
-  const kept = new Kept(ask);
+  const kept = new Kept(request);
   return {
     manifest,
     trouble,

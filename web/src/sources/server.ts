@@ -28,7 +28,7 @@ export const inWords = ({ given, allowed, fix }: Problem) => `${given}. Allowed:
 export class Server {
   constructor(private readonly base: string) {}
 
-  private async ask(path: string, options: RequestInit = {}): Promise<Response> {
+  private async request(path: string, options: RequestInit = {}): Promise<Response> {
     let answer: Response;
     try {
       answer = await fetch(`${this.base}/${path}`, options);
@@ -45,7 +45,7 @@ export class Server {
   }
 
   private async json<T>(path: string, options?: RequestInit): Promise<T> {
-    return await (await this.ask(path, options)).json() as T;
+    return await (await this.request(path, options)).json() as T;
   }
 
   traces(): Promise<TraceItem[]> { return this.json("traces"); }
@@ -63,7 +63,7 @@ export class Server {
   async source(id: string): Promise<Source> {
     const manifest = await this.manifest(id);
     const kept = new Kept(async (name, signal): Promise<ArrayData> => {
-      const answer = await this.ask(`traces/${id}/arrays/${name}`, { signal });
+      const answer = await this.request(`traces/${id}/arrays/${name}`, { signal });
       const shape = (answer.headers.get("X-Shape") ?? "").split(",").filter(Boolean).map(Number);
       return toArray(answer.headers.get("X-Dtype") as Dtype, shape, new Uint8Array(await answer.arrayBuffer()));
     });

@@ -2,31 +2,31 @@
 // trace, and by nothing that is known of a mechanism.
 
 import { boxOf, sees, type Groups } from "../groups";
-import type { Asks } from "./steps";
+import type { QuizKind } from "./steps";
 
 export type Bond = "token" | "pooled" | "masked" | "apart";
 
 // Two tokens of a block: may the first look at the second? `was` says how it is in the block before.
 export interface Quiz {
-  asks: Asks;
+  quizKind: QuizKind;
   block: number;
-  asker: number;
+  queryToken: number;
   other: number;
   bond: Bond;
   was: { block: number; bond: Bond } | null;
   cell: [number, number] | null; // rows and columns that a pooled key stands for
 }
 
-interface Asked { block: number; groups: Groups }
+interface QuizBlock { block: number; groups: Groups }
 
 export const may = (bond: Bond): boolean => bond === "token" || bond === "pooled";
 
 // How a token may look at another one of its block.
-export function bond(block: Groups, asker: number, other: number): { bond: Bond; cell: [number, number] | null } {
-  const slot = block.slotOf[asker];
-  const start = Math.floor(slot / block.asking) * block.answering;
+export function bond(block: Groups, queryToken: number, other: number): { bond: Bond; cell: [number, number] | null } {
+  const slot = block.slotOf[queryToken];
+  const start = Math.floor(slot / block.queriesPerGroup) * block.keysPerGroup;
   let found: { bond: Bond; cell: [number, number] | null } = { bond: "apart", cell: null };
-  for (let key = start; key < start + block.answering; key++) {
+  for (let key = start; key < start + block.keysPerGroup; key++) {
     const token = block.keys[key];
     if (token === other) {
       if (sees(block, slot, key)) return { bond: "token", cell: null };
@@ -50,36 +50,36 @@ const position = ({ prefix, columns }: Groups, token: number): [number, number] 
 const tokenAt = ({ prefix, columns }: Groups, y: number, x: number): number => prefix + y * columns + x;
 
 // Neighbours that the block before keeps apart and this one brings together, nearest to the middle;
-// or, where there are none, the two whose answer tells the blocks apart.
-export function joinQuiz(before: Asked, after: Asked): Quiz | null {
+// or, where there are none, the two whose answer differs between the blocks.
+export function joinQuiz(before: QuizBlock, after: QuizBlock): Quiz | null {
   const { groups } = after;
   const pairs = [...neighbours(groups)].sort((a, b) => off(groups, a) - off(groups, b));
   const changes = pairs.find(([a, b]) => !may(bond(before.groups, a, b).bond) && may(bond(groups, a, b).bond))
     ?? pairs.find(([a, b]) => may(bond(before.groups, a, b).bond) !== may(bond(groups, a, b).bond))
     ?? pairs[0];
-  return changes ? ask("join", before, after, changes) : null;
+  return changes ? quizOf("join", before, after, changes) : null;
 }
 
 // Two tokens of one group that may not see each other: as near as possible as the block computes them,
 // and so far apart in the photo.
-export function partQuiz(after: Asked): Quiz | null {
-  const { keys, groups, answering, prefix, total } = after.groups;
+export function partQuiz(after: QuizBlock): Quiz | null {
+  const { keys, groups, keysPerGroup, prefix, total } = after.groups;
   const inside = (token: number): boolean => token >= prefix && token < total;
   for (let group = groups - 1; group >= 0; group--) {
-    for (let key = (group + 1) * answering - 1; key > group * answering; key--) {
-      for (let other = key - 1; other >= group * answering; other--) {
+    for (let key = (group + 1) * keysPerGroup - 1; key > group * keysPerGroup; key--) {
+      for (let other = key - 1; other >= group * keysPerGroup; other--) {
         const [a, b] = [keys[key], keys[other]];
         if (!inside(a) || !inside(b)) continue;
-        if (bond(after.groups, a, b).bond === "masked") return ask("part", null, after, [a, b]);
+        if (bond(after.groups, a, b).bond === "masked") return quizOf("part", null, after, [a, b]);
       }
     }
   }
   return null;
 }
 
-function ask(asks: Asks, before: Asked | null, after: Asked, [asker, other]: [number, number]): Quiz {
-  const was = before && { block: before.block, bond: bond(before.groups, asker, other).bond };
-  return { asks, block: after.block, asker, other, was, ...bond(after.groups, asker, other) };
+function quizOf(quizKind: QuizKind, before: QuizBlock | null, after: QuizBlock, [queryToken, other]: [number, number]): Quiz {
+  const was = before && { block: before.block, bond: bond(before.groups, queryToken, other).bond };
+  return { quizKind, block: after.block, queryToken, other, was, ...bond(after.groups, queryToken, other) };
 }
 
 function* neighbours(block: Groups): Generator<[number, number]> {

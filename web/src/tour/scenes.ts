@@ -80,8 +80,8 @@ function lens(context: Pen, { manifest, step, shown }: SceneData, stride: readon
 export function visible(groups: Groups, token: number): Uint8Array {
   const flags = new Uint8Array(groups.rows * groups.columns);
   const slot = groups.slotOf[token];
-  const start = Math.floor(slot / groups.asking) * groups.answering;
-  for (let key = start; key < start + groups.answering; key++) {
+  const start = Math.floor(slot / groups.queriesPerGroup) * groups.keysPerGroup;
+  for (let key = start; key < start + groups.keysPerGroup; key++) {
     const box = groups.keys[key] >= 0 && sees(groups, slot, key) ? boxOf(groups, key) : null;
     if (box) for (let y = box[0]; y < box[2]; y++) flags.fill(1, y * groups.columns + box[1], y * groups.columns + box[3]);
   }
@@ -104,7 +104,7 @@ function borders(groups: Groups, name: (cell: number) => number, inside: (cell: 
   return edges;
 }
 
-const groupOf = (groups: Groups, cell: number): number => Math.floor(groups.slotOf[groups.prefix + cell] / groups.asking);
+const groupOf = (groups: Groups, cell: number): number => Math.floor(groups.slotOf[groups.prefix + cell] / groups.queriesPerGroup);
 
 // The photo with everything dimmed that a token may not see.
 function grouped(context: Pen, data: SceneData, groups: Groups, token: number, width: number, height: number): void {
@@ -135,15 +135,15 @@ function pair(context: Pen, data: SceneData, width: number, height: number): voi
   const { quiz, groups, before, answered } = data;
   if (!quiz) return grouped(context, data, groups, data.token, width, height);
   const unit = unitOf(data, blockOf(data).stride, width, height);
-  if (answered) grouped(context, data, groups, quiz.asker, width, height);
+  if (answered) grouped(context, data, groups, quiz.queryToken, width, height);
   else {
     photo(context, data.shown, width, height);
     const known = before ?? groups;
     const cut = before ? borders(known, (cell) => groupOf(known, cell), () => true) : [];
     if (cut.length < 3 * known.rows * known.columns) strokeEdges(context, cut, unit, "rgb(255 255 255 / .5)", 1, [], 0);
   }
-  letter(context, groups, quiz.asker, quiz.other, unit, MARK, "A", width, height);
-  letter(context, groups, quiz.other, quiz.asker, unit, OTHER, "B", width, height);
+  letter(context, groups, quiz.queryToken, quiz.other, unit, MARK, "A", width, height);
+  letter(context, groups, quiz.other, quiz.queryToken, unit, OTHER, "B", width, height);
   return undefined;
 }
 

@@ -7,9 +7,9 @@ import { blockName, capital, count, plural, share, times, tokensOf } from "../wo
 import { factor, large } from "./words";
 
 export type Scene = "photo" | "patches" | "groups" | "pair" | "merge" | "stages" | "answer" | "cost";
-export type Asks = "join" | "part";
+export type QuizKind = "join" | "part";
 
-// A step: its words, the drawing beside them, what it selects, and the question it asks first.
+// A step: its words, the drawing beside them, what it selects, and its question, which comes first.
 export interface TourStep {
   id: string;
   name: string;
@@ -19,7 +19,7 @@ export interface TourStep {
   // Where in the photo to look, as shares of its height and width.
   at: [number, number];
   select: Partial<Selection>;
-  asks: Asks | null;
+  quizKind: QuizKind | null;
 }
 
 const CENTRE: [number, number] = [0.46, 0.46];
@@ -53,7 +53,7 @@ export function tourSteps(manifest: Manifest): TourStep[] {
 }
 
 function step(id: string, name: string, scene: Scene, block: number, view: string, text: string, more: Partial<TourStep> = {}): TourStep {
-  return { id, name, scene, block, text, at: CENTRE, asks: null, ...more, select: { view, block, head: -1, shift: 0, ...more.select } };
+  return { id, name, scene, block, text, at: CENTRE, quizKind: null, ...more, select: { view, block, head: -1, shift: 0, ...more.select } };
 }
 
 function photo({ photo: { input }, answer: [best], model, blocks }: Manifest): TourStep {
@@ -83,13 +83,13 @@ function second({ blocks }: Manifest, index: number): TourStep {
   const [text, name] = rolls(block) && block.cut
     ? [`Windows alone would never talk to each other. So ${blockName(block)} moves the cut by ${times(block.cut.shift)} tokens: neighbours that a border parted share a window now. Roll the picture with the slider and watch.`, "Shift"]
     : [`Not every block is alike. In ${blockName(block)}: ${block.text}`, capital(block.title)];
-  return step("shift", name, "pair", index, "canvas", text, { asks: before.stage === block.stage ? "join" : null });
+  return step("shift", name, "pair", index, "canvas", text, { quizKind: before.stage === block.stage ? "join" : null });
 }
 
 function mask({ blocks }: Manifest, index: number): TourStep[] {
   const block = blocks[index] as Block;
   if (!rolls(block)) return [];
-  return [step("mask", "Mask", "pair", index, "canvas", "To keep all windows the same size, the shifted picture is rolled: what leaves at the top left comes back at the bottom right. A window there is glued together from distant parts of the photo, so each part sees only itself. The hatched keys are masked: they get no weight at all.", { at: CORNER, asks: "part", select: { shift: 1 } })];
+  return [step("mask", "Mask", "pair", index, "canvas", "To keep all windows the same size, the shifted picture is rolled: what leaves at the top left comes back at the bottom right. A window there is glued together from distant parts of the photo, so each part sees only itself. The hatched keys are masked: they get no weight at all.", { at: CORNER, quizKind: "part", select: { shift: 1 } })];
 }
 
 function merge({ stages }: Manifest): TourStep[] {
@@ -118,7 +118,7 @@ function answer({ answer: [best], model, blocks, faithfulness }: Manifest, last:
   const said = best && model.pool ? `: “${best.label}” gets ${share(best.probability)}` : "";
   const trust = faithfulness
     ? " Which pixels spoke for it? Maps make claims; below, the pixels that a map names are deleted first, to see whether the answer falls faster than by chance."
-    : " Which pixels spoke for it? Maps make claims; attention alone tells routing, not importance.";
+    : " Which pixels spoke for it? Maps make claims; attention alone shows routing, not importance.";
   return step("class", model.classes ? "Class" : "Features", "answer", blocks.indexOf(last), "audit", `${pooled}${said}.${trust}`, {
     at: CENTRE,
     select: best ? { cls: best.class } : {},

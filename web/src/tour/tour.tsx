@@ -17,11 +17,11 @@ type Ready = Omit<SceneData, "manifest" | "answered" | "token">;
 async function prepare(trace: TraceView, step: TourStep): Promise<Ready> {
   const facts = trace.manifest.blocks[step.block];
   const [groups, before, seen, shown, rgb] = await Promise.all([
-    groupsOf(trace, step.block), step.asks ? groupsOf(trace, 0) : null, trace.image("seen"), trace.image("shown"),
+    groupsOf(trace, step.block), step.quizKind ? groupsOf(trace, 0) : null, trace.image("seen"), trace.image("shown"),
     step.scene === "answer" ? trace.array(facts.rgb) : null,
   ]);
-  const quiz = step.asks === "join" && before ? joinQuiz({ block: 0, groups: before }, { block: step.block, groups })
-    : step.asks === "part" ? partQuiz({ block: step.block, groups }) : null;
+  const quiz = step.quizKind === "join" && before ? joinQuiz({ block: 0, groups: before }, { block: step.block, groups })
+    : step.quizKind === "part" ? partQuiz({ block: step.block, groups }) : null;
   const fits = before && before.total === groups.total ? before : null;
   return { step, groups, before: fits, quiz, seen, shown, features: rgb && { height: rgb.shape[0], width: rgb.shape[1], data: rgb.data } };
 }
@@ -47,10 +47,10 @@ async function go(app: App, steps: TourStep[], at: number, answered: ReadonlySet
   assign(app.state, selection(trace, step, quiz, !quiz || answered.has(step.id)));
 }
 
-function selection(trace: TraceView, step: TourStep, quiz: Quiz | null, told: boolean): TourStep["select"] {
+function selection(trace: TraceView, step: TourStep, quiz: Quiz | null, explained: boolean): TourStep["select"] {
   const { blocks, photo } = trace.manifest;
-  if (quiz && !told) return { ...step.select, block: 0, shift: 0, token: Math.min(quiz.asker, blocks[0].prefix + blocks[0].spatial[0] * blocks[0].spatial[1] - 1) };
-  return { ...step.select, token: quiz ? quiz.asker : tokenAt(blocks[step.block], step.at, photo.input) };
+  if (quiz && !explained) return { ...step.select, block: 0, shift: 0, token: Math.min(quiz.queryToken, blocks[0].prefix + blocks[0].spatial[0] * blocks[0].spatial[1] - 1) };
+  return { ...step.select, token: quiz ? quiz.queryToken : tokenAt(blocks[step.block], step.at, photo.input) };
 }
 
 interface StripProps { app: App; trace: TraceView; steps: TourStep[]; at: number }
@@ -62,7 +62,7 @@ function Strip({ app, trace, steps, at }: StripProps): JSX.Element {
   const { value: ready } = useLoaded(() => prepare(trace, step), [trace, step]);
   const mine = ready?.step === step ? ready : null;
   const move = (to: number): void => { if (to >= 0 && to < steps.length) void go(app, steps, to, answered); };
-  // An address that names a step and nothing else asks for what the step selects.
+  // An address that names a step and nothing else selects what the step selects.
   useEffect(() => { if (at > 0 && app.host !== "notebook" && !/[#&](view|block)=/.test(location.hash)) move(at); }, []);
   useEffect(() => {
     const [row, chip] = [list.current, list.current?.children[at] as HTMLElement | undefined];
@@ -96,7 +96,7 @@ function Strip({ app, trace, steps, at }: StripProps): JSX.Element {
         <div class="tour-scene">{mine && <SceneCanvas trace={trace} ready={mine} answered={answered.has(step.id)} token={tokenAt(trace.manifest.blocks[step.block], step.at, trace.manifest.photo.input)} />}</div>
         <div class="tour-words">
           {mine?.quiz && <Question trace={trace} step={step} quiz={mine.quiz} answered={answered.has(step.id)} onAnswer={answer} say={app.say} />}
-          {!(step.asks && (!mine || (mine.quiz && !answered.has(step.id)))) && <p class="tour-text">{step.text}</p>}
+          {!(step.quizKind && (!mine || (mine.quiz && !answered.has(step.id)))) && <p class="tour-text">{step.text}</p>}
           <div class="tour-nav">
             <button type="button" disabled={at === 0} data-tour-back onClick={() => move(at - 1)}>Back</button>
             <button type="button" class="main" disabled={at === steps.length - 1} data-tour-next onClick={() => move(at + 1)}>Next{at + 1 < steps.length ? `: ${steps[at + 1].name}` : ""}</button>
@@ -119,21 +119,21 @@ interface QuestionProps { trace: TraceView; step: TourStep; quiz: Quiz; answered
 function Question({ trace, step, quiz, answered, onAnswer, say }: QuestionProps): JSX.Element {
   const [guess, setGuess] = useState<{ step: string; yes: boolean } | null>(null);
   const right = may(quiz.bond);
-  const told = answer(trace, quiz);
+  const explained = answer(trace, quiz);
   const reply = (yes: boolean) => (): void => {
     setGuess({ step: step.id, yes });
-    say(`${yes === right ? "Right." : "Not so."} ${told}`);
+    say(`${yes === right ? "Right." : "Not so."} ${explained}`);
     onAnswer();
   };
   const mine = guess?.step === step.id ? guess : null;
   return (
-    <div class="quiz" data-quiz={quiz.asks} data-asker={quiz.asker} data-other={quiz.other} data-block={quiz.block} data-answer={right ? "yes" : "no"}>
+    <div class="quiz" data-quiz={quiz.quizKind} data-query-token={quiz.queryToken} data-other={quiz.other} data-block={quiz.block} data-answer={right ? "yes" : "no"}>
       <p class="question">{question(trace, quiz)}</p>
       <p class="replies" role="group" aria-label="Your answer">
         {[true, false].map((yes) => (
           <button type="button" key={String(yes)} data-reply={yes ? "yes" : "no"} aria-pressed={mine ? mine.yes === yes : false} onClick={reply(yes)}>{yes ? "Yes" : "No"}</button>
         ))}
-        {answered && <span class="told" data-told><b>{mine ? (mine.yes === right ? "Right. " : "Not so. ") : ""}</b>{told}</span>}
+        {answered && <span class="verdict" data-verdict><b>{mine ? (mine.yes === right ? "Right. " : "Not so. ") : ""}</b>{explained}</span>}
       </p>
     </div>
   );
@@ -142,16 +142,16 @@ function Question({ trace, step, quiz, answered, onAnswer, say }: QuestionProps)
 function question({ manifest: { blocks } }: TraceView, quiz: Quiz): string {
   const block = blocks[quiz.block];
   const kind = `block ${block.block + 1} (${block.title})`;
-  if (quiz.asks === "part") return `In ${kind} the picture is rolled, so that one ${block.group ?? "group"} at its edge holds both A and B. May A look at B?`;
+  if (quiz.quizKind === "part") return `In ${kind} the picture is rolled, so that one ${block.group ?? "group"} at its edge holds both A and B. May A look at B?`;
   const before = quiz.was && blocks[quiz.was.block];
   const was = before && quiz.was ? `In block ${before.block + 1} (${before.title}), A ${may(quiz.was.bond) ? "may" : "may not"} look at its neighbour B. ` : "";
   return `${was}May A look at B in ${kind}?`;
 }
 
-function answer({ manifest: { blocks } }: TraceView, { block: index, bond, cell, asks }: Quiz): string {
+function answer({ manifest: { blocks } }: TraceView, { block: index, bond, cell, quizKind }: Quiz): string {
   const block = blocks[index];
   const group = block.group ?? "group";
-  if (bond === "token") return asks === "join" ? `Yes: here B is among the keys of A's ${group}.` : `Yes: they share a ${group} and a part of the photo.`;
+  if (bond === "token") return quizKind === "join" ? `Yes: here B is among the keys of A's ${group}.` : `Yes: they share a ${group} and a part of the photo.`;
   if (bond === "pooled") return `Yes, but coarsely: through a key that stands for ${times(cell ?? [1, 1])} tokens.`;
   if (bond === "masked") return `No: they share a ${group} only because of the roll. They come from different parts of the photo, so A's weight on B is masked to zero.`;
   return `No: each lies in a ${group} of its own.`;

@@ -9,7 +9,7 @@ export interface Line { id: string; label: string; points: Point[]; tone: number
 export interface Dot { id: string; x: number; y: number; tone: number; label: string }
 export interface Axis { label: string; log?: boolean; domain?: [number, number]; ticks?: number[]; format: (n: number) => string }
 export interface ChartProps {
-  title: string; // what a screen reader is told of the drawing
+  title: string; // the drawing's text for screen readers
   x: Axis;
   y: Axis;
   lines: Line[];

@@ -154,10 +154,10 @@ function Leaks({ app }: { app: App }): JSX.Element {
   const { value: found, error } = useLoaded(() => leaks(trace), [trace]);
   const worst = (of: keyof Pick<Leak, "padding" | "wrap">): number => Math.max(0, ...(found ?? []).flatMap((leak) => leak[of]));
   const leaking = (found ?? []).filter(({ padding, wrap }) => Math.max(0, ...padding, ...wrap) > 0);
-  const told = found && `${sentence("padding", worst("padding"))} ${sentence("keys across the edge, which a roll brought near", worst("wrap"))}`;
+  const summary = found && `${sentence("padding", worst("padding"))} ${sentence("keys across the edge, which a roll brought near", worst("wrap"))}`;
   return (
     <section class="part leaks">
-      <Figure app={app} id="leaks" title="Does attention leak?" caption={leaking.length ? told : undefined}
+      <Figure app={app} id="leaks" title="Does attention leak?" caption={leaking.length ? summary : undefined}
         python={() => `${prelude(app)}\nfrom vitrail.explain import attention_stats\nleaks = [attention_stats(block)[:, 3:] for block in trace.blocks]  # heads; to padding, across the edge`}
         table={() => ({
           columns: ["block", "head", "to padding", "across the edge"],
@@ -166,7 +166,7 @@ function Leaks({ app }: { app: App }): JSX.Element {
         })}
         numbers={() => ({ shape: [2, (found ?? []).reduce((n, { padding }) => n + padding.length, 0)], data: Float32Array.from([...(found ?? []).flatMap(({ padding }) => padding), ...(found ?? []).flatMap(({ wrap }) => wrap)]) })}>
         {error && <p class="note">{error}</p>}
-        {told && !leaking.length && <p class="note">{told}</p>}
+        {summary && !leaking.length && <p class="note">{summary}</p>}
         {leaking.length > 0 && <table class="plain leak-table">
           <thead><tr><th scope="col">block</th><th scope="col">to padding</th><th scope="col">across the edge</th></tr></thead>
           <tbody>
@@ -219,7 +219,7 @@ function Checks({ app }: { app: App }): JSX.Element {
       <ul>
         {rows.map(({ id, title, passed, value, limit, text }) => (
           <li key={id} data-check={id} data-passed={String(passed)}>
-            <span class={`sign ${passed === null ? "told" : passed ? "passed" : "failed"}`} aria-hidden="true">{passed === null ? "·" : passed ? "✓" : "✗"}</span>
+            <span class={`sign ${passed === null ? "noted" : passed ? "passed" : "failed"}`} aria-hidden="true">{passed === null ? "·" : passed ? "✓" : "✗"}</span>
             <span><b>{title}</b> <span class="away">{passed === null ? "for the record" : passed ? "passed" : "failed"}</span></span>
             <span class="value">{value}{limit !== null && ` (limit ${brief(limit)})`}</span>
             {text && <span class="note">{text}</span>}

@@ -1,7 +1,7 @@
 // Under the picture: roll the shift, enlarge, choose how strongly the heat covers the photo.
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { weightsOf, type Answered } from "../asked";
+import { weightsOf, type QueryData } from "../query";
 import { mostZoom, WHOLE, zoomAt } from "../camera";
 import { colour, css } from "../draw/colour";
 import { greatest } from "../draw/heat";
@@ -74,8 +74,8 @@ function Roll({ app }: { app: App }): JSX.Element {
 const STOPS = Array.from({ length: 11 }, (_, i) => i / 10);
 
 // What the colours and the patterns mean. The scale is a drawing, so that it travels with the picture.
-export function Legend({ answered, head }: { answered: Answered; head: number }): JSX.Element {
-  const { grid, row, slot } = answered;
+export function Legend({ queryData, head }: { queryData: QueryData; head: number }): JSX.Element {
+  const { grid, row, slot } = queryData;
   const weights = weightsOf(row, head);
   const most = Math.max(greatest(weights), greatest(spotWeights(grid, grid.group(slot), weights)));
   const masked = row.keys.some((token, key) => token >= 0 && !row.allowed[key]);
@@ -94,7 +94,7 @@ export function Legend({ answered, head }: { answered: Answered; head: number })
         <text x="220" y="23" font-size="11" text-anchor="end">{share(most)}</text>
       </svg>
       <p class="swatches">
-        <span><i class="asks" /> query</span>
+        <span><i class="query" /> query</span>
         {masked && <span><i class="hatch" /> masked</span>}
         {padded && <span><i class="dots" /> padding, no token</span>}
         {grid.rolls && <span><i class="before" /> borders before the shift</span>}

@@ -71,7 +71,7 @@ function Curves({ app, cost }: { app: App; cost: Costs }): JSX.Element {
       <Figure app={app} id="cost" title={`${metric.title} by image size`} caption={`${metric.text} ${snapped(app, size)}`}
         table={() => curveTable(cost, metric)} python={() => costCode(app, manifest, size)}>
         <div class="with-ranking">
-          <Chart title={told(metric, ranked, size)} lines={lines} cursor={size} height={360}
+          <Chart title={titleOf(metric, ranked, size)} lines={lines} cursor={size} height={360}
             dots={metric.id === "time" ? dots(cost) : []}
             x={{ label: "height and width of the image, pixels", log: true, ticks: cost.sizes, format: String }}
             y={{ label: metric.axis, log: true, format: metric.say }} />
@@ -82,14 +82,14 @@ function Curves({ app, cost }: { app: App; cost: Costs }): JSX.Element {
   );
 }
 
-// A wish that is not among the given sizes is never interpolated: the nearest one is shown, and told.
+// A wish that is not among the given sizes is never interpolated: the nearest one is shown, and named.
 function snapped(app: App, size: number): string {
   const wish = app.state.size.value;
   return wish === size ? "Only the marked sizes were counted; nothing between them is guessed."
     : `Counted at the marked sizes only: ${size} is the nearest to ${wish}.`;
 }
 
-function told(metric: Metric, ranked: Standing[], size: number): string {
+function titleOf(metric: Metric, ranked: Standing[], size: number): string {
   const said = ranked.flatMap(({ label: name, value }) => (value === null ? [] : [`${name} ${metric.say(value)}`]));
   return `${metric.title} by image size, both axes logarithmic. At ${size} pixels: ${said.join(", ")}.`;
 }

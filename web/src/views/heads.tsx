@@ -2,7 +2,7 @@
 // position alone explains.
 import type { JSX } from "preact";
 import { useCallback, useMemo } from "preact/hooks";
-import { keyName, placeWords, useAsking, type Answered } from "../asked";
+import { keyName, placeWords, useQuery, type QueryData } from "../query";
 import { byWeight, closeOf, drawPixels, drawSmall } from "../closeup";
 import { BIAS, colour } from "../draw/colour";
 import { placeText, prelude } from "../python";
@@ -17,12 +17,12 @@ import { NoHeads, Stats, statsOf, type HeadStats } from "./stats";
 const SORTS = [{ id: "index", label: "number" }, { id: "distance", label: "distance" }, { id: "entropy", label: "entropy" }] as const;
 
 function Heads({ app }: { app: App }): JSX.Element {
-  const { answered, error } = useAsking(app, { heads: true });
+  const { queryData, error } = useQuery(app, { heads: true });
   const trace = app.trace.value;
   const index = app.state.block.value;
   const facts = trace.manifest.blocks[index];
   const { value: stats } = useLoaded(() => statsOf(trace, index), [trace, index]);
-  const now = answered.value;
+  const now = queryData.value;
   const fresh = now && now.block === index ? now : null;
   const order = stats && stats.length === facts.heads ? sorted(stats, app.state.sort.value) : null;
   return (
@@ -38,7 +38,7 @@ function Heads({ app }: { app: App }): JSX.Element {
         everywhere.
       </p>
       {error.value && <p class="warning" role="alert">{error.value}</p>}
-      {fresh && order && <Multiples app={app} answered={fresh} order={order} stats={stats as HeadStats[]} />}
+      {fresh && order && <Multiples app={app} queryData={fresh} order={order} stats={stats as HeadStats[]} />}
       {order && <Stats app={app} trace={trace} index={index} stats={stats as HeadStats[]} order={order} />}
     </div>
   );
@@ -49,24 +49,24 @@ function sorted(stats: HeadStats[], by: "index" | "distance" | "entropy"): numbe
   return by === "index" ? order : order.sort((a, b) => stats[a][by] - stats[b][by] || a - b);
 }
 
-interface Props { app: App; answered: Answered; order: number[]; stats: HeadStats[] }
+interface Props { app: App; queryData: QueryData; order: number[]; stats: HeadStats[] }
 
-function Multiples({ app, answered, order, stats }: Props): JSX.Element {
-  const { row, facts } = answered;
-  const table = useCallback(() => headTable(answered), [answered]);
+function Multiples({ app, queryData, order, stats }: Props): JSX.Element {
+  const { row, facts } = queryData;
+  const table = useCallback(() => headTable(queryData), [queryData]);
   const numbers = useCallback(() => {
     const all = row.heads ?? [row.mean];
     return { shape: [all.length, row.mean.length], data: Float32Array.from(all.flatMap((weights) => Array.from(weights))) };
-  }, [answered]);
+  }, [queryData]);
   const apart = row.bias !== null && row.heads !== null;
   return (
     <Figure app={app} id="heads" title={`Where each head looks from ${placeWords(facts, row.token)}`} table={table} numbers={numbers}
       python={() => headsCode(app)} caption={apart ? BIAS_WORDS : row.heads && NO_BIAS}>
-      {row.heads ? null : <NoHeads app={app} answered={answered} />}
+      {row.heads ? null : <NoHeads app={app} queryData={queryData} />}
       <div class="multiples" role="group" aria-label="Heads">
-        <Pixels answered={answered} />
-        <Multiple app={app} answered={answered} head={-1} stats={null} />
-        {row.heads && order.map((head) => <Multiple key={head} app={app} answered={answered} head={head} stats={stats[head]} />)}
+        <Pixels queryData={queryData} />
+        <Multiple app={app} queryData={queryData} head={-1} stats={null} />
+        {row.heads && order.map((head) => <Multiple key={head} app={app} queryData={queryData} head={head} stats={stats[head]} />)}
       </div>
     </Figure>
   );
@@ -79,9 +79,9 @@ const BIAS_WORDS = "Below each head, the two parts that its scores are the sum o
 const NO_BIAS = "This block adds no bias for positions, or this trace keeps none of it: the scores are shown whole.";
 
 // What the keys show, to compare the heads with.
-function Pixels({ answered }: { answered: Answered }): JSX.Element {
-  const image = useLoaded(() => answered.trace.image("shown"), [answered.trace]).value;
-  const ref = usePaint((canvas, width) => { if (image) drawPixels(canvas, closeOf(answered), image, width); }, [answered, image]);
+function Pixels({ queryData }: { queryData: QueryData }): JSX.Element {
+  const image = useLoaded(() => queryData.trace.image("shown"), [queryData.trace]).value;
+  const ref = usePaint((canvas, width) => { if (image) drawPixels(canvas, closeOf(queryData), image, width); }, [queryData, image]);
   return (
     <div class="multiple pixels-of">
       <p class="head-name">the keys’ pixels</p>
@@ -90,13 +90,13 @@ function Pixels({ answered }: { answered: Answered }): JSX.Element {
   );
 }
 
-interface MultipleProps { app: App; answered: Answered; head: number; stats: HeadStats | null }
+interface MultipleProps { app: App; queryData: QueryData; head: number; stats: HeadStats | null }
 
-function Multiple({ app, answered, head, stats }: MultipleProps): JSX.Element {
-  const { row } = answered;
+function Multiple({ app, queryData, head, stats }: MultipleProps): JSX.Element {
+  const { row } = queryData;
   const weights = head < 0 ? row.mean : (row.heads as Float32Array[])[head];
   const chosen = app.state.head.value === head;
-  const map = usePaint((canvas, width) => drawSmall(canvas, closeOf(answered), weights, width, byWeight(weights)), [answered, head]);
+  const map = usePaint((canvas, width) => drawSmall(canvas, closeOf(queryData), weights, width, byWeight(weights)), [queryData, head]);
   const name = head < 0 ? "mean" : `head ${head + 1}`;
   const figures = stats ? `, looks ${stats.distance.toFixed(1)} pixels far, entropy ${stats.entropy.toFixed(2)} nats` : "";
   const choose = (): void => {
@@ -109,7 +109,7 @@ function Multiple({ app, answered, head, stats }: MultipleProps): JSX.Element {
       <span class="head-name">{name}</span>
       <span class="head-map"><canvas ref={map} aria-hidden="true" /></span>
       {stats && <span class="head-stats">{stats.distance.toFixed(1)} px, {stats.entropy.toFixed(2)} nats</span>}
-      {head >= 0 && row.bias && <Terms answered={answered} weights={weights} bias={row.bias[head]} />}
+      {head >= 0 && row.bias && <Terms queryData={queryData} weights={weights} bias={row.bias[head]} />}
     </button>
   );
 }
@@ -132,14 +132,14 @@ function centred(values: Float32Array): Float32Array {
   return values.map((value) => value - mean);
 }
 
-interface TermsProps { answered: Answered; weights: Float32Array; bias: Float32Array }
+interface TermsProps { queryData: QueryData; weights: Float32Array; bias: Float32Array }
 
-function Terms({ answered, weights, bias }: TermsProps): JSX.Element {
-  const parts = useMemo(() => terms(weights, bias, answered.row.allowed), [answered, weights, bias]);
+function Terms({ queryData, weights, bias }: TermsProps): JSX.Element {
+  const parts = useMemo(() => terms(weights, bias, queryData.row.allowed), [queryData, weights, bias]);
   const shade = (value: number): [number, number, number] =>
     (Number.isNaN(value) ? colour(0, BIAS) : colour(0.5 + value / (2 * parts.most), BIAS));
-  const first = usePaint((canvas, width) => drawSmall(canvas, closeOf(answered), parts.bias, width, shade), [parts]);
-  const second = usePaint((canvas, width) => drawSmall(canvas, closeOf(answered), parts.data, width, shade), [parts]);
+  const first = usePaint((canvas, width) => drawSmall(canvas, closeOf(queryData), parts.bias, width, shade), [parts]);
+  const second = usePaint((canvas, width) => drawSmall(canvas, closeOf(queryData), parts.data, width, shade), [parts]);
   return (
     <span class="terms" data-most={parts.most.toFixed(3)}>
       <span><span class="head-map"><canvas ref={first} aria-hidden="true" /></span>bias</span>
@@ -149,15 +149,15 @@ function Terms({ answered, weights, bias }: TermsProps): JSX.Element {
 }
 
 // One line a key: its token, and the weight in every head.
-function headTable(answered: Answered): TableData {
-  const { row, grid, slot, facts } = answered;
+function headTable(queryData: QueryData): TableData {
+  const { row, grid, slot, facts } = queryData;
   const heads = row.heads ?? [];
   return {
     columns: [
       "key", "token", "mean", ...heads.map((_, head) => `head ${head + 1}`), ...(row.bias ?? []).map((_, head) => `bias ${head + 1}`),
     ],
     rows: Array.from(row.keys, (_, key) => [
-      String(key + 1), `${keyName(answered, key)}${grid.sees(slot, row.group, key) ? "" : " (masked)"}`, row.mean[key],
+      String(key + 1), `${keyName(queryData, key)}${grid.sees(slot, row.group, key) ? "" : " (masked)"}`, row.mean[key],
       ...heads.map((weights) => weights[key]), ...(row.bias ?? []).map((bias) => bias[key]),
     ]),
     data: (key) => ({

@@ -1,7 +1,7 @@
 // Beside the picture: the token in numbers, its keys cut out, its heads in small, what it looks at most.
 import type { ComponentChildren, JSX } from "preact";
 import { useCallback } from "preact/hooks";
-import { factsOf, keyName, weightsOf, type Answered } from "../asked";
+import { factsOf, keyName, weightsOf, type QueryData } from "../query";
 import { byWeight, closeOf, drawPixels, drawSmall, drawWeights, keyAt } from "../closeup";
 import { colour, css } from "../draw/colour";
 import { greatest } from "../draw/heat";
@@ -12,10 +12,10 @@ import { useLoaded, usePaint } from "../ui/hooks";
 import { share, tokenWords } from "../words";
 import type { Look } from "./look";
 
-interface Props { app: App; answered: Answered; look: Look }
+interface Props { app: App; queryData: QueryData; look: Look }
 
-export function Readout({ app, answered, look }: Props): JSX.Element {
-  const { facts, row, wanted } = answered;
+export function Readout({ app, queryData, look }: Props): JSX.Element {
+  const { facts, row, wanted } = queryData;
   const head = app.state.head.value;
   const weights = weightsOf(row, head);
   const key = look.key.value >= 0 && look.key.value < weights.length ? look.key.value : -1;
@@ -23,29 +23,29 @@ export function Readout({ app, answered, look }: Props): JSX.Element {
   return (
     <>
       Query: <b>{tokenWords(facts, row.token)}</b>, {which}.{" "}
-      {key >= 0 && <span data-key={key}>Key pointed at: {keyName(answered, key)},{" "}
-        {amount(answered, key, weights)}. </span>}
+      {key >= 0 && <span data-key={key}>Key pointed at: {keyName(queryData, key)},{" "}
+        {amount(queryData, key, weights)}. </span>}
       {row.token !== wanted && <span>Only some tokens are kept in this report; this is the nearest. </span>}
-      {look.kept.value && !answered.hovered && (
+      {look.kept.value && !queryData.hovered && (
         <button type="button" class="let-go" data-let-go onClick={() => { look.kept.value = false; }}>let go</button>
       )}
     </>
   );
 }
 
-function amount({ grid, slot }: Answered, key: number, weights: Float32Array): string {
+function amount({ grid, slot }: QueryData, key: number, weights: Float32Array): string {
   return grid.standing(slot, key) === "masked" ? "masked, 0" : share(weights[key]);
 }
 
 // The picture's frame: its numbers as a table, as a file, and as Python.
-export function KeysFigure({ app, answered, readout, children }:
-  { app: App; answered: Answered; readout: ComponentChildren; children: ComponentChildren }): JSX.Element {
+export function KeysFigure({ app, queryData, readout, children }:
+  { app: App; queryData: QueryData; readout: ComponentChildren; children: ComponentChildren }): JSX.Element {
   const head = app.state.head.value;
-  const table = useCallback(() => keyTable(answered, head), [answered, head]);
+  const table = useCallback(() => keyTable(queryData, head), [queryData, head]);
   const numbers = useCallback(() => {
-    const data = weightsOf(answered.row, head);
+    const data = weightsOf(queryData.row, head);
     return { shape: [data.length], data };
-  }, [answered, head]);
+  }, [queryData, head]);
   return (
     <Figure app={app} id="canvas" title="How the marked token divides its attention" readout={readout} table={table}
       numbers={numbers} python={() => rowCode(app)}>
@@ -54,14 +54,14 @@ export function KeysFigure({ app, answered, readout, children }:
   );
 }
 
-function keyTable(answered: Answered, head: number): TableData {
-  const { grid, row, slot, facts } = answered;
+function keyTable(queryData: QueryData, head: number): TableData {
+  const { grid, row, slot, facts } = queryData;
   const group = grid.group(slot);
   const weights = weightsOf(row, head);
   const keys = Array.from(row.keys, (_, key) => key);
   return {
     columns: ["key", facts.prefix || !facts.cut ? "what" : "token", "state", "weight"],
-    rows: keys.map((key) => [String(key + 1), `${keyName(answered, key)}${key === grid.ownKey(slot) ? " (itself)" : ""}`,
+    rows: keys.map((key) => [String(key + 1), `${keyName(queryData, key)}${key === grid.ownKey(slot) ? " (itself)" : ""}`,
       grid.standing(slot, key), weights[key]]),
     data: (key) => ({
       "data-token": row.keys[key], "data-weight": weights[key].toFixed(7), "data-standing": grid.standing(slot, key),
@@ -70,40 +70,40 @@ function keyTable(answered: Answered, head: number): TableData {
   };
 }
 
-export function Panel({ app, answered, look }: Props): JSX.Element {
-  const { trace, row } = answered;
+export function Panel({ app, queryData, look }: Props): JSX.Element {
+  const { trace, row } = queryData;
   const head = app.state.head.value;
   return (
     <aside class="canvas-panel" aria-label="The token in numbers">
       <h3>The token</h3>
       <dl class="facts" data-facts>
-        {factsOf(answered, head, trace.manifest.photo.input).map(({ name, value }) => (
+        {factsOf(queryData, head, trace.manifest.photo.input).map(({ name, value }) => (
           <div key={name} data-fact={name}><dt>{name}</dt><dd>{value}</dd></div>
         ))}
       </dl>
       <h3>Its keys, cut out</h3>
-      <Closeups app={app} answered={answered} look={look} />
+      <Closeups app={app} queryData={queryData} look={look} />
       <h3>Heads</h3>
-      <Strip app={app} answered={answered} />
-      {!row.heads && <p class="note">{trace.hasHeads(answered.block) ? "Choose a head to have it computed."
-        : `Only the mean of this block’s ${answered.facts.heads} heads is kept in this report.`}</p>}
+      <Strip app={app} queryData={queryData} />
+      {!row.heads && <p class="note">{trace.hasHeads(queryData.block) ? "Choose a head to have it computed."
+        : `Only the mean of this block’s ${queryData.facts.heads} heads is kept in this report.`}</p>}
       <h3>Where its attention goes</h3>
-      <Top answered={answered} head={head} />
+      <Top queryData={queryData} head={head} />
     </aside>
   );
 }
 
-function Closeups({ app, answered, look }: Props): JSX.Element {
+function Closeups({ app, queryData, look }: Props): JSX.Element {
   const head = app.state.head.value;
-  const weights = weightsOf(answered.row, head);
-  const seen = useLoaded(() => answered.trace.image("shown"), [answered.trace]).value;
-  const close = closeOf(answered);
-  const pixels = usePaint((canvas, width) => { if (seen) drawPixels(canvas, close, seen, width); }, [answered, seen]);
-  const heat = usePaint((canvas, width) => drawWeights(canvas, close, weights, greatest(weights), width), [answered, head]);
-  const table = answered.grid.table(answered.grid.group(answered.slot));
+  const weights = weightsOf(queryData.row, head);
+  const seen = useLoaded(() => queryData.trace.image("shown"), [queryData.trace]).value;
+  const close = closeOf(queryData);
+  const pixels = usePaint((canvas, width) => { if (seen) drawPixels(canvas, close, seen, width); }, [queryData, seen]);
+  const heat = usePaint((canvas, width) => drawWeights(canvas, close, weights, greatest(weights), width), [queryData, head]);
+  const table = queryData.grid.table(queryData.grid.group(queryData.slot));
   const read = (event: MouseEvent): number => {
     const box = (event.currentTarget as HTMLElement).getBoundingClientRect();
-    return keyAt(answered.grid, answered.grid.group(answered.slot),
+    return keyAt(queryData.grid, queryData.grid.group(queryData.slot),
       [(event.clientY - box.top) / box.height, (event.clientX - box.left) / box.width]);
   };
   return (
@@ -120,21 +120,21 @@ function Closeups({ app, answered, look }: Props): JSX.Element {
 }
 
 // The heads in small; to compare them at leisure there is a view of its own.
-function Strip({ app, answered }: { app: App; answered: Answered }): JSX.Element {
-  const { facts, trace, block } = answered;
+function Strip({ app, queryData }: { app: App; queryData: QueryData }): JSX.Element {
+  const { facts, trace, block } = queryData;
   const heads = trace.hasHeads(block) ? Array.from({ length: facts.heads }, (_, head) => head) : [];
   return (
     <div class="strip" role="group" aria-label="Heads">
-      {[-1, ...heads].map((head) => <Head key={head} app={app} answered={answered} head={head} />)}
+      {[-1, ...heads].map((head) => <Head key={head} app={app} queryData={queryData} head={head} />)}
     </div>
   );
 }
 
-function Head({ app, answered, head }: { app: App; answered: Answered; head: number }): JSX.Element {
-  const weights = head < 0 ? answered.row.mean : answered.row.heads?.[head] ?? null;
+function Head({ app, queryData, head }: { app: App; queryData: QueryData; head: number }): JSX.Element {
+  const weights = head < 0 ? queryData.row.mean : queryData.row.heads?.[head] ?? null;
   const ref = usePaint((canvas) => {
-    if (weights) drawSmall(canvas, closeOf(answered), weights, 40, byWeight(weights));
-  }, [answered, head]);
+    if (weights) drawSmall(canvas, closeOf(queryData), weights, 40, byWeight(weights));
+  }, [queryData, head]);
   const chosen = app.state.head.value === head;
   return (
     <button type="button" data-head={head} aria-pressed={chosen} aria-label={head < 0 ? "mean of all heads" : `head ${head + 1}`}
@@ -145,8 +145,8 @@ function Head({ app, answered, head }: { app: App; answered: Answered; head: num
   );
 }
 
-function Top({ answered, head }: { answered: Answered; head: number }): JSX.Element {
-  const { grid, row, slot } = answered;
+function Top({ queryData, head }: { queryData: QueryData; head: number }): JSX.Element {
+  const { grid, row, slot } = queryData;
   const weights = weightsOf(row, head);
   const most = greatest(weights) || 1;
   const order = Array.from(weights.keys()).filter((key) => row.allowed[key]).sort((a, b) => weights[b] - weights[a]).slice(0, 5);
@@ -157,7 +157,7 @@ function Top({ answered, head }: { answered: Answered; head: number }): JSX.Elem
         {order.map((key) => (
           <tr key={key} data-top={key}>
             <td><i style={{ background: css(colour(weights[key] / most)) }} /> {key + 1}</td>
-            <td>{keyName(answered, key)}{key === grid.ownKey(slot) ? " (itself)" : ""}</td>
+            <td>{keyName(queryData, key)}{key === grid.ownKey(slot) ? " (itself)" : ""}</td>
             <td class="number">{share(weights[key])}</td>
           </tr>
         ))}

@@ -1,5 +1,5 @@
 // Mouse, finger and keys over the picture of the canvas view.
-import type { Answered } from "../asked";
+import type { QueryData } from "../query";
 import { cellAt, drawnAt, mostZoom, pan, reveal, WHOLE, zoomAt } from "../camera";
 import type { Pair } from "../grid";
 import { chooseBlock, type App } from "../state";
@@ -12,7 +12,7 @@ const DRAG = 5; // CSS pixels that a click may slip
 // pointing; what it read last stays, since a finger hides what it points at.
 const reads = (event: PointerEvent, look: Look): boolean => event.pointerType === "touch" && look.kept.value && look.zoom.value.factor <= 1;
 
-export function listen(canvas: HTMLCanvasElement, app: App, look: Look, answered: () => Answered): () => void {
+export function listen(canvas: HTMLCanvasElement, app: App, look: Look, queryData: () => QueryData): () => void {
   const ends = new AbortController();
   const on = <K extends keyof HTMLElementEventMap>(name: K, act: (event: HTMLElementEventMap[K]) => void): void =>
     canvas.addEventListener(name, act as EventListener, { signal: ends.signal, passive: false });
@@ -24,7 +24,7 @@ export function listen(canvas: HTMLCanvasElement, app: App, look: Look, answered
     return [(event.clientY - box.top) / box.height, (event.clientX - box.left) / box.width];
   };
   const slotUnder = (event: MouseEvent): number => {
-    const { grid } = answered();
+    const { grid } = queryData();
     const at = shareOf(event);
     if (at.some((p) => p < 0 || p >= 1)) return -1;
     return grid.slotAt(...cellAt(grid, look.zoom.value, app.state.shift.value, at));
@@ -32,14 +32,14 @@ export function listen(canvas: HTMLCanvasElement, app: App, look: Look, answered
   const most = (): number => (look.fit.value ? mostZoom(look.fit.value) : 1);
 
   const point = (event: PointerEvent): void => {
-    const { grid, slot: asking } = answered();
-    const slot = slotUnder(event);
-    const token = slot < 0 ? -1 : grid.queries[slot];
+    const { grid, slot } = queryData();
+    const under = slotUnder(event);
+    const token = under < 0 ? -1 : grid.queries[under];
     if (!look.kept.value) { look.key.value = -1; look.hover.value = token; return; }
     look.hover.value = -1;
-    const { cover, first } = grid.spots(grid.group(asking));
+    const { cover, first } = grid.spots(grid.group(slot));
     const cell = cellAt(grid, look.zoom.value, app.state.shift.value, shareOf(event));
-    const spot = slot < 0 ? -1 : cover[cell[0] * grid.padded[1] + cell[1]];
+    const spot = under < 0 ? -1 : cover[cell[0] * grid.padded[1] + cell[1]];
     look.key.value = spot < 0 ? -1 : first[spot];
   };
 
@@ -78,7 +78,7 @@ export function listen(canvas: HTMLCanvasElement, app: App, look: Look, answered
   });
   on("click", (event) => {
     if (start?.moved && (look.zoom.value.factor > 1 || reads(event as PointerEvent, look))) return;
-    const { grid, row } = answered();
+    const { grid, row } = queryData();
     const slot = slotUnder(event);
     if (slot < 0 || grid.queries[slot] < 0) return;
     const same = look.kept.value && grid.queries[slot] === row.token;
@@ -93,12 +93,12 @@ export function listen(canvas: HTMLCanvasElement, app: App, look: Look, answered
     event.preventDefault();
     look.zoom.value = zoomAt(look.zoom.value, look.zoom.value.factor * Math.exp(-event.deltaY / 300), most(), shareOf(event));
   });
-  on("keydown", (event) => { if (press(event, app, look, answered(), most())) event.preventDefault(); });
+  on("keydown", (event) => { if (press(event, app, look, queryData(), most())) event.preventDefault(); });
   return () => ends.abort();
 }
 
 // Act on a key; false where it means nothing here.
-function press(event: KeyboardEvent, app: App, look: Look, { grid, facts, trace }: Answered, most: number): boolean {
+function press(event: KeyboardEvent, app: App, look: Look, { grid, facts, trace }: QueryData, most: number): boolean {
   if (event.altKey || event.ctrlKey || event.metaKey) return false;
   const { state } = app;
   const { key } = event;
@@ -126,7 +126,7 @@ function press(event: KeyboardEvent, app: App, look: Look, { grid, facts, trace 
 }
 
 // The token beside a place, as the picture is drawn: rolled, its edges lie elsewhere.
-function stepped(grid: Answered["grid"], place: Pair, [down, right]: Pair, roll: number): number {
+function stepped(grid: QueryData["grid"], place: Pair, [down, right]: Pair, roll: number): number {
   const rolled = Math.round(roll);
   const [y, x] = drawnAt(grid, place, rolled);
   const [v, u] = [y + down, x + right];

@@ -14,8 +14,8 @@ export function MethodMap({ app }: { app: App }): JSX.Element {
   const offered = methods.filter(({ id }) => demand || maps.some((map) => map.method === id));
   const method = offered.find(({ id }) => id === app.state.method.value) ?? offered[0];
   const classes = method ? known(app, method) : [];
-  const asked = app.state.cls.value;
-  const cls = demand || classes.includes(asked) ? asked : classes[0] ?? asked;
+  const wished = app.state.cls.value;
+  const cls = demand || classes.includes(wished) ? wished : classes[0] ?? wished;
   const wanted = method?.per_class ? cls : null;
   const { value: map, error, fresh } = useLoaded(() => (method ? trace.map(method.id, wanted) : null), [trace, source, method?.id, wanted]);
   // Gradients of a large picture take a minute: meanwhile, the map of another method would be taken for this one's.

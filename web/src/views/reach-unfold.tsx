@@ -45,7 +45,7 @@ export function Unfold({ app, trace, block, token, found, fresh }: Props): JSX.E
       })}
       python={() => `${prelude(app)}\nfrom vitrail.explain import rollout_stages\nmaps = rollout_stages(trace, ${block}, ${placeText(app)})  # one a stage, as its blocks begin`}>
       <ol class="unfold" data-fresh={fresh} data-open={shown}>
-        <li><Asker app={app} trace={trace} block={block} token={token} /></li>
+        <li><QueryGrid app={app} trace={trace} block={block} token={token} /></li>
         {stages.map((stage, i) => (
           <li key={stage.stage} class={shown > i + 1 ? "" : "folded"} data-unfolded={stage.stage} data-count={stage.count}>
             <StageTokens trace={trace} at={i} found={found as Theory} />
@@ -68,8 +68,8 @@ export function Unfold({ app, trace, block, token, found, fresh }: Props): JSX.E
   );
 }
 
-// The grid of the asking token itself, to choose another one from.
-function Asker({ app, trace, block, token }: { app: App; trace: TraceView; block: number; token: number }): JSX.Element {
+// The grid of the query itself, to choose another one from.
+function QueryGrid({ app, trace, block, token }: { app: App; trace: TraceView; block: number; token: number }): JSX.Element {
   const { photo: { input }, blocks } = trace.manifest;
   const { prefix, spatial, stride } = blocks[block];
   const { value: image } = useLoaded(() => trace.image("shown"), [trace]);
@@ -111,13 +111,13 @@ function Asker({ app, trace, block, token }: { app: App; trace: TraceView; block
   const said = token < prefix ? `prefix token ${token + 1}` : `row ${y + 1} of ${spatial[0]}, column ${x + 1} of ${spatial[1]}`;
   return (
     <>
-      <div><canvas ref={ref} tabIndex={0} role="application" aria-roledescription="grid of tokens" aria-label={`Query: ${said}. Arrow keys choose another.`} data-asker={token} onKeyDown={onKey} onClick={onClick} /></div>
+      <div><canvas ref={ref} tabIndex={0} role="application" aria-roledescription="grid of tokens" aria-label={`Query: ${said}. Arrow keys choose another.`} data-query-token={token} onKeyDown={onKey} onClick={onClick} /></div>
       <p><b>1 token</b> <span class="note">{said}</span></p>
     </>
   );
 }
 
-// The tokens of a stage that can reach the asker, or (at -1) the pixels.
+// The tokens of a stage that can reach the query, or (at -1) the pixels.
 function StageTokens({ trace, at, found }: { trace: TraceView; at: number; found: Theory }): JSX.Element {
   const { photo: { input } } = trace.manifest;
   const { value: image } = useLoaded(() => trace.image("shown"), [trace]);

@@ -1,7 +1,7 @@
 // How far, how widely and to what each head of a block looks, over all of its tokens.
 import type { JSX } from "preact";
 import { useCallback } from "preact/hooks";
-import type { Answered } from "../asked";
+import type { QueryData } from "../query";
 import { prelude } from "../python";
 import type { App } from "../state";
 import type { TraceView } from "../trace";
@@ -84,15 +84,15 @@ function Meter({ part, said }: { part: number; said: string }): JSX.Element {
 }
 
 // Heads that are not there, said plainly, with the ways to get them.
-export function NoHeads({ app, answered }: { app: App; answered: Answered }): JSX.Element {
-  const { heads } = answered.facts;
+export function NoHeads({ app, queryData }: { app: App; queryData: QueryData }): JSX.Element {
+  const { heads } = queryData.facts;
   const { photo, model } = app.trace.value.manifest;
   return (
     <div class="warning" data-no-heads>
       <p>
         This report keeps only the mean of this block’s {heads} heads, to stay small. Three ways to see each of them: a smaller input
         (<code>--size</code>), the live page (<code>vitrail explore {photo.name} --serve</code>), or a notebook
-        (<code>vitrail.explore(model, "{photo.name}")</code>), which compute them when you ask. Model: {model.name}.
+        (<code>vitrail.explore(model, "{photo.name}")</code>), which compute them on demand. Model: {model.name}.
       </p>
     </div>
   );

@@ -1202,7 +1202,7 @@ var Grid = class {
 	remembered = /* @__PURE__ */ new Map();
 	constructor(block, arrays) {
 		const cut = block.cut && { window: pair(block.cut.window), shift: pair(block.cut.shift) };
-		this.arrays = { ...arrays, cut, groups: block.groups, asking: block.queries_per_group, answering: block.keys_per_group };
+		this.arrays = { ...arrays, cut, groups: block.groups, queriesPerGroup: block.queries_per_group, keysPerGroup: block.keys_per_group };
 		[this.rows, this.columns] = block.spatial;
 		this.prefix = block.prefix;
 		this.total = this.prefix + this.rows * this.columns;
@@ -1222,11 +1222,11 @@ var Grid = class {
 	get boxes() {
 		return this.arrays.boxes;
 	}
-	get asking() {
-		return this.arrays.asking;
+	get queriesPerGroup() {
+		return this.arrays.queriesPerGroup;
 	}
-	get answering() {
-		return this.arrays.answering;
+	get keysPerGroup() {
+		return this.arrays.keysPerGroup;
 	}
 	get rolls() {
 		return this.shift[0] > 0 || this.shift[1] > 0;
@@ -1238,10 +1238,10 @@ var Grid = class {
 		return token >= 0 && token < this.total;
 	}
 	group(slot) {
-		return Math.floor(slot / this.asking);
+		return Math.floor(slot / this.queriesPerGroup);
 	}
 	member(group, key) {
-		return group * this.answering + key;
+		return group * this.keysPerGroup + key;
 	}
 	key(group, key) {
 		return this.keys[this.member(group, key)];
@@ -1255,25 +1255,25 @@ var Grid = class {
 	}
 	// Row and column, on the padded grid, of a place in a cut; elsewhere only tokens have a place.
 	place(slot) {
-		const { cut, asking, queries } = this.arrays;
+		const { cut, queriesPerGroup, queries } = this.arrays;
 		if (!cut) return queries[slot] < this.prefix ? null : this.position(queries[slot]);
 		const [high, wide] = cut.window;
 		const across = this.padded[1] / wide;
-		const [group, key] = [Math.floor(slot / asking), slot % asking];
+		const [group, key] = [Math.floor(slot / queriesPerGroup), slot % queriesPerGroup];
 		const y5 = Math.floor(group / across) * high + Math.floor(key / wide);
 		const x3 = group % across * wide + key % wide;
 		return [(y5 + this.shift[0]) % this.padded[0], (x3 + this.shift[1]) % this.padded[1]];
 	}
 	// The query that lies at a row and column of the padded grid, or -1 outside.
 	slotAt(y5, x3) {
-		const { cut, asking } = this.arrays;
+		const { cut, queriesPerGroup } = this.arrays;
 		if (y5 < 0 || x3 < 0 || y5 >= this.padded[0] || x3 >= this.padded[1]) return -1;
 		if (!cut) return this.slotOf[this.tokenAt(y5, x3)];
 		const [high, wide] = cut.window;
 		const v4 = (y5 - this.shift[0] + this.padded[0]) % this.padded[0];
 		const h5 = (x3 - this.shift[1] + this.padded[1]) % this.padded[1];
 		const group = Math.floor(v4 / high) * (this.padded[1] / wide) + Math.floor(h5 / wide);
-		return group * asking + v4 % high * wide + h5 % wide;
+		return group * queriesPerGroup + v4 % high * wide + h5 % wide;
 	}
 	sees(slot, group, key) {
 		const { queryRegions, keyRegions } = this.arrays;
@@ -1293,7 +1293,7 @@ var Grid = class {
 	// The labels of a group's keys in order: parts that do not see one another.
 	parts(group) {
 		const labels = /* @__PURE__ */ new Set();
-		for (let key = 0; key < this.answering; key++) {
+		for (let key = 0; key < this.keysPerGroup; key++) {
 			if (this.key(group, key) >= 0) labels.add(this.region(group, key));
 		}
 		return [...labels];
@@ -1307,10 +1307,10 @@ var Grid = class {
 		if (token < this.total) return cell(this.position(token));
 		return boxes && [boxes[4 * member], boxes[4 * member + 2], boxes[4 * member + 1], boxes[4 * member + 3]];
 	}
-	// The key of a group that is the asking token itself, or -1.
+	// The key of a group that is the query itself, or -1.
 	ownKey(slot) {
 		const start = this.member(this.group(slot), 0);
-		return this.keys.subarray(start, start + this.answering).indexOf(this.queries[slot]);
+		return this.keys.subarray(start, start + this.keysPerGroup).indexOf(this.queries[slot]);
 	}
 	spots(group) {
 		return this.remember(`spots ${group}`, () => this.findSpots(group));
@@ -1328,8 +1328,8 @@ var Grid = class {
 	}
 	findSpots(group) {
 		const [boxes, first, known3] = [[], [], /* @__PURE__ */ new Map()];
-		const spotOf = new Int32Array(this.answering).fill(-1);
-		for (let key = 0; key < this.answering; key++) {
+		const spotOf = new Int32Array(this.keysPerGroup).fill(-1);
+		for (let key = 0; key < this.keysPerGroup; key++) {
 			const box = this.box(group, key);
 			if (!box) continue;
 			const name2 = box.join();
@@ -1357,10 +1357,10 @@ var Grid = class {
 	}
 	// As the window that the keys are, as the rectangle that their places form, or as an even list.
 	findTable(group) {
-		const { cut, answering } = this.arrays;
-		const side = Math.ceil(Math.sqrt(answering));
-		const even = (rows, columns, listed) => ({ rows, columns, shape: [1, 1], at: Int32Array.from({ length: answering }, (_4, key) => key), listed });
-		const found = cut ? even(cut.window[0], cut.window[1], false) : this.rectangle(group) ?? even(Math.ceil(answering / side), side, true);
+		const { cut, keysPerGroup } = this.arrays;
+		const side = Math.ceil(Math.sqrt(keysPerGroup));
+		const even = (rows, columns, listed) => ({ rows, columns, shape: [1, 1], at: Int32Array.from({ length: keysPerGroup }, (_4, key) => key), listed });
+		const found = cut ? even(cut.window[0], cut.window[1], false) : this.rectangle(group) ?? even(Math.ceil(keysPerGroup / side), side, true);
 		const keyAt2 = new Int32Array(found.rows * found.columns).fill(-1);
 		found.at.forEach((at, key) => {
 			if (at >= 0) keyAt2[at] = key;
@@ -1368,7 +1368,7 @@ var Grid = class {
 		return { ...found, keyAt: keyAt2 };
 	}
 	rectangle(group) {
-		const boxes = Array.from({ length: this.answering }, (_4, key) => this.box(group, key));
+		const boxes = Array.from({ length: this.keysPerGroup }, (_4, key) => this.box(group, key));
 		const placed = boxes.filter((box) => box !== null);
 		const starts = (axis) => [...new Set(placed.map((box) => box[axis]))].sort((a5, b4) => a5 - b4);
 		const [ys, xs] = [starts(0), starts(1)];
@@ -1464,13 +1464,13 @@ function pull(r4, grid, codes) {
 	for (let slot = 0; slot < grid.queries.length; slot++) {
 		const token = grid.queries[slot];
 		if (token < 0 || r4[token] === 0) continue;
-		const start = grid.group(slot) * grid.answering;
-		const row = decodeRow(codes, slot * grid.answering, grid.answering);
+		const start = grid.group(slot) * grid.keysPerGroup;
+		const row = decodeRow(codes, slot * grid.keysPerGroup, grid.keysPerGroup);
 		let real = 0;
-		for (let key = 0; key < grid.answering; key++) if (grid.keys[start + key] >= 0) real += row[key];
+		for (let key = 0; key < grid.keysPerGroup; key++) if (grid.keys[start + key] >= 0) real += row[key];
 		if (real === 0) continue;
 		const scale2 = (1 - RESIDUAL) * r4[token] / real;
-		for (let key = 0; key < grid.answering; key++) if (row[key] > 0) give(next, grid, start + key, scale2 * row[key]);
+		for (let key = 0; key < grid.keysPerGroup; key++) if (row[key] > 0) give(next, grid, start + key, scale2 * row[key]);
 	}
 	for (let token = 0; token < r4.length; token++) next[token] += RESIDUAL * r4[token];
 	return next;
@@ -1644,16 +1644,16 @@ var TraceView = class {
 	array(name2) {
 		return this.source.array(name2);
 	}
-	// How one token divides its attention; `heads` also asks for every head and the bias.
+	// How one token divides its attention; `heads` also loads every head and the bias.
 	async row(block, token, heads2 = false) {
 		const { facts } = this.blocks[block];
 		const grid = await this.blocks[block].load();
 		const slot = grid.slotOf[token];
 		if (!(slot >= 0)) throw new RangeError(`block ${block} has no token ${token}`);
-		const [group, query, start] = [grid.group(slot), slot % grid.asking, grid.group(slot) * grid.answering];
+		const [group, query, start] = [grid.group(slot), slot % grid.queriesPerGroup, grid.group(slot) * grid.keysPerGroup];
 		const wanted = heads2 && this.hasHeads(block) ? this.heads(block, grid, group, query) : null;
 		const [each, mean, bias] = await Promise.all([wanted, this.mean(block, grid, slot), heads2 ? this.bias(facts, group, query) : null]);
-		const allowed = Uint8Array.from({ length: grid.answering }, (_4, key) => grid.sees(slot, group, key) ? 1 : 0);
+		const allowed = Uint8Array.from({ length: grid.keysPerGroup }, (_4, key) => grid.sees(slot, group, key) ? 1 : 0);
 		return {
 			token,
 			group,
@@ -1662,15 +1662,15 @@ var TraceView = class {
 			mean,
 			heads: each,
 			bias,
-			keys: grid.keys.subarray(start, start + grid.answering),
-			boxes: grid.boxes && grid.boxes.subarray(4 * start, 4 * (start + grid.answering))
+			keys: grid.keys.subarray(start, start + grid.keysPerGroup),
+			boxes: grid.boxes && grid.boxes.subarray(4 * start, 4 * (start + grid.keysPerGroup))
 		};
 	}
 	// Are the heads of a block to be had one by one?
 	hasHeads(block) {
 		return this.blocks[block].facts.attention !== null || this.manifest.on_demand;
 	}
-	// May every token of a block be asked, or only the `chosen` ones? Null: every one.
+	// May every token of a block be the query, or only the `chosen` ones? Null: every one.
 	async askable(block) {
 		const { facts } = this.blocks[block];
 		if (!facts.chosen || this.manifest.on_demand || facts.attention) return null;
@@ -1691,12 +1691,12 @@ var TraceView = class {
 	}
 	async mean(block, grid, slot) {
 		const { mean, chosen } = this.blocks[block].facts;
-		if (mean && !chosen) return decodeRow((await this.array(mean)).data, slot * grid.answering, grid.answering);
+		if (mean && !chosen) return decodeRow((await this.array(mean)).data, slot * grid.keysPerGroup, grid.keysPerGroup);
 		if (mean && chosen) {
 			const place = (await this.array(chosen)).data.indexOf(slot);
-			if (place >= 0) return decodeRow((await this.array(mean)).data, place * grid.answering, grid.answering);
+			if (place >= 0) return decodeRow((await this.array(mean)).data, place * grid.keysPerGroup, grid.keysPerGroup);
 		}
-		const each = await this.heads(block, grid, grid.group(slot), slot % grid.asking);
+		const each = await this.heads(block, grid, grid.group(slot), slot % grid.queriesPerGroup);
 		return each[0].map((_4, key) => each.reduce((sum, row) => sum + row[key], 0) / each.length);
 	}
 	async heads(block, grid, group, query) {
@@ -1704,23 +1704,23 @@ var TraceView = class {
 		const heads2 = Array.from({ length: facts.heads }, (_4, head) => head);
 		if (facts.attention) {
 			const codes2 = (await this.array(facts.attention)).data;
-			return heads2.map((head) => decodeRow(codes2, ((group * facts.heads + head) * grid.asking + query) * grid.answering, grid.answering));
+			return heads2.map((head) => decodeRow(codes2, ((group * facts.heads + head) * grid.queriesPerGroup + query) * grid.keysPerGroup, grid.keysPerGroup));
 		}
-		const most = Math.max(1, Math.min(grid.asking, Math.floor(AT_ONCE / (facts.heads * grid.answering))));
+		const most = Math.max(1, Math.min(grid.queriesPerGroup, Math.floor(AT_ONCE / (facts.heads * grid.keysPerGroup))));
 		const first = Math.floor(query / most) * most;
-		const count2 = Math.min(most, grid.asking - first);
+		const count2 = Math.min(most, grid.queriesPerGroup - first);
 		const name2 = `b${block}/rows/${group}/${first}/${count2}`;
 		if (!this.manifest.on_demand) throw new Missing(name2);
 		const codes = (await this.array(name2)).data;
-		return heads2.map((head) => decodeRow(codes, ((query - first) * facts.heads + head) * grid.answering, grid.answering));
+		return heads2.map((head) => decodeRow(codes, ((query - first) * facts.heads + head) * grid.keysPerGroup, grid.keysPerGroup));
 	}
 	async bias(facts, group, query) {
 		if (!facts.bias) return null;
-		const { shape: [groups2, heads2, asking, answering], data } = await this.array(facts.bias);
+		const { shape: [groups2, heads2, queriesPerGroup, keysPerGroup], data } = await this.array(facts.bias);
 		const own = groups2 > 1 ? group : 0;
 		return Array.from({ length: heads2 }, (_4, head) => {
-			const start = ((own * heads2 + head) * asking + query) * answering;
-			return data.subarray(start, start + answering);
+			const start = ((own * heads2 + head) * queriesPerGroup + query) * keysPerGroup;
+			return data.subarray(start, start + keysPerGroup);
 		});
 	}
 	// How much of a token's state came from each token of the first grid, by the weights alone.
@@ -1733,7 +1733,7 @@ var TraceView = class {
 		if (!this.manifest.on_demand && !this.source.has(name2)) throw new Missing(name2);
 		return this.map2d(name2);
 	}
-	// A map of a method for a class (or for none), stored or computed when asked for.
+	// A map of a method for a class (or for none), stored or computed on demand.
 	async map(method, cls) {
 		const stored = this.manifest.maps.find((map2) => map2.method === method && (map2.class === null || map2.class === cls));
 		if (stored) return this.map2d(stored.array);
@@ -1819,8 +1819,8 @@ async function read(trace, block) {
 		keyLabels,
 		boxes: places,
 		groups: facts.groups,
-		asking: facts.queries_per_group,
-		answering: facts.keys_per_group,
+		queriesPerGroup: facts.queries_per_group,
+		keysPerGroup: facts.keys_per_group,
 		queries: q2,
 		keys: k4
 	};
@@ -1912,11 +1912,11 @@ function tokenWords(block, token) {
 
 // src/tour/quiz.ts
 var may = (bond2) => bond2 === "token" || bond2 === "pooled";
-function bond(block, asker, other) {
-	const slot = block.slotOf[asker];
-	const start = Math.floor(slot / block.asking) * block.answering;
+function bond(block, queryToken, other) {
+	const slot = block.slotOf[queryToken];
+	const start = Math.floor(slot / block.queriesPerGroup) * block.keysPerGroup;
 	let found = { bond: "apart", cell: null };
-	for (let key = start; key < start + block.answering; key++) {
+	for (let key = start; key < start + block.keysPerGroup; key++) {
 		const token = block.keys[key];
 		if (token === other) {
 			if (sees(block, slot, key)) return { bond: "token", cell: null };
@@ -1939,25 +1939,25 @@ function joinQuiz(before, after) {
 	const { groups: groups2 } = after;
 	const pairs = [...neighbours(groups2)].sort((a5, b4) => off(groups2, a5) - off(groups2, b4));
 	const changes = pairs.find(([a5, b4]) => !may(bond(before.groups, a5, b4).bond) && may(bond(groups2, a5, b4).bond)) ?? pairs.find(([a5, b4]) => may(bond(before.groups, a5, b4).bond) !== may(bond(groups2, a5, b4).bond)) ?? pairs[0];
-	return changes ? ask("join", before, after, changes) : null;
+	return changes ? quizOf("join", before, after, changes) : null;
 }
 function partQuiz(after) {
-	const { keys, groups: groups2, answering, prefix, total } = after.groups;
+	const { keys, groups: groups2, keysPerGroup, prefix, total } = after.groups;
 	const inside = (token) => token >= prefix && token < total;
 	for (let group = groups2 - 1; group >= 0; group--) {
-		for (let key = (group + 1) * answering - 1; key > group * answering; key--) {
-			for (let other = key - 1; other >= group * answering; other--) {
+		for (let key = (group + 1) * keysPerGroup - 1; key > group * keysPerGroup; key--) {
+			for (let other = key - 1; other >= group * keysPerGroup; other--) {
 				const [a5, b4] = [keys[key], keys[other]];
 				if (!inside(a5) || !inside(b4)) continue;
-				if (bond(after.groups, a5, b4).bond === "masked") return ask("part", null, after, [a5, b4]);
+				if (bond(after.groups, a5, b4).bond === "masked") return quizOf("part", null, after, [a5, b4]);
 			}
 		}
 	}
 	return null;
 }
-function ask(asks, before, after, [asker, other]) {
-	const was = before && { block: before.block, bond: bond(before.groups, asker, other).bond };
-	return { asks, block: after.block, asker, other, was, ...bond(after.groups, asker, other) };
+function quizOf(quizKind, before, after, [queryToken, other]) {
+	const was = before && { block: before.block, bond: bond(before.groups, queryToken, other).bond };
+	return { quizKind, block: after.block, queryToken, other, was, ...bond(after.groups, queryToken, other) };
 }
 function* neighbours(block) {
 	for (let y5 = 0; y5 < block.rows; y5++) {
@@ -2165,8 +2165,8 @@ function lens(context, { manifest, step: step3, shown }, stride, spatial, across
 function visible(groups2, token) {
 	const flags = new Uint8Array(groups2.rows * groups2.columns);
 	const slot = groups2.slotOf[token];
-	const start = Math.floor(slot / groups2.asking) * groups2.answering;
-	for (let key = start; key < start + groups2.answering; key++) {
+	const start = Math.floor(slot / groups2.queriesPerGroup) * groups2.keysPerGroup;
+	for (let key = start; key < start + groups2.keysPerGroup; key++) {
 		const box = groups2.keys[key] >= 0 && sees(groups2, slot, key) ? boxOf(groups2, key) : null;
 		if (box) for (let y5 = box[0]; y5 < box[2]; y5++) flags.fill(1, y5 * groups2.columns + box[1], y5 * groups2.columns + box[3]);
 	}
@@ -2186,7 +2186,7 @@ function borders(groups2, name2, inside) {
 	}
 	return edges;
 }
-var groupOf = (groups2, cell2) => Math.floor(groups2.slotOf[groups2.prefix + cell2] / groups2.asking);
+var groupOf = (groups2, cell2) => Math.floor(groups2.slotOf[groups2.prefix + cell2] / groups2.queriesPerGroup);
 function grouped(context, data, groups2, token, width, height) {
 	photo(context, data.shown, width, height);
 	const unit2 = unitOf(data, blockOf(data).stride, width, height);
@@ -2211,15 +2211,15 @@ function pair2(context, data, width, height) {
 	const { quiz, groups: groups2, before, answered } = data;
 	if (!quiz) return grouped(context, data, groups2, data.token, width, height);
 	const unit2 = unitOf(data, blockOf(data).stride, width, height);
-	if (answered) grouped(context, data, groups2, quiz.asker, width, height);
+	if (answered) grouped(context, data, groups2, quiz.queryToken, width, height);
 	else {
 		photo(context, data.shown, width, height);
 		const known3 = before ?? groups2;
 		const cut = before ? borders(known3, (cell2) => groupOf(known3, cell2), () => true) : [];
 		if (cut.length < 3 * known3.rows * known3.columns) strokeEdges(context, cut, unit2, "rgb(255 255 255 / .5)", 1, [], 0);
 	}
-	letter(context, groups2, quiz.asker, quiz.other, unit2, MARK, "A", width, height);
-	letter(context, groups2, quiz.other, quiz.asker, unit2, OTHER, "B", width, height);
+	letter(context, groups2, quiz.queryToken, quiz.other, unit2, MARK, "A", width, height);
+	letter(context, groups2, quiz.other, quiz.queryToken, unit2, OTHER, "B", width, height);
 	return void 0;
 }
 function letter(context, groups2, token, away, unit2, ink, text, width, height) {
@@ -2333,7 +2333,7 @@ function tourSteps(manifest) {
 	];
 }
 function step(id, name2, scene, block, view, text, more = {}) {
-	return { id, name: name2, scene, block, text, at: CENTRE, asks: null, ...more, select: { view, block, head: -1, shift: 0, ...more.select } };
+	return { id, name: name2, scene, block, text, at: CENTRE, quizKind: null, ...more, select: { view, block, head: -1, shift: 0, ...more.select } };
 }
 function photo2({ photo: { input }, answer: [best], model, blocks }) {
 	const said = best ? `${model.name} calls it “${best.label}”, with ${share(best.probability)}${model.trained ? "" : " (untrained weights: a guess)"}. How does it get there?` : `${model.name} turns it into features. How?`;
@@ -2353,12 +2353,12 @@ function second({ blocks }, index) {
 	const block = blocks[index];
 	const before = blocks[0];
 	const [text, name2] = rolls(block) && block.cut ? [`Windows alone would never talk to each other. So ${blockName(block)} moves the cut by ${times(block.cut.shift)} tokens: neighbours that a border parted share a window now. Roll the picture with the slider and watch.`, "Shift"] : [`Not every block is alike. In ${blockName(block)}: ${block.text}`, capital(block.title)];
-	return step("shift", name2, "pair", index, "canvas", text, { asks: before.stage === block.stage ? "join" : null });
+	return step("shift", name2, "pair", index, "canvas", text, { quizKind: before.stage === block.stage ? "join" : null });
 }
 function mask({ blocks }, index) {
 	const block = blocks[index];
 	if (!rolls(block)) return [];
-	return [step("mask", "Mask", "pair", index, "canvas", "To keep all windows the same size, the shifted picture is rolled: what leaves at the top left comes back at the bottom right. A window there is glued together from distant parts of the photo, so each part sees only itself. The hatched keys are masked: they get no weight at all.", { at: CORNER, asks: "part", select: { shift: 1 } })];
+	return [step("mask", "Mask", "pair", index, "canvas", "To keep all windows the same size, the shifted picture is rolled: what leaves at the top left comes back at the bottom right. A window there is glued together from distant parts of the photo, so each part sees only itself. The hatched keys are masked: they get no weight at all.", { at: CORNER, quizKind: "part", select: { shift: 1 } })];
 }
 function merge({ stages: stages2 }) {
 	const index = stages2.findIndex((stage2) => stage2.merge);
@@ -2380,7 +2380,7 @@ function answer2({ answer: [best], model, blocks, faithfulness }, last) {
 		token: "The prefix token, which looked at them all, is taken alone, and one last layer turns it into a score for every class"
 	}[model.pool] ?? `The last block leaves ${plural(tokensOf(last), "token")}, for others to use`;
 	const said = best && model.pool ? `: “${best.label}” gets ${share(best.probability)}` : "";
-	const trust = faithfulness ? " Which pixels spoke for it? Maps make claims; below, the pixels that a map names are deleted first, to see whether the answer falls faster than by chance." : " Which pixels spoke for it? Maps make claims; attention alone tells routing, not importance.";
+	const trust = faithfulness ? " Which pixels spoke for it? Maps make claims; below, the pixels that a map names are deleted first, to see whether the answer falls faster than by chance." : " Which pixels spoke for it? Maps make claims; attention alone shows routing, not importance.";
 	return step("class", model.classes ? "Class" : "Features", "answer", blocks.indexOf(last), "audit", `${pooled}${said}.${trust}`, {
 		at: CENTRE,
 		select: best ? { cls: best.class } : {}
@@ -2406,12 +2406,12 @@ async function prepare(trace, step3) {
 	const facts = trace.manifest.blocks[step3.block];
 	const [groups2, before, seen, shown, rgb3] = await Promise.all([
 		groupsOf(trace, step3.block),
-		step3.asks ? groupsOf(trace, 0) : null,
+		step3.quizKind ? groupsOf(trace, 0) : null,
 		trace.image("seen"),
 		trace.image("shown"),
 		step3.scene === "answer" ? trace.array(facts.rgb) : null
 	]);
-	const quiz = step3.asks === "join" && before ? joinQuiz({ block: 0, groups: before }, { block: step3.block, groups: groups2 }) : step3.asks === "part" ? partQuiz({ block: step3.block, groups: groups2 }) : null;
+	const quiz = step3.quizKind === "join" && before ? joinQuiz({ block: 0, groups: before }, { block: step3.block, groups: groups2 }) : step3.quizKind === "part" ? partQuiz({ block: step3.block, groups: groups2 }) : null;
 	const fits = before && before.total === groups2.total ? before : null;
 	return { step: step3, groups: groups2, before: fits, quiz, seen, shown, features: rgb3 && { height: rgb3.shape[0], width: rgb3.shape[1], data: rgb3.data } };
 }
@@ -2438,10 +2438,10 @@ async function go(app, steps, at, answered = /* @__PURE__ */ new Set()) {
 	if (app.state.step.value !== at || app.trace.value !== trace) return;
 	assign(app.state, selection(trace, step3, quiz, !quiz || answered.has(step3.id)));
 }
-function selection(trace, step3, quiz, told2) {
+function selection(trace, step3, quiz, explained) {
 	const { blocks, photo: photo3 } = trace.manifest;
-	if (quiz && !told2) return { ...step3.select, block: 0, shift: 0, token: Math.min(quiz.asker, blocks[0].prefix + blocks[0].spatial[0] * blocks[0].spatial[1] - 1) };
-	return { ...step3.select, token: quiz ? quiz.asker : tokenAt(blocks[step3.block], step3.at, photo3.input) };
+	if (quiz && !explained) return { ...step3.select, block: 0, shift: 0, token: Math.min(quiz.queryToken, blocks[0].prefix + blocks[0].spatial[0] * blocks[0].spatial[1] - 1) };
+	return { ...step3.select, token: quiz ? quiz.queryToken : tokenAt(blocks[step3.block], step3.at, photo3.input) };
 }
 function Strip({ app, trace, steps, at }) {
 	const [answered, setAnswered] = d2(/* @__PURE__ */ new Set());
@@ -2485,7 +2485,7 @@ function Strip({ app, trace, steps, at }) {
 			a4("div", { class: "tour-scene", children: mine && a4(SceneCanvas, { trace, ready: mine, answered: answered.has(step3.id), token: tokenAt(trace.manifest.blocks[step3.block], step3.at, trace.manifest.photo.input) }) }),
 			a4("div", { class: "tour-words", children: [
 				mine?.quiz && a4(Question, { trace, step: step3, quiz: mine.quiz, answered: answered.has(step3.id), onAnswer: answer4, say: app.say }),
-				!(step3.asks && (!mine || mine.quiz && !answered.has(step3.id))) && a4("p", { class: "tour-text", children: step3.text }),
+				!(step3.quizKind && (!mine || mine.quiz && !answered.has(step3.id))) && a4("p", { class: "tour-text", children: step3.text }),
 				a4("div", { class: "tour-nav", children: [
 					a4("button", { type: "button", disabled: at === 0, "data-tour-back": true, onClick: () => move(at - 1), children: "Back" }),
 					a4("button", { type: "button", class: "main", disabled: at === steps.length - 1, "data-tour-next": true, onClick: () => move(at + 1), children: [
@@ -2504,20 +2504,20 @@ function SceneCanvas({ trace, ready, answered, token }) {
 function Question({ trace, step: step3, quiz, answered, onAnswer, say: say2 }) {
 	const [guess, setGuess] = d2(null);
 	const right = may(quiz.bond);
-	const told2 = answer3(trace, quiz);
+	const explained = answer3(trace, quiz);
 	const reply = (yes) => () => {
 		setGuess({ step: step3.id, yes });
-		say2(`${yes === right ? "Right." : "Not so."} ${told2}`);
+		say2(`${yes === right ? "Right." : "Not so."} ${explained}`);
 		onAnswer();
 	};
 	const mine = guess?.step === step3.id ? guess : null;
-	return a4("div", { class: "quiz", "data-quiz": quiz.asks, "data-asker": quiz.asker, "data-other": quiz.other, "data-block": quiz.block, "data-answer": right ? "yes" : "no", children: [
+	return a4("div", { class: "quiz", "data-quiz": quiz.quizKind, "data-query-token": quiz.queryToken, "data-other": quiz.other, "data-block": quiz.block, "data-answer": right ? "yes" : "no", children: [
 		a4("p", { class: "question", children: question(trace, quiz) }),
 		a4("p", { class: "replies", role: "group", "aria-label": "Your answer", children: [
 			[true, false].map((yes) => a4("button", { type: "button", "data-reply": yes ? "yes" : "no", "aria-pressed": mine ? mine.yes === yes : false, onClick: reply(yes), children: yes ? "Yes" : "No" }, String(yes))),
-			answered && a4("span", { class: "told", "data-told": true, children: [
+			answered && a4("span", { class: "verdict", "data-verdict": true, children: [
 				a4("b", { children: mine ? mine.yes === right ? "Right. " : "Not so. " : "" }),
-				told2
+				explained
 			] })
 		] })
 	] });
@@ -2525,15 +2525,15 @@ function Question({ trace, step: step3, quiz, answered, onAnswer, say: say2 }) {
 function question({ manifest: { blocks } }, quiz) {
 	const block = blocks[quiz.block];
 	const kind = `block ${block.block + 1} (${block.title})`;
-	if (quiz.asks === "part") return `In ${kind} the picture is rolled, so that one ${block.group ?? "group"} at its edge holds both A and B. May A look at B?`;
+	if (quiz.quizKind === "part") return `In ${kind} the picture is rolled, so that one ${block.group ?? "group"} at its edge holds both A and B. May A look at B?`;
 	const before = quiz.was && blocks[quiz.was.block];
 	const was = before && quiz.was ? `In block ${before.block + 1} (${before.title}), A ${may(quiz.was.bond) ? "may" : "may not"} look at its neighbour B. ` : "";
 	return `${was}May A look at B in ${kind}?`;
 }
-function answer3({ manifest: { blocks } }, { block: index, bond: bond2, cell: cell2, asks }) {
+function answer3({ manifest: { blocks } }, { block: index, bond: bond2, cell: cell2, quizKind }) {
 	const block = blocks[index];
 	const group = block.group ?? "group";
-	if (bond2 === "token") return asks === "join" ? `Yes: here B is among the keys of A's ${group}.` : `Yes: they share a ${group} and a part of the photo.`;
+	if (bond2 === "token") return quizKind === "join" ? `Yes: here B is among the keys of A's ${group}.` : `Yes: they share a ${group} and a part of the photo.`;
 	if (bond2 === "pooled") return `Yes, but coarsely: through a key that stands for ${times(cell2 ?? [1, 1])} tokens.`;
 	if (bond2 === "masked") return `No: they share a ${group} only because of the roll. They come from different parts of the photo, so A's weight on B is masked to zero.`;
 	return `No: each lies in a ${group} of its own.`;
@@ -4748,14 +4748,14 @@ function Leaks({ app }) {
 	const { value: found, error } = useLoaded(() => leaks(trace), [trace]);
 	const worst = (of) => Math.max(0, ...(found ?? []).flatMap((leak) => leak[of]));
 	const leaking = (found ?? []).filter(({ padding, wrap }) => Math.max(0, ...padding, ...wrap) > 0);
-	const told2 = found && `${sentence("padding", worst("padding"))} ${sentence("keys across the edge, which a roll brought near", worst("wrap"))}`;
+	const summary = found && `${sentence("padding", worst("padding"))} ${sentence("keys across the edge, which a roll brought near", worst("wrap"))}`;
 	return a4("section", { class: "part leaks", children: a4(
 		Figure,
 		{
 			app,
 			id: "leaks",
 			title: "Does attention leak?",
-			caption: leaking.length ? told2 : void 0,
+			caption: leaking.length ? summary : void 0,
 			python: () => `${prelude(app)}
 from vitrail.explain import attention_stats
 leaks = [attention_stats(block)[:, 3:] for block in trace.blocks]  # heads; to padding, across the edge`,
@@ -4767,7 +4767,7 @@ leaks = [attention_stats(block)[:, 3:] for block in trace.blocks]  # heads; to p
 			numbers: () => ({ shape: [2, (found ?? []).reduce((n3, { padding }) => n3 + padding.length, 0)], data: Float32Array.from([...(found ?? []).flatMap(({ padding }) => padding), ...(found ?? []).flatMap(({ wrap }) => wrap)]) }),
 			children: [
 				error && a4("p", { class: "note", children: error }),
-				told2 && !leaking.length && a4("p", { class: "note", children: told2 }),
+				summary && !leaking.length && a4("p", { class: "note", children: summary }),
 				leaking.length > 0 && a4("table", { class: "plain leak-table", children: [
 					a4("thead", { children: a4("tr", { children: [
 						a4("th", { scope: "col", children: "block" }),
@@ -4810,7 +4810,7 @@ function Checks({ app }) {
 	return a4("section", { class: "part checks", children: [
 		a4("h3", { children: "What was checked" }),
 		a4("ul", { children: rows.map(({ id, title, passed, value: value2, limit, text }) => a4("li", { "data-check": id, "data-passed": String(passed), children: [
-			a4("span", { class: `sign ${passed === null ? "told" : passed ? "passed" : "failed"}`, "aria-hidden": "true", children: passed === null ? "·" : passed ? "✓" : "✗" }),
+			a4("span", { class: `sign ${passed === null ? "noted" : passed ? "passed" : "failed"}`, "aria-hidden": "true", children: passed === null ? "·" : passed ? "✓" : "✗" }),
 			a4("span", { children: [
 				a4("b", { children: title }),
 				" ",
@@ -4826,9 +4826,9 @@ function Checks({ app }) {
 	] });
 }
 
-// src/asked.ts
-function useAsking(app, { hover, heads: heads2 = false } = {}) {
-	const made = w2(() => ({ answered: y3(null), error: y3(null) }), []);
+// src/query.ts
+function useQuery(app, { hover, heads: heads2 = false } = {}) {
+	const made = w2(() => ({ queryData: y3(null), error: y3(null) }), []);
 	F2(() => {
 		let wish = 0;
 		const stop = x2(() => {
@@ -4839,11 +4839,11 @@ function useAsking(app, { hover, heads: heads2 = false } = {}) {
 			const hovered = pointed >= 0 && pointed < facts.prefix + tokensOf(facts);
 			const wanted = hovered ? pointed : app.state.token.value;
 			const each = heads2 || app.state.head.value >= 0 || facts.attention !== null;
-			ask2(trace, block, wanted, each).then(
+			queryOf(trace, block, wanted, each).then(
 				(found) => {
 					if (mine === wish) {
 						made.error.value = null;
-						made.answered.value = { ...found, hovered };
+						made.queryData.value = { ...found, hovered };
 					}
 				},
 				(error) => {
@@ -4858,7 +4858,7 @@ function useAsking(app, { hover, heads: heads2 = false } = {}) {
 	}, [app]);
 	return made;
 }
-async function ask2(trace, block, wanted, heads2) {
+async function queryOf(trace, block, wanted, heads2) {
 	const view = trace.block(block);
 	const some = view.facts.chosen !== null && !trace.manifest.on_demand && view.facts.attention === null;
 	const [grid, token] = await Promise.all([view.load(), some ? trace.nearest(block, wanted) : wanted]);
@@ -4942,12 +4942,12 @@ function keyName({ facts, grid, slot }, key) {
 	const span = (from, to) => to - from > 1 ? `s ${from + 1}–${to}` : ` ${to}`;
 	return `row${span(box[0], box[2])}, column${span(box[1], box[3])}, pooled`;
 }
-function spoken(answered, head, input) {
-	const weights = weightsOf(answered.row, head);
+function spoken(queryData, head, input) {
+	const weights = weightsOf(queryData.row, head);
 	const best = weights.reduce((top, weight, key) => weight > weights[top] ? key : top, 0);
-	const { facts } = answered;
-	const told2 = factsOf(answered, head, input).filter(({ name: name2 }) => ["token", facts.group, "keys", "head"].includes(name2));
-	return `${blockName(facts)}, ${facts.title}, ${times(facts.spatial)} tokens. ${told2.map(({ name: name2, value: value2 }) => `${name2} ${value2}`).join(". ")}. Strongest: ${keyName(answered, best)}, ${share(weights[best])}.`;
+	const { facts } = queryData;
+	const stated = factsOf(queryData, head, input).filter(({ name: name2 }) => ["token", facts.group, "keys", "head"].includes(name2));
+	return `${blockName(facts)}, ${facts.title}, ${times(facts.spatial)} tokens. ${stated.map(({ name: name2, value: value2 }) => `${name2} ${value2}`).join(". ")}. Strongest: ${keyName(queryData, best)}, ${share(weights[best])}.`;
 }
 
 // src/camera.ts
@@ -5036,11 +5036,11 @@ var Painter = class {
 		const context = pen(canvas2, camera.width, camera.height);
 		const copies = this.copies(scene.grid, camera);
 		this.background(context, scene, camera, copies);
-		if (!scene.asked) return;
-		const marks2 = this.marksFor(scene, scene.asked);
+		if (!scene.queryRow) return;
+		const marks2 = this.marksFor(scene, scene.queryRow);
 		context.save();
 		this.clip(context, scene.grid, camera);
-		for (const at of copies) this.overlay(context, scene, scene.asked, marks2, camera, at);
+		for (const at of copies) this.overlay(context, scene, scene.queryRow, marks2, camera, at);
 		context.restore();
 	}
 	// Where the picture's corner lies, in CSS pixels, for each copy of it that can be seen.
@@ -5111,18 +5111,18 @@ var Painter = class {
 		}
 		return paths;
 	}
-	marksFor(scene, asked) {
-		if (this.marks && this.marksOf === asked && this.marksStrength === scene.strength) return this.marks;
+	marksFor(scene, queryRow) {
+		if (this.marks && this.marksOf === queryRow && this.marksStrength === scene.strength) return this.marks;
 		const { grid } = scene;
-		const group = grid.group(asked.slot);
+		const group = grid.group(queryRow.slot);
 		const { cover, first, cells: cells2, pooled } = grid.spots(group);
 		const at = (y5, x3) => cover[y5 * grid.padded[1] + x3];
 		const key = (y5, x3) => first[at(y5, x3)];
 		const part = (y5, x3) => at(y5, x3) < 0 ? null : grid.region(group, key(y5, x3));
-		const seen = cells2.filter(([y5, x3]) => grid.sees(asked.slot, group, key(y5, x3)));
-		const masked = cells2.filter(([y5, x3]) => grid.key(group, key(y5, x3)) >= 0 && !grid.sees(asked.slot, group, key(y5, x3)));
-		const own = grid.place(asked.slot);
-		this.paintHeat(scene, asked);
+		const seen = cells2.filter(([y5, x3]) => grid.sees(queryRow.slot, group, key(y5, x3)));
+		const masked = cells2.filter(([y5, x3]) => grid.key(group, key(y5, x3)) >= 0 && !grid.sees(queryRow.slot, group, key(y5, x3)));
+		const own = grid.place(queryRow.slot);
+		this.paintHeat(scene, queryRow);
 		this.marks = {
 			heat: this.heat,
 			masked: boxPath(masked.map(([y5, x3]) => [y5, x3, y5 + 1, x3 + 1])),
@@ -5131,14 +5131,14 @@ var Painter = class {
 			own: grid.edges(part, seen),
 			self: own && boxPath([[own[0], own[1], own[0] + 1, own[1] + 1]])
 		};
-		[this.marksOf, this.marksStrength] = [asked, scene.strength];
+		[this.marksOf, this.marksStrength] = [queryRow, scene.strength];
 		return this.marks;
 	}
 	// One pixel a cell: the colour of its keys' weight, and a shade over all that is no key.
-	paintHeat({ grid, strength }, asked) {
-		const group = grid.group(asked.slot);
+	paintHeat({ grid, strength }, queryRow) {
+		const group = grid.group(queryRow.slot);
 		const { cover, first } = grid.spots(group);
-		const sums2 = spotWeights(grid, group, asked.row);
+		const sums2 = spotWeights(grid, group, queryRow.row);
 		const [high, wide] = grid.padded;
 		if (this.heat.width !== wide) this.heat.width = wide;
 		if (this.heat.height !== high) this.heat.height = high;
@@ -5146,9 +5146,9 @@ var Painter = class {
 		const image = context.createImageData(wide, high);
 		const pixels2 = new Uint32Array(image.data.buffer);
 		const inks = Uint32Array.from(sums2, (weight, spot) => {
-			if (!grid.sees(asked.slot, group, first[spot])) return 0;
+			if (!grid.sees(queryRow.slot, group, first[spot])) return 0;
 			if (grid.key(group, first[spot]) < 0 && weight === 0) return 0;
-			const [r4, g5, b4] = colour(weight / (asked.most || 1));
+			const [r4, g5, b4] = colour(weight / (queryRow.most || 1));
 			return (Math.round(255 * strength) << 24 | b4 << 16 | g5 << 8 | r4) >>> 0;
 		});
 		const shade = (Math.round(255 * 0.34) << 24 | 18 << 16 | 10 << 8 | 12) >>> 0;
@@ -5158,9 +5158,9 @@ var Painter = class {
 		}
 		context.putImageData(image, 0, 0);
 	}
-	overlay(context, { grid, key }, asked, marks2, { unit: unit2, origin, roll }, at) {
+	overlay(context, { grid, key }, queryRow, marks2, { unit: unit2, origin, roll }, at) {
 		const [top, left] = at;
-		const group = grid.group(asked.slot);
+		const group = grid.group(queryRow.slot);
 		context.imageSmoothingEnabled = false;
 		context.drawImage(marks2.heat, left, top, grid.padded[1] * unit2[1], grid.padded[0] * unit2[0]);
 		const placed = (path) => transformed(path, unit2, [top, left]);
@@ -5321,8 +5321,8 @@ function Roll({ app }) {
 	] });
 }
 var STOPS = Array.from({ length: 11 }, (_4, i4) => i4 / 10);
-function Legend({ answered, head }) {
-	const { grid, row, slot } = answered;
+function Legend({ queryData, head }) {
+	const { grid, row, slot } = queryData;
 	const weights = weightsOf(row, head);
 	const most = Math.max(greatest(weights), greatest(spotWeights(grid, grid.group(slot), weights)));
 	const masked = row.keys.some((token, key) => token >= 0 && !row.allowed[key]);
@@ -5337,7 +5337,7 @@ function Legend({ answered, head }) {
 		] }),
 		a4("p", { class: "swatches", children: [
 			a4("span", { children: [
-				a4("i", { class: "asks" }),
+				a4("i", { class: "query" }),
 				" query"
 			] }),
 			masked && a4("span", { children: [
@@ -5372,7 +5372,7 @@ var newLook = () => ({
 var MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 var DRAG = 5;
 var reads = (event, look) => event.pointerType === "touch" && look.kept.value && look.zoom.value.factor <= 1;
-function listen(canvas2, app, look, answered) {
+function listen(canvas2, app, look, queryData) {
 	const ends = new AbortController();
 	const on = (name2, act) => canvas2.addEventListener(name2, act, { signal: ends.signal, passive: false });
 	const fingers = /* @__PURE__ */ new Map();
@@ -5382,25 +5382,25 @@ function listen(canvas2, app, look, answered) {
 		return [(event.clientY - box.top) / box.height, (event.clientX - box.left) / box.width];
 	};
 	const slotUnder = (event) => {
-		const { grid } = answered();
+		const { grid } = queryData();
 		const at = shareOf(event);
 		if (at.some((p5) => p5 < 0 || p5 >= 1)) return -1;
 		return grid.slotAt(...cellAt(grid, look.zoom.value, app.state.shift.value, at));
 	};
 	const most = () => look.fit.value ? mostZoom(look.fit.value) : 1;
 	const point = (event) => {
-		const { grid, slot: asking } = answered();
-		const slot = slotUnder(event);
-		const token = slot < 0 ? -1 : grid.queries[slot];
+		const { grid, slot } = queryData();
+		const under = slotUnder(event);
+		const token = under < 0 ? -1 : grid.queries[under];
 		if (!look.kept.value) {
 			look.key.value = -1;
 			look.hover.value = token;
 			return;
 		}
 		look.hover.value = -1;
-		const { cover, first } = grid.spots(grid.group(asking));
+		const { cover, first } = grid.spots(grid.group(slot));
 		const cell2 = cellAt(grid, look.zoom.value, app.state.shift.value, shareOf(event));
-		const spot = slot < 0 ? -1 : cover[cell2[0] * grid.padded[1] + cell2[1]];
+		const spot = under < 0 ? -1 : cover[cell2[0] * grid.padded[1] + cell2[1]];
 		look.key.value = spot < 0 ? -1 : first[spot];
 	};
 	const drag = (event) => {
@@ -5439,7 +5439,7 @@ function listen(canvas2, app, look, answered) {
 	});
 	on("click", (event) => {
 		if (start?.moved && (look.zoom.value.factor > 1 || reads(event, look))) return;
-		const { grid, row } = answered();
+		const { grid, row } = queryData();
 		const slot = slotUnder(event);
 		if (slot < 0 || grid.queries[slot] < 0) return;
 		const same = look.kept.value && grid.queries[slot] === row.token;
@@ -5454,7 +5454,7 @@ function listen(canvas2, app, look, answered) {
 		look.zoom.value = zoomAt(look.zoom.value, look.zoom.value.factor * Math.exp(-event.deltaY / 300), most(), shareOf(event));
 	});
 	on("keydown", (event) => {
-		if (press(event, app, look, answered(), most())) event.preventDefault();
+		if (press(event, app, look, queryData(), most())) event.preventDefault();
 	});
 	return () => ends.abort();
 }
@@ -5633,8 +5633,8 @@ function keyAt(grid, group, [y5, x3]) {
 }
 
 // src/views/keys.tsx
-function Readout({ app, answered, look }) {
-	const { facts, row, wanted } = answered;
+function Readout({ app, queryData, look }) {
+	const { facts, row, wanted } = queryData;
 	const head = app.state.head.value;
 	const weights = weightsOf(row, head);
 	const key = look.key.value >= 0 && look.key.value < weights.length ? look.key.value : -1;
@@ -5648,14 +5648,14 @@ function Readout({ app, answered, look }) {
 		" ",
 		key >= 0 && a4("span", { "data-key": key, children: [
 			"Key pointed at: ",
-			keyName(answered, key),
+			keyName(queryData, key),
 			",",
 			" ",
-			amount(answered, key, weights),
+			amount(queryData, key, weights),
 			". "
 		] }),
 		row.token !== wanted && a4("span", { children: "Only some tokens are kept in this report; this is the nearest. " }),
-		look.kept.value && !answered.hovered && a4("button", { type: "button", class: "let-go", "data-let-go": true, onClick: () => {
+		look.kept.value && !queryData.hovered && a4("button", { type: "button", class: "let-go", "data-let-go": true, onClick: () => {
 			look.kept.value = false;
 		}, children: "let go" })
 	] });
@@ -5663,13 +5663,13 @@ function Readout({ app, answered, look }) {
 function amount({ grid, slot }, key, weights) {
 	return grid.standing(slot, key) === "masked" ? "masked, 0" : share(weights[key]);
 }
-function KeysFigure({ app, answered, readout, children }) {
+function KeysFigure({ app, queryData, readout, children }) {
 	const head = app.state.head.value;
-	const table2 = b(() => keyTable(answered, head), [answered, head]);
+	const table2 = b(() => keyTable(queryData, head), [queryData, head]);
 	const numbers = b(() => {
-		const data = weightsOf(answered.row, head);
+		const data = weightsOf(queryData.row, head);
 		return { shape: [data.length], data };
-	}, [answered, head]);
+	}, [queryData, head]);
 	return a4(
 		Figure,
 		{
@@ -5684,8 +5684,8 @@ function KeysFigure({ app, answered, readout, children }) {
 		}
 	);
 }
-function keyTable(answered, head) {
-	const { grid, row, slot, facts } = answered;
+function keyTable(queryData, head) {
+	const { grid, row, slot, facts } = queryData;
 	const group = grid.group(slot);
 	const weights = weightsOf(row, head);
 	const keys = Array.from(row.keys, (_4, key) => key);
@@ -5693,7 +5693,7 @@ function keyTable(answered, head) {
 		columns: ["key", facts.prefix || !facts.cut ? "what" : "token", "state", "weight"],
 		rows: keys.map((key) => [
 			String(key + 1),
-			`${keyName(answered, key)}${key === grid.ownKey(slot) ? " (itself)" : ""}`,
+			`${keyName(queryData, key)}${key === grid.ownKey(slot) ? " (itself)" : ""}`,
 			grid.standing(slot, key),
 			weights[key]
 		]),
@@ -5706,39 +5706,39 @@ function keyTable(answered, head) {
 		})
 	};
 }
-function Panel({ app, answered, look }) {
-	const { trace, row } = answered;
+function Panel({ app, queryData, look }) {
+	const { trace, row } = queryData;
 	const head = app.state.head.value;
 	return a4("aside", { class: "canvas-panel", "aria-label": "The token in numbers", children: [
 		a4("h3", { children: "The token" }),
-		a4("dl", { class: "facts", "data-facts": true, children: factsOf(answered, head, trace.manifest.photo.input).map(({ name: name2, value: value2 }) => a4("div", { "data-fact": name2, children: [
+		a4("dl", { class: "facts", "data-facts": true, children: factsOf(queryData, head, trace.manifest.photo.input).map(({ name: name2, value: value2 }) => a4("div", { "data-fact": name2, children: [
 			a4("dt", { children: name2 }),
 			a4("dd", { children: value2 })
 		] }, name2)) }),
 		a4("h3", { children: "Its keys, cut out" }),
-		a4(Closeups, { app, answered, look }),
+		a4(Closeups, { app, queryData, look }),
 		a4("h3", { children: "Heads" }),
-		a4(Strip3, { app, answered }),
-		!row.heads && a4("p", { class: "note", children: trace.hasHeads(answered.block) ? "Choose a head to have it computed." : `Only the mean of this block’s ${answered.facts.heads} heads is kept in this report.` }),
+		a4(Strip3, { app, queryData }),
+		!row.heads && a4("p", { class: "note", children: trace.hasHeads(queryData.block) ? "Choose a head to have it computed." : `Only the mean of this block’s ${queryData.facts.heads} heads is kept in this report.` }),
 		a4("h3", { children: "Where its attention goes" }),
-		a4(Top, { answered, head })
+		a4(Top, { queryData, head })
 	] });
 }
-function Closeups({ app, answered, look }) {
+function Closeups({ app, queryData, look }) {
 	const head = app.state.head.value;
-	const weights = weightsOf(answered.row, head);
-	const seen = useLoaded(() => answered.trace.image("shown"), [answered.trace]).value;
-	const close = closeOf(answered);
+	const weights = weightsOf(queryData.row, head);
+	const seen = useLoaded(() => queryData.trace.image("shown"), [queryData.trace]).value;
+	const close = closeOf(queryData);
 	const pixels2 = usePaint((canvas2, width) => {
 		if (seen) drawPixels(canvas2, close, seen, width);
-	}, [answered, seen]);
-	const heat = usePaint((canvas2, width) => drawWeights(canvas2, close, weights, greatest(weights), width), [answered, head]);
-	const table2 = answered.grid.table(answered.grid.group(answered.slot));
+	}, [queryData, seen]);
+	const heat = usePaint((canvas2, width) => drawWeights(canvas2, close, weights, greatest(weights), width), [queryData, head]);
+	const table2 = queryData.grid.table(queryData.grid.group(queryData.slot));
 	const read2 = (event) => {
 		const box = event.currentTarget.getBoundingClientRect();
 		return keyAt(
-			answered.grid,
-			answered.grid.group(answered.slot),
+			queryData.grid,
+			queryData.grid.group(queryData.slot),
 			[(event.clientY - box.top) / box.height, (event.clientX - box.left) / box.width]
 		);
 	};
@@ -5774,16 +5774,16 @@ function Closeups({ app, answered, look }) {
 		] })
 	] });
 }
-function Strip3({ app, answered }) {
-	const { facts, trace, block } = answered;
+function Strip3({ app, queryData }) {
+	const { facts, trace, block } = queryData;
 	const heads2 = trace.hasHeads(block) ? Array.from({ length: facts.heads }, (_4, head) => head) : [];
-	return a4("div", { class: "strip", role: "group", "aria-label": "Heads", children: [-1, ...heads2].map((head) => a4(Head, { app, answered, head }, head)) });
+	return a4("div", { class: "strip", role: "group", "aria-label": "Heads", children: [-1, ...heads2].map((head) => a4(Head, { app, queryData, head }, head)) });
 }
-function Head({ app, answered, head }) {
-	const weights = head < 0 ? answered.row.mean : answered.row.heads?.[head] ?? null;
+function Head({ app, queryData, head }) {
+	const weights = head < 0 ? queryData.row.mean : queryData.row.heads?.[head] ?? null;
 	const ref = usePaint((canvas2) => {
-		if (weights) drawSmall(canvas2, closeOf(answered), weights, 40, byWeight(weights));
-	}, [answered, head]);
+		if (weights) drawSmall(canvas2, closeOf(queryData), weights, 40, byWeight(weights));
+	}, [queryData, head]);
 	const chosen = app.state.head.value === head;
 	return a4(
 		"button",
@@ -5802,8 +5802,8 @@ function Head({ app, answered, head }) {
 		}
 	);
 }
-function Top({ answered, head }) {
-	const { grid, row, slot } = answered;
+function Top({ queryData, head }) {
+	const { grid, row, slot } = queryData;
 	const weights = weightsOf(row, head);
 	const most = greatest(weights) || 1;
 	const order = Array.from(weights.keys()).filter((key) => row.allowed[key]).sort((a5, b4) => weights[b4] - weights[a5]).slice(0, 5);
@@ -5820,7 +5820,7 @@ function Top({ answered, head }) {
 				key + 1
 			] }),
 			a4("td", { children: [
-				keyName(answered, key),
+				keyName(queryData, key),
 				key === grid.ownKey(slot) ? " (itself)" : ""
 			] }),
 			a4("td", { class: "number", children: share(weights[key]) })
@@ -5831,9 +5831,9 @@ function Top({ answered, head }) {
 // src/views/canvas.tsx
 function Canvas({ app }) {
 	const look = w2(newLook, []);
-	const { answered, error } = useAsking(app, { hover: look.hover });
+	const { queryData, error } = useQuery(app, { hover: look.hover });
 	const facts = app.trace.value.manifest.blocks[app.state.block.value];
-	const now = answered.value;
+	const now = queryData.value;
 	F2(() => {
 		[look.hover.value, look.key.value] = [-1, -1];
 	}, [app.state.block.value]);
@@ -5851,34 +5851,34 @@ function Canvas({ app }) {
 			] }),
 			a4("p", { class: "note", children: facts.text }),
 			error.value && a4("p", { class: "warning", role: "alert", children: error.value }),
-			now && a4(KeysFigure, { app, answered: now, readout: a4(Readout, { app, answered: now, look }), children: [
-				a4(Picture, { app, answered: now, look }),
-				a4(Legend, { answered: now, head: app.state.head.value })
+			now && a4(KeysFigure, { app, queryData: now, readout: a4(Readout, { app, queryData: now, look }), children: [
+				a4(Picture, { app, queryData: now, look }),
+				a4(Legend, { queryData: now, head: app.state.head.value })
 			] }),
 			now && a4(Controls, { app, grid: now.grid, look })
 		] }),
-		now && a4(Panel, { app, answered: now, look })
+		now && a4(Panel, { app, queryData: now, look })
 	] });
 }
-function askedOf({ grid, row, slot }, head) {
+function queryRowOf({ grid, row, slot }, head) {
 	const weights = weightsOf(row, head);
 	return { slot, row: weights, most: Math.max(greatest(weights), greatest(spotWeights(grid, grid.group(slot), weights))) };
 }
-function Picture({ app, answered, look }) {
+function Picture({ app, queryData, look }) {
 	const frame = T2(null);
 	const canvas2 = T2(null);
 	const width = useWidth(frame);
 	const painter = w2(() => new Painter(), []);
-	const images = useLoaded(() => Promise.all([answered.trace.image("shown"), answered.trace.image("seen")]), [answered.trace]);
-	const asked = w2(() => askedOf(answered, app.state.head.value), [answered, app.state.head.value]);
-	const { grid, facts } = answered;
+	const images = useLoaded(() => Promise.all([queryData.trace.image("shown"), queryData.trace.image("seen")]), [queryData.trace]);
+	const queryRow = w2(() => queryRowOf(queryData, app.state.head.value), [queryData, app.state.head.value]);
+	const { grid, facts } = queryData;
 	const beside2 = facts.prefix ? 56 : 0;
 	F2(() => {
 		const highest = Math.max(280, Math.min(680, innerHeight * 0.78));
 		if (width > beside2) look.fit.value = fit(grid, facts.stride, width - beside2, highest);
 	}, [grid, width, beside2]);
-	const latest = T2(answered);
-	latest.current = answered;
+	const latest = T2(queryData);
+	latest.current = queryData;
 	F2(() => listen(canvas2.current, app, look, () => latest.current), [app, look]);
 	const draw = b(() => {
 		const [size, zoom2, roll] = [look.fit.value, look.zoom.value, app.state.shift.value];
@@ -5888,16 +5888,16 @@ function Picture({ app, answered, look }) {
 		return () => {
 			const target = canvas2.current;
 			if (!target) return;
-			const { input } = answered.trace.manifest.photo;
+			const { input } = queryData.trace.manifest.photo;
 			const finer = zoom2.factor > 1.5 && images_[1].width > images_[0].width;
 			target.style.width = `${size.width}px`;
 			target.style.height = `${size.height}px`;
 			painter.paint(target, {
 				grid,
-				block: answered.block,
+				block: queryData.block,
 				photo: images_[pixels2 || finer ? 1 : 0],
 				pixelated: pixels2,
-				asked,
+				queryRow,
 				strength,
 				key,
 				extent: input.map((n3, axis) => n3 / facts.stride[axis])
@@ -5908,13 +5908,13 @@ function Picture({ app, answered, look }) {
 				roll,
 				origin: zoom2.origin.map((from, axis) => from * grid.padded[axis])
 			});
-			target.dataset.painted = `${answered.block} ${answered.row.token} ${app.state.head.peek()}`;
+			target.dataset.painted = `${queryData.block} ${queryData.row.token} ${app.state.head.peek()}`;
 		};
-	}, [answered, asked, images.value]);
+	}, [queryData, queryRow, images.value]);
 	useFrames(draw, [draw]);
-	const [y5, x3] = placeOf(facts, app.state.token.value, answered.trace.manifest.photo.input);
+	const [y5, x3] = placeOf(facts, app.state.token.value, queryData.trace.manifest.photo.input);
 	return a4("div", { class: "canvas-frame", ref: frame, children: [
-		facts.prefix > 0 && a4(Prefix, { app, answered, look, asked }),
+		facts.prefix > 0 && a4(Prefix, { app, queryData, look, queryRow }),
 		a4(
 			"canvas",
 			{
@@ -5931,16 +5931,16 @@ function Picture({ app, answered, look }) {
 		)
 	] });
 }
-function Prefix({ app, answered, look, asked }) {
-	const { facts, row } = answered;
+function Prefix({ app, queryData, look, queryRow }) {
+	const { facts, row } = queryData;
 	return a4("div", { class: "prefix", role: "group", "aria-label": "Prefix tokens, without a place in the photo", children: Array.from({ length: facts.prefix }, (_4, token) => a4(
 		PrefixChip,
 		{
 			token,
 			many: facts.prefix > 1,
 			chosen: row.token === token,
-			weight: asked.row[row.keys.indexOf(token)] ?? null,
-			most: asked.most,
+			weight: queryRow.row[row.keys.indexOf(token)] ?? null,
+			most: queryRow.most,
 			onChoose: () => {
 				look.spoke.value = true;
 				look.kept.value = true;
@@ -6129,7 +6129,7 @@ function Curves({ app, cost: cost4 }) {
 					a4(
 						Chart,
 						{
-							title: told(metric, ranked, size),
+							title: titleOf2(metric, ranked, size),
 							lines: lines3,
 							cursor: size,
 							height: 360,
@@ -6148,7 +6148,7 @@ function snapped(app, size) {
 	const wish = app.state.size.value;
 	return wish === size ? "Only the marked sizes were counted; nothing between them is guessed." : `Counted at the marked sizes only: ${size} is the nearest to ${wish}.`;
 }
-function told(metric, ranked, size) {
+function titleOf2(metric, ranked, size) {
 	const said = ranked.flatMap(({ label: name2, value: value2 }) => value2 === null ? [] : [`${name2} ${metric.say(value2)}`]);
 	return `${metric.title} by image size, both axes logarithmic. At ${size} pixels: ${said.join(", ")}.`;
 }
@@ -6398,8 +6398,8 @@ function Meter({ part, said }) {
 		a4("span", { class: "number", children: said })
 	] });
 }
-function NoHeads({ app, answered }) {
-	const { heads: heads2 } = answered.facts;
+function NoHeads({ app, queryData }) {
+	const { heads: heads2 } = queryData.facts;
 	const { photo: photo3, model } = app.trace.value.manifest;
 	return a4("div", { class: "warning", "data-no-heads": true, children: a4("p", { children: [
 		"This report keeps only the mean of this block’s ",
@@ -6418,7 +6418,7 @@ function NoHeads({ app, answered }) {
 			photo3.name,
 			'")'
 		] }),
-		"), which compute them when you ask. Model: ",
+		"), which compute them on demand. Model: ",
 		model.name,
 		"."
 	] }) });
@@ -6427,12 +6427,12 @@ function NoHeads({ app, answered }) {
 // src/views/heads.tsx
 var SORTS2 = [{ id: "index", label: "number" }, { id: "distance", label: "distance" }, { id: "entropy", label: "entropy" }];
 function Heads({ app }) {
-	const { answered, error } = useAsking(app, { heads: true });
+	const { queryData, error } = useQuery(app, { heads: true });
 	const trace = app.trace.value;
 	const index = app.state.block.value;
 	const facts = trace.manifest.blocks[index];
 	const { value: stats } = useLoaded(() => statsOf(trace, index), [trace, index]);
-	const now = answered.value;
+	const now = queryData.value;
 	const fresh = now && now.block === index ? now : null;
 	const order = stats && stats.length === facts.heads ? sorted(stats, app.state.sort.value) : null;
 	return a4("div", { class: "heads-view", children: [
@@ -6460,7 +6460,7 @@ function Heads({ app }) {
 		] }),
 		a4("p", { class: "note", children: "Each head divides the attention of a token in its own way; the block works with all of them at once. Choose one to see it everywhere." }),
 		error.value && a4("p", { class: "warning", role: "alert", children: error.value }),
-		fresh && order && a4(Multiples, { app, answered: fresh, order, stats }),
+		fresh && order && a4(Multiples, { app, queryData: fresh, order, stats }),
 		order && a4(Stats, { app, trace, index, stats, order })
 	] });
 }
@@ -6468,13 +6468,13 @@ function sorted(stats, by) {
 	const order = stats.map((_4, head) => head);
 	return by === "index" ? order : order.sort((a5, b4) => stats[a5][by] - stats[b4][by] || a5 - b4);
 }
-function Multiples({ app, answered, order, stats }) {
-	const { row, facts } = answered;
-	const table2 = b(() => headTable(answered), [answered]);
+function Multiples({ app, queryData, order, stats }) {
+	const { row, facts } = queryData;
+	const table2 = b(() => headTable(queryData), [queryData]);
 	const numbers = b(() => {
 		const all = row.heads ?? [row.mean];
 		return { shape: [all.length, row.mean.length], data: Float32Array.from(all.flatMap((weights) => Array.from(weights))) };
-	}, [answered]);
+	}, [queryData]);
 	const apart = row.bias !== null && row.heads !== null;
 	return a4(
 		Figure,
@@ -6487,11 +6487,11 @@ function Multiples({ app, answered, order, stats }) {
 			python: () => headsCode(app),
 			caption: apart ? BIAS_WORDS : row.heads && NO_BIAS,
 			children: [
-				row.heads ? null : a4(NoHeads, { app, answered }),
+				row.heads ? null : a4(NoHeads, { app, queryData }),
 				a4("div", { class: "multiples", role: "group", "aria-label": "Heads", children: [
-					a4(Pixels, { answered }),
-					a4(Multiple, { app, answered, head: -1, stats: null }),
-					row.heads && order.map((head) => a4(Multiple, { app, answered, head, stats: stats[head] }, head))
+					a4(Pixels, { queryData }),
+					a4(Multiple, { app, queryData, head: -1, stats: null }),
+					row.heads && order.map((head) => a4(Multiple, { app, queryData, head, stats: stats[head] }, head))
 				] })
 			]
 		}
@@ -6499,21 +6499,21 @@ function Multiples({ app, answered, order, stats }) {
 }
 var BIAS_WORDS = "Below each head, the two parts that its scores are the sum of: the bias, which the model learned for positions alone, the same on every photo; and the rest, which the data decide (the logarithm of the weight, less the bias; known up to one constant for the row). A score counts only against the others of its row, so both are drawn about their own mean, in the same colours: yellow raises the weight, blue lowers it.";
 var NO_BIAS = "This block adds no bias for positions, or this trace keeps none of it: the scores are shown whole.";
-function Pixels({ answered }) {
-	const image = useLoaded(() => answered.trace.image("shown"), [answered.trace]).value;
+function Pixels({ queryData }) {
+	const image = useLoaded(() => queryData.trace.image("shown"), [queryData.trace]).value;
 	const ref = usePaint((canvas2, width) => {
-		if (image) drawPixels(canvas2, closeOf(answered), image, width);
-	}, [answered, image]);
+		if (image) drawPixels(canvas2, closeOf(queryData), image, width);
+	}, [queryData, image]);
 	return a4("div", { class: "multiple pixels-of", children: [
 		a4("p", { class: "head-name", children: "the keys’ pixels" }),
 		a4("div", { class: "head-map", children: a4("canvas", { ref, role: "img", "aria-label": "The keys’ parts of the photo" }) })
 	] });
 }
-function Multiple({ app, answered, head, stats }) {
-	const { row } = answered;
+function Multiple({ app, queryData, head, stats }) {
+	const { row } = queryData;
 	const weights = head < 0 ? row.mean : row.heads[head];
 	const chosen = app.state.head.value === head;
-	const map2 = usePaint((canvas2, width) => drawSmall(canvas2, closeOf(answered), weights, width, byWeight(weights)), [answered, head]);
+	const map2 = usePaint((canvas2, width) => drawSmall(canvas2, closeOf(queryData), weights, width, byWeight(weights)), [queryData, head]);
 	const name2 = head < 0 ? "mean" : `head ${head + 1}`;
 	const figures = stats ? `, looks ${stats.distance.toFixed(1)} pixels far, entropy ${stats.entropy.toFixed(2)} nats` : "";
 	const choose = () => {
@@ -6538,7 +6538,7 @@ function Multiple({ app, answered, head, stats }) {
 					stats.entropy.toFixed(2),
 					" nats"
 				] }),
-				head >= 0 && row.bias && a4(Terms, { answered, weights, bias: row.bias[head] })
+				head >= 0 && row.bias && a4(Terms, { queryData, weights, bias: row.bias[head] })
 			]
 		}
 	);
@@ -6555,11 +6555,11 @@ function centred(values) {
 	const mean = known3.reduce((sum, value2) => sum + value2, 0) / Math.max(1, known3.length);
 	return values.map((value2) => value2 - mean);
 }
-function Terms({ answered, weights, bias }) {
-	const parts = w2(() => terms(weights, bias, answered.row.allowed), [answered, weights, bias]);
+function Terms({ queryData, weights, bias }) {
+	const parts = w2(() => terms(weights, bias, queryData.row.allowed), [queryData, weights, bias]);
 	const shade = (value2) => Number.isNaN(value2) ? colour(0, BIAS) : colour(0.5 + value2 / (2 * parts.most), BIAS);
-	const first = usePaint((canvas2, width) => drawSmall(canvas2, closeOf(answered), parts.bias, width, shade), [parts]);
-	const second2 = usePaint((canvas2, width) => drawSmall(canvas2, closeOf(answered), parts.data, width, shade), [parts]);
+	const first = usePaint((canvas2, width) => drawSmall(canvas2, closeOf(queryData), parts.bias, width, shade), [parts]);
+	const second2 = usePaint((canvas2, width) => drawSmall(canvas2, closeOf(queryData), parts.data, width, shade), [parts]);
 	return a4("span", { class: "terms", "data-most": parts.most.toFixed(3), children: [
 		a4("span", { children: [
 			a4("span", { class: "head-map", children: a4("canvas", { ref: first, "aria-hidden": "true" }) }),
@@ -6571,8 +6571,8 @@ function Terms({ answered, weights, bias }) {
 		] })
 	] });
 }
-function headTable(answered) {
-	const { row, grid, slot, facts } = answered;
+function headTable(queryData) {
+	const { row, grid, slot, facts } = queryData;
 	const heads2 = row.heads ?? [];
 	return {
 		columns: [
@@ -6584,7 +6584,7 @@ function headTable(answered) {
 		],
 		rows: Array.from(row.keys, (_4, key) => [
 			String(key + 1),
-			`${keyName(answered, key)}${grid.sees(slot, row.group, key) ? "" : " (masked)"}`,
+			`${keyName(queryData, key)}${grid.sees(slot, row.group, key) ? "" : " (masked)"}`,
 			row.mean[key],
 			...heads2.map((weights) => weights[key]),
 			...(row.bias ?? []).map((bias) => bias[key])
@@ -7162,16 +7162,16 @@ var pyramid = { id: "pyramid", title: "Stages and blocks", Component: Pyramid };
 
 // src/support.ts
 function seenBy(block, tokens2) {
-	const { queries, keys, asking, answering, groups: groups2, queryLabels, keyLabels, prefix, columns, total } = block;
+	const { queries, keys, queriesPerGroup, keysPerGroup, groups: groups2, queryLabels, keyLabels, prefix, columns, total } = block;
 	const found = new Uint8Array(tokens2);
 	const labelled = queryLabels !== null && keyLabels !== null;
 	for (let group = 0; group < groups2; group++) {
 		const labels = /* @__PURE__ */ new Set();
-		for (let slot = group * asking; slot < (group + 1) * asking; slot++) {
+		for (let slot = group * queriesPerGroup; slot < (group + 1) * queriesPerGroup; slot++) {
 			if (queries[slot] >= 0 && tokens2[queries[slot]]) labels.add(labelled ? queryLabels[slot] : 0);
 		}
 		if (!labels.size) continue;
-		for (let key = group * answering; key < (group + 1) * answering; key++) {
+		for (let key = group * keysPerGroup; key < (group + 1) * keysPerGroup; key++) {
 			if (keys[key] < 0 || !labels.has(labelled ? keyLabels[key] : 0)) continue;
 			if (keys[key] < total) {
 				found[keys[key]] = 1;
@@ -7349,8 +7349,8 @@ function MethodMap({ app }) {
 	const offered = methods.filter(({ id }) => demand || maps.some((map3) => map3.method === id));
 	const method = offered.find(({ id }) => id === app.state.method.value) ?? offered[0];
 	const classes = method ? known2(app, method) : [];
-	const asked = app.state.cls.value;
-	const cls = demand || classes.includes(asked) ? asked : classes[0] ?? asked;
+	const wished = app.state.cls.value;
+	const cls = demand || classes.includes(wished) ? wished : classes[0] ?? wished;
 	const wanted = method?.per_class ? cls : null;
 	const { value: map2, error, fresh } = useLoaded(() => method ? trace.map(method.id, wanted) : null, [trace, source, method?.id, wanted]);
 	const making = !fresh && !maps.some((made) => made.method === method?.id && (made.class === null || made.class === wanted));
@@ -7497,7 +7497,7 @@ from vitrail.explain import rollout_stages
 maps = rollout_stages(trace, ${block}, ${placeText(app)})  # one a stage, as its blocks begin`,
 			children: [
 				a4("ol", { class: "unfold", "data-fresh": fresh, "data-open": shown, children: [
-					a4("li", { children: a4(Asker, { app, trace, block, token }) }),
+					a4("li", { children: a4(QueryGrid, { app, trace, block, token }) }),
 					stages2.map((stage, i4) => a4("li", { class: shown > i4 + 1 ? "" : "folded", "data-unfolded": stage.stage, "data-count": stage.count, children: [
 						a4(StageTokens, { trace, at: i4, found }),
 						a4("p", { children: [
@@ -7535,7 +7535,7 @@ maps = rollout_stages(trace, ${block}, ${placeText(app)})  # one a stage, as its
 		}
 	);
 }
-function Asker({ app, trace, block, token }) {
+function QueryGrid({ app, trace, block, token }) {
 	const { photo: { input }, blocks } = trace.manifest;
 	const { prefix, spatial, stride } = blocks[block];
 	const { value: image } = useLoaded(() => trace.image("shown"), [trace]);
@@ -7576,7 +7576,7 @@ function Asker({ app, trace, block, token }) {
 	};
 	const said = token < prefix ? `prefix token ${token + 1}` : `row ${y5 + 1} of ${spatial[0]}, column ${x3 + 1} of ${spatial[1]}`;
 	return a4($, { children: [
-		a4("div", { children: a4("canvas", { ref, tabIndex: 0, role: "application", "aria-roledescription": "grid of tokens", "aria-label": `Query: ${said}. Arrow keys choose another.`, "data-asker": token, onKeyDown: onKey, onClick }) }),
+		a4("div", { children: a4("canvas", { ref, tabIndex: 0, role: "application", "aria-roledescription": "grid of tokens", "aria-label": `Query: ${said}. Arrow keys choose another.`, "data-query-token": token, onKeyDown: onKey, onClick }) }),
 		a4("p", { children: [
 			a4("b", { children: "1 token" }),
 			" ",
@@ -7735,11 +7735,11 @@ var views = [canvas, heads, reach, merge2, cost3, audit];
 
 // src/figures.tsx
 async function mountFigure(root2, traces) {
-	const asked = root2.dataset.vitrailFigure ?? "";
+	const wanted = root2.dataset.vitrailFigure ?? "";
 	const trace = traces[Number(root2.dataset.trace ?? 0)] ?? traces[0];
-	const state = makeState(parse(asked, { ...defaults(trace), step: -1 }, [trace]));
+	const state = makeState(parse(wanted, { ...defaults(trace), step: -1 }, [trace]));
 	const block = trace.manifest.blocks[state.block.value];
-	if (new URLSearchParams(asked).has("corner")) assign(state, { token: tokenAt(block, [0.999, 0.999], trace.manifest.photo.input) });
+	if (new URLSearchParams(wanted).has("corner")) assign(state, { token: tokenAt(block, [0.999, 0.999], trace.manifest.photo.input) });
 	const shown = state.view.value === "pyramid" ? pyramid : views.find(({ id }) => id === state.view.value);
 	if (!shown) throw new Error(`no view is called ${state.view.value}`);
 	const said = y3("");
@@ -7980,7 +7980,7 @@ function notebookSources(model) {
 function notebookSource(model, manifest, side) {
 	const view = Math.random().toString(36).slice(2);
 	const waiting = [];
-	const asked = /* @__PURE__ */ new Map();
+	const pending = /* @__PURE__ */ new Map();
 	const trouble = y3(null);
 	let count2 = 0;
 	let gone = false;
@@ -7989,14 +7989,14 @@ function notebookSource(model, manifest, side) {
 		clearTimeout(clock);
 		if (gone) return;
 		trouble.value = null;
-		if (asked.size) clock = window.setTimeout(() => {
+		if (pending.size) clock = window.setTimeout(() => {
 			trouble.value = SILENT;
 		}, PATIENCE);
 	};
 	const fail = (why) => {
 		clearTimeout(clock);
-		for (const mine of [...waiting.splice(0), ...asked.values()]) mine.fail(new Error(why));
-		asked.clear();
+		for (const mine of [...waiting.splice(0), ...pending.values()]) mine.fail(new Error(why));
+		pending.clear();
 	};
 	const end = () => {
 		gone = true;
@@ -8004,16 +8004,16 @@ function notebookSource(model, manifest, side) {
 		fail(GONE);
 	};
 	const next = () => {
-		while (asked.size < AT_ONCE2) {
+		while (pending.size < AT_ONCE2) {
 			const mine = waiting.shift();
 			if (!mine) return;
-			asked.set(mine.id, mine);
-			if (asked.size === 1) heard();
+			pending.set(mine.id, mine);
+			if (pending.size === 1) heard();
 			model.send({ id: mine.id, kind: "array", side, name: mine.name });
 		}
 	};
 	const listen2 = (answer4, buffers) => {
-		const mine = asked.get(answer4.id);
+		const mine = pending.get(answer4.id);
 		if (!mine) return;
 		heard();
 		if (answer4.error === void 0) {
@@ -8022,8 +8022,8 @@ function notebookSource(model, manifest, side) {
 			mine.parts[answer4.part] = new Uint8Array(buffer, byteOffset, byteLength);
 			if (--mine.left > 0) return;
 		}
-		asked.delete(answer4.id);
-		if (!asked.size) clearTimeout(clock);
+		pending.delete(answer4.id);
+		if (!pending.size) clearTimeout(clock);
 		next();
 		if (answer4.error !== void 0) {
 			mine.fail(new Error(answer4.error));
@@ -8037,7 +8037,7 @@ function notebookSource(model, manifest, side) {
 	};
 	model.on("msg:custom", listen2);
 	model.on("comm_live_update", end);
-	const ask3 = (name2, signal) => new Promise((done, fail2) => {
+	const request = (name2, signal) => new Promise((done, fail2) => {
 		if (gone) {
 			fail2(new Error(GONE));
 			return;
@@ -8052,7 +8052,7 @@ function notebookSource(model, manifest, side) {
 		waiting.push(mine);
 		next();
 	});
-	const kept = new Kept(ask3);
+	const kept = new Kept(request);
 	return {
 		manifest,
 		trouble,
@@ -8155,7 +8155,7 @@ var Server = class {
 		this.base = base;
 	}
 	base;
-	async ask(path, options = {}) {
+	async request(path, options = {}) {
 		let answer4;
 		try {
 			answer4 = await fetch(`${this.base}/${path}`, options);
@@ -8174,7 +8174,7 @@ var Server = class {
 		throw new Error(problem.fix ? inWords(problem) : said || `${answer4.status} ${answer4.statusText}`);
 	}
 	async json(path, options) {
-		return await (await this.ask(path, options)).json();
+		return await (await this.request(path, options)).json();
 	}
 	traces() {
 		return this.json("traces");
@@ -8201,7 +8201,7 @@ var Server = class {
 	async source(id) {
 		const manifest = await this.manifest(id);
 		const kept = new Kept(async (name2, signal) => {
-			const answer4 = await this.ask(`traces/${id}/arrays/${name2}`, { signal });
+			const answer4 = await this.request(`traces/${id}/arrays/${name2}`, { signal });
 			const shape2 = (answer4.headers.get("X-Shape") ?? "").split(",").filter(Boolean).map(Number);
 			return toArray(answer4.headers.get("X-Dtype"), shape2, new Uint8Array(await answer4.arrayBuffer()));
 		});

@@ -7,25 +7,25 @@ import type { Block, Row } from "./rows";
 import type { TraceView } from "./trace";
 import { blockName, share, tokensOf, tokenWords, times } from "./words";
 
-export interface Answered {
+export interface QueryData {
   trace: TraceView;
   block: number;
   facts: Block;
   grid: Grid;
   row: Row;
-  slot: number; // of the token that asks, among the block's queries
-  wanted: number; // the token that was asked for; `row.token` where only some are kept
+  slot: number; // of the query, among the block's queries
+  wanted: number; // the token that was chosen; `row.token` where only some are kept
   hovered: boolean;
 }
 
 export interface Asking {
-  answered: ReadonlySignal<Answered | null>;
+  queryData: ReadonlySignal<QueryData | null>;
   error: ReadonlySignal<string | null>;
 }
 
-// Follow the choice, and `hover` (-1: nothing) before it. What is asked last is shown last.
-export function useAsking(app: App, { hover, heads = false }: { hover?: Signal<number>; heads?: boolean } = {}): Asking {
-  const made = useMemo(() => ({ answered: signal<Answered | null>(null), error: signal<string | null>(null) }), []);
+// Follow the choice, and `hover` (-1: nothing) before it. The latest choice is shown last.
+export function useQuery(app: App, { hover, heads = false }: { hover?: Signal<number>; heads?: boolean } = {}): Asking {
+  const made = useMemo(() => ({ queryData: signal<QueryData | null>(null), error: signal<string | null>(null) }), []);
   useLayoutEffect(() => {
     let wish = 0;
     const stop = effect(() => {
@@ -36,8 +36,8 @@ export function useAsking(app: App, { hover, heads = false }: { hover?: Signal<n
       const hovered = pointed >= 0 && pointed < facts.prefix + tokensOf(facts);
       const wanted = hovered ? pointed : app.state.token.value;
       const each = heads || app.state.head.value >= 0 || facts.attention !== null;
-      ask(trace, block, wanted, each).then(
-        (found) => { if (mine === wish) { made.error.value = null; made.answered.value = { ...found, hovered }; } },
+      queryOf(trace, block, wanted, each).then(
+        (found) => { if (mine === wish) { made.error.value = null; made.queryData.value = { ...found, hovered }; } },
         (error: unknown) => { if (mine === wish) made.error.value = error instanceof Error ? error.message : String(error); },
       );
     });
@@ -46,7 +46,7 @@ export function useAsking(app: App, { hover, heads = false }: { hover?: Signal<n
   return made;
 }
 
-async function ask(trace: TraceView, block: number, wanted: number, heads: boolean): Promise<Omit<Answered, "hovered">> {
+async function queryOf(trace: TraceView, block: number, wanted: number, heads: boolean): Promise<Omit<QueryData, "hovered">> {
   const view = trace.block(block);
   const some = view.facts.chosen !== null && !trace.manifest.on_demand && view.facts.attention === null;
   const [grid, token] = await Promise.all([view.load(), some ? trace.nearest(block, wanted) : wanted]);
@@ -73,7 +73,7 @@ export function useFrames(draw: () => (() => void) | void, needs: readonly unkno
 export interface Fact { name: string; value: string }
 
 // The chosen token in numbers. `input` is the photo's height and width as the model sees it.
-export function factsOf({ facts, grid, row, slot }: Answered, head: number, input: readonly number[]): Fact[] {
+export function factsOf({ facts, grid, row, slot }: QueryData, head: number, input: readonly number[]): Fact[] {
   const group = grid.group(slot);
   const weights = weightsOf(row, head);
   const parts = grid.parts(group);
@@ -133,7 +133,7 @@ export function distance({ stride, prefix }: Block, grid: Grid, slot: number, we
 }
 
 // A key of the group in words, by its number.
-export function keyName({ facts, grid, slot }: Answered, key: number): string {
+export function keyName({ facts, grid, slot }: QueryData, key: number): string {
   const group = grid.group(slot);
   const token = grid.key(group, key);
   const box = token >= grid.total ? grid.box(group, key) : null;
@@ -143,11 +143,11 @@ export function keyName({ facts, grid, slot }: Answered, key: number): string {
 }
 
 // For those who listen: where the choice stands and what it looks at most.
-export function spoken(answered: Answered, head: number, input: readonly number[]): string {
-  const weights = weightsOf(answered.row, head);
+export function spoken(queryData: QueryData, head: number, input: readonly number[]): string {
+  const weights = weightsOf(queryData.row, head);
   const best = weights.reduce((top, weight, key) => (weight > weights[top] ? key : top), 0);
-  const { facts } = answered;
-  const told = factsOf(answered, head, input).filter(({ name }) => ["token", facts.group, "keys", "head"].includes(name));
+  const { facts } = queryData;
+  const stated = factsOf(queryData, head, input).filter(({ name }) => ["token", facts.group, "keys", "head"].includes(name));
   return `${blockName(facts)}, ${facts.title}, ${times(facts.spatial)} tokens. `
-    + `${told.map(({ name, value }) => `${name} ${value}`).join(". ")}. Strongest: ${keyName(answered, best)}, ${share(weights[best])}.`;
+    + `${stated.map(({ name, value }) => `${name} ${value}`).join(". ")}. Strongest: ${keyName(queryData, best)}, ${share(weights[best])}.`;
 }
