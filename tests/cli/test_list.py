@@ -1,10 +1,12 @@
 """`vitrail list`."""
 
 import json
+import re
 
 import pytest
+import torch
 
-from vitrail import create_model, list_models
+from vitrail import create_model, list_models, patterns
 from vitrail.cli import list as module
 from vitrail.cli.list import describe, window_text
 from vitrail.cli.main import run
@@ -72,6 +74,15 @@ def test_a_pattern_far_from_everything_points_to_the_whole_list(
 def test_mechanisms_have_the_words_of_the_field() -> None:
     assert describe("sparse_tiny")["mechanism"] == "sparse, strided"
     assert describe("global_tiny")["mechanism"] == "standard (global)"
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_no_name_of_a_class_is_glued_together(name: str) -> None:
+    glued = {kind.lower() for kind in patterns.__all__ if len(re.findall("[A-Z]", kind)) > 1}
+    assert {"sparsestrided", "pooledqueries"} <= glued
+    with torch.device("meta"):
+        said = module.mechanism(create_model(name))
+    assert not glued & {*re.findall(r"\w+", said)}
 
 
 def test_a_model_without_windows_has_none() -> None:

@@ -1,5 +1,6 @@
 """`vitrail list`: the models that can be created, and their measure."""
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -76,7 +77,8 @@ def describe(name: str) -> dict[str, Any]:
 def mechanism(model: "Backbone") -> str:
     """Return in words which tokens attend to which in a model, read off its patterns."""
     patterns = [module.pattern for module in model.modules() if hasattr(module, "pattern")]
-    kinds = {_KINDS.get(type(p).__name__, type(p).__name__.lower()) for p in patterns}
+    names = {type(pattern).__name__ for pattern in patterns}
+    kinds = {_KINDS.get(name, re.sub(r"\B(?=[A-Z])", " ", name).lower()) for name in names}
     shifted = "shifted " if any(any(getattr(p, "shift", ())) for p in patterns) else ""
     cosine = any(name.endswith("logit_scale") for name, _ in model.named_parameters())
     return shifted + " and ".join(sorted(kinds)) + (", cosine" if cosine else "")
