@@ -125,6 +125,10 @@ def test_sets_of_tiles_are_sets_of_tokens(data: st.DataObject) -> None:
         met = torch.stack([(torch.arange(14) >= x) & (torch.arange(14) < y) for x, y in line])
         partners = (partners.movedim(axis, -1).float() @ met.float()).movedim(-1, axis) > 0
     found = one.spread(spans)
+    again = one.spread([line[a:b] for line, a, b in zip(spans, one.first, one.stop, strict=True)],
+                       of_box=True)  # fmt: skip
+    assert (found is None) == (again is None)
+    assert not found or not again or torch.equal(found.box, again.box)
     far = (14,) * len(spatial)
     assert torch.equal(partners, found.dense(far) if found else torch.zeros_like(partners))
 

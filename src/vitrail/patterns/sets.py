@@ -126,17 +126,19 @@ class TokenSet:
         edges = [torch.cat((e, o)).unique() for e, o in zip(ends, own, strict=True)]
         return TokenSet.of_tiles(edges, ~_on(edges, [self]))
 
-    def spread(self, spans: Sequence[Spans]) -> "TokenSet | None":
+    def spread(self, spans: Sequence[Spans], *, of_box: bool = False) -> "TokenSet | None":
         """Return all partners of the set's tokens, in a relation that is a product of axes.
 
         Args:
             spans: the relation along each axis, with a row for every place of the grid.
+            of_box: there are rows for the places of the set's box alone.
         Returns:
             The set on the partners' grid, in the box around it; None for no partner.
         """
         edges, mask = self.tiles
-        for axis, line in enumerate(spans):
-            found = _along(mask, axis, edges[axis], line)
+        for axis, (line, start, n) in enumerate(zip(spans, self.first, self.lengths, strict=True)):
+            own = line if of_box else line[start : start + n]
+            found = _along(mask, axis, edges[axis], own)
             if found is None:
                 return None
             edges[axis], mask = found
@@ -192,7 +194,7 @@ def _on(edges: Sequence[Tensor], sets: Iterable[TokenSet]) -> Bool[Tensor, "*til
 
 def _along(mask: Tensor, axis: int, edges: Tensor, line: Spans) -> tuple[Tensor, Tensor] | None:
     """Spread tiles along one axis; return the partners' edges too, or None for no partner."""
-    low, high = line[int(edges[0]) : int(edges[-1])].mT.contiguous()
+    low, high = line.mT.contiguous()
     in_order = bool((low < high).all() and (low.diff() >= 0).all() and (high.diff() >= 0).all())
     starts = edges[:-1] - edges[0]
     apart = high[:-1] < low[1:]

@@ -125,10 +125,11 @@ class Window(Pattern):
     def seen(self, spatial: Size, tokens: TokenSet) -> list[TokenSet]:
         """Return the tokens of all windows that hold some tokens; see the base class."""
         spans = []
-        for n, m, s in zip(spatial, *self.fit(spatial), strict=True):
-            start = (torch.arange(n) - s).div(m, rounding_mode="floor") * m + s
+        box = zip(tokens.first, tokens.stop, spatial, *self.fit(spatial), strict=True)
+        for first, stop, n, m, s in box:
+            start = (torch.arange(first, stop) - s).div(m, rounding_mode="floor") * m + s
             spans.append(torch.stack((start, start + m), dim=-1).clamp(0, n))
-        return joined([tokens.spread(spans)])
+        return joined([tokens.spread(spans, of_box=True)])
 
     def scores(self, spatial: Size) -> int:
         """Count all products: every window is full, padding included."""
