@@ -51,8 +51,8 @@ def optimize(
     Args:
         model: any module; it is not changed. A model of timm, torchvision or transformers that
             ``from_model`` takes is converted first, or needs a ``path``.
-        example: an input, on the model's device; default random numbers of the size that the
-            weights want, for a backbone or an ``nn.Sequential`` that begins with one.
+        example: an input, on the model's device; default random numbers of the weights'
+            size, for a backbone or an ``nn.Sequential`` that begins with one.
         dtype: of weights and inputs; default the model's own. bfloat16 is twice as fast as
             float32 where the processor has instructions for it.
         path: ``"fused"``, ``"compiled"`` or ``"eager"``; default the first of them that can serve.

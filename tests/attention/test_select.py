@@ -41,7 +41,7 @@ def test_fused_attention_serves_where_it_can() -> None:
     ("change", "reason"),
     [
         ({"dtype": torch.float64}, "torch.float64"),
-        ({"bias_gradient": True}, "the bias wants a gradient"),
+        ({"bias_gradient": True}, "the bias needs a gradient"),
         ({"dropout": 0.1}, "dropout of attention weights"),
     ],
 )
@@ -145,7 +145,7 @@ def test_the_explanation_of_a_layer_names_the_kernels_too() -> None:
     assert [line.partition(":")[0] for line in found] == [*KERNELS, *BACKENDS]
     assert found[1] == "cpp: chosen"
     found = explain(replace(LAYER, observed=True), "cpp").splitlines()
-    assert found[1] == "cpp: not used: a hook on attend wants to see its queries, keys and values"
+    assert found[1] == "cpp: not used: a hook on attend reads its queries, keys and values"
     assert found[3] == "sdpa: chosen"
     assert explain(LAYER, "reference").splitlines()[-1] == "reference: chosen"
 

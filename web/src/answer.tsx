@@ -34,7 +34,7 @@ export function Answer({ app }: { app: App }): JSX.Element {
         {answer.length > 0 && <Bars bars={bars} label="Most probable classes" chosen={app.state.cls.value}
           onChoose={(id) => { app.state.cls.value = id; }} />}
         <p class="note">
-          {answer.length > 0 ? `The ${answer.length} most probable of ${plural(model.classes, "class")}. Choose one to see what speaks for it.`
+          {answer.length > 0 ? `The ${answer.length} most probable of ${plural(model.classes, "class")}. Choose one to see what supports it.`
             : "This model has no classifier: it answers with features only."}
         </p>
         {trained && <p class="note trained">

@@ -1,4 +1,4 @@
-// Who may see whom in a block, straight from the arrays of the trace. A group's queries and keys are
+// Which tokens may attend to which in a block, straight from the arrays of the trace. A group's queries and keys are
 // token numbers (-1: padding): prefix tokens first, then the grid row by row, then pooled keys, whose
 // boxes say which tokens they stand for. A query sees the keys of its group that carry its label.
 import type { TraceView } from "./trace";

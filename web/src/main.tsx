@@ -29,7 +29,7 @@ export async function mount({ sources, host, root, place = {} }: Mounting): Prom
     get traces() { return shown.value; },
     state, host, root, said, place,
     trace: computed(() => shown.value[state.side.value === "B" ? 1 : 0] ?? shown.value[0]),
-    // After a pause, so that a held key does not flood those who listen.
+    // After a pause, so that a held key does not flood a screen reader.
     say: (text) => { clearTimeout(pause); pause = window.setTimeout(() => { said.value = text; }, 250); },
     reduced: matchMedia("(prefers-reduced-motion: reduce)").matches,
   };

@@ -142,7 +142,7 @@ export function keyName({ facts, grid, slot }: QueryData, key: number): string {
   return `row${span(box[0], box[2])}, column${span(box[1], box[3])}, pooled`;
 }
 
-// For those who listen: where the choice stands and what it looks at most.
+// For screen readers: the query and its strongest key.
 export function spoken(queryData: QueryData, head: number, input: readonly number[]): string {
   const weights = weightsOf(queryData.row, head);
   const best = weights.reduce((top, weight, key) => (weight > weights[top] ? key : top), 0);

@@ -23,7 +23,7 @@ function pull(r: Float64Array, grid: Grid, codes: Uint8Array): Float64Array {
     if (token < 0 || r[token] === 0) continue;
     const start = grid.group(slot) * grid.keysPerGroup;
     const row = decodeRow(codes, slot * grid.keysPerGroup, grid.keysPerGroup);
-    let real = 0; // padding is nobody: the rest counts as the whole
+    let real = 0; // padding is no token: the rest counts as the whole
     for (let key = 0; key < grid.keysPerGroup; key++) if (grid.keys[start + key] >= 0) real += row[key];
     if (real === 0) continue;
     const scale = (1 - RESIDUAL) * r[token] / real;

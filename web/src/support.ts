@@ -1,4 +1,4 @@
-// Theory: which tokens and pixels can influence a token, by who may see whom alone. A set of tokens is
+// Theory: which tokens and pixels can influence a token, by the patterns alone. A set of tokens is
 // pulled back through the groups of each block below it, through merges and patches.
 
 import { boxOf, type Groups } from "./groups";

@@ -13,7 +13,7 @@ export class BlockView {
 
   constructor(private readonly source: Source, readonly index: number, readonly facts: Block) {}
 
-  // Who meets whom, unpacked once.
+  // Which tokens meet, unpacked once.
   load(): Promise<Grid> {
     return this.loading ??= this.unpack().catch((error: unknown) => { this.loading = null; throw error; });
   }

@@ -63,7 +63,7 @@ def why_no_kernel(name: str, problem: Problem, backend: str | None = None) -> st
     if problem.exporting:
         return "a graph for other runtimes keeps to torch's own operations"
     if problem.observed:
-        return "a hook on attend wants to see its queries, keys and values"
+        return "a hook on attend reads its queries, keys and values"
     if problem.dropout > 0:
         return "dropout of attention weights"
     if backend is not None and backend != name:

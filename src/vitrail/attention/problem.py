@@ -1,4 +1,4 @@
-"""What an implementation of attention must know to say whether it can serve."""
+"""What an implementation of attention needs to decide whether it can serve."""
 
 from dataclasses import dataclass
 
@@ -29,13 +29,13 @@ class Problem:
         device: kind of device, e.g. ``"cpu"``.
         has_bias: a bias is added to the scores.
         has_region: labels restrict which tokens attend to which.
-        bias_gradient: the bias wants a gradient.
+        bias_gradient: the bias needs a gradient.
         dropout: probability of dropping an attention weight.
         in_place: the layer can read and write its tokens where they are, by ``attend_groups``.
         observed: a hook waits for the queries, keys and values of ``Attend``.
         exporting: a graph for another runtime is being written.
         query_bias: a bias depends on the query.
-        gradients: something may want a gradient.
+        gradients: something may need a gradient.
     """
 
     queries: int

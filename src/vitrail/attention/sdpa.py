@@ -16,7 +16,7 @@ def why_not(problem: Problem) -> str | None:
     if problem.dtype not in (torch.float32, torch.bfloat16, torch.float16):
         return f"{problem.dtype}: torch's fused kernels take float32, bfloat16 and float16"
     if problem.bias_gradient:
-        return "the bias wants a gradient, which torch's fused kernels do not give"
+        return "the bias needs a gradient, which torch's fused kernels do not give"
     if problem.dropout > 0 and problem.device == "cpu":
         return "dropout of attention weights: torch's fused kernel for the CPU has none"
     return None
@@ -51,7 +51,7 @@ def attend(
     if mask is not None and (region is not None or mask.ndim == 5 or mask.shape[0] != 1):
         mask = mask.expand(batch, windows, -1, -1, -1)
         mask = copy_as(mask, (batch * windows, *mask.shape[-3:]))
-    # The fused kernels want four axes: windows go to the batch.
+    # The fused kernels take four axes: windows go to the batch.
     out = F.scaled_dot_product_attention(
         q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), mask, dropout_p=dropout, scale=scale
     )

@@ -55,7 +55,7 @@ def export_and_measure(
     Args:
         model: the model.
         out: the file to write.
-        size: of its input; None for what the weights want.
+        size: of its input; None for that of the weights.
         calibrate: where images to calibrate with are.
         count: how many of them to take.
         test: where labelled images to measure on are.

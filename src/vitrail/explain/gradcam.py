@@ -1,4 +1,4 @@
-"""Grad-CAM at any stage: which channels speak for a class, and where they are active.
+"""Grad-CAM at any stage: which channels support a class, and where they are active.
 
 Source: Selvaraju et al. 2017, Grad-CAM, arXiv 1610.02391. Differs in that maps are channels-last,
 and that what is explained may be any stage.
@@ -20,7 +20,7 @@ from vitrail.shapes import Size
 def gradcam(
     model: nn.Module, image: Float[Tensor, "..."], cls: int, stage: int = -1
 ) -> Float[Tensor, "*grid"]:
-    """Return where a stage's features speak for a class.
+    """Return where a stage's features support a class.
 
     The gradient of the class' logit, averaged over the grid, weighs each channel; where the sum
     of the weighed channels is below zero, the map is zero.

@@ -49,7 +49,7 @@ class Ends:
 def gradient_rollout(
     model: nn.Module, image: Float[Tensor, "..."], cls: int, trace: Trace | None = None
 ) -> Float[Tensor, "*grid"]:
-    """Return where what speaks for a class was routed from.
+    """Return where what raises a class' score was routed from.
 
     Args:
         model: a Vitrail classifier of any rank; it is left as it was found.
@@ -58,7 +58,7 @@ def gradient_rollout(
         trace: of the same model and image; default it is captured.
     Returns:
         Shares of the tokens of the first stage, which sum to one, in float64; zeros where nothing
-        that was routed speaks for the class.
+        that was routed raises the class' score.
     Raises:
         UsageError: no classifier, or no such class.
     """

@@ -79,7 +79,7 @@ _ALL = (
         "gradient-rollout",
         "Gradient-weighted rollout",
         "The same routing, counted only where more attention would have raised this class' score. "
-        "A gradient describes small changes, and what speaks against the class does not show.",
+        "A gradient describes small changes, and evidence against the class does not show.",
         True,
         "gradient",
         0,
@@ -89,7 +89,7 @@ _ALL = (
         "gradcam",
         "Grad-CAM",
         "Where the last stage's features point towards this class. The grid is as coarse as that "
-        "stage; a token has seen far beyond its own place; what speaks against the class does not "
+        "stage; a token has seen far beyond its own place; evidence against the class does not "
         "show.",
         True,
         "gradient",

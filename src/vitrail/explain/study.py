@@ -1,4 +1,4 @@
-"""From areas of many images to a verdict: means, 95 % intervals, and who beats whom.
+"""From areas of many images to a verdict: means, 95 % intervals, and which method is ahead.
 
 Intervals are percentiles of a bootstrap over images: the images are drawn again, with replacement,
 and all methods see the same draws. A method is compared with a reference image by image, so that

@@ -59,7 +59,7 @@ def prepare(photo: Image.Image, preprocessing: Preprocessing, size: Size) -> Pre
 
     Args:
         photo: 8-bit RGB.
-        preprocessing: what the model's weights want.
+        preprocessing: the preprocessing of the model's weights.
         size: height and width of the input, in pixels.
     Raises:
         UsageError: not a height and a width, or too large a size.

@@ -33,7 +33,7 @@ def export_aot(
 
     The package holds machine code for the device that the model is on, and for this processor's
     instructions. ``torch._inductor.aoti_load_package(path)`` opens it, as does C++
-    (``torch::inductor::AOTIModelPackageLoader``). Both want contiguous inputs and do not check it:
+    (``torch::inductor::AOTIModelPackageLoader``). Both need contiguous inputs and do not check it:
     a photo that torchvision transformed is channels-last in memory, and gets a wrong output.
     ``open_export`` sees to it. Opening a package executes its machine code, so open only
     what you or people you trust have written.
@@ -41,7 +41,7 @@ def export_aot(
     Args:
         model: any backbone; it is not changed.
         path: the file to write, ending in ``.aoti.pt2``.
-        size: lengths of the input, in samples; default those that the weights want.
+        size: lengths of the input, in samples; default those of the weights' preprocessing.
         dynamic: serve batches and sizes of the whole ``size_range``, not one input of ``size``.
         photos: files of photos to compare on; default those that scikit-image brings along.
     Raises:

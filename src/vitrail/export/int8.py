@@ -33,7 +33,7 @@ from vitrail.shapes import Size
 from vitrail.threads import wait_for_idle_threads
 from vitrail.weights.save import checked_target
 
-LARGEST_ERROR = 0.5  # of the outputs' norm; beyond it a file is of no use to anybody
+LARGEST_ERROR = 0.5  # of the outputs' norm; beyond it a file is of no use
 _BATCH = 10  # calibration inputs in one call, where the graph takes several
 _ROUNDS, _TIMING = 30, 5.0  # turns at most, and seconds after which no other begins
 
@@ -77,13 +77,13 @@ def export_int8(
     """Write a model in 8-bit integers, for ONNX Runtime or OpenVINO.
 
     The float32 file is made and compared with the model first; ranges of activations come from
-    images such as the model will see, preprocessed as it wants them: some hundreds are enough.
+    images such as the model will see, preprocessed for it: some hundreds are enough.
 
     Args:
         model: any backbone; it is not changed.
         path: the file to write, ending in ``.onnx`` or ``.xml``.
         images: inputs of one size that the graph serves, for calibration.
-        size: lengths of the input, in samples; default those that the weights want.
+        size: lengths of the input, in samples; default those of the weights' preprocessing.
         dynamic: serve batches and sizes of the whole ``size_range``, not one input of ``size``.
         photos: files of photos to compare the float32 file on.
         timed: also run both files in turns, for a few seconds.

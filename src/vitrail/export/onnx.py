@@ -47,7 +47,7 @@ def export_onnx(
     Args:
         model: any backbone; it is not changed.
         path: the file to write, ending in ``.onnx``.
-        size: lengths of the input, in samples; default those that the weights want.
+        size: lengths of the input, in samples; default those of the weights' preprocessing.
         dynamic: serve batches and sizes of the whole ``size_range``, not one input of ``size``.
         photos: files of photos to compare on; default those that scikit-image brings along.
     Raises:

@@ -20,7 +20,7 @@ Photos = Sequence[str | Path] | None  # files; None for those that scikit-image 
 def photo_inputs(
     model: Backbone, photos: Photos, size: Size, *, dynamic: bool
 ) -> Iterator[tuple[str, Float[Tensor, "1 3 height width"]]]:
-    """Give photos as a model wants them, with their names.
+    """Give photos as a model takes them, with their names.
 
     Args:
         model: any backbone; one that does not take colour images gets no photos.

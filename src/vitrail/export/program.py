@@ -29,7 +29,7 @@ def export_program(
 
     Args:
         model: any backbone; it is not changed.
-        size: lengths of the input, in samples; default those that the weights want.
+        size: lengths of the input, in samples; default those of the weights' preprocessing.
         dynamic: serve batches and sizes of the whole ``size_range``, not one input of ``size``.
         backend: the implementation of attention in the graph; default what suits the problem.
     Returns:

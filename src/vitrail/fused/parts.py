@@ -1,4 +1,4 @@
-"""Whether a block is made of what the kernels know."""
+"""Whether a block is made of what the kernels serve."""
 
 from typing import TypeGuard
 

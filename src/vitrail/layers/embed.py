@@ -90,7 +90,7 @@ def check_type(x: Tensor, weight: Tensor) -> None:
 def channels_first(
     x: Float[Tensor, "batch *spatial channels"],
 ) -> Float[Tensor, "batch channels *spatial"]:
-    """Return a view as a convolution wants it; while exporting, a copy.
+    """Return a view for a convolution; while exporting, a copy.
 
     Convolutions check how their input lies in memory, and the result for a view would bind the
     exported graph to grids of more than one token along each axis.

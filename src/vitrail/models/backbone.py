@@ -30,7 +30,7 @@ class Backbone(HubModel, Parts, nn.Module):
 
     Args:
         config: every number of the model.
-        preprocessing: the input that its weights want.
+        preprocessing: the input of its weights.
         name: its name in the catalog, if it has one.
     Raises:
         UsageError: from the config's own checks.

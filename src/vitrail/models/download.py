@@ -109,7 +109,7 @@ def _no_repository(repository: str, error: Exception) -> UsageError:
             f"use {repository.partition('@')[0]}",
         )
     return UsageError(
-        f"hub repository {repository}, which the hub does not know",
+        f"hub repository {repository}, which the hub does not have",
         "a public repository owner/name, or a private one after logging in",
         "check the spelling, or log in with `hf auth login`",
     )

@@ -41,7 +41,7 @@ class Description:
     Args:
         model: class of the model.
         config: its configuration.
-        preprocessing: the input that its weights want.
+        preprocessing: the input of its weights.
         name: its name in the catalog, if it has one.
     """
 

@@ -160,7 +160,7 @@ class MaxViTBlock(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch *spatial dim"]
     ) -> Float[Tensor, "batch *spatial dim"]:
-        """Return tokens that know their neighbours, their window, and the whole map."""
+        """Return tokens mixed with their neighbours, their window, and the whole map."""
         for part in self.parts:
             x = part(x)
         return x

@@ -38,7 +38,7 @@ def evaluate(
 
     Args:
         model: put into eval mode meanwhile.
-        samples: as the model wants them, with their targets.
+        samples: as the model takes them, with their targets.
         score: a new score of the task; it is what is returned, and measures all processes' shares.
         collate: makes a batch of samples.
         batch_size: samples a forward pass.

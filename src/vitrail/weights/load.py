@@ -37,7 +37,7 @@ class Weights:
         reading: the weights.
         config: their model's configuration, or None where it is not known.
         unclear: why it is not known.
-        preprocessing: the input they want, if the file says.
+        preprocessing: their input, if the file has it.
         name: their model's name, if the file says.
         notes: what a user may want to know.
         beside: what the files beside theirs say.
@@ -316,7 +316,7 @@ def check_kind(weights: Weights, model: Backbone) -> None:
 
 
 def describe_input(model: Backbone, weights: Weights, *, headed: bool) -> None:
-    """Take over the preprocessing that the weights want."""
+    """Take over the preprocessing of the weights."""
     config, wanted = model.config, weights.preprocessing
     if wanted is None:
         beside = weights.beside

@@ -125,7 +125,7 @@ def _listed(out: Any) -> list[Tensor]:
 
 
 def _tokens(x: Tensor) -> Tensor:
-    """Return tokens as a list: peers and we do not agree on who shows a grid."""
+    """Return tokens as a list: peers and ours differ in which of them show a grid."""
     return x.flatten(1, -2) if x.ndim > 2 else x
 
 

@@ -117,8 +117,8 @@ function answer({ answer: [best], model, blocks, faithfulness }: Manifest, last:
   }[model.pool] ?? `The last block leaves ${plural(tokensOf(last), "token")}, for others to use`;
   const said = best && model.pool ? `: “${best.label}” gets ${share(best.probability)}` : "";
   const trust = faithfulness
-    ? " Which pixels spoke for it? Maps make claims; below, the pixels that a map names are deleted first, to see whether the answer falls faster than by chance."
-    : " Which pixels spoke for it? Maps make claims; attention alone shows routing, not importance.";
+    ? " Which pixels support it? Maps make claims; below, the pixels that a map names are deleted first, to see whether the answer falls faster than by chance."
+    : " Which pixels support it? Maps make claims; attention alone shows routing, not importance.";
   return step("class", model.classes ? "Class" : "Features", "answer", blocks.indexOf(last), "audit", `${pooled}${said}.${trust}`, {
     at: CENTRE,
     select: best ? { cls: best.class } : {},

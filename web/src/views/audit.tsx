@@ -33,7 +33,7 @@ function Unscored({ manifest }: { manifest: Manifest }): JSX.Element {
       <h3>How far can the maps be trusted?</h3>
       <p>
         No map was scored on this image{manifest.model.classes ? "" : ": the model has no classes, so there is no answer to watch fall"}.
-        Take every map as a claim about routing that nobody has tested here.
+        Take every map as an untested claim about routing.
       </p>
     </section>
   );
@@ -226,7 +226,7 @@ function Checks({ app }: { app: App }): JSX.Element {
           </li>
         ))}
       </ul>
-      {isPending(trace.manifest, "checks") && <Pending what="The comparison with a run that nobody watched is" />}
+      {isPending(trace.manifest, "checks") && <Pending what="The comparison with a run without hooks is" />}
     </section>
   );
 }

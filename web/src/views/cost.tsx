@@ -110,7 +110,7 @@ function Ranking({ ranked, metric, size }: { ranked: Standing[]; metric: Metric;
       <ol>
         {ranked.map(({ id, label: name, model, value, doubling, tone }) => (
           <li key={id} class={`tone-${tone}${id === "this" ? " own" : ""}`} data-mechanism={id} data-value={value ?? ""}>
-            <span class="who" title={model}>{name}</span>
+            <span class="label" title={model}>{name}</span>
             <span class="number">{value === null ? "not counted" : metric.say(value)}</span>
             <span class="bar-back" aria-hidden="true"><span class="bar-fill" style={{ width: `${(100 * (value ?? 0)) / most}%` }} /></span>
             <span class="note">
@@ -210,7 +210,7 @@ function Stages({ app, stages }: { app: App; stages: Costs["stages"] }): JSX.Ele
         <ol class="spent">
           {stages.map((stage) => (
             <li key={stage.stage} data-stage={stage.stage}>
-              <span class="who">Stage {stage.stage + 1}</span>
+              <span class="label">Stage {stage.stage + 1}</span>
               <span class="number">{scaled(sum(stage), "FLOP")}</span>
               <span class="stack" role="img" aria-label={PARTS.map((part) => `${SAID[part]} ${share(stage[part] / Math.max(1, sum(stage)))}`).join(", ")}>
                 {PARTS.map((part) => <i key={part} class={part} style={{ width: `${(100 * stage[part]) / most}%` }} title={`${SAID[part]}: ${scaled(stage[part], "FLOP")}`} />)}

@@ -24,7 +24,7 @@ export function MethodMap({ app }: { app: App }): JSX.Element {
   return (
     <section class="part method" data-method-map={method.id} data-class={wanted ?? ""}>
       <div class="bar">
-        <h3>{method.per_class ? `Which pixels speak for “${className(app, cls)}”?` : "Where does the answer fetch from?"}</h3>
+        <h3>{method.per_class ? `Which pixels support “${className(app, cls)}”?` : "Where is the output routed from?"}</h3>
         <Switch label="Method" value={method.id} onChange={(id) => { app.state.method.value = id; }}
           choices={offered.map(({ id, title }) => ({ id, label: title }))} />
         {method.per_class && classes.length > 1 && (
@@ -64,7 +64,7 @@ function Scores({ app, method, other }: { app: App; method: string; other: boole
     return (
       <div class="scores" data-scored="no">
         <h4>How far to trust it</h4>
-        <p class="note">{titleOf(manifest, method)} was not scored on this image. Take it as a claim that nobody has tested here.</p>
+        <p class="note">{titleOf(manifest, method)} was not scored on this image. Take it as an untested claim.</p>
       </div>
     );
   }

@@ -63,7 +63,7 @@ function Could({ app, trace, found }: { app: App; trace: TraceView; found: Theor
     <Panel app={app} id="could" tag="theory" title="What it could see" map={map} mask
       code={`from vitrail.analysis import reach\npixels = reach(model, (${input.join(", ")}), ${facts.stage}, ${facts.block}, ${placeText(app)})  # True where a pixel can influence the token`}
       caption={box ? <span data-box={box.join(" ")} data-share={found?.support.share}>
-        {box[2] - box[0]} × {box[3] - box[1]} pixels, {share(found?.support.share ?? 0)} of the image: by who may attend to whom, merges and patches alone, whatever the weights.{trace.manifest.model.overlap.some((n) => n > 0) ? " Patches and merges overlap here; they are followed to within their overlap." : ""}
+        {box[2] - box[0]} × {box[3] - box[1]} pixels, {share(found?.support.share ?? 0)} of the image: by patterns, merges and patches alone, whatever the weights.{trace.manifest.model.overlap.some((n) => n > 0) ? " Patches and merges overlap here; they are followed to within their overlap." : ""}
       </span> : ""} />
   );
 }

@@ -51,11 +51,11 @@ def keys_backward(
     channel = tl.arange(0, D)
     width = heads * HEAD_DIM
     multiplier = scale
-    warmth = 0.0
-    heat = 1.0
+    d_factor = 0.0
+    logit_factor = 1.0
     if logit_scale is not None:
-        heat = tl.load(logit_scale + head).to(tl.float32)
-        multiplier = scale * heat
+        logit_factor = tl.load(logit_scale + head).to(tl.float32)
+        multiplier = scale * logit_factor
     factor = multiplier * LOG2E
     head_bias = None
     held = None
@@ -140,7 +140,7 @@ def keys_backward(
                 d_q = product(narrow, unit_k, None, PRECISION) * multiplier
                 if logit_scale is not None:
                     d_q, turned = unnormalised(q, q_norm, d_q)
-                    warmth += tl.sum(turned, 0)
+                    d_factor += tl.sum(turned, 0)
                 tl.store(
                     d_qkv + image * tokens * 3 * width + head * HEAD_DIM
                     + offsets(q_place, 3 * width, WIDE)[:, None] + channel[None, :],
@@ -177,7 +177,7 @@ def keys_backward(
         rows = tl.arange(0, BLOCK_Q)
         tl.store(part + rows[:, None] * (KEY_TILES * BLOCK_K) + columns[None, :], gathered)
     if logit_scale is not None and KEY_TILES == 1:
-        tl.store(d_logit_scale + (first * blocks + block) * heads + head, warmth / heat)
+        tl.store(d_logit_scale + (first * blocks + block) * heads + head, d_factor / logit_factor)
     if padding_kv is not None:
         spot = d_padding_kv + ((first * blocks + block) * 2 * heads + head) * HEAD_DIM + channel
         tl.store(spot, d_padding_k, mask=channel < HEAD_DIM)
@@ -209,11 +209,11 @@ def queries_backward(
     channel = tl.arange(0, D)
     width = heads * HEAD_DIM
     multiplier = scale
-    warmth = 0.0
-    heat = 1.0
+    d_factor = 0.0
+    logit_factor = 1.0
     if logit_scale is not None:
-        heat = tl.load(logit_scale + head).to(tl.float32)
-        multiplier = scale * heat
+        logit_factor = tl.load(logit_scale + head).to(tl.float32)
+        multiplier = scale * logit_factor
     factor = multiplier * LOG2E
     head_bias = None
     if bias is not None:
@@ -264,7 +264,7 @@ def queries_backward(
         d_q = d_q * multiplier
         if logit_scale is not None:
             d_q, turned = unnormalised(q, q_norm, d_q)
-            warmth += tl.sum(turned, 0)
+            d_factor += tl.sum(turned, 0)
         tl.store(
             d_qkv + image * tokens * 3 * width + head * HEAD_DIM
             + offsets(q_place, 3 * width, WIDE)[:, None] + channel[None, :],
@@ -273,4 +273,4 @@ def queries_backward(
         )  # fmt: skip
 
     if logit_scale is not None:
-        tl.store(d_logit_scale + (first * blocks + block) * heads + head, warmth / heat)
+        tl.store(d_logit_scale + (first * blocks + block) * heads + head, d_factor / logit_factor)

@@ -160,21 +160,25 @@ class Sums:
 
     def __init__(self, ready: Prepared, share: int, blocks: int, *, wants_bias: bool) -> None:
         call = ready.call
-        self.bias = self.heat = self.padding_kv = None
+        self.bias = self.d_factor = self.padding_kv = None
         if call.bias is not None and wants_bias:
             # With several tiles of queries a program adds to its part item by item.
             make = torch.empty if ready.tiles.query_tiles == 1 else torch.zeros
             shape = (share, ready.heads, *ready.tiles.scores)
             self.bias = make(shape, dtype=torch.float32, device=call.qkv.device)
         if call.logit_scale is not None and blocks == 1:
-            self.heat = ready.parts(share, blocks)
+            self.d_factor = ready.parts(share, blocks)
         if call.padding_kv is not None:
             shape = (share, blocks, 2, ready.heads, ready.head_dim)
             self.padding_kv = call.qkv.new_empty(shape, dtype=torch.float32)
 
     def arguments(self) -> dict[str, Any]:
         """Return what ``keys_backward`` needs to write them."""
-        return {"d_bias": self.bias, "d_logit_scale": self.heat, "d_padding_kv": self.padding_kv}
+        return {
+            "d_bias": self.bias,
+            "d_logit_scale": self.d_factor,
+            "d_padding_kv": self.padding_kv,
+        }
 
     def bias_gradient(self, bias: Tensor | None) -> Tensor | None:
         """Return the gradient of the bias; a program with a group's own kept to that group."""
@@ -184,7 +188,7 @@ class Sums:
         shape = (len(self.bias) // groups, groups, *self.bias.shape[1:])
         return self.bias.view(shape).sum(0)[..., :queries, :keys].contiguous()
 
-    def fill_gradient(self) -> Tensor | None:
+    def padding_gradient(self) -> Tensor | None:
         """Return the gradient of padding: none for queries, which it never is."""
         if self.padding_kv is None:
             return None
@@ -213,5 +217,5 @@ def _tensors(call: KernelCall) -> dict[str, Tensor | None]:
     names = ("q_index", "k_index", "q_region", "k_region", "bias", "logit_scale", "padding_kv")
     found: dict[str, Tensor | None] = {name: getattr(call, name) for name in names}
     rows |= {name: None if x is None else x.contiguous() for name, x in found.items()}
-    # The interpreter hands arrays to numpy, which refuses what wants a gradient.
+    # The interpreter hands arrays to numpy, which refuses what needs a gradient.
     return {name: None if x is None else x.detach() for name, x in rows.items()}

@@ -11,7 +11,7 @@ _LEAST = (8, 0)
 def why_not_here() -> str | None:
     """Return why the kernels cannot run on the current GPU, or None if they can.
 
-    Without a GPU nothing speaks against one.
+    None without a GPU too.
     """
     gpu = _current()
     return None if gpu is None else _reason(gpu)

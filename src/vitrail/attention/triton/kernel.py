@@ -78,14 +78,14 @@ def backward(
         keys_backward, blocks, share, **given, **rows.arguments(), **sums.arguments(),
         QUERY_TILES=ready.tiles.query_tiles,
     )  # fmt: skip
-    heat = sums.heat
+    d_factor = sums.d_factor
     if blocks > 1:
         blocks = ready.tiles.query_tiles
         share = ready.programs(blocks, per_processor=6)
-        heat = ready.parts(share, blocks) if call.logit_scale is not None else None
+        d_factor = ready.parts(share, blocks) if call.logit_scale is not None else None
         ready.launch(
-            queries_backward, blocks, share, **given, d_qkv=rows.d_qkv, d_logit_scale=heat
+            queries_backward, blocks, share, **given, d_qkv=rows.d_qkv, d_logit_scale=d_factor
         )  # fmt: skip
-    d_logit_scale = None if heat is None else heat.sum((0, 1))
-    found = (*rows.whole(), sums.bias_gradient(call.bias), d_logit_scale, sums.fill_gradient())
+    d_logit_scale = None if d_factor is None else d_factor.sum((0, 1))
+    found = (*rows.whole(), sums.bias_gradient(call.bias), d_logit_scale, sums.padding_gradient())
     return call.gradients(found, needs)

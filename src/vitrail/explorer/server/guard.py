@@ -1,4 +1,4 @@
-"""Who may talk to the server: the right Host, the right Origin, the right token; nobody else.
+"""Access to the server: the right Host, the right Origin and the right token, all three.
 
 A server on 127.0.0.1 can be reached by every page in the user's browser and by every program on
 the machine. The token keeps strangers out; the Host check stops a foreign name that was rebound to
@@ -107,7 +107,7 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
 
     def _entry(self, request: HTTPConnection) -> Response | None:
-        """Return the answer for whom the application has none, or None to let the request in."""
+        """Return the response that refuses or redirects, or None to let the request in."""
         headers, at_page = request.headers, request.scope["path"] == "/"
         navigates = at_page and headers.get("sec-fetch-mode") == "navigate"
         problem = self._foreign(headers, navigates)

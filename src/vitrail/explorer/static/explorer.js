@@ -1607,7 +1607,7 @@ var BlockView = class {
 	index;
 	facts;
 	loading = null;
-	// Who meets whom, unpacked once.
+	// Which tokens meet, unpacked once.
 	load() {
 		return this.loading ??= this.unpack().catch((error) => {
 			this.loading = null;
@@ -2380,7 +2380,7 @@ function answer2({ answer: [best], model, blocks, faithfulness }, last) {
 		token: "The prefix token, which looked at them all, is taken alone, and one last layer turns it into a score for every class"
 	}[model.pool] ?? `The last block leaves ${plural(tokensOf(last), "token")}, for others to use`;
 	const said = best && model.pool ? `: “${best.label}” gets ${share(best.probability)}` : "";
-	const trust = faithfulness ? " Which pixels spoke for it? Maps make claims; below, the pixels that a map names are deleted first, to see whether the answer falls faster than by chance." : " Which pixels spoke for it? Maps make claims; attention alone shows routing, not importance.";
+	const trust = faithfulness ? " Which pixels support it? Maps make claims; below, the pixels that a map names are deleted first, to see whether the answer falls faster than by chance." : " Which pixels support it? Maps make claims; attention alone shows routing, not importance.";
 	return step("class", model.classes ? "Class" : "Features", "answer", blocks.indexOf(last), "audit", `${pooled}${said}.${trust}`, {
 		at: CENTRE,
 		select: best ? { cls: best.class } : {}
@@ -4600,7 +4600,7 @@ function Unscored({ manifest }) {
 		a4("p", { children: [
 			"No map was scored on this image",
 			manifest.model.classes ? "" : ": the model has no classes, so there is no answer to watch fall",
-			". Take every map as a claim about routing that nobody has tested here."
+			". Take every map as an untested claim about routing."
 		] })
 	] });
 }
@@ -4822,7 +4822,7 @@ function Checks({ app }) {
 			] }),
 			text && a4("span", { class: "note", children: text })
 		] }, id)) }),
-		isPending(trace.manifest, "checks") && a4(Pending, { what: "The comparison with a run that nobody watched is" })
+		isPending(trace.manifest, "checks") && a4(Pending, { what: "The comparison with a run without hooks is" })
 	] });
 }
 
@@ -6168,7 +6168,7 @@ function Ranking({ ranked, metric, size }) {
 			" pixels"
 		] }),
 		a4("ol", { children: ranked.map(({ id, label: name2, model, value: value2, doubling, tone: tone2 }) => a4("li", { class: `tone-${tone2}${id === "this" ? " own" : ""}`, "data-mechanism": id, "data-value": value2 ?? "", children: [
-			a4("span", { class: "who", title: model, children: name2 }),
+			a4("span", { class: "label", title: model, children: name2 }),
 			a4("span", { class: "number", children: value2 === null ? "not counted" : metric.say(value2) }),
 			a4("span", { class: "bar-back", "aria-hidden": "true", children: a4("span", { class: "bar-fill", style: { width: `${100 * (value2 ?? 0) / most}%` } }) }),
 			a4("span", { class: "note", children: [
@@ -6289,7 +6289,7 @@ function Stages({ app, stages: stages2 }) {
 from vitrail.analysis import cost
 stages = cost(model, (${photo3.input.join(", ")}), training=False).stages`,
 			children: a4("ol", { class: "spent", children: stages2.map((stage) => a4("li", { "data-stage": stage.stage, children: [
-				a4("span", { class: "who", children: [
+				a4("span", { class: "label", children: [
 					"Stage ",
 					stage.stage + 1
 				] }),
@@ -7357,7 +7357,7 @@ function MethodMap({ app }) {
 	if (!method) return a4("p", { class: "note part", children: "This trace keeps no maps." });
 	return a4("section", { class: "part method", "data-method-map": method.id, "data-class": wanted ?? "", children: [
 		a4("div", { class: "bar", children: [
-			a4("h3", { children: method.per_class ? `Which pixels speak for “${className(app, cls)}”?` : "Where does the answer fetch from?" }),
+			a4("h3", { children: method.per_class ? `Which pixels support “${className(app, cls)}”?` : "Where is the output routed from?" }),
 			a4(
 				Switch,
 				{
@@ -7414,7 +7414,7 @@ function Scores({ app, method, other }) {
 			a4("h4", { children: "How far to trust it" }),
 			a4("p", { class: "note", children: [
 				titleOf(manifest, method),
-				" was not scored on this image. Take it as a claim that nobody has tested here."
+				" was not scored on this image. Take it as an untested claim."
 			] })
 		] });
 	}
@@ -7671,7 +7671,7 @@ pixels = reach(model, (${input.join(", ")}), ${facts.stage}, ${facts.block}, ${p
 				box[3] - box[1],
 				" pixels, ",
 				share(found?.support.share ?? 0),
-				" of the image: by who may attend to whom, merges and patches alone, whatever the weights.",
+				" of the image: by patterns, merges and patches alone, whatever the weights.",
 				trace.manifest.model.overlap.some((n3) => n3 > 0) ? " Patches and merges overlap here; they are followed to within their overlap." : ""
 			] }) : ""
 		}
@@ -7833,7 +7833,7 @@ function Answer({ app }) {
 					}
 				}
 			),
-			a4("p", { class: "note", children: answer4.length > 0 ? `The ${answer4.length} most probable of ${plural(model.classes, "class")}. Choose one to see what speaks for it.` : "This model has no classifier: it answers with features only." }),
+			a4("p", { class: "note", children: answer4.length > 0 ? `The ${answer4.length} most probable of ${plural(model.classes, "class")}. Choose one to see what supports it.` : "This model has no classifier: it answers with features only." }),
 			trained && a4("p", { class: "note trained", children: `The weights are for ${times(trained.size)} pixels; there the answer is ${trained.answer[0].label}, ${share(trained.answer[0].probability)}.` })
 		] })
 	] });
@@ -8457,7 +8457,7 @@ async function mount({ sources, host, root: root2, place = {} }) {
 		said,
 		place,
 		trace: O(() => shown.value[state.side.value === "B" ? 1 : 0] ?? shown.value[0]),
-		// After a pause, so that a held key does not flood those who listen.
+		// After a pause, so that a held key does not flood a screen reader.
 		say: (text) => {
 			clearTimeout(pause);
 			pause = window.setTimeout(() => {

@@ -115,7 +115,7 @@ class Peer:
         num_heads: its heads, stage by stage.
         state: its state dict under other names than its own.
         grids: grids of its position tables, by our key.
-        preprocessing: the input that it wants.
+        preprocessing: its input.
         other_size: lengths of another input that it takes, with padding wherever it pads; None
             where it takes its own size alone.
         answers: returns the tensors of what it returns, as the conversion returns them.

@@ -10,7 +10,7 @@ from vitrail.shapes import Size
 
 
 def timm_input(model: Any) -> dict[str, Any]:
-    """Return the preprocessing that a timm model wants."""
+    """Return the preprocessing of a timm model."""
     found = dict(getattr(model, "pretrained_cfg", None) or {})
     size = tuple(getattr(getattr(model, "patch_embed", model), "img_size", None) or ())
     wanted: dict[str, Any] = {"size": size} if size else {}
@@ -23,7 +23,7 @@ def timm_input(model: Any) -> dict[str, Any]:
 
 
 def transformers_input(settings: Any) -> dict[str, Any]:
-    """Return the preprocessing that the settings of a transformers model want."""
+    """Return the preprocessing in the settings of a transformers model."""
     wanted: dict[str, Any] = {"size": pair(settings.image_size)}
     labels = dict(getattr(settings, "id2label", None) or {})
     names = tuple(str(labels[i]) for i in sorted(labels))
