@@ -286,5 +286,4 @@ def test_large_inputs_take_no_more_memory_than_what_is_seen(
         model = create_model(name)
     with Largest() as made:
         assert receptive_field(model, size).stages[-1].extent == extent
-    print(made.numel)
     assert made.numel < 1_500_000
