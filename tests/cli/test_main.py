@@ -269,6 +269,18 @@ def test_the_package_runs_as_a_module() -> None:
     assert subprocess.run(words, capture_output=True, check=True).stdout.startswith(b"vitrail ")
 
 
+@pytest.mark.parametrize("hidden", [False, True])
+def test_progress_gives_a_terminal_its_cursor_back(
+    hidden: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (("TTY_COMPATIBLE", "1"), ("TTY_INTERACTIVE", "1"), ("TERM", "xterm")):
+        monkeypatch.setenv(name, value)
+    with progress(hidden=hidden) as bar:
+        assert list(bar.track(range(3))) == [0, 1, 2]
+    err = capsys.readouterr().err
+    assert err.count("\x1b[?25l") == err.count("\x1b[?25h") == (not hidden)
+
+
 def test_progress_leaves_nothing_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
     with progress() as bar:
         assert list(bar.track(range(3))) == [0, 1, 2]

@@ -178,6 +178,16 @@ def test_the_size_that_is_shown(weights, tmp_path, capsys) -> None:
     assert (answer["size"], answer["trained_size"]) == ([8, 24], [16, 16])
 
 
+def test_a_terminal_keeps_its_cursor(weights, tmp_path, monkeypatch, capsys) -> None:
+    for name, value in (("TTY_COMPATIBLE", "1"), ("TTY_INTERACTIVE", "1"), ("TERM", "xterm")):
+        monkeypatch.setenv(name, value)
+    paths = [str(photo(tmp_path, name)) for name in ("a.png", "b.png")]
+    for number in (1, 2):
+        assert main.run(["predict", *paths[:number], "-w", str(weights), "--json"]) == 0
+        err = capsys.readouterr().err
+        assert err.count("\x1b[?25l") == err.count("\x1b[?25h") == number - 1
+
+
 def test_weights_with_nan(tmp_path, capsys) -> None:
     """Refused for what they are, by whoever reads them first."""
     model = create_model("swin_nano", num_classes=3, **TINY)

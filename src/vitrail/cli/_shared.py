@@ -182,10 +182,13 @@ def console() -> "Console":
     return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 
-def progress() -> "Progress":
+def progress(*, hidden: bool = False) -> "Progress":
     """Return a progress display on stderr, so that stdout stays clean for results.
 
     Where stderr is no terminal there is none: rich leaves an empty line behind there.
+
+    Args:
+        hidden: show none. To disable it later would leave a terminal without its cursor.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -193,4 +196,5 @@ def progress() -> "Progress":
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
     shown = Console(stderr=True)
-    return Progress(*columns, console=shown, transient=True, disable=not shown.is_interactive)
+    hidden = hidden or not shown.is_interactive
+    return Progress(*columns, console=shown, transient=True, disable=hidden)

@@ -132,8 +132,7 @@ def measure(
     whole = split(relabel(source, names, model.config.num_classes), 0.0, 0)[0]
     pictures = ImageSamples(whole, eval_transform(model.preprocessing, size))
     rank = int(os.environ.get("RANK", "0"))
-    with progress() as bar:
-        bar.disable = rank > 0 or not sys.stderr.isatty()
+    with progress(hidden=rank > 0) as bar:
         task = bar.add_task("evaluating", total=-(-len(pictures) // processes))
         scores = evaluate(
             model.to(device),

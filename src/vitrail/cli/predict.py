@@ -145,8 +145,7 @@ def answer_all(
 
     failed = 0
     # Where answers are printed in a terminal as they come, they show the progress themselves.
-    with progress() as bar:
-        bar.disable = len(names) == 1 or not sys.stderr.isatty() or sys.stdout.isatty()
+    with progress(hidden=len(names) == 1 or sys.stdout.isatty()) as bar:
         for name in bar.track(names, description="classifying"):
             try:
                 photo = read_photo(name)
