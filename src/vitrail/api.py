@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
 
 from vitrail.errors import UsageError
-from vitrail.models import CATALOG, Backbone, backbone_of, canonical_name, unwrapped
+from vitrail.heads import HeadConfig, head_for
+from vitrail.models import CATALOG, Backbone, TaskModel, backbone_of, canonical_name, unwrapped
+from vitrail.models.task_model import new_task_model
 from vitrail.models.words import check_fields
 
 if TYPE_CHECKING:
@@ -28,18 +30,50 @@ def list_models(pattern: str = "*") -> list[str]:
     return [name for name in CATALOG if fnmatch(name, pattern)]
 
 
+@overload
 def create_model(
     name: str,
     *,
+    task: Literal["classify"] = "classify",
+    head: None = None,
     num_classes: int | None = None,
     weights: Weights = None,
     in_channels: int = 3,
     **config_fields: Any,
-) -> Backbone:
+) -> Backbone: ...
+
+
+@overload
+def create_model(
+    name: str,
+    *,
+    task: str,
+    head: str | HeadConfig | None = None,
+    num_classes: int | None = None,
+    weights: Weights = None,
+    in_channels: int = 3,
+    **config_fields: Any,
+) -> TaskModel: ...
+
+
+def create_model(
+    name: str,
+    *,
+    task: str = "classify",
+    head: str | HeadConfig | None = None,
+    num_classes: int | None = None,
+    weights: Weights = None,
+    in_channels: int = 3,
+    **config_fields: Any,
+) -> Backbone | TaskModel:
     """Build a model by name, with or without weights.
 
     Args:
         name: one of ``list_models()``, or what timm, torchvision or transformers calls it.
+        task: ``"classify"`` for a backbone with a classifier; ``"segment"`` for one with a head
+            that has an answer for every input sample.
+        head: of another task than classification: a name out of ``vitrail.heads.HEADS``, or its
+            config; default the task's first.
         num_classes: classes of the head; 0 for none; default those of the weights or the paper.
         weights: None for a fresh start, ``"bundled"``, a file, a folder as ``save_pretrained``
             writes it, a state dict, a hub repository id, or published weights by name:
@@ -50,10 +84,15 @@ def create_model(
         in_channels: channels of the input; the stem of loaded weights adapts.
         config_fields: any field of the model's config, e.g. ``window=(12, 12)``.
     Returns:
-        The model, in evaluation mode if it has weights.
+        The model, in evaluation mode if it has weights. A model of a task takes the backbone's
+        weights of any file, and the head's from a file of the same task and head.
     Raises:
         UsageError: an unknown name or field, a value that cannot be, or weights that do not fit.
     """
+    if task != "classify" or head is not None:
+        kind = head_for(task, head)
+        config_fields["in_channels"] = in_channels
+        return _with_head(name, task, *kind, num_classes, weights, config_fields)
     name = canonical_name(name)
     entry = CATALOG[name]
     check_fields(name, entry.config, config_fields)
@@ -71,10 +110,44 @@ def create_model(
     return create_with_weights(name, entry, config, weights, chosen=chosen)
 
 
+def _with_head(
+    name: str,
+    task: str,
+    head: str,
+    config: HeadConfig,
+    classes: int | None,
+    weights: Weights,
+    fields: dict[str, Any],
+) -> TaskModel:
+    """Build a bare backbone, and a head on its maps."""
+    from vitrail.weights import find, open_head, take_head
+
+    name = canonical_name(name)
+    published = weights is not None and find(name, weights) is not None
+    opened = None if weights is None or published else open_head(weights)
+    if opened is not None and (opened.task.name, opened.head.name) != (task, head):
+        opened = None  # the backbone's weights are taken, the rest is listed
+    if classes is None:
+        if opened is None:
+            raise UsageError(
+                f"task={task!r} without num_classes",
+                "the number of classes, the background included",
+                "add num_classes=2, say",
+            )
+        classes = opened.task.classes
+    depths = fields.get("depths", CATALOG[name].config.depths)
+    fields = {"out_indices": tuple(range(len(depths))), "feature_norms": True, **fields}
+    backbone = create_model(name, num_classes=0, weights=weights, **fields)
+    model = new_task_model(backbone, task, head, config, classes)
+    if opened is not None:
+        take_head(model, opened)
+    return model if weights is None else model.eval()
+
+
 def load(
     source: str | Path | Mapping[str, Tensor], *, window: Any = None, **config_fields: Any
-) -> Backbone:
-    """Return the model that a source of weights is of, with these weights.
+) -> Backbone | TaskModel:
+    """Return the model that a source of weights is of, with these weights and its task's head.
 
     Args:
         source: a file, such as a run's ``best.safetensors``, a folder, ``"bundled"``, a hub
@@ -205,7 +278,8 @@ def cost(
 
     if isinstance(model, str):
         with torch.device("meta"):
-            model = create_model(model, **config_fields)
+            built: nn.Module = create_model(model, **config_fields)
+        model = built
     elif config_fields:
         raise UsageError(
             f"{', '.join(config_fields)} for a model that exists already",

@@ -17,6 +17,7 @@ import vitrail
 from tests.support import CONFIGS, KINDS, ODD_SIZES, refuses, small
 from vitrail.analysis import Cost, Flops, cost, receptive_field
 from vitrail.analysis.watch import count_products
+from vitrail.heads import SemanticFPNConfig
 from vitrail.layers import Attend
 from vitrail.models import CATALOG, Backbone, MaxViT
 from vitrail.models.maxvit import MAXVIT_T
@@ -44,6 +45,20 @@ def counted(model: Backbone, size: Size, batch: int = 1) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(x)
     return counter.get_total_flops()
+
+
+def test_the_head_of_a_task_counts() -> None:
+    head = SemanticFPNConfig(pyramid_dim=16, dim=16, groups=4)
+    model = vitrail.create_model("swin_nano", task="segment", head=head, num_classes=3).eval()
+    found, inner = vitrail.cost(model, (33, 46)), vitrail.cost(model.backbone, (33, 46))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        with_reference(model.backbone)
+        model(torch.zeros(1, 3, 33, 46))
+    assert found.flops.total == counter.get_total_flops() > inner.flops.total
+    assert found.parameters == sum(p.numel() for p in model.parameters())
+    assert found.head.flops.total == found.flops.total - inner.flops.total
+    assert found.pairs == inner.pairs
+    assert [stage.flops for stage in found.stages] == [stage.flops for stage in inner.stages]
 
 
 def two_sizes(size: Size) -> tuple[Size, ...]:

@@ -13,7 +13,16 @@ from vitrail.errors import UsageError
 from vitrail.models import PVTConfig, PVTV2Config
 from vitrail.models.focal import FocalConfig, FocalFastConfig
 from vitrail.models.vit import ViTConfig
-from vitrail.weights import convert, load, load_model, read_state, rules, save, to_format
+from vitrail.weights import (
+    convert,
+    load,
+    load_backbone,
+    load_model,
+    read_state,
+    rules,
+    save,
+    to_format,
+)
 from vitrail.weights.detect import detect
 from vitrail.weights.families import Hints
 from vitrail.weights.formats import FORMATS
@@ -259,8 +268,8 @@ def test_official_focal_weights_give_the_official_outputs(name):
     }
     options = case["options"]
     fields = {"count": options["focal_topK"]} if about["version"] == "v2" else {}
-    config = load_model(state, **fields).config
-    model = type(load_model(state))(config).double().eval()
+    config = load_backbone(state, **fields).config
+    model = type(load_backbone(state))(config).double().eval()
     assert not load(model, state).entries
     if about["version"] == "v1":
         assert isinstance(config, FocalConfig)

@@ -17,7 +17,7 @@ from vitrail.analysis.memory import Run, estimate
 from vitrail.analysis.reach import receptive_field
 from vitrail.analysis.watch import Attention, Record, count_products, on_meta, part_of
 from vitrail.errors import UsageError
-from vitrail.models import Backbone, check_original, no_backbone, unwrapped
+from vitrail.models import Backbone, TaskModel, check_original, no_backbone, unwrapped
 from vitrail.shapes import Size, as_size
 
 
@@ -162,7 +162,7 @@ class Cost:
         dtype: of weights and inputs.
         embed: the embedding.
         stages: stage by stage.
-        head: last norm and classifier.
+        head: last norm and classifier, or norms of stages and the head of another task.
         weight_bytes: weights and buffers.
         inference_peak: estimate of the most bytes alive in a forward pass without gradients;
             weights and input included.
@@ -255,7 +255,7 @@ def cost(
     scratch of kernels and the rounding of an allocator are not part of it.
 
     Args:
-        model: a Vitrail backbone, also in a wrapper of torch (compiled, data parallel); it is not
+        model: a Vitrail model, also in a wrapper of torch (compiled, data parallel); it is not
             changed.
         size: input samples along each axis; one number stands for every axis.
         batch: inputs at once.
@@ -265,7 +265,7 @@ def cost(
         UsageError: another kind of model, or a size, batch or dtype that cannot be.
     """
     model = unwrapped(model)
-    if not isinstance(model, Backbone):
+    if not isinstance(model, Backbone | TaskModel):
         raise no_backbone(model)
     config = model.config
     check_original(model)
@@ -298,11 +298,12 @@ def _assemble(
 ) -> Cost:
     inference, training = runs[0], runs[1] if len(runs) > 1 else None
     config: Any = model.config
+    inner = "backbone" if isinstance(model, TaskModel) else ""
     parameters: dict[int | str, int] = {}
     for name, parameter in meta.named_parameters():
         part = part_of(name)
         parameters[part] = parameters.get(part, 0) + parameter.numel()
-    stages, sight = [], receptive_field(meta, size).stages
+    stages, sight = [], receptive_field(meta.get_submodule(inner), size).stages
     for stage, grid in sorted(record.grids.items()):
         calls = [call for call in record.attention if part_of(call.name) == stage]
         stages.append(

@@ -20,7 +20,7 @@ import torch
 from vitrail.analysis import cost, measured_peak
 from vitrail.files import whole_or_absent
 from vitrail.models import CATALOG, Backbone, BackboneConfig
-from vitrail.weights import load_model
+from vitrail.weights import load_backbone
 
 End = Literal["time", "memory"]
 _SETUP_SECONDS = 60  # to import torch and build the model, on a busy machine
@@ -60,7 +60,7 @@ def subject(model: str) -> Subject:
     if model in CATALOG:
         entry = CATALOG[model]
         return Subject(model, entry.model, entry.config)
-    found = load_model(model)
+    found = load_backbone(model)
     return Subject(model, type(found), found.config)
 
 

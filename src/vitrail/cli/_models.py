@@ -65,9 +65,9 @@ def load_model(
     """
     import torch
 
-    from vitrail import create_model, load
+    from vitrail import create_model
     from vitrail.models import canonical_name
-    from vitrail.weights import Misfit, is_name, usual
+    from vitrail.weights import Misfit, is_name, load_backbone, usual
 
     if name is not None and is_checkpoint(name):
         if weights is not None:
@@ -76,7 +76,7 @@ def load_model(
                 "a checkpoint with its own weights, or a name out of `vitrail list` with --weights",
                 "leave --weights out",
             )
-        return load(name, **config_fields), name
+        return load_backbone(name, **config_fields), name
     if weights == "none":
         torch.manual_seed(0)  # the same random numbers every time
         made = create_model(name or DEFAULT_MODEL, **config_fields)
@@ -99,7 +99,7 @@ def load_model(
         )
     try:
         if name is None:
-            return load(weights, **config_fields), weights
+            return load_backbone(weights, **config_fields), weights
         return create_model(name, weights=weights, **config_fields), weights
     except Misfit as error:
         raise UsageError(error.given, error.allowed, _fix(error, name, weights)) from error

@@ -142,8 +142,8 @@ def _rows(
 def _result(rows: list[dict[str, Any]], sizes: list[int], limit: float) -> dict[str, Any]:
     import torch
 
-    from vitrail import load
     from vitrail.bench.comparison import claims, waste, windows_in_practice
+    from vitrail.weights import load_backbone
 
     return {
         "machine": {
@@ -156,7 +156,7 @@ def _result(rows: list[dict[str, Any]], sizes: list[int], limit: float) -> dict[
         "rows": rows,
         "claims": claims(),
         "waste": waste(),
-        "practice": windows_in_practice(load("bundled")),
+        "practice": windows_in_practice(load_backbone("bundled")),
     }
 
 

@@ -27,9 +27,9 @@ from vitrail.explorer.manifest import Blocks, Subject, check_size, describe
 from vitrail.explorer.photo import SHORTER, Prepared, prepare, whole_photo
 from vitrail.explorer.recipe import model_source, photo_source
 from vitrail.explorer.report import Report
-from vitrail.models import Backbone, unwrapped
+from vitrail.models import Backbone, TaskModel, unwrapped
 from vitrail.shapes import Size
-from vitrail.weights import from_model, load_model, peer_difference
+from vitrail.weights import from_model, load_backbone, peer_difference
 
 # What each step of ``iter_trace`` adds, as a person waiting for it reads it.
 STEPS = ("attention", "maps", "checks and costs", "scores of the maps")
@@ -140,6 +140,12 @@ def iter_trace(
     source, name = options.get("source"), options.get("name", "photo")
     peer, warned = None, ""
     model = unwrapped(model)
+    if isinstance(model, TaskModel):
+        raise UsageError(
+            f"a model for task {model.task.name}",
+            "a classifier of photos",
+            "explore a classifier: vitrail.create_model('swin_nano', weights='bundled')",
+        )
     if not isinstance(model, Backbone):
         peer = model
         model, warned = _converted(model)
@@ -228,7 +234,7 @@ def _is_bundled(model: Backbone, sha256: str) -> bool:
     """Return whether a model that was given as it is has the weights that come with the package."""
     if model.name not in SHORTER:
         return False
-    bundled = load_model("bundled")
+    bundled = load_backbone("bundled")
     return bundled.name == model.name and digest(bundled) == sha256
 
 

@@ -5,7 +5,7 @@ import math
 
 from vitrail.errors import UsageError
 from vitrail.layers import AbsolutePosition
-from vitrail.models import Backbone
+from vitrail.models import Backbone, TaskModel
 from vitrail.patterns import Axial, Global, Pattern, SparseFixed, SparseStrided, Window
 from vitrail.shapes import Size, as_size
 
@@ -47,6 +47,12 @@ def size_range(model: Backbone) -> tuple[Size, Size]:
 
 
 def checked_size(model: Backbone, size: int | Size | None, dynamic: bool) -> Size:
+    if isinstance(model, TaskModel):
+        raise UsageError(
+            f"a model for task {model.task.name} to export",
+            "a backbone, with a classifier or without",
+            "export model.backbone, whose outputs are the maps",
+        )
     lengths = as_size(model.preprocessing.size if size is None else size, model.config.axes, "size")
     smallest, largest = size_range(model)
     if not dynamic:

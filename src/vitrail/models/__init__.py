@@ -15,6 +15,7 @@ from vitrail.models.pvt import PVT, PVTConfig
 from vitrail.models.pvt_v2 import PVTV2, PVTV2Config
 from vitrail.models.swin import Swin, SwinConfig
 from vitrail.models.swin_v2 import SwinV2, SwinV2Config
+from vitrail.models.task_model import HeadFacts, TaskFacts, TaskModel
 from vitrail.models.vit import ViT, ViTConfig
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "FocalConfig",
     "FocalFast",
     "FocalFastConfig",
+    "HeadFacts",
     "Hiera",
     "HieraConfig",
     "MaxViT",
@@ -44,6 +46,8 @@ __all__ = [
     "SwinConfig",
     "SwinV2",
     "SwinV2Config",
+    "TaskFacts",
+    "TaskModel",
     "ViT",
     "ViTConfig",
     "backbone_of",

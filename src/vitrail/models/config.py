@@ -6,9 +6,9 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from vitrail.errors import UsageError, shown
+from vitrail.fields import check_fields
 from vitrail.layers.embed import PatchFit
 from vitrail.layers.position import BiasLookup
-from vitrail.models.fields import check_fields
 from vitrail.patterns import Padding, ShiftRule
 from vitrail.shapes import Size, as_size
 

@@ -59,6 +59,7 @@ def metadata(model: Any) -> dict[str, str]:
         "name": model.name or "",
         "config": json.dumps(asdict(model.config)),
         "preprocessing": json.dumps(asdict(model.preprocessing)),
+        **model.more_metadata(),
     }
 
 
@@ -76,9 +77,10 @@ def described(
         UsageError: a description of no model, or of another than the tensors'.
     """
     try:
-        model = models.get(meta.get("model", ""))
+        named = meta.get("backbone" if "task" in meta else "model", "")
+        model = models.get(named)
         if model is None:
-            raise ValueError(f"model {meta.get('model')!r}")
+            raise ValueError(f"model {named!r}")
         stored = _as_tuples_of(json.loads(meta["config"]))
         known = {field.name for field in fields(model.config_class)}
         config = model.config_class(**{k: v for k, v in stored.items() if k in known})
@@ -89,14 +91,18 @@ def described(
                 shapes = f"{tuple(state[key].shape)} in the file, {tuple(tensor.shape)} by it"
                 raise ValueError(f"{key}: {shapes}")
     except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        given = error.given if isinstance(error, UsageError) else str(error)
-        raise UsageError(
-            f"a Vitrail file whose description cannot be used ({given[:300]})",
-            f"a description of one of {', '.join(models)}",
-            "it may be damaged: fetch or copy it again; or come from a later version: "
-            "upgrade vitrail",
-        ) from error
+        raise undescribed(error, f"one of {', '.join(models)}") from error
     return Description(model, config, preprocessing, meta.get("name") or None)
+
+
+def undescribed(error: Exception, wanted: str) -> UsageError:
+    """Return the error for a file whose description is damaged, or of a later version."""
+    given = error.given if isinstance(error, UsageError) else str(error)
+    return UsageError(
+        f"a Vitrail file whose description cannot be used ({given[:300]})",
+        f"a description of {wanted}",
+        "it may be damaged: fetch or copy it again; or come from a later version: upgrade vitrail",
+    )
 
 
 def _check_description(
@@ -240,6 +246,12 @@ class HubModel(ModelHubMixin, tags=["vitrail"], library_name="vitrail"):
         Raises:
             UsageError: a damaged description, or tensors that are not of its model.
         """
+        if "task" in meta:
+            raise UsageError(
+                "a file of a model with the head of a task, for a backbone",
+                "a file of a backbone",
+                "use vitrail.load(path), which takes both",
+            )
         models = {
             sub.__name__: sub for sub in (cls, *_subclasses(cls)) if hasattr(sub, "config_class")
         }
@@ -247,10 +259,14 @@ class HubModel(ModelHubMixin, tags=["vitrail"], library_name="vitrail"):
         check_fields(found.name or found.model.__name__, found.config, config_fields)
         config = replace(found.config, **config_fields)
         about = {"preprocessing": found.preprocessing, "name": found.name}
-        _check_weights(empty(found.model, config, **about), state)
+        check_weights(empty(found.model, config, **about), state)
         model = found.model(config, **about)
         copy_all(model, state)
         return model.eval()
+
+    def more_metadata(self) -> dict[str, str]:
+        """What a file says besides what ``metadata`` writes for every model."""
+        return {}
 
     def _set_config(self, **changes: Any) -> None:
         self.config = replace(self.config, **changes)
@@ -261,7 +277,7 @@ class HubModel(ModelHubMixin, tags=["vitrail"], library_name="vitrail"):
         self.preprocessing = replace(self.preprocessing, **changes)
 
 
-def _check_weights(model: nn.Module, state: dict[str, Tensor]) -> None:
+def check_weights(model: nn.Module, state: dict[str, Tensor]) -> None:
     """Refuse tensors that are not exactly the model's, before it is given memory."""
     wanted = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     given = {key: tuple(tensor.shape) for key, tensor in state.items()}

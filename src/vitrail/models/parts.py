@@ -55,8 +55,8 @@ class AttentionLayer:
 
 
 def place_of(name: str) -> Place:
-    """Return where a parameter or module of that name is in a backbone."""
-    first, *rest = name.split(".")
+    """Return where a parameter or module of that name is in a backbone, or in a task's model."""
+    first, *rest = name.removeprefix("backbone.").split(".")
     if first != "stages" or not rest or not rest[0].isdecimal():
         return Place(first)
     part = rest[1] if len(rest) > 1 else ""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vitrail.errors import UsageError, shown
-from vitrail.models.fields import check_fields
+from vitrail.fields import check_fields
 from vitrail.shapes import Size
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

@@ -5,7 +5,7 @@ from importlib import import_module
 from torch import nn
 
 from vitrail.errors import UsageError
-from vitrail.models import backbone_of
+from vitrail.models import TaskModel, backbone_of, unwrapped
 from vitrail.tasks.base import Column, Prediction, Recipe, Score, Task
 
 __all__ = ["TASKS", "Column", "Prediction", "Recipe", "Score", "Task", "task_named", "task_of"]
@@ -36,7 +36,15 @@ def task_of(model: nn.Module) -> Task:
     Raises:
         UsageError: it is no Vitrail model, or does not do its task, as one without a head.
     """
-    backbone = backbone_of(model)
+    whole, backbone = unwrapped(model), backbone_of(model)
+    if isinstance(whole, TaskModel):
+        if whole.task.name not in TASKS:
+            raise UsageError(
+                f"a model for task {whole.task.name}",
+                f"a model for {' or '.join(TASKS)}",
+                "call the model itself: model(x) returns its outputs",
+            )
+        return task_named(whole.task.name).of(whole)
     if backbone is None:
         raise UsageError(
             f"a model of class {type(model).__name__}",

@@ -376,6 +376,7 @@ class Run:
         """What must be equal for a run to be resumed."""
         return {
             "model": f"{type(self.shipped).__name__} {self.shipped.config}",
+            "head": str(getattr(self.shipped, "head_facts", None)),
             "task": self.task.name,
             "options": asdict(self.task.options),
             "classes": list(self.task.classes),

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from vitrail.data.dataset import Skipped
+from vitrail.models import backbones_in
 
 
 def shard(model: nn.Module) -> nn.Module:
@@ -18,9 +19,9 @@ def shard(model: nn.Module) -> nn.Module:
 
     kind = next(model.parameters()).device.type
     mesh = init_device_mesh(kind, (torch.distributed.get_world_size(),))
-    for stage in getattr(model, "stages", ()):
-        for block in stage.blocks:
-            fully_shard(block, mesh=mesh)
+    for backbone in backbones_in(model):
+        for block in backbone.blocks():
+            fully_shard(block.module, mesh=mesh)
     # Resharded after the forward pass too, or an evaluation would leave whole parameters behind.
     fully_shard(model, mesh=mesh, reshard_after_forward=True)
     return model

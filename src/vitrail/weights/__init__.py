@@ -1,7 +1,8 @@
 """Every public checkpoint format as a list of invertible rules; load, save, convert."""
 
 from vitrail.weights.convert import Conversion, convert, to_format
-from vitrail.weights.load import create_with_weights, load, load_model
+from vitrail.weights.heads import open_head, take_head
+from vitrail.weights.load import create_with_weights, load, load_backbone, load_model
 from vitrail.weights.named import create_published, find, is_name, published, usual
 from vitrail.weights.peers import from_model, peer_difference, was_trained
 from vitrail.weights.report import Entry, LoadReport, Misfit
@@ -21,12 +22,15 @@ __all__ = [
     "from_model",
     "is_name",
     "load",
+    "load_backbone",
     "load_model",
+    "open_head",
     "peer_difference",
     "published",
     "read_state",
     "resolve",
     "save",
+    "take_head",
     "to_format",
     "usual",
     "was_trained",

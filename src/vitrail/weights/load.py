@@ -6,7 +6,16 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from vitrail.errors import UsageError
-from vitrail.models import CATALOG, Backbone, BackboneConfig, Entry, Preprocessing, hub
+from vitrail.models import (
+    CATALOG,
+    Backbone,
+    BackboneConfig,
+    Entry,
+    Preprocessing,
+    TaskModel,
+    hub,
+)
+from vitrail.models.task_model import parts_of, with_head
 from vitrail.models.tensors import copy_all, count_not_finite
 from vitrail.models.words import check_fields
 from vitrail.weights import rules
@@ -41,6 +50,8 @@ class Weights:
         name: their model's name, if the file says.
         notes: what a user may want to know.
         beside: what the files beside theirs say.
+        task: what the file of a model of a task says besides its tensors.
+        head: the head's weights in it.
     """
 
     detected: Detected
@@ -51,6 +62,8 @@ class Weights:
     name: str | None = None
     notes: tuple[str, ...] = ()
     beside: Beside = field(default_factory=Beside)
+    task: Mapping[str, str] | None = None
+    head: State = field(default_factory=dict)
 
     @property
     def behaviour(self) -> dict[str, Any]:
@@ -96,7 +109,10 @@ def open_weights(
         wanted = found.preprocessing
         if wanted.classes is None and len(beside.classes or ()) == found.config.num_classes:
             wanted = replace(wanted, classes=beside.classes)
-        return Weights(detected, reading, found.config, None, wanted, found.name, notes)
+        opened = Weights(detected, reading, found.config, None, wanted, found.name, notes)
+        if "task" not in content.metadata:
+            return opened
+        return replace(opened, task=content.metadata, head=parts_of(content.state)[1])
     config, unclear = None, None
     try:
         hints = Hints(
@@ -162,7 +178,7 @@ def _fitted(model: Backbone, weights: Weights, *, strict: bool) -> tuple[LoadRep
     own = known if weights.detected.format.name == "vitrail" else None
     reshape = family.reshape(weights.reading, own, config) if family.reshape else None
     fitted = fit(weights.reading.state, model, known, reshape)
-    entries = [*fitted.entries]
+    entries = [_own_norm(entry, weights) for entry in fitted.entries]
     if known is not None:
         entries += family.compare(known, config)
     entries += [
@@ -180,6 +196,13 @@ def _fitted(model: Backbone, weights: Weights, *, strict: bool) -> tuple[LoadRep
     if strict:
         report.raise_problems(model.name or type(model).__name__, alone=known is not None)
     return report, fitted.state
+
+
+def _own_norm(entry: ReportEntry, weights: Weights) -> ReportEntry:
+    """A backbone under a task's head has norms of its stages; a classifier's own starts anew."""
+    if weights.task is None or entry.status != "missing" or not entry.key.startswith("norm."):
+        return entry
+    return ReportEntry(entry.key, "fresh", "the file is of another task, without a last norm")
 
 
 def _not_finite(key: str, tensor: Any) -> ReportEntry:
@@ -223,8 +246,8 @@ def _filled(
     return made.eval()
 
 
-def load_model(source: Source, *, window: Any = None, **config_fields: Any) -> Backbone:
-    """Build the model that a source of weights is of, with its weights.
+def load_model(source: Source, *, window: Any = None, **config_fields: Any) -> Backbone | TaskModel:
+    """Build the model that a source of weights is of, with its weights and the head of its task.
 
     Args:
         source: a file, a folder, ``"bundled"``, a hub repository or a state dict, of any format.
@@ -244,7 +267,30 @@ def load_model(source: Source, *, window: Any = None, **config_fields: Any) -> B
     check_fields(name or "the model", weights.config, config_fields)
     config = replace(weights.config, **weights.behaviour | config_fields)
     preprocessing = weights.preprocessing or (entry.preprocessing if entry else None)
-    return _filled(model_class_of(config), config, weights, preprocessing, name)
+    if weights.task is None:
+        return _filled(model_class_of(config), config, weights, preprocessing, name)
+    inner = replace(weights, detected=replace(weights.detected, beside=()))  # the head is not lost
+    backbone = _filled(model_class_of(config), config, inner, preprocessing, name)
+    if preprocessing is not None:
+        backbone.preprocessing = replace(backbone.preprocessing, classes=preprocessing.classes)
+    return with_head(backbone, weights.task, weights.head).eval()
+
+
+def load_backbone(source: Source, **fields: Any) -> Backbone:
+    """As ``load_model``, for what works on a backbone alone.
+
+    Raises:
+        UsageError: also weights of a model with the head of a task.
+    """
+    model = load_model(source, **fields)
+    if isinstance(model, Backbone):
+        return model
+    raise UsageError(
+        f"weights of a model for task {model.task.name}",
+        "weights of a backbone, with a classifier or without",
+        "use a classifier's weights; in Python vitrail.load(path) takes these, and "
+        "its .backbone is one",
+    )
 
 
 def create_with_weights(

@@ -8,14 +8,16 @@ from torch import Tensor
 
 from vitrail.errors import UsageError
 from vitrail.files import files_of, owner_of, whole_or_absent
-from vitrail.models import Backbone, hub
+from vitrail.models import Backbone, TaskModel, hub
 from vitrail.weights.rules import State
 
 _PICKLES = (".pth", ".pt", ".bin", ".ckpt")
 ENDINGS = (".safetensors", *_PICKLES)  # of files of weights
 
 
-def save(model: Backbone, path: str | Path, *, dtype: torch.dtype | None = None) -> None:
+def save(
+    model: Backbone | TaskModel, path: str | Path, *, dtype: torch.dtype | None = None
+) -> None:
     """Write a model to one safetensors file, from which it can be built again.
 
     Args:

@@ -1,0 +1,51 @@
+"""Heads: from the maps of a backbone's stages to what a task wants, in any rank."""
+
+from typing import NamedTuple
+
+from vitrail.errors import UsageError, shown
+from vitrail.heads.base import Head, HeadConfig
+from vitrail.heads.semantic_fpn import SemanticFPN, SemanticFPNConfig
+
+__all__ = ["HEADS", "Entry", "Head", "HeadConfig", "SemanticFPN", "SemanticFPNConfig", "head_for"]
+
+
+class Entry(NamedTuple):
+    """What a head's name stands for."""
+
+    config: HeadConfig
+    head: type[Head]
+    tasks: tuple[str, ...]
+
+
+HEADS: dict[str, Entry] = {
+    "semantic_fpn": Entry(SemanticFPNConfig(), SemanticFPN, ("segment",)),
+}
+
+
+def head_for(task: str, head: str | HeadConfig | None = None) -> tuple[str, HeadConfig]:
+    """Return the name and the config of a head that serves a task.
+
+    Args:
+        task: the task's name.
+        head: the head's name, or its config; None for the first head of the task.
+    Raises:
+        UsageError: no head serves the task, or not this one.
+    """
+    known = {name: entry for name, entry in HEADS.items() if task in entry.tasks}
+    if not known:
+        tasks = sorted({"classify", *(name for entry in HEADS.values() for name in entry.tasks)})
+        has = "which has no head to choose" if task == "classify" else "which is not known"
+        raise UsageError(f"task={task!r}, {has}", f"one of {', '.join(tasks)}",
+                         f"use task={tasks[-1]!r}")  # fmt: skip
+    if isinstance(head, HeadConfig):
+        named = next((name for name, e in known.items() if type(e.config) is type(head)), None)
+        if named is not None:
+            return named, head
+    elif head is None or head in known:
+        name = head or next(iter(known))
+        return name, known[name].config
+    raise UsageError(
+        f"head={shown(head)} for task={task!r}",
+        f"one of {', '.join(known)}",
+        f"use head={next(iter(known))!r}",
+    )

@@ -1,0 +1,167 @@
+"""Semantic FPN: a feature pyramid, each level brought to the finest one and summed.
+
+Kirillov et al. 2019, "Panoptic Feature Pyramid Networks", arXiv 1901.02446, section 3. Differences:
+the same lines serve sequences, images and volumes; levels are aligned by their strides, so that any
+size of input works; a merge may have any factor, where the paper's is two.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vitrail.errors import UsageError
+from vitrail.heads.base import Head, HeadConfig
+from vitrail.shapes import Size
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_LINEAR = ("linear", "bilinear", "trilinear")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SemanticFPNConfig(HeadConfig):
+    """Every number of a Semantic FPN.
+
+    Args:
+        pyramid_dim: channels of the pyramid.
+        dim: channels of the levels that are summed.
+        groups: of every GroupNorm.
+        drop: probability of dropping a channel before the last convolution.
+    """
+
+    pyramid_dim: int = 256
+    dim: int = 128
+    groups: int = 32
+    drop: float = 0.0
+
+    def __post_init__(self) -> None:
+        HeadConfig.__post_init__(self)
+        for name in ("pyramid_dim", "dim", "groups"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name}={getattr(self, name)}", "1 or more", f"use {name}=32")
+        if self.dim % self.groups or self.dim == self.groups:
+            raise UsageError(
+                f"groups={self.groups} for dim={self.dim}",
+                "groups of two or more channels that divide dim",
+                f"use groups={max(n for n in range(1, self.dim) if self.dim % n == 0)}"
+                if self.dim > 1
+                else "use dim=128",
+            )
+        if not 0 <= self.drop < 1:
+            raise UsageError(f"drop={self.drop}", "from 0 to below 1", "use drop=0.1")
+
+
+class SemanticFPN(Head):
+    """Logits for every input sample out of the maps of all stages.
+
+    Args:
+        config: its numbers.
+        dims: channels of each map, finest map first.
+        strides: input samples per token and axis, of each map.
+        outputs: classes.
+    """
+
+    config: SemanticFPNConfig
+
+    def __init__(
+        self,
+        config: SemanticFPNConfig,
+        *,
+        dims: Sequence[int],
+        strides: Sequence[Size],
+        outputs: int,
+    ) -> None:
+        super().__init__(config, dims=dims, strides=strides, outputs=outputs)
+        conv = _CONVOLUTIONS[len(strides[0]) - 1]
+        wide, dim = config.pyramid_dim, config.dim
+        self.ratios = [
+            tuple(coarse // fine for coarse, fine in zip(below, above, strict=True))
+            for above, below in pairwise(strides)
+        ]
+        self.lateral = nn.ModuleList(conv(width, wide, 1) for width in dims)
+        self.smooth = nn.ModuleList(conv(wide, wide, 3, padding=1) for _ in dims)
+        # One unit for each level that a level is brought up by; one where there is none.
+        self.paths = nn.ModuleList(
+            nn.Sequential(*(self._unit(conv, dim if n else wide) for n in range(max(1, level))))
+            for level in range(len(self.dims))
+        )
+        self.drop = nn.Dropout(config.drop)
+        self.classify = conv(dim, outputs, 1)
+        self.reset_parameters()
+
+    def _unit(self, conv: type[nn.Module], channels: int) -> nn.Sequential:
+        dim, groups = self.config.dim, self.config.groups
+        convolution = conv(channels, dim, 3, padding=1, bias=False)
+        return nn.Sequential(convolution, nn.GroupNorm(groups, dim), nn.ReLU())
+
+    def reset_parameters(self) -> None:
+        """Initialise: what follows a rectifier keeps its variance, logits start near zero."""
+        for module in self.modules():
+            if isinstance(module, _CONVOLUTIONS):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.GroupNorm):
+                module.reset_parameters()
+        nn.init.normal_(self.classify.weight, std=0.01)
+
+    def forward(
+        self, maps: list[Float[Tensor, "batch ..."]], lengths: Size
+    ) -> Float[Tensor, "batch outputs *samples"]:
+        """Return the logits of every input sample.
+
+        Args:
+            maps: channels-first, finest map first.
+            lengths: of the input along each axis, in samples.
+        """
+        summed = None
+        sizes = [tuple(level.shape[2:]) for level in maps]
+        for level, (x, path) in enumerate(zip(self._pyramid(maps), self.paths, strict=True)):
+            assert isinstance(path, nn.Sequential)
+            for number, unit in enumerate(path):
+                x = unit(x)
+                if level:
+                    finer = level - number - 1
+                    x = aligned(x, self.ratios[finer], sizes[finer], smooth=True)
+            summed = x if summed is None else summed + x
+        logits = self.classify(self.drop(summed))
+        return aligned(logits, self.strides[0], lengths, smooth=True)
+
+    def _pyramid(self, maps: list[Tensor]) -> list[Tensor]:
+        """Return the levels, each with what is coarser added, finest first."""
+        levels = [lateral(x) for lateral, x in zip(self.lateral, maps, strict=True)]
+        for n in range(len(levels) - 2, -1, -1):
+            size = tuple(levels[n].shape[2:])
+            levels[n] = levels[n] + aligned(levels[n + 1], self.ratios[n], size, smooth=False)
+        return [smooth(x) for smooth, x in zip(self.smooth, levels, strict=True)]
+
+
+def aligned(
+    x: Float[Tensor, "batch dim *spatial"], ratio: Size, lengths: Size, *, smooth: bool
+) -> Float[Tensor, "batch dim *finer"]:
+    """Return a map on a finer grid, each cell where it was: not stretched where an end was padded.
+
+    Args:
+        x: a coarse map.
+        ratio: cells of the finer grid per cell and axis.
+        lengths: of the finer grid; an end that no cell covers repeats the last one.
+        smooth: interpolate linearly; otherwise repeat.
+    """
+    axes = len(lengths)
+    if any(factor != 1 for factor in ratio):
+        size = [n * factor for n, factor in zip(x.shape[2:], ratio, strict=True)]
+        mode = _LINEAR[axes - 1] if smooth else "nearest"
+        x = F.interpolate(x, size, mode=mode)
+    for axis, length in enumerate(lengths, 2):
+        if length < x.shape[axis]:
+            x = x.narrow(axis, 0, length)
+        elif length > x.shape[axis]:
+            last = x.narrow(axis, x.shape[axis] - 1, 1)
+            rest = [-1] * x.ndim
+            rest[axis] = length - x.shape[axis]
+            x = torch.cat([x, last.expand(rest)], axis)
+    return x
