@@ -1,7 +1,7 @@
 """Write docs/gallery: reports on five photos that a package brings along, and an index of them.
 
 Usage: python scripts/gallery.py [FOLDER] [NAME ...]
-With names, only those reports are made again; the index always tells of all five. Needs the extra
+With names, only those reports are made again; the index always lists all five. Needs the extra
 "demo" for the photos, and Playwright with Chromium for the pictures in the index.
 """
 

@@ -1,4 +1,4 @@
-"""The shape checker is on in the pass that asks for it, in every worker."""
+"""The shape checker is on in the pass with its option, in every worker."""
 
 import pytest
 import torch

@@ -203,7 +203,7 @@ def test_a_result_that_differs_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         vitrail.optimize(small("2-D"))
 
 
-def test_without_a_compiler_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_the_reason_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "/nowhere/g++")
     made = vitrail.optimize(small("2-D"))
     assert facts(made).path == "eager"
@@ -267,7 +267,7 @@ def test_nothing_that_is_dropped_may_be_the_identity(training: bool) -> None:
 
 
 @needs_compiler
-def test_types_stay_as_they_are_unless_one_is_told() -> None:
+def test_types_stay_as_they_are_unless_one_is_given() -> None:
     model = copy.deepcopy(small("2-D"))
     assert model.head is not None
     model.head.double()

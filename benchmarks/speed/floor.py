@@ -46,7 +46,7 @@ def of_model(model: Backbone, case: Case) -> Least:
     of it once, as one kernel a block would move them. In training: weights read twice and their
     gradients written, the optimiser's two numbers for each read and written, and tokens and their
     gradients in the backward pass. FLOPs: three times those of the forward pass in training, but
-    for the gradient of the input, which nobody asks for.
+    for the gradient of the input, which is not used.
     """
     facts = cost(model, case.size, batch=case.batch, dtype=torch.float32, training=False)
     forward = sum(

@@ -13,7 +13,7 @@ class Goal:
     Args:
         name: what notes call it.
         words: what is to be reached.
-        case: name of the case that tells.
+        case: name of the case that decides.
         kind: a ratio of times; of peak memory; the share of the copy bandwidth; the time per sample
             of the largest input over that of the smallest.
         least: or most, for memory and linear.
@@ -36,7 +36,7 @@ class Standing:
         value: that was measured.
         quartiles: of it, if it has some.
         against: whom, or nothing.
-        reached: as far as those tell who took part.
+        reached: as far as those show that took part.
         without: libraries that might have, but are not installed or failed.
     """
 
@@ -89,7 +89,7 @@ GOALS = (
 
 
 def standing(goal: Goal, result: dict[str, Any]) -> Standing | None:
-    """Return how a goal stands in the result of its case; None where it does not tell."""
+    """Return how a goal stands in the result of its case; None where it does not show it."""
     rows = result["rows"]
     if goal.kind == "linear":
         per_sample = curve(result)

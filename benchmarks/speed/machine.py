@@ -20,7 +20,7 @@ _RUNS = 7
 
 
 def processor() -> str:
-    """Return the processor's name where the system tells, else its kind."""
+    """Return the processor's name where the system has it, else its kind."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

@@ -53,7 +53,7 @@ def measure(
     """
     torch._dynamo.config.recompile_limit = 512  # every setting and shape is a program of its own
     if case.device == "cuda":
-        torch.backends.cudnn.allow_tf32 = False  # as for products, unless one asks
+        torch.backends.cudnn.allow_tf32 = False  # as for products, by default
     facts = describe(case.device)
     before = limits(case.torch_dtype, case.device, quick=quick)
     rows, floors = [], []
@@ -105,7 +105,7 @@ def _rows(case: Case, focal: Path | None) -> Any:
 def _by_torch(model: nn.Module, case: Case) -> nn.Module:
     """Return a model whose attention is torch's, so that a kernel is not its own measure.
 
-    On a CPU it is unless a kernel is asked for.
+    On a CPU it is unless a kernel is named.
     """
     if case.device == "cpu":
         return model

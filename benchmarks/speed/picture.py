@@ -7,7 +7,7 @@ from benchmarks.speed.goals import best_entries, curve
 from benchmarks.speed.report_parts import size_words
 from vitrail.files import write_whole
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart.
+# Okabe and Ito's colours, which colour-blind readers can distinguish.
 COLOURS = {
     "vitrail": "#000000", "timm": "#0072b2", "torchvision": "#e69f00", "transformers": "#009e73",
     "OpenVINO": "#cc79a7", "ONNX Runtime": "#56b4e9", "official": "#d55e00",

@@ -279,7 +279,7 @@ def test_what_fits_a_budget() -> None:
     assert not whole.fits(whole.training_peak, training=True)
 
 
-def test_what_was_not_asked_for_is_not_known() -> None:
+def test_what_was_not_requested_is_not_known() -> None:
     whole = vitrail.cost("swin_nano", 32, training=False)
     assert whole.training_peak is None and whole.stages[0].training_bytes is None
     with refuses("training=True", "training=True"):

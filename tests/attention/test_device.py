@@ -1,4 +1,4 @@
-"""Whether Triton is taken on a GPU that nobody asked it for."""
+"""Whether Triton is taken on a GPU without being named."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -52,7 +52,7 @@ def test_without_a_gpu_nothing_speaks_against_one() -> None:
         assert device.why_not_here() is None
 
 
-def test_an_older_gpu_composes_unless_asked(gpu: pytest.MonkeyPatch) -> None:
+def test_an_older_gpu_composes_unless_named(gpu: pytest.MonkeyPatch) -> None:
     gpu.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
     assert "compute capability 7.5" in (why_no_kernel("triton", LAYER) or "")
     assert choose_kernel(LAYER) is None
@@ -73,7 +73,7 @@ def test_a_gpu_without_a_c_compiler_composes(gpu: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.compile
 @pytest.mark.parametrize("reason", [None, "too old"])
-def test_compiling_asks_and_goes_on(reason: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiling_checks_and_goes_on(reason: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "_current", lambda: 0)
     monkeypatch.setattr(device, "_reason", lambda _: reason)
     torch.compiler.reset()

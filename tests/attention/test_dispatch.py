@@ -48,7 +48,7 @@ class PooledQueries(Pattern):
 
 @dataclass(frozen=True)
 class StridedQueries(PooledQueries):
-    """Every ``stride``-th token along each axis asks all tokens (LeViT)."""
+    """Every ``stride``-th token along each axis is a query of all tokens (LeViT)."""
 
     def groups(self, spatial: Size, device: torch.device | None = None) -> Groups:
         q_grid = tuple(-(-n // s) for n, s in zip(spatial, self.stride, strict=True))
@@ -259,10 +259,10 @@ def test_a_bias_that_depends_on_the_query(name: str, backend: str, bias: bool) -
             options["query_bias"] = QueryBias(own)
             options["bias"] = added if bias else None
         attend = Attend(backend=name).eval()
-        asks = queries if groups.q_grid else None
+        own = queries if groups.q_grid else None
 
         def run() -> Tensor:
-            return attend.grouped(x, lambda x: x @ weight.T, groups, queries=asks, **options)
+            return attend.grouped(x, lambda x: x @ weight.T, groups, queries=own, **options)
 
         out = run()
         found = torch.autograd.grad(

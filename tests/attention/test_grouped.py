@@ -205,11 +205,11 @@ def test_nothing_is_read_between_the_rows_or_left_unwritten() -> None:
 
 def test_only_what_is_wanted_is_differentiated(monkeypatch: pytest.MonkeyPatch) -> None:
     qkv, groups, options = inputs("focal")
-    asked: list[list[bool]] = []
+    calls: list[list[bool]] = []
     right = plain.backward
 
     def spy(*args: Any) -> Any:
-        asked.append(list(args[-1]))
+        calls.append(list(args[-1]))
         return right(*args)
 
     monkeypatch.setattr(plain, "backward", spy)
@@ -217,7 +217,7 @@ def test_only_what_is_wanted_is_differentiated(monkeypatch: pytest.MonkeyPatch) 
     options["pooled"].requires_grad_()
     qkv = qkv.detach()
     attend_groups(qkv, groups, **options).sum().backward()
-    assert asked == [[True, False, False, False, False], [False, True, False, False, False]]
+    assert calls == [[True, False, False, False, False], [False, True, False, False, False]]
 
 
 def test_no_weight_is_kept_for_the_backward_pass() -> None:

@@ -47,7 +47,7 @@ def test_a_damaged_kernel_is_built_again(source: Path) -> None:
 
 
 def hostile(source: Path) -> tuple[Path, Path]:
-    """Put a library in the place of the kernel whose name tells of its content."""
+    """Put a library in the place of the kernel whose name has its content's hash."""
     name = again(source).stem.rpartition("-")[0]
     again(source).unlink()
     mark = source.parent / "mark"

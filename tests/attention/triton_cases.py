@@ -64,7 +64,7 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fill memory that nobody asked to be zero with NaN: what is not written is seen."""
+    """Fill memory that need not be zero with NaN: what is not written is seen."""
     empty, new_empty = torch.empty, Tensor.new_empty
 
     def poison(x: Tensor) -> Tensor:

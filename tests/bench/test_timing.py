@@ -32,7 +32,7 @@ def lasting(name: str, *seconds: float) -> Callable[[], tuple[str, float]]:
 def test_contenders_take_turns(clock: list[str]) -> None:
     calls = {"a": lasting("a", 1.0), "b": lasting("b", 2.0)}
     seconds = interleave(calls, {"a": "A", "b": "B"}, "cpu", Effort(2, 4, 1e3))
-    # Warmed up, which tells how often to repeat; then each begins when the last has settled.
+    # Warmed up, which shows how often to repeat; then each begins when the last has settled.
     assert "".join(clock) == "aaabbb" + "|a|b" * 4
     assert seconds == {"a": [1.0] * 4, "b": [2.0] * 4}
 

@@ -1,4 +1,4 @@
-"""Chromium without a network, and a page that tells everything it does."""
+"""Chromium without a network, and a page that records everything it does."""
 
 import os
 import shutil
@@ -51,7 +51,7 @@ def browser() -> Iterator[Any]:
 
 @dataclass
 class Opened:
-    """A page, and what it said and asked for."""
+    """A page, and what it said and requested."""
 
     page: Any
     console: list[str] = field(default_factory=list)
@@ -59,7 +59,7 @@ class Opened:
 
     @property
     def outside(self) -> list[str]:
-        """What was asked of anybody but the page itself."""
+        """What was requested beyond the page itself."""
         return [url for url in self.requests if not url.startswith(("data:", "blob:"))]
 
 

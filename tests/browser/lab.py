@@ -85,8 +85,8 @@ def _wait(server: subprocess.Popen[bytes], lab: Lab, log: Path) -> None:
     end = time.monotonic() + PATIENCE / 1000
     while time.monotonic() < end and server.poll() is None:
         try:
-            ask = Request(f"{lab.url}/api/status", headers={"Authorization": f"token {lab.token}"})
-            with urlopen(ask, timeout=5):
+            send = Request(f"{lab.url}/api/status", headers={"Authorization": f"token {lab.token}"})
+            with urlopen(send, timeout=5):
                 return
         except (URLError, ConnectionError, TimeoutError):
             time.sleep(0.2)
@@ -100,7 +100,7 @@ class Notebook:
     Args:
         page: Playwright's.
         folder: where it lies, and what it writes.
-        outside: addresses that were asked for beyond this machine.
+        outside: addresses that were requested beyond this machine.
         errors: what the page complained about.
         looks: how the notebook's own elements looked before anything was shown.
     """

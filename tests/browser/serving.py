@@ -35,7 +35,7 @@ def serving(model: Backbone | None = None) -> Iterator[Guard]:
 
 
 def call_api(guard: Guard, path: str, body: bytes | None = None) -> Any:
-    """Return what the server answers, as a script asks it."""
+    """Return the server's response to a script's request."""
     headers = {TOKEN_HEADER: guard.token}
     request = urllib.request.Request(f"{guard.address.url}{path}", body, headers)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

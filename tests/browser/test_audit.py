@@ -26,8 +26,8 @@ def leak_table(page) -> np.ndarray:
 def test_every_stored_row_is_decoded_and_sums_to_one(saved, open_page) -> None:
     path, report = saved((27, 43))
     page = auditing(open_page, path).page
-    asked = sum(int((block.groups.q_index >= 0).sum()) for block in report.trace.blocks)
-    assert f"{asked:,} rows" in page.locator("[data-check=decoded]").text_content()
+    count = sum(int((block.groups.q_index >= 0).sum()) for block in report.trace.blocks)
+    assert f"{count:,} rows" in page.locator("[data-check=decoded]").text_content()
 
 
 def test_every_check_of_the_trace_is_listed_as_it_went(saved, open_page) -> None:

@@ -77,9 +77,9 @@ def test_every_mechanism_shows_what_was_captured(name: str, saved, open_page) ->
     for index, block in enumerate(report.trace.blocks):
         prefix, total = block.pattern.prefix, math.prod(block.spatial)
         middle, last = prefix + total // 2, prefix + total - 1
-        asked = [(0, -1), (middle, -1), (last, block.heads - 1)]
-        found = page.evaluate(LOOK, [index, asked])
-        for (token, head), (rows, keys) in zip(asked, found, strict=True):
+        calls = [(0, -1), (middle, -1), (last, block.heads - 1)]
+        found = page.evaluate(LOOK, [index, calls])
+        for (token, head), (rows, keys) in zip(calls, found, strict=True):
             compare(rows, block, token, head)
             facts = [int(word) for word in keys.replace(",", " ").split() if word.isdigit()]
             kinds = [row["standing"] for row in rows if int(row["token"]) >= 0]
@@ -90,13 +90,13 @@ def test_every_mechanism_shows_what_was_captured(name: str, saved, open_page) ->
 
 
 # Choose a block, then tokens and heads in turn; read the table and the number of keys of each.
-LOOK = """async ([block, asked]) => {
+LOOK = """async ([block, calls]) => {
   const { state } = window.vitrail.app;
   const frame = () => new Promise(requestAnimationFrame);
   const find = (name) => document.querySelector(name);
   document.querySelector(`[data-bead="${block}"]`).click();
   const found = [];
-  for (const [token, head] of asked) {
+  for (const [token, head] of calls) {
     [state.token.value, state.head.value] = [token, head];
     const end = performance.now() + 30000;
     const mark = `${block} ${token} ${head}`;
@@ -165,7 +165,7 @@ def test_a_click_chooses_the_token_under_it_rolled_or_not(saved, open_page) -> N
     painted(page, 1, state(page, "token"))
 
 
-def test_the_pointer_asks_then_reads_the_keys_of_a_kept_token(saved, open_page) -> None:
+def test_the_pointer_chooses_then_reads_the_keys_of_a_kept_token(saved, open_page) -> None:
     path, report = saved((32, 48))
     page = open_page(path, fragment=CANVAS).page
     block = report.trace.blocks[0]
@@ -276,15 +276,15 @@ def test_a_finger_reads_single_weights(saved, open_page) -> None:
     page, block = opened.page, report.trace.blocks[0]
     canvas = page.locator("[data-canvas]")
     canvas.tap(position=at(page, (5, 6), block.spatial))
-    asked = 5 * block.spatial[1] + 6
-    painted(page, 0, asked)
+    chosen = 5 * block.spatial[1] + 6
+    painted(page, 0, chosen)
     weights = block.row((5, 6)).tolist()
 
     def facts(key: int) -> None:
         page.wait_for_selector(f'[data-key="{key}"]')
         said = (page.locator("[data-key]").text_content() or "").replace("\u00a0", " ")
         assert float(said.split(",")[-1].split()[0]) == pytest.approx(100 * weights[key], abs=0.25)
-        assert state(page, "token") == asked
+        assert state(page, "token") == chosen
 
     # Sliding over the picture reads the keys on the way; the last one stays.
     box, devtools = canvas.bounding_box(), page.context.new_cdp_session(page)
@@ -400,7 +400,7 @@ def test_prefix_tokens_stand_beside_the_picture(saved, open_page) -> None:
     page.locator("[data-canvas]").focus()
     page.keyboard.press("ArrowDown")
     assert state(page, "token") == 2
-    # The next block is asked by the same token.
+    # The same token is the query of the next block.
     chips.nth(1).click()
     page.locator('[data-bead="1"]').click()
     assert state(page, "token") == 1

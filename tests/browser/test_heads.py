@@ -68,7 +68,7 @@ def test_the_five_statistics_are_pythons(saved, open_page) -> None:
 
 
 @pytest.mark.parametrize("by", ["distance", "entropy"])
-def test_heads_are_sorted_by_what_is_asked(saved, open_page, by: str) -> None:
+def test_heads_are_sorted_by_the_chosen_order(saved, open_page, by: str) -> None:
     path, report = saved((32, 48))
     page = opened_at(open_page, path, 3).page
     expected = np.argsort(attention_stats(report.trace.blocks[3]).numpy()[:, STATS.index(by)])

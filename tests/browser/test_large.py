@@ -74,7 +74,7 @@ def opened(browser: Any, guard: Guard, picture: Image.Image, said: list[str]) ->
 
 
 def windows(guard: Guard, manifest: Any, trace: str) -> float:
-    """Return the milliseconds in which 19 of 20 windows come, all heads, each asked once."""
+    """Return the milliseconds in which 19 of 20 windows come, all heads, each requested once."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     waited = []
     for i in range(40):
@@ -99,7 +99,7 @@ def test_a_large_picture_is_worked_with_while_its_run_goes_on(
         until(page, f"{PENDING} === 'cost,checks,faithfulness'")
         assert page.locator("[data-run] progress").count() == 1
 
-        # A window that is not stored comes when it is asked for, head by head.
+        # A window that is not stored comes on request, head by head.
         trace = call_api(guard, "api/traces")[0]["id"]
         manifest = call_api(guard, f"api/traces/{trace}")
         assert manifest["blocks"][1]["attention"] is None, "too large to be stored"
@@ -131,9 +131,9 @@ def test_a_large_picture_is_worked_with_while_its_run_goes_on(
         page.locator("[data-tab=cost]").click()
         page.locator("[data-view=cost] .spent li").first.wait_for()
 
-        # Gradients were not taken unasked; asked, they are.
+        # Gradients are taken on request alone.
         put(page, view="reach", method="gradcam")
-        assert "Not taken" in page.inner_text("[data-panel=erf] .note"), "and nothing was asked"
+        assert "Not taken" in page.inner_text("[data-panel=erf] .note"), "and nothing was requested"
         page.locator("[data-method-map=gradcam] [data-tool=table]").wait_for()
         assert table(page, "map")
 

@@ -61,7 +61,7 @@ def test_children_and_shares_are_what_was_captured(name: str, saved, open_page) 
 
 
 def test_some_merge_overlaps(saved) -> None:
-    """What the test above asks of the words is asked of both kinds of merge."""
+    """What the test above checks of the words holds for both kinds of merge."""
     _, overlapping = saved((21, 31), model=MECHANISMS["pvt_v2"]())
     assert any(overlapping.manifest["stages"][1]["merge"]["overlap"])
     _, plain = saved((21, 31), model=MECHANISMS["swin"]())

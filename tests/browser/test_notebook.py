@@ -268,7 +268,7 @@ def outermost(text: str) -> Iterator[str]:
         start = place.end()
 
 
-def test_nothing_was_asked_of_the_network_and_nothing_went_wrong(notebook: Notebook) -> None:
+def test_nothing_was_requested_of_the_network_and_nothing_went_wrong(notebook: Notebook) -> None:
     assert notebook.outside == []
     assert notebook.errors == []
 

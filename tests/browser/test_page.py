@@ -24,7 +24,7 @@ from vitrail.explorer import Report, explore
 HOSTILE = "<img src=x onerror=alert(1)>.png"
 
 
-def test_it_asks_for_nothing_and_complains_of_nothing(saved, open_page) -> None:
+def test_it_requests_nothing_and_complains_of_nothing(saved, open_page) -> None:
     path, _ = saved(scored=True)
     opened = open_page(path)
     page = opened.page

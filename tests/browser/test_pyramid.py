@@ -12,7 +12,7 @@ FIRST = "#view=canvas&block=0&token=0&head=mean&step=off"
 
 
 @pytest.mark.parametrize("name", ["swin", "pvt_v2", "vit", "axial_tiny", "focal"])
-def test_it_tells_every_stage_and_block(name: str, saved, open_page) -> None:
+def test_it_lists_every_stage_and_block(name: str, saved, open_page) -> None:
     path, report = saved((21, 31), model=MECHANISMS[name](), name=name)
     opened = open_page(path, fragment=FIRST)
     page = opened.page

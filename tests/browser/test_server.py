@@ -1,4 +1,4 @@
-"""The page from the local server: it opens by its link, asks nobody else, and runs other photos."""
+"""The page from the local server: it opens by its link, stays there, and runs other photos."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,10 +24,10 @@ def test_from_the_link_to_a_photo_that_was_chosen_in_the_page(
 ) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(PATIENCE)
-    page, said, asked = context.new_page(), list[str](), list[str]()
+    page, said, calls = context.new_page(), list[str](), list[str]()
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
+    page.on("request", lambda request: calls.append(request.url))
     hostile = tmp_path / "<img src=x onerror=alert(1)>.png"
     picture.save(hostile)
 
@@ -44,8 +44,8 @@ def test_from_the_link_to_a_photo_that_was_chosen_in_the_page(
     assert hostile.name in page.inner_text("body"), "a hostile name is text"
     assert page.evaluate("window.vitrail.app.host") == "server"
     assert said == []
-    assert all(url.startswith((served.address.url, "data:", "blob:")) for url in asked)
-    assert not [url for url in asked[1:] if served.token in url]
+    assert all(url.startswith((served.address.url, "data:", "blob:")) for url in calls)
+    assert not [url for url in calls[1:] if served.token in url]
 
     reloaded = context.new_page()
     reloaded.goto(page.url)

@@ -20,7 +20,7 @@ LARGE = {"heap_mb": 300, "report_mb": 14}
 GOALS = {"first_picture_ms": 1000, "throttled_ms": 3000, "hover_p95_ms": 50, "scrub_p95_ms": 33}
 LARGE_GOALS = {**GOALS, "hover_p95_ms": 150}
 
-# How long a page takes for the same sums: tells by how much it was really slowed down.
+# How long a page takes for the same sums: shows by how much it was really slowed down.
 SUMS = """() => {
   const start = performance.now();
   let sum = 0;

@@ -1,4 +1,4 @@
-"""The tour: right in what it asks and tells, walked by keyboard, for every mechanism."""
+"""The tour: right in its questions and texts, walked by keyboard, for every mechanism."""
 
 import math
 
@@ -83,7 +83,7 @@ def test_its_words_are_this_photos(saved, open_page) -> None:
 
 
 @pytest.mark.parametrize(("step", "right"), [("shift", "yes"), ("mask", "no")])
-def test_it_asks_before_it_shows(saved, open_page, step: str, right: str) -> None:
+def test_the_question_comes_before_the_answer(saved, open_page, step: str, right: str) -> None:
     path, report = saved((32, 48))
     page = open_page(path).page
     walk(page, step)
@@ -93,7 +93,7 @@ def test_it_asks_before_it_shows(saved, open_page, step: str, right: str) -> Non
     assert quiz["answer"] == right
     assert may(report.trace, block, query, other) == (right == "yes")
     assert report.trace.blocks[block].kind == "SW"
-    # Neither the words nor the picture tell yet.
+    # Neither the words nor the picture show it yet.
     assert page.locator("[data-verdict]").count() == 0
     assert page.locator(".tour-text").count() == 0
     until(page, f"window.vitrail.app.state.token.value === {query}")
@@ -162,7 +162,7 @@ def test_the_address_keeps_the_step(saved, open_page) -> None:
     again = open_page(path, fragment="#" + page.url.split("#")[1]).page
     until(again, f"{AT} === 'merge'")
     assert again.evaluate(STATE, "view") == "merge"
-    # A step alone asks for what it selects.
+    # A step alone selects its own.
     alone = open_page(path, fragment="#step=6").page
     until(alone, "window.vitrail.app.state.view.value === 'reach'")
     closed = open_page(path, fragment="#view=canvas&step=off").page

@@ -22,16 +22,16 @@ from vitrail.weights import save
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Take the times of a known law, and note what was measured."""
-    asked: list[tuple[str, int]] = []
+    calls: list[tuple[str, int]] = []
 
     def facts(model: str, size: int, limit: float) -> dict[str, Any]:
-        asked.append((model, size))
+        calls.append((model, size))
         if size > 100:
             return {"ended": "memory"}
         return {"seconds": size**4 / 1e9, "peak_bytes": size**2}
 
     monkeypatch.setattr(growth, "_run", facts)
-    return asked
+    return calls
 
 
 def test_the_document_its_numbers_and_its_plots(
@@ -144,7 +144,7 @@ def test_each_run_of_the_ablation_is_a_train_call_in_its_folder(tmp_path: Path) 
     assert "--resume" in command("clipping", tmp_path / "clipping", "data", 3, [])
 
 
-def test_a_finished_run_is_not_done_again_and_a_failed_one_is_told(
+def test_a_finished_run_is_not_done_again_and_a_failed_one_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write(count: int) -> None:

@@ -50,7 +50,7 @@ def test_convert_lists_what_has_no_place(files, capsys):
     assert "not understood: something.else" in out
 
 
-def test_convert_asks_for_the_window_and_takes_it(files, capsys):
+def test_convert_needs_the_window_and_takes_it(files, capsys):
     assert run(["convert", "v2.pth", "out.safetensors", "--to", "official"]) == 2
     error = capsys.readouterr().err
     assert "does not show the window" in error

@@ -68,7 +68,7 @@ def test_tables_fit_80_columns(words: list[str], capsys: Captured) -> None:
     assert "swin_nano" in out and "GMAC" in out
 
 
-def test_the_table_tells_the_stages(capsys: Captured) -> None:
+def test_the_table_shows_the_stages(capsys: Captured) -> None:
     assert run(["cost", "swin_nano", "--size", "34"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     whole = vitrail.cost("swin_nano", 34)
@@ -84,7 +84,7 @@ def test_the_table_tells_the_stages(capsys: Captured) -> None:
     assert float(total[4]) == pytest.approx(whole.macs / 1e9, rel=0.05)
 
 
-def test_what_fits_is_told(capsys: Captured) -> None:
+def test_what_fits_is_reported(capsys: Captured) -> None:
     whole = vitrail.cost("swin_nano", 32)
     between = (whole.inference_peak + (whole.training_total or 0)) // 2
     for budget, answer in ((10**9, "train"), (between, "run"), (10**6, "no")):

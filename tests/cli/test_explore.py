@@ -149,7 +149,7 @@ def test_options_that_do_not_go_together(options: dict, given: str, fix: str) ->
         run(**options)
 
 
-def test_a_server_for_others_warns_and_the_link_is_opened_when_asked(
+def test_a_server_for_others_warns_and_the_link_is_opened_on_request(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     opened: list[str] = []

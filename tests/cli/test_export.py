@@ -93,7 +93,7 @@ def test_what_cannot_be_is_three_lines(
     assert not list(tmp_path.iterdir())
 
 
-def test_int8_tells_accuracy_before_and_after(
+def test_int8_shows_accuracy_before_and_after(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint, data, out = tmp_path / "small.safetensors", tmp_path / "data", tmp_path / "m.onnx"

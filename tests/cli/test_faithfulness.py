@@ -20,14 +20,14 @@ FAST = ["--steps", "6", "--draws", "3"]
 
 
 class Known:
-    """A method whose maps are known, and that counts how often it is asked."""
+    """A method whose maps are known, and that counts its calls."""
 
     def __init__(self, title: str, sign: float) -> None:
-        self.title, self.sign, self.asked = title, sign, []
+        self.title, self.sign, self.requests = title, sign, []
 
     def map(self, model: Any, image: Tensor, trace: Any, cls: int | None = None) -> Tensor:
         """Return where the input's gradient times the input is large: right for small changes."""
-        self.asked.append(cls)
+        self.requests.append(cls)
         assert trace.logits.shape == (6,) and image.shape[0] == 1
         seen = image.clone().requires_grad_()
         model(seen)[0, cls].backward()
@@ -82,9 +82,9 @@ def test_the_document_its_numbers_and_its_plots(
     assert small["sha256"] == result["sha256"] and "per_image" not in small
     assert small["dataset"].endswith("z.zip at 16 x 16")
     before = {p: p.read_bytes() for p in out.glob("*.*")}
-    asked = len(methods["right"].asked)
+    requests = len(methods["right"].requests)
     assert run(command) == 0  # all is known: nothing is measured, and nothing changes
-    assert len(methods["right"].asked) == asked == 12
+    assert len(methods["right"].requests) == requests == 12
     assert before == {p: p.read_bytes() for p in out.glob("*.*")}
 
 
@@ -95,11 +95,11 @@ def test_a_run_that_was_stopped_goes_on(
     assert run(words(weights, data, out, "-n", "4")) == 0
     first = json.loads((out / "faithfulness.json").read_text(encoding="utf-8"))
     assert run(words(weights, data, out, "-n", "6")) == 0
-    assert len(methods["right"].asked) == 6
+    assert len(methods["right"].requests) == 6
     longer = json.loads((out / "faithfulness.json").read_text(encoding="utf-8"))
     assert longer["per_image"][:4] == first["per_image"]
     assert run(words(weights, data, out, "-n", "4", "--seed", "1")) == 0  # other images and orders
-    assert len(methods["right"].asked) == 10
+    assert len(methods["right"].requests) == 10
 
 
 def test_a_method_is_added_without_measuring_the_others_again(
@@ -109,10 +109,10 @@ def test_a_method_is_added_without_measuring_the_others_again(
     some, both = tmp_path / "some", tmp_path / "both"
     for name in ("right", "wrong"):
         assert run(words(weights, data, some, "-n", "3", "--method", name)) == 0
-    asked = {name: len(method.asked) for name, method in methods.items()}
-    assert asked == {"right": 3, "wrong": 3}
+    requests = {name: len(method.requests) for name, method in methods.items()}
+    assert requests == {"right": 3, "wrong": 3}
     assert run(words(weights, data, some, "-n", "3")) == 0
-    assert asked == {name: len(method.asked) for name, method in methods.items()}
+    assert requests == {name: len(method.requests) for name, method in methods.items()}
     assert run(words(weights, data, both, "-n", "3")) == 0
     first, second = (json.loads((p / "faithfulness.json").read_text()) for p in (some, both))
     assert first == second
@@ -129,11 +129,11 @@ def test_the_class_is_the_predicted_one_or_the_label(
     assert run(words(weights, data, tmp_path / "a", *options)) == 0
     facts = json.loads(capsys.readouterr().out)
     assert [row["method"] for row in facts["rows"]] == ["right", "random", "centre"]
-    assert "per_image" not in facts and methods["wrong"].asked == []
-    predicted = methods["right"].asked[:]
+    assert "per_image" not in facts and methods["wrong"].requests == []
+    predicted = methods["right"].requests[:]
     assert run(words(weights, data, tmp_path / "b", *options, "--target", "label")) == 0
     capsys.readouterr()
-    labels = methods["right"].asked[8:]
+    labels = methods["right"].requests[8:]
     assert set(labels) <= {2, 5} and labels != predicted  # numbers of cow and fox in the model
     text = (tmp_path / "b" / "README.md").read_text(encoding="utf-8")
     assert "the image's own" in text

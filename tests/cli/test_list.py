@@ -46,11 +46,11 @@ def test_parameters_are_those_of_the_model() -> None:
     assert describe("swin_nano")["parameters"] == sum(p.numel() for p in model.parameters())
 
 
-def test_cosine_attention_is_told() -> None:
+def test_cosine_attention_is_reported() -> None:
     assert describe("swin_v2_tiny")["mechanism"] == "shifted window, cosine"
 
 
-def test_a_last_stage_with_another_window_is_told() -> None:
+def test_a_last_stage_with_another_window_is_reported() -> None:
     assert window_text(((7, 7), (7, 7))) == "7x7"
     assert window_text(((16, 16), (16, 16), (8, 8))) == "16x16, last stage 8x8"
 

@@ -105,7 +105,7 @@ def test_targets_are_the_shares_of_what_is_mixed(way) -> None:
     mixed, targets = mix(images, labels, 11)
     assert not torch.equal(mixed, images)
     torch.testing.assert_close(targets.sum(1), torch.ones(2 * GROUP))
-    expected = (targets * labels).sum(1)  # the mean picture, as its labels tell
+    expected = (targets * labels).sum(1)  # the mean picture, as its labels say
     torch.testing.assert_close(mixed.mean((1, 2, 3)), expected, rtol=1e-4, atol=1e-4)
     shares = targets.max(1).values
     assert shares[0] != shares[GROUP], "each group has its own draw"

@@ -302,7 +302,7 @@ def test_unreadable_file(tmp_path) -> None:
         open_photo(path)
 
 
-def test_permission_error_is_told(tmp_path, monkeypatch) -> None:
+def test_permission_error_is_reported(tmp_path, monkeypatch) -> None:
     path = saved(Image.new("RGB", (4, 4)), tmp_path / "a.png")
 
     def refuse(*_: object) -> None:

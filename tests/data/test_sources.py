@@ -290,7 +290,7 @@ def test_torchvision_parts(mnist) -> None:
 
 
 def test_torchvision_without_a_list_of_labels(tmp_path) -> None:
-    """FakeData draws everything; its labels are only found by asking for each image."""
+    """FakeData draws everything; its labels are only found by reading each image."""
     source = open_source("torchvision:FakeData", root=tmp_path)
     assert len(source.labels) == 1000
     assert source.classes == tuple(map(str, range(10)))

@@ -169,7 +169,7 @@ def test_it_equals_transformers_own_attentions(size: tuple[int, int]) -> None:
         for parameter in peer.parameters():
             parameter.normal_(std=0.4)
     ours = from_model(peer)
-    # `output_attentions` tells of the last block of each stage; each block's layer returns its own.
+    # `output_attentions` covers the last block of each stage; each block's layer returns its own.
     every: list[Tensor] = []
     handles = [
         module.register_forward_hook(lambda _, args, out: every.append(out[1]))

@@ -142,9 +142,9 @@ def test_focals_rolled_halo_wraps_around_and_the_exact_one_does_not() -> None:
         places = [divmod(key, width) for key in k_index.tolist() if 0 <= key < height * width]
         # Windows are 4 by 4 with a margin of 2: what lies farther away came around the border.
         near = [-2 <= y - top < 6 and -2 <= x - left < 6 for y, x in places]
-        asking, allowed = int((q_index >= 0).sum()), int((groups.labels[1][window] == 0).sum())
-        total += asking * near.count(False) / allowed
-        count += asking
+        real, allowed = int((q_index >= 0).sum()), int((groups.labels[1][window] == 0).sum())
+        total += real * near.count(False) / allowed
+        count += real
     assert total > 0
     assert torch.allclose(attention_stats(block)[:, WRAP], torch.tensor(total / count))
 

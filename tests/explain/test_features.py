@@ -39,7 +39,7 @@ def test_what_has_no_spread_is_grey() -> None:
     assert (principal_colours(torch.randn(1, 1, 6)) == 128).all()
 
 
-def test_of_a_large_grid_a_sample_tells_the_components(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_large_grid_a_sample_gives_the_components(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(0)
     spread = torch.tensor([9.0, 5.0, 2.0, 0.1])
     features = torch.randn(64, 64, 4, generator=generator) * spread

@@ -129,15 +129,15 @@ def test_the_model_is_left_as_it_was_found(method: str) -> None:
     model.stages[0].eval()
     model.set_grad_checkpointing()
     model.stages[1].requires_grad_(False)
-    asked = [parameter.requires_grad for parameter in model.parameters()]
+    flags = [parameter.requires_grad for parameter in model.parameters()]
     before = digest(model)
     with torch.no_grad():
         found = METHODS[method](model, image)
     # Partly frozen, recomputing, in training mode or under no_grad: the same map.
     assert torch.allclose(found, expected)
     assert digest(model) == before
-    assert [parameter.requires_grad for parameter in model.parameters()] == asked
-    assert {True, False} == set(asked)
+    assert [parameter.requires_grad for parameter in model.parameters()] == flags
+    assert {True, False} == set(flags)
     assert all(parameter.grad is None for parameter in model.parameters())
     assert model.training and not model.stages[0].training
     assert model.stages[0].checkpointing

@@ -67,8 +67,8 @@ def test_weights_lie_where_the_pattern_says(name: str) -> None:
         assert block.pattern.scores(block.spatial) * block.heads == block.attention.numel()
         assert torch.allclose(block.attention.sum(-1), torch.ones(()), atol=1e-5)
         weights = block.attention.amax(1)
-        asks = (groups.q_index >= 0)[:, :, None]
-        masked = hidden(block) & asks
+        real = (groups.q_index >= 0)[:, :, None]
+        masked = hidden(block) & real
         assert (weights[masked] == 0).all(), block.name
         assert block.error < 1e-4, block.name
         if block.bias is not None:
@@ -85,7 +85,7 @@ def test_the_map_holds_all_that_goes_to_the_grid(name: str) -> None:
         assert torch.isclose(total, 1 - elsewhere, atol=1e-5), block.name
 
 
-def test_prefix_tokens_ask_too() -> None:
+def test_prefix_tokens_are_queries_too() -> None:
     block = capture(MECHANISMS["vit"](), image()).blocks[0]
     assert block.pattern.prefix == 2
     first, second = block.row(0), block.row(1)

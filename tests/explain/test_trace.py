@@ -104,9 +104,9 @@ def test_box_is_in_input_samples() -> None:
 @pytest.mark.parametrize("position", [(8, 0), (-1, 0), (1,), (1, 1, 1)])
 def test_a_token_that_is_not_there(position: Size) -> None:
     trace = block(Window((4, 4), (2, 2)), (8, 8))
-    for ask in (trace.locate, trace.row, trace.attends, trace.box):
+    for look_up in (trace.locate, trace.row, trace.attends, trace.box):
         with pytest.raises(UsageError, match=r"use a position up to \(7, 7\)") as error:
-            ask(position)
+            look_up(position)
         assert f"position={position}" in str(error.value)
 
 
@@ -135,7 +135,7 @@ def test_the_best_classes_come_first() -> None:
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["one bias", "a bias for each group"])
-def test_what_is_asked_for_equals_the_whole(own: bool) -> None:
+def test_what_is_requested_equals_the_whole(own: bool) -> None:
     pattern, spatial = Window((3, 4), (1, 2)), (7, 9)
     plain = block(pattern, spatial)
     groups, heads, queries, keys = plain.shape
@@ -157,16 +157,16 @@ def test_what_is_asked_for_equals_the_whole(own: bool) -> None:
 def test_chunks_cover_everything_once_and_stay_small(most: int) -> None:
     trace = block(Window((3, 4), (1, 2)), (7, 9))
     found = torch.full(trace.shape, torch.nan)
-    for some, asking, weights in trace.chunks(most):
+    for some, queries, weights in trace.chunks(most):
         assert weights.numel() <= max(most, 2 * 12)
-        assert found[some, :, asking].isnan().all()
-        found[some, :, asking] = weights
+        assert found[some, :, queries].isnan().all()
+        found[some, :, queries] = weights
     torch.testing.assert_close(found, trace.attention)
 
 
-@pytest.mark.parametrize("asked", [(9, 0, 1), (-1, 0, 1), (0, 12, 1), (0, -1, 1), (0, 0, 13)])
-def test_rows_that_are_not_there(asked: tuple[int, int, int]) -> None:
-    group, first, count = asked
+@pytest.mark.parametrize("rows_wanted", [(9, 0, 1), (-1, 0, 1), (0, 12, 1), (0, -1, 1), (0, 0, 13)])
+def test_rows_that_are_not_there(rows_wanted: tuple[int, int, int]) -> None:
+    group, first, count = rows_wanted
     given = f"group={group}, first={first}, count={count} of stages.0.blocks.1"
     with refuses(given, f"use group={min(max(group, 0), 8)}, first=0, count=12"):
         block(Window((3, 4), (1, 2)), (7, 9)).rows(group, first, count)

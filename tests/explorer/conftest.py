@@ -33,7 +33,7 @@ def picture() -> Image.Image:
 
 @pytest.fixture(autouse=True)
 def few_costs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Costs at small sizes only, and scores of maps where a test asks for them: both take long."""
+    """Costs at small sizes only, and scores of maps where a test requests them: both take long."""
     whole = "test_costs" in request.node.nodeid
     if whole:
         costs.curve.cache_clear()

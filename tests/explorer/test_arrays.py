@@ -1,4 +1,4 @@
-"""Arrays by name: what is stored, what is made when asked for, and what is neither."""
+"""Arrays by name: what is stored, what is made on demand, and what is neither."""
 
 import math
 from typing import Any
@@ -146,7 +146,7 @@ def test_an_array_too_large_to_be_made(trace_only: Arrays, monkeypatch: pytest.M
             trace_only.get(name)
 
 
-def test_gradients_of_a_large_input_are_made_when_asked_for_where_they_fit(
+def test_gradients_of_a_large_input_are_made_on_request_where_they_fit(
     model: Swin, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(maps, "PIXELS", 27 * 43 - 1)

@@ -65,7 +65,7 @@ def contrast(first: str, second: str) -> float:
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_text_stands_out(dark: bool) -> None:
-    """As WCAG 2 asks of text: at least 4.5 to 1."""
+    """As WCAG 2 requires of text: at least 4.5 to 1."""
     colours = scheme(dark)
     for ink in ("ink", "soft", "w", "sw", "amber", "accent", "good", "bad"):
         for paper in ("card", "paper"):

@@ -28,7 +28,7 @@ def test_from_a_file(model: Swin, picture: Image.Image, tmp_path: Path) -> None:
     assert "photo.jpg" in report.html
 
 
-def test_a_shared_report_does_not_tell_of_this_machines_folders(
+def test_a_shared_report_does_not_name_this_machines_folders(
     model: Swin, picture: Image.Image, tmp_path: Path
 ) -> None:
     photo, weights = tmp_path / "photo.png", tmp_path / "w.safetensors"
@@ -154,7 +154,7 @@ def test_a_size_too_large_is_refused_before_the_model_runs(picture: Image.Image)
         explore(model, picture, size=1024)
 
 
-def test_maps_are_scored_when_asked_or_quickly_done(
+def test_maps_are_scored_on_request_or_quickly_done(
     model: Swin, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert explore(model, picture, size=16).manifest["faithfulness"] is None

@@ -54,7 +54,7 @@ def check_form(manifest: dict[str, Any], arrays: Arrays) -> None:
     names += [manifest["photo"]["seen"], manifest["photo"]["shown"]]
     names += [reach["erf"] for reach in manifest["reach"]]
     names += [row["array"] for row in manifest["maps"]]
-    biases = {block["bias"] for block in manifest["blocks"]}  # made when asked for, if too large
+    biases = {block["bias"] for block in manifest["blocks"]}  # made on demand, if too large
     assert {name for name in names if name is not None} - biases <= set(arrays.stored)
 
 
@@ -80,13 +80,13 @@ def test_every_mechanism_has_a_manifest_of_this_form(name: str) -> None:
         assert (facts["groups"], facts["heads"]) == (groups, heads)
         assert (facts["queries_per_group"], facts["keys_per_group"]) == (queries, keys)
         assert facts["pairs"] == int(block.pattern.allowed(block.spatial).sum())
-        asks = (block.groups.q_index >= 0).numpy()
+        real = (block.groups.q_index >= 0).numpy()
         attention = block.attention.numpy()
         each = decode_rows(arrays.get(facts["attention"]))
         mean = decode_rows(arrays.get(facts["mean"]))
-        assert np.abs(each - attention).max(-1).transpose(0, 2, 1)[asks].max() <= 4e-3
-        assert np.abs(mean - attention.mean(1)).max(-1)[asks].max() <= 4e-3
-        assert (each.sum(-1).transpose(0, 2, 1)[~asks] == 0).all()
+        assert np.abs(each - attention).max(-1).transpose(0, 2, 1)[real].max() <= 4e-3
+        assert np.abs(mean - attention.mean(1)).max(-1)[real].max() <= 4e-3
+        assert (each.sum(-1).transpose(0, 2, 1)[~real] == 0).all()
         assert (arrays.get(facts["queries"]) == block.groups.q_index.numpy()).all()
         assert (arrays.get(facts["keys"]) == block.groups.k_index.numpy()).all()
         regions = {
@@ -192,7 +192,7 @@ def test_heads_that_do_not_fit_are_left_out_the_largest_first(
     assert all(block["mean"] in arrays.stored for block in manifest["blocks"])
     assert not any(block["bias"] in arrays.stored for block in manifest["blocks"])
     for block in manifest["blocks"]:
-        assert arrays.get(block["bias"]).dtype == np.float16, "and yet it can be asked for"
+        assert arrays.get(block["bias"]).dtype == np.float16, "and yet it can be requested"
     check_form(manifest, arrays)
 
 

@@ -33,7 +33,7 @@ def test_the_input_equals_the_models_own_transform(
 
 @pytest.mark.parametrize("size", [(32, 32), (24, 56), (60, 20)])
 def test_what_is_shown_is_the_part_that_is_seen(size: Size) -> None:
-    """A photo of two ramps tells by its colours where a part comes from."""
+    """A photo of two ramps shows by its colours where a part comes from."""
     ramps = np.zeros((400, 600, 3), np.uint8)
     ramps[..., 0] = np.linspace(0, 255, 400)[:, None]
     ramps[..., 1] = np.linspace(0, 255, 600)[None]

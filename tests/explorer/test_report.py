@@ -154,7 +154,7 @@ def test_a_bias_too_large_to_store_is_not_named_in_a_file(
 ) -> None:
     monkeypatch.setattr(blocks, "BIASES", 0)
     report = explore(model, picture, size=(28, 44))
-    assert all(block["bias"] for block in report.manifest["blocks"]), "a host that can ask may"
+    assert all(block["bias"] for block in report.manifest["blocks"]), "a host with a server may"
     assert not any(block["bias"] for block in Page(report.html).manifest["blocks"])
 
 

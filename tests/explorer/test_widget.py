@@ -37,7 +37,7 @@ MANIFEST = {
 
 
 class Arrays:
-    """Arrays by name, and one that is made when asked for."""
+    """Arrays by name, and one that is made on demand."""
 
     def __init__(self) -> None:
         self.known: dict[str, np.ndarray] = {
@@ -60,25 +60,25 @@ def widget() -> ExplorerWidget:
 
 
 @pytest.fixture
-def ask(widget: ExplorerWidget, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answers]:
+def send(widget: ExplorerWidget, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answers]:
     """Send the widget a message as the page does, and return what it sends back."""
     sent: Answers = []
     monkeypatch.setattr(
         widget, "send", lambda said, buffers=(): sent.append((said, b"".join(map(bytes, buffers))))
     )
 
-    def ask(**message: object) -> Answers:
+    def send(**message: object) -> Answers:
         sent.clear()
         widget._handle_custom_msg(message, [])
         return list(sent)
 
-    return ask
+    return send
 
 
 @pytest.mark.parametrize("name", ["image/seen", "b0/mean", "erf/0/1/1", "big-endian", "nothing"])
-def test_the_bytes_are_the_arrays(ask: Callable[..., Answers], name: str) -> None:
+def test_the_bytes_are_the_arrays(send: Callable[..., Answers], name: str) -> None:
     expected = Arrays().get(name)
-    ((said, data),) = ask(id="7", kind="array", name=name)
+    ((said, data),) = send(id="7", kind="array", name=name)
     assert said["id"] == "7"
     assert (said["part"], said["parts"]) == (0, 1)
     assert said["shape"] == list(expected.shape)
@@ -86,10 +86,10 @@ def test_the_bytes_are_the_arrays(ask: Callable[..., Answers], name: str) -> Non
     assert np.array_equal(np.frombuffer(data, kind).reshape(said["shape"]), expected)
 
 
-def test_the_manifest_says_which_bytes_are_a_file(ask: Callable[..., Answers]) -> None:
-    assert ask(id="1", kind="array", name="image/seen")[0][0]["dtype"] == "bytes"
-    assert ask(id="2", kind="array", name="b0/mean")[0][0]["dtype"] == "u8"
-    assert ask(id="3", kind="array", name="erf/0/1/1")[0][0]["dtype"] == "f16"
+def test_the_manifest_says_which_bytes_are_a_file(send: Callable[..., Answers]) -> None:
+    assert send(id="1", kind="array", name="image/seen")[0][0]["dtype"] == "bytes"
+    assert send(id="2", kind="array", name="b0/mean")[0][0]["dtype"] == "u8"
+    assert send(id="3", kind="array", name="erf/0/1/1")[0][0]["dtype"] == "f16"
 
 
 def test_the_second_of_two_traces_is_requested_for_by_its_side(
@@ -123,15 +123,15 @@ def test_a_large_array_comes_in_parts_of_at_most_four_megabytes() -> None:
 
 @pytest.mark.parametrize("name", ["b9/mean", "../secret", "", None, 3, ["b0/mean"]])
 def test_an_unknown_name_is_answered_with_an_error(
-    ask: Callable[..., Answers], name: object
+    send: Callable[..., Answers], name: object
 ) -> None:
-    ((said, data),) = ask(id="8", kind="array", name=name)
+    ((said, data),) = send(id="8", kind="array", name=name)
     assert said == {"id": "8", "error": f"no such array: {name}"}
     assert data == b""
 
 
 def test_a_failure_is_reported_to_the_page_and_not_hidden_from_the_kernel(
-    ask: Callable[..., Answers], widget: ExplorerWidget
+    send: Callable[..., Answers], widget: ExplorerWidget
 ) -> None:
     sent: list[dict[str, Any]] = []
     widget.send = lambda said, buffers=(): sent.append(said)  # pyright: ignore
@@ -159,8 +159,8 @@ def test_every_array_of_a_real_trace_arrives_and_more_on_demand(
         assert bytes(data) == made.tobytes()
 
 
-def test_other_messages_are_left_alone(ask: Callable[..., Answers]) -> None:
-    assert ask(id="1", kind="anywidget-command", name="b0/mean") == []
+def test_other_messages_are_left_alone(send: Callable[..., Answers]) -> None:
+    assert send(id="1", kind="anywidget-command", name="b0/mean") == []
 
 
 def test_only_the_manifest_and_the_selection_are_traits(widget: ExplorerWidget) -> None:

@@ -32,7 +32,7 @@ from vitrail.shapes import Size
 
 pytestmark = pytest.mark.compile
 
-# Where this copy is: a file must tell nothing of the machine it was written on.
+# Where this copy is: a file must hold nothing of the machine it was written on.
 HERE = str(Path(export.__file__).parents[1]).encode()
 WRITERS = {".onnx": export_onnx, ".pt2": export_pt2}
 
@@ -295,7 +295,7 @@ def test_a_copy_for_this_machine_is_refused(
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_a_type_that_the_runtimes_are_not_asked_for_is_refused(
+def test_a_type_that_the_runtimes_do_not_serve_is_refused(
     dtype: torch.dtype, tmp_path: Path
 ) -> None:
     with refuses(str(dtype), "copy.deepcopy(model).float()"):

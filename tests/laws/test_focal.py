@@ -157,9 +157,9 @@ def assert_same_order(layer: Layer, spatial: Size) -> None:
     there = groups.k_index >= 0
     found = recorder.k[0].transpose(1, 2).flatten(2)
     torch.testing.assert_close(found[there], k[groups.k_index[there]])
-    asked = groups.q_index >= 0
+    real = groups.q_index >= 0
     found = recorder.q[0].transpose(1, 2).flatten(2)
-    torch.testing.assert_close(found[asked], q[groups.q_index[asked]])
+    torch.testing.assert_close(found[real], q[groups.q_index[real]])
     if recorder.region is None:
         assert (groups.labels[1] == 0).all()
     else:

@@ -1,4 +1,4 @@
-"""What holds of every pattern, whoever it lets see whom: counts, and who asks and is seen."""
+"""What holds of every pattern, whatever it is: counts, queries and keys."""
 
 import copy
 import math
@@ -96,13 +96,15 @@ def test_scores_count_the_products_of_the_groups(kind: type[Pattern], data: st.D
 
 
 @every_kind
-def test_every_token_asks_once_and_is_answered(kind: type[Pattern], data: st.DataObject) -> None:
+def test_every_token_is_a_query_once_and_gets_an_output(
+    kind: type[Pattern], data: st.DataObject
+) -> None:
     case = data.draw(laid((kind,)))
     pattern = case.pattern
     groups, allowed = pattern.groups(case.spatial), pattern.allowed(case.spatial)
     tokens = pattern.prefix + math.prod(groups.q_grid or case.spatial)
-    asking = groups.q_index[groups.q_index >= 0]
-    assert sorted(asking.tolist()) == list(range(tokens))
+    real = groups.q_index[groups.q_index >= 0]
+    assert sorted(real.tolist()) == list(range(tokens))
     assert len(allowed) == tokens
     assert allowed.any(dim=1).all()
     # A row without a key, padding's too, would be a softmax over nothing: not a number.
@@ -119,8 +121,8 @@ def test_a_query_meets_a_key_once_and_never_padding(
     groups = case.pattern.groups(case.spatial)
     keys = case.pattern.allowed(case.spatial).shape[1]
     assert groups.k_index.max() < keys
-    for g, (asking, seen) in enumerate(zip(groups.q_index, groups.k_index, strict=True)):
-        for q, token in enumerate(asking.tolist()):
+    for g, (real, seen) in enumerate(zip(groups.q_index, groups.k_index, strict=True)):
+        for q, token in enumerate(real.tolist()):
             met = seen[groups.labels[1][g] == groups.labels[0][g, q]].tolist()
             if token >= 0:
                 assert -1 not in met

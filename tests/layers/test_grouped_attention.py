@@ -145,7 +145,7 @@ def test_groups_and_keys_come_in_the_pattern_s_order(case: Laid) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_equal_axes_are_told_apart(name: str) -> None:
+def test_equal_axes_are_distinguished(name: str) -> None:
     layer, x = layer_of(Laid(name, 0, (4, 4)).pattern, 2), tokens((4, 4))
     with torch.no_grad():
         torch.testing.assert_close(layer(x), dense(layer, x), rtol=1e-9, atol=1e-9)

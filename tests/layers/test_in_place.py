@@ -131,7 +131,7 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_layer_composes_unless_a_kernel_is_asked_for_and_may(name: str, calls: list[str]) -> None:
+def test_a_layer_composes_unless_a_kernel_is_named_and_may(name: str, calls: list[str]) -> None:
     layer: Any = LAYERS[name]()
     x = tokens((5, 6))
     layer(x)

@@ -96,7 +96,7 @@ def test_a_block_keeps_its_grid_and_each_sample_its_own(spatial: list[int]) -> N
         torch.testing.assert_close(block(x[1:]), out[1:], rtol=1e-4, atol=1e-5)
 
 
-def test_statistics_are_kept_where_asked() -> None:
+def test_statistics_are_kept_on_request() -> None:
     block = MBConv(4, 4, (1, 1)).train()
     x = torch.randn(2, 3, 3, 4)
     block(x)

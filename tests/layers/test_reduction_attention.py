@@ -127,7 +127,7 @@ def test_nothing_reduced_is_standard_attention(spatial: Size) -> None:
     assert torch.equal(one(x), layer(x))
 
 
-def test_prefix_tokens_ask_and_answer() -> None:
+def test_prefix_tokens_are_queries_and_keys() -> None:
     pattern = Global(prefix=2)
     layer, x = layer_of(pattern), tokens((2 + 7,))
     torch.testing.assert_close(layer(x), by_hand(layer, x, pattern))
@@ -189,7 +189,7 @@ def test_the_perceptron_looks_at_neighbours_of_its_channel(spatial: Size) -> Non
     torch.testing.assert_close(mlp(x), mlp.fc2(F.gelu(around)))
 
 
-def test_the_perceptron_drops_and_rectifies_where_it_is_told() -> None:
+def test_the_perceptron_drops_and_rectifies_on_request() -> None:
     x = tokens((4, 4))
     plain, relu = (drawn(DepthwiseMlp(4, 6, 2, relu=r)).double() for r in (False, True))
     assert not torch.allclose(plain(x), relu(x))

@@ -14,7 +14,7 @@ from vitrail.patterns import Window
 @pytest.mark.parametrize(
     ("spatial", "shift", "padding", "needed"),
     [
-        ((6, 8), (0, 0), "masked", False),  # nothing to tell apart
+        ((6, 8), (0, 0), "masked", False),  # nothing to distinguish
         ((6, 8), (0, 0), "visible", False),
         ((6, 8), (1, 0), "visible", True),  # tokens of opposite edges
         ((7, 8), (0, 0), "masked", True),  # padding

@@ -101,7 +101,7 @@ def test_an_unknown_name_shows_the_closest_and_not_all() -> None:
     assert error.value.fix.startswith("use 'swin_tiny'") and "`vitrail list`" in error.value.fix
 
 
-def test_a_name_that_is_close_to_none_is_told_how_to_see_all() -> None:
+def test_a_name_that_is_close_to_none_gets_the_way_to_see_all() -> None:
     with pytest.raises(UsageError) as error:
         entry_of("??")
     assert error.value.allowed == f"one of {len(CATALOG)} names"

@@ -119,7 +119,7 @@ def test_layers_and_decay() -> None:
 
 
 @pytest.mark.parametrize("std", [0.02, 0.2])
-def test_linear_weights_start_as_wide_as_asked(std: float) -> None:
+def test_linear_weights_start_as_wide_as_requested(std: float) -> None:
     model = Model(Config(init_std=std, num_classes=2000))
     assert model.head is not None
     assert float(model.head.weight.detach().std()) == pytest.approx(std, rel=0.1)

@@ -1,4 +1,4 @@
-"""Peers with random weights, and what a test asks of them.
+"""Peers with random weights, and what a test checks of them.
 
 The weights are not those of initialisation, under which much has no effect (norms that are zero
 or one, biases that are zero, tables of 0.02): every parameter is drawn so that it matters.

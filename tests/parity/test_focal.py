@@ -99,7 +99,7 @@ def test_every_stage_and_the_logits_are_the_official_code_s(name: str, run: int)
 
 
 def test_the_exact_halo_is_not_the_rolled_one() -> None:
-    """The numbers tell the two apart, so that the comparison above can fail."""
+    """The numbers differ between the two, so that the comparison above can fail."""
     about, numbers = runs("plain")
     facts = about["runs"][0]
     model = build("v1", facts["options"], facts["size"])

@@ -29,7 +29,7 @@ def test_scores_count_the_products_of_the_groups(case: Case) -> None:
 
 
 @given(cases())
-def test_every_token_is_asked_once_and_sees_itself(case: Case) -> None:
+def test_every_token_is_a_query_once_and_sees_itself(case: Case) -> None:
     groups = case.pattern.groups(case.spatial)
     tokens = groups.q_index[groups.q_index >= 0]
     assert sorted(tokens.tolist()) == list(range(math.prod(case.spatial)))
@@ -51,7 +51,7 @@ def test_groups_are_what_the_operations_cut(case: Case) -> None:
 
 
 @given(cases(rules=("always",)), st.booleans())
-def test_regions_tell_what_a_window_brought_together(case: Case, mask_padding: bool) -> None:
+def test_regions_show_what_a_window_brought_together(case: Case, mask_padding: bool) -> None:
     """Equal labels: neither token is padding, and both come from the same side of the edge."""
     pattern = case._replace(padding="masked" if mask_padding else "visible").pattern
     labels = pattern.groups(case.spatial).labels[0]

@@ -177,7 +177,7 @@ def test_logits_that_are_not_finite(part, value) -> None:
     assert model.training, "as it was"
 
 
-def test_an_evaluation_tells_how_far_it_is_and_can_be_stopped(part) -> None:
+def test_an_evaluation_reports_how_far_it_is_and_can_be_stopped(part) -> None:
     done: list[int] = []
     evaluate(
         Colour(),

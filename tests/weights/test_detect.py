@@ -10,7 +10,7 @@ from vitrail.weights.formats import FORMATS
 
 # timm's old layout is the official one: the two cannot be distinguished, and need not be.
 SAME = {"timm-old": "official"}
-# One layout since 2022, whatever the name it is asked for by.
+# One layout since 2022, whatever the name it is requested by.
 V2 = {"transformers-old": "transformers"}
 
 

@@ -1,4 +1,4 @@
-"""PVT, PVT v2, ViT and Focal: what shapes tell, what they do not, and what is resized."""
+"""PVT, PVT v2, ViT and Focal: what shapes imply, what they do not, and what is resized."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ FOCAL_DATA = Path(__file__).parents[1] / "parity" / "data"
 
 
 def facts(model, name):
-    """Return the configuration that a file of that format tells, meant for such a model."""
+    """Return the configuration that a file of that format implies, meant for such a model."""
     found = detect(to_format(model, name))
     reading = rules.read(found.state, found.rules())
     ours = name == "vitrail"
@@ -50,7 +50,7 @@ def facts(model, name):
     ],
 )
 @pytest.mark.parametrize(("name", "kind"), NEW)
-def test_a_configuration_is_told_by_shapes(build, name, kind, fields):
+def test_a_configuration_is_implied_by_shapes(build, name, kind, fields):
     if kind == "vit" and "embed_norm" in fields:
         fields = {"embed_norm": True}
     brought = dict(FORMATS[name, kind].fields) if kind == "maxvit" else {}
@@ -82,7 +82,7 @@ def test_a_configuration_is_told_by_shapes(build, name, kind, fields):
         ("tiny", {"mechanism": "axial"}),
     ],
 )
-def test_variants_are_told_by_our_own_weights(build, kind, fields):
+def test_variants_are_named_by_our_own_weights(build, kind, fields):
     model = build(kind, **fields)
     found = facts(model, "vitrail")
     skipped = ("reductions",) if "pooled" in fields else ()
@@ -91,11 +91,11 @@ def test_variants_are_told_by_our_own_weights(build, kind, fields):
             assert getattr(found, name) == getattr(model.config, name), name
 
 
-# --- heads, which no shape tells ------------------------------------------------------------------
+# --- heads, which no shape shows ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["pvt", "pvt_v2", "vit"])
-def test_unpublished_widths_do_not_tell_the_heads(build, kind):
+def test_unpublished_widths_do_not_show_the_heads(build, kind):
     state = to_format(build(kind), "vitrail")
     with pytest.raises(UsageError, match="whose number of heads is not in the file") as error:
         load_model(state)
@@ -110,7 +110,7 @@ def test_unpublished_widths_do_not_tell_the_heads(build, kind):
         ("vit_tiny", {"depths": (1,)}, "torchvision"),
     ],
 )
-def test_published_widths_tell_the_heads(name, fields, to):
+def test_published_widths_show_the_heads(name, fields, to):
     model = create_model(name, num_classes=5, **fields).eval()
     found = load_model(to_format(model, to))
     assert found.config.num_heads == model.config.num_heads
@@ -201,7 +201,7 @@ def test_another_head_and_other_channels(build, kind, name):
 
 
 @pytest.mark.parametrize(("name", "kind"), [key for key in NEW if key[0] != "vitrail"])
-def test_a_key_that_no_rule_knows_is_told(build, name, kind):
+def test_a_key_that_no_rule_knows_is_reported(build, name, kind):
     model = build(kind, **(FORMATS[name, kind].fields if kind == "maxvit" else {}))
     state = to_format(model, name)
     inner = FORMATS[name, kind].inner[0]
@@ -305,7 +305,7 @@ def test_the_official_buffers_of_focal(build):
     assert fast[f"{block}.window_coords"][0].tolist() == [[-2, -2], [-2, -1], [-2, 0], [-2, 1]]
 
 
-def test_the_official_list_of_nearest_tokens_tells_their_number(build):
+def test_the_official_list_of_nearest_tokens_shows_their_number(build):
     state = to_format(build("focal_fast", count=9), "official")
     state["layers.0.blocks.0.attn.topk_cloest_indice_0"] = torch.zeros(4, 31, dtype=torch.int64)
     model = load_model(state)
@@ -321,7 +321,7 @@ def test_an_exact_halo_has_no_place_in_the_official_format(build):
     assert "'vitrail'" in error.value.fix
 
 
-def test_focal_windows_and_halos_that_shapes_cannot_tell_are_refused(build):
+def test_focal_windows_and_halos_that_shapes_cannot_show_are_refused(build):
     state = to_format(build("focal"), "official")
     key = "layers.0.blocks.0.attn.relative_position_bias_table"
     with pytest.raises(UsageError, match="65 rows in stage 0") as error:

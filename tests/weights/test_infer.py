@@ -37,14 +37,14 @@ def same_structure(a, b):
     ],
 )
 @pytest.mark.parametrize("name", ["timm", "official"])
-def test_a_configuration_is_told_by_shapes(build, name, fields):
+def test_a_configuration_is_implied_by_shapes(build, name, fields):
     model = build(**fields)
     if name == "timm" and "out_indices" in fields:
         pytest.skip("timm has no norm per stage")
     assert same_structure(infer_config(reading_of(model, name)), model.config)
 
 
-def test_a_video_s_configuration_is_told_by_shapes(build):
+def test_a_video_s_configuration_is_implied_by_shapes(build):
     for window in ((2, 7, 7), (8, 7, 7), (3, 4, 5)):
         model = build("video", window=window)
         assert same_structure(infer_config(reading_of(model, "torchvision")), model.config)
@@ -52,7 +52,7 @@ def test_a_video_s_configuration_is_told_by_shapes(build):
 
 @pytest.mark.parametrize("window", [(8, 8), (4, 6), ((8, 8), (4, 4)), ((7, 3), (1, 1))])
 @pytest.mark.parametrize("name", ["official", "torchvision", "mmpretrain"])
-def test_buffers_tell_swin_v2_s_window(build, name, window):
+def test_buffers_show_swin_v2_s_window(build, name, window):
     model = build("swin_v2", window=window)
     config = infer_config(reading_of(model, name))
     assert same_structure(config, model.config)
@@ -60,7 +60,7 @@ def test_buffers_tell_swin_v2_s_window(build, name, window):
     assert config.pretrained_window is None
 
 
-def test_buffers_tell_the_window_of_pre_training(build):
+def test_buffers_show_the_window_of_pre_training(build):
     model = build("swin_v2", window=((16, 16), (8, 8)), pretrained_window=((12, 12), (6, 6)))
     config = infer_config(reading_of(model, "official"))
     assert isinstance(config, SwinV2Config)
@@ -69,7 +69,7 @@ def test_buffers_tell_the_window_of_pre_training(build):
 
 
 @pytest.mark.parametrize("name", ["timm", "transformers"])
-def test_a_swin_v2_without_buffers_asks_for_its_window(build, name):
+def test_a_swin_v2_without_buffers_needs_its_window(build, name):
     reading = reading_of(build("swin_v2", window=(8, 4)), name)
     with pytest.raises(UsageError, match="does not show the window") as error:
         infer_config(reading)
@@ -79,7 +79,7 @@ def test_a_swin_v2_without_buffers_asks_for_its_window(build, name):
     assert infer_config(reading, window=((8, 4), (4, 4))).windows == ((8, 4), (4, 4))
 
 
-def test_unequal_sides_are_told_by_the_index_or_by_the_caller(build):
+def test_unequal_sides_are_recognised_by_the_index_or_by_the_caller(build):
     model = build(window=(3, 7))
     assert infer_config(reading_of(model, "official")).window == (3, 7)
     bare = reading_of(model, "timm")
@@ -98,7 +98,7 @@ def test_unequal_sides_are_told_by_the_index_or_by_the_caller(build):
      (65, 2, None), (15 * 169, 3, (8, 7, 7)), (3 * 169, 3, (2, 7, 7)), (9 * 25, 3, (5, 3, 3)),
      (105, 3, None)],
 )  # fmt: skip
-def test_the_rows_of_a_table_tell_its_window_where_they_can(rows, axes, window):
+def test_the_rows_of_a_table_show_its_window_where_they_can(rows, axes, window):
     found = window_of_rows(rows, axes)
     if rows == 9 * 25:  # 9 x 5 x 5 and 25 x 3 x 3 alike
         assert found is None
@@ -145,7 +145,7 @@ def test_a_merge_of_another_number_of_neighbours_is_refused(build):
     assert "check that the file" in error.value.fix
 
 
-def test_buffers_that_are_no_index_tell_nothing():
+def test_buffers_that_are_no_index_show_nothing():
     assert windows_of({("index", 0): torch.zeros(5, dtype=torch.int64)}, 2) == {}
     assert windows_of({("index", 0): torch.zeros(9, 9, dtype=torch.int64)}, 2) == {}
     assert windows_of({("mask", 0): torch.zeros(4, 9, 9)}, 2) == {}

@@ -64,7 +64,7 @@ def test_another_window_resizes_the_tables(build):
 
 
 def test_sides_that_change_places_are_resized_too(build):
-    # As many rows in both: the shape alone would not tell.
+    # As many rows in both: the shape alone would not show it.
     source, model = build(window=(3, 7)), build(window=(7, 3))
     report = load(model, to_format(source, "official"))
     assert set(statuses(report).values()) == {"resized"}
@@ -173,7 +173,7 @@ def test_an_unknown_weight_is_named(build):
     assert "layers.0.blocks.0.attn.extra: no key of the timm format" in error.given
 
 
-def test_deeper_and_shallower_models_are_told_by_their_blocks(build):
+def test_deeper_and_shallower_models_are_recognised_by_their_blocks(build):
     error = refused(build(), numbers(build(depths=(2, 4))), "unexpected")
     assert "the model has fewer blocks in stage 1" in error.given
     assert "depths=(2, 4)" in error.fix
@@ -268,7 +268,7 @@ def test_creating_by_name_keeps_the_normaliser(build):
     model = create_model("swin_v2_tiny", weights=state, window=(16, 16), **small)
     assert model.config.normalisers == ((8, 8),) * 4
     assert model.config.windows == ((16, 16),) * 4
-    # timm's file does not tell: the named model does.
+    # timm's file does not show it: the named model does.
     model = create_model(
         "swin_v2_tiny", weights=to_format(source, "timm"), window=(16, 16), **small
     )

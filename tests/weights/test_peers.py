@@ -208,7 +208,7 @@ def test_transformers_swin_that_an_input_has_changed_is_taken_as_it_was_built(dr
     same(ours, fresh, (130, 140))
 
 
-def test_transformers_pyramid_returns_the_maps_asked_for(draw):
+def test_transformers_pyramid_returns_the_maps_requested(draw):
     config = transformers.PvtV2Config(
         hidden_sizes=(12, 20, 24, 36), num_attention_heads=(1, 2, 3, 4), depths=(1,) * 4,
         mlp_ratios=(2,) * 4, out_features=["stage2", "stage4"],

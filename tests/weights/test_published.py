@@ -210,7 +210,7 @@ class _Hub(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[tuple[str, Path, list[str]]]:
-    """The address of a hub on this machine, the folder it serves, and what was asked of it."""
+    """The address of a hub on this machine, the folder it serves, and what was requested of it."""
     folder, seen = tmp_path / "served", []
     folder.mkdir()
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Hub, folder, seen))
@@ -309,7 +309,7 @@ def test_weights_without_torchvision_say_so(monkeypatch: pytest.MonkeyPatch) -> 
         source_of(ROW)
 
 
-def test_headless_and_changed_models_keep_to_what_was_asked(
+def test_headless_and_changed_models_keep_to_the_request(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from vitrail.weights import named

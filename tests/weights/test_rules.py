@@ -113,7 +113,7 @@ def test_what_is_ignored_says_why():
     assert result.ignored == {"mask_token": "no use"}
 
 
-def test_our_keys_without_a_place_are_told():
+def test_our_keys_without_a_place_are_reported():
     _, left = write({"head.weight": torch.zeros(1)}, [rename("norm", "norm")], CONFIG)
     assert left == ["head.weight"]
 

@@ -72,11 +72,11 @@ def test_a_repository_that_is_not_cached_says_so_offline(cached):
 def hub(monkeypatch, tmp_path):
     """A hub with the files that are put into a dict; what was looked for is listed."""
     files: dict[str, Path] = {}
-    asked: list[tuple] = []
+    calls: list[tuple] = []
 
     def metadata(url, token):
         file = url.rsplit("/", 1)[1]
-        asked.append((url.split("/resolve/")[0].split("/", 3)[3], file, url.split("/")[-2]))
+        calls.append((url.split("/resolve/")[0].split("/", 3)[3], file, url.split("/")[-2]))
         if file not in files:
             raise EntryNotFoundError("none")
 
@@ -85,7 +85,7 @@ def hub(monkeypatch, tmp_path):
 
     monkeypatch.setattr(download, "get_hf_file_metadata", metadata)
     monkeypatch.setattr(download, "hf_hub_download", get)
-    return SimpleNamespace(files=files, asked=asked)
+    return SimpleNamespace(files=files, calls=calls)
 
 
 def test_the_safe_format_is_preferred_and_the_other_accepted(hub, tmp_path):
@@ -93,7 +93,7 @@ def test_the_safe_format_is_preferred_and_the_other_accepted(hub, tmp_path):
     hub.files["pytorch_model.bin"] = tmp_path / "pytorch_model.bin"
     parts, others = fetch("someone/swin@v1")
     assert (parts, others) == ([tmp_path / "pytorch_model.bin"], {})
-    assert hub.asked == [
+    assert hub.calls == [
         ("someone/swin", file, "v1")
         for file in ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
                      "config.json", "preprocessor_config.json")

@@ -77,13 +77,13 @@ def test_arrays_of_the_model_wait_for_its_run_and_others_do_not() -> None:
     arrays = Counted(map=np.zeros(1, np.uint8), erf=np.zeros(1, np.uint8), b0=np.zeros(1, np.uint8))
     trace, payloads = kept(arrays, **{"map/stored": {"dtype": "u8"}}), Payloads(running)
     with running:
-        asked = threading.Thread(target=payloads.get, args=(trace, "map/gradcam/3"))
-        asked.start()
+        thread = threading.Thread(target=payloads.get, args=(trace, "map/gradcam/3"))
+        thread.start()
         payloads.get(trace, "b0/rows/0/0/1")
         payloads.get(trace, "map/stored")
-        asked.join(0.05)
+        thread.join(0.05)
         assert arrays.made == ["b0/rows/0/0/1", "map/stored"]
-    asked.join(10)
+    thread.join(10)
     payloads.get(trace, "erf/0/1/1")
     assert arrays.made[2:] == ["map/gradcam/3", "erf/0/1/1"]
 

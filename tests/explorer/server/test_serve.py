@@ -53,7 +53,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def fetch(url: str, **headers: str) -> tuple[int, bytes]:
-    """Return status and body; only this machine is asked, whatever proxies there are."""
+    """Return status and body; only this machine is contacted, whatever proxies there are."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     request = urllib.request.Request(
         url, headers={k.replace("_", "-"): v for k, v in headers.items()}

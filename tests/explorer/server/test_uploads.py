@@ -34,7 +34,7 @@ def bomb(width: int, height: int) -> bytes:
 
 
 def pieces(total: int, taken: list[int]) -> Iterator[bytes]:
-    """Yield ``total`` bytes in pieces, and note how many were asked for."""
+    """Yield ``total`` bytes in pieces, and note how many were requested."""
     piece = bytes(2**20)
     while total > 0:
         taken.append(min(total, len(piece)))
@@ -51,7 +51,7 @@ def test_a_length_above_the_limit_is_refused_before_the_first_byte(client: TestC
     assert "32 MB" in answer.json()["allowed"] and answer.json()["fix"]
 
 
-def test_a_body_that_does_not_tell_its_length_is_read_no_further_than_the_limit(
+def test_a_body_that_does_not_state_its_length_is_read_no_further_than_the_limit(
     client: TestClient,
 ) -> None:
     answer = client.post("/api/run", content=pieces(uploads.LIMIT + 1, []))

@@ -91,17 +91,17 @@ def test_pages_go_first_but_not_for_ever() -> None:
     for _ in range(30):
         pages.note()
         time.sleep(0.01)
-    assert not ended.is_set(), "they asked again and again, for longer than the quiet"
+    assert not ended.is_set(), "they sent requests again and again, for longer than the quiet"
     assert ended.wait(10), "and then no more"
 
-    def keep_asking() -> None:
+    def keep_requesting() -> None:
         while not ended.wait(0.001):
             pages.note()
 
     ended.clear()
-    asking = threading.Thread(target=keep_asking)
-    asking.start()
+    thread = threading.Thread(target=keep_requesting)
+    thread.start()
     pages.give_way(20.0, 0.05)
     ended.set()
-    asking.join()
+    thread.join()
     waiting.join()

@@ -51,7 +51,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("changes", CHANGES, ids=str)
-def test_what_checkpoints_ask_for(changes: dict) -> None:
+def test_what_checkpoints_need(changes: dict) -> None:
     agree(small("2-D", **changes), odd_input("2-D"))
 
 
@@ -156,10 +156,10 @@ def test_under_autocast_the_way_out_is_named() -> None:
 
 
 def test_a_memo_computes_each_answer_once_and_forgets() -> None:
-    asked = []
-    memo = Cache(lambda n: asked.append(n) or n, maxsize=3)
+    calls = []
+    memo = Cache(lambda n: calls.append(n) or n, maxsize=3)
     assert [memo(1), memo(2), memo(1)] == [1, 2, 1]
-    assert asked == [1, 2]
+    assert calls == [1, 2]
     for n in range(7):
         memo(n)
         assert len(memo.known) <= 3

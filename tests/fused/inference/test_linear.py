@@ -231,7 +231,7 @@ def test_what_the_numbers_do_not_fit_is_refused() -> None:
         PackedLinear(nn.Linear(4, 4, device="meta"))
 
 
-def test_an_operation_tells_its_shape_and_type() -> None:
+def test_an_operation_shows_its_shape_and_type() -> None:
     packed = PackedLinear(nn.Linear(4, 6).bfloat16())
     perceptron = PackedMlp(Mlp(4, 8), residual=True)
     looking = PackedDepthwiseMlp(DepthwiseMlp(4, 8, 1), nn.LayerNorm(4))

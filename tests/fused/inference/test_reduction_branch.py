@@ -28,7 +28,7 @@ KINDS = [kind for kind in PYRAMIDS if "linear" not in kind]
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Size]]:
+def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Size]]:
     """Shapes for which the operation was called."""
     shapes: list[Size] = []
 
@@ -41,22 +41,22 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Size]]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_models_of_every_rank(kind: str, asked: list[Size]) -> None:
+def test_models_of_every_rank(kind: str, calls: list[Size]) -> None:
     model, x = small_pyramid(kind), pyramid_input(kind)
     made = copy.deepcopy(model)
     fuse(made)
     with torch.no_grad():
         torch.testing.assert_close(made(x), model(x), atol=2e-5, rtol=2e-5)
-    assert len(asked) == 4
+    assert len(calls) == 4
 
 
-def test_the_pooled_grid_is_left_to_the_layers(asked: list[Size]) -> None:
+def test_the_pooled_grid_is_left_to_the_layers(calls: list[Size]) -> None:
     model, x = small_pyramid("linear 2-D"), pyramid_input("linear 2-D")
     made = copy.deepcopy(model)
     fuse(made)
     with torch.no_grad():
         torch.testing.assert_close(made(x), model(x), atol=2e-5, rtol=2e-5)
-    assert not asked
+    assert not calls
 
 
 def block(pattern: Reduced | Global, dim: int = 48, heads: int = 3) -> nn.Sequential:
@@ -79,7 +79,7 @@ SHAPES = [
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize(("pattern", "shape"), SHAPES, ids=str)
 def test_any_shape_and_number_of_threads(
-    pattern: Reduced | Global, shape: Size, threads: int, asked: list[Size]
+    pattern: Reduced | Global, shape: Size, threads: int, calls: list[Size]
 ) -> None:
     model = block(pattern)
     made = copy.deepcopy(model)
@@ -94,7 +94,7 @@ def test_any_shape_and_number_of_threads(
         torch.set_num_threads(before)
     with torch.no_grad():
         torch.testing.assert_close(found, model(x), atol=2e-5, rtol=2e-5)
-    assert asked == [x.shape]
+    assert calls == [x.shape]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -114,7 +114,7 @@ def test_narrow_numbers_are_rounded_as_often_as_by_the_layers(
     assert 0 < ours < 1.2 * theirs
 
 
-def test_any_layout_of_memory(asked: list[Size]) -> None:
+def test_any_layout_of_memory(calls: list[Size]) -> None:
     made = block(Reduced((3, 2)))
     fuse(made)
     x = torch.randn(2, 23, 31, 48)
@@ -122,7 +122,7 @@ def test_any_layout_of_memory(asked: list[Size]) -> None:
     assert not turned.is_contiguous()
     with torch.no_grad():
         assert torch.equal(made(turned), made(x))
-    assert len(asked) == 2
+    assert len(calls) == 2
 
 
 def test_copies_and_pickles_compute_the_same() -> None:
@@ -144,14 +144,14 @@ def test_a_member_that_is_no_number_stays_alone() -> None:
         assert made(x)[[0, 2]].isfinite().all()
 
 
-def test_an_axis_shorter_than_a_cell_goes_layer_by_layer(asked: list[Size]) -> None:
+def test_an_axis_shorter_than_a_cell_goes_layer_by_layer(calls: list[Size]) -> None:
     model = block(Reduced((3, 2)))
     made = copy.deepcopy(model)
     fuse(made)
     x = torch.randn(2, 2, 31, 48)
     with torch.no_grad():
         torch.testing.assert_close(made(x), model(x), atol=2e-5, rtol=2e-5)
-    assert not asked
+    assert not calls
 
 
 @pytest.mark.parametrize("part", ["norm1", "attn", "attn.sr", "attn.attend", "attn.proj", "mlp"])
@@ -235,7 +235,7 @@ def test_tensors_without_numbers_and_an_input_without_members() -> None:
             assert made(mode.from_tensor(x)).shape == x.shape
 
 
-def test_the_operation_tells_its_shape() -> None:
+def test_the_operation_shows_its_shape() -> None:
     made = block(Reduced((3, 2)))
     fuse(made)
     facts = []

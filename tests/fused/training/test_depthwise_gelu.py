@@ -177,7 +177,7 @@ def test_no_members() -> None:
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # opcheck's own
 @pytest.mark.parametrize("relu", [True, False])
-def test_the_operations_keep_to_what_torch_asks_of_one(relu: bool) -> None:
+def test_the_operations_keep_to_what_torch_requires(relu: bool) -> None:
     given = (*tensors((2, 3, 4, 5)), relu)
     torch.library.opcheck(torch.ops.vitrail.depthwise_gelu.default, given)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
