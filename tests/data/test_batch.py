@@ -1,7 +1,8 @@
 import pytest
 import torch
+from torch.utils.data._utils.pin_memory import pin_memory
 
-from vitrail.data.batch import Batch, Sample, collate
+from vitrail.data.batch import Batch, Sample, Unreadable, collate
 
 
 def batch_of(count: int) -> Batch:
@@ -47,6 +48,15 @@ def test_chunks_of_lists_and_dicts() -> None:
 def test_a_rest_is_refused() -> None:
     with pytest.raises(AssertionError, match="5 samples in 2 parts"):
         batch_of(5).chunk(2)
+
+
+def test_a_loader_pins_all_its_tensors(monkeypatch) -> None:
+    """On a machine without a GPU nothing can be pinned: what would be is counted."""
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda x, *_: (pinned.append(x), x)[1])
+    batch, bad = pin_memory((batch_of(3), [Unreadable("a", "b")]))
+    assert isinstance(batch, Batch)
+    assert (len(pinned), bad) == (3, [Unreadable("a", "b")])
 
 
 def test_moves_all_its_tensors() -> None:

@@ -35,11 +35,13 @@ class RedderOptions:
 class RedderSamples(ImageSamples):
     """Images, and for every pixel whether it is redder than it is blue."""
 
+    margin = 0.0
+
     def __getitem__(self, item: tuple[int, int]) -> Any:
         sample = super().__getitem__(item)
         if not isinstance(sample, Sample):
             return sample
-        return replace(sample, target=(sample.input[0] > sample.input[2]).long())
+        return replace(sample, target=(sample.input[0] > sample.input[2] + self.margin).long())
 
 
 class RedderScore(Score):
@@ -101,13 +103,15 @@ class Redder(Task):
 
     @classmethod
     def of(cls, model: Any) -> Any:
-        return cls(("bluer", "redder"), RedderOptions())
+        return cls(("bluer", "redder"), RedderOptions(**model.task.options))
 
     def input_size(self, model: Any, size: Any) -> Any:
         return size or model.preprocessing.size
 
     def samples(self, part: Subset[Any], facts: Any, recipe: Any) -> Any:
-        return RedderSamples(part, eval_transform(facts, facts.size))
+        samples = RedderSamples(part, eval_transform(facts, facts.size))
+        samples.margin = self.options.margin
+        return samples
 
     def loss(self, forward: Any, batch: Batch, recipe: Any) -> Any:
         logits = forward(batch.inputs).float()
@@ -144,7 +148,13 @@ def make(tiny_data, tmp_path):
         quiet = {"show": False, "workers": 0, "cpu": True, "tensorboard": False}
         machine = Settings(out=tmp_path / out, **{**quiet, **settings})
         return Run(
-            model, Redder.build(train, RedderOptions()), train, val, recipe, machine, (16, 16)
+            model,
+            Redder.build(train, RedderOptions(margin=0.25)),
+            train,
+            val,
+            recipe,
+            machine,
+            (16, 16),
         )
 
     return run
@@ -162,7 +172,9 @@ def test_the_loop_trains_it(make, tmp_path) -> None:
     model = vitrail.load(best)
     assert isinstance(model, TaskModel)
     assert model.preprocessing.classes == ("bluer", "redder")
+    assert (model.task.name, model.task.options) == ("redder", {"margin": 0.25})
     task = Redder.of(model)
+    assert task.options.margin == 0.25
     found = task.predict(model, task.read(run.train.source.image(3)))
     assert 0 <= found.as_dict()["share"] <= 1
     assert found.draw().size == (16, 16)

@@ -24,7 +24,7 @@ from vitrail.data.dataset import Skipped, Subset
 from vitrail.data.rng import key
 from vitrail.errors import UsageError
 from vitrail.files import remove_litter, write_whole
-from vitrail.models import Preprocessing
+from vitrail.models import Preprocessing, TaskFacts, TaskModel
 from vitrail.shapes import Size
 from vitrail.tasks import Score, Task
 from vitrail.tasks.base import LOSS
@@ -42,7 +42,7 @@ from vitrail.training.parallel import gather_reasons, shard, train_mode, whole
 from vitrail.training.recipe import Recipe
 from vitrail.training.report import Report
 from vitrail.training.schedule import planned
-from vitrail.training.state import State, extend, find_start
+from vitrail.training.state import State, extend, find_start, identity_of
 
 FLUSH = 10
 """Steps between two looks at the losses: on a GPU each look waits for it."""
@@ -102,6 +102,9 @@ class Run:
         model.preprocessing = replace(
             model.preprocessing, classes=task.classes, trained=True, size=self.size
         )
+        if isinstance(model, TaskModel):
+            options = asdict(task.options)
+            model.task = TaskFacts(name=task.name, classes=model.num_classes, options=options)
         self.shipped = copy.deepcopy(model).cpu()
         self.skipped = Skipped(settings.max_bad)
         self._prepare_data(train, val, model.preprocessing)
@@ -374,16 +377,7 @@ class Run:
 
     def identity(self) -> dict[str, Any]:
         """What must be equal for a run to be resumed."""
-        return {
-            "model": f"{type(self.shipped).__name__} {self.shipped.config}",
-            "head": str(getattr(self.shipped, "head_facts", None)),
-            "task": self.task.name,
-            "options": asdict(self.task.options),
-            "classes": list(self.task.classes),
-            "images": len(self.train),
-            "size": list(self.size),
-            "recipe": self.recipe.as_dict(),
-        }
+        return identity_of(self.shipped, self.task, len(self.train), self.size, self.recipe)
 
     def save(self) -> None:
         """Write a checkpoint; all processes take part, the first one writes.

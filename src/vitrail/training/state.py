@@ -1,6 +1,6 @@
 """A run's state between two steps: to a checkpoint and back."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from vitrail.errors import UsageError
+from vitrail.models import TaskModel
+from vitrail.shapes import Size
+from vitrail.tasks import Task
 from vitrail.training import checkpoint
 from vitrail.training.checkpoint import Checkpoint
 from vitrail.training.ema import Average
@@ -86,6 +89,28 @@ class State:
         if torch.distributed.is_initialized():
             for buffer in self.buffers.values():
                 torch.distributed.broadcast(buffer, 0)
+
+
+def identity_of(model: Any, task: Task, samples: int, size: Size, recipe: Recipe) -> dict[str, Any]:
+    """What must be equal in a checkpoint for a run to go on from it.
+
+    Args:
+        model: which is trained.
+        task: what it learns.
+        samples: how many there are to train on.
+        size: lengths of the inputs.
+        recipe: of the run.
+    """
+    return {
+        "model": f"{type(model).__name__} {model.config}",
+        "head": str(model.head_facts) if isinstance(model, TaskModel) else None,
+        "task": task.name,
+        "options": asdict(task.options),
+        "classes": list(task.classes),
+        "images": samples,
+        "size": list(size),
+        "recipe": recipe.as_dict(),
+    }
 
 
 def find_start(out: Path, identity: dict[str, Any], *, resume: bool) -> Checkpoint | None:
