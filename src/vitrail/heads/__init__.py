@@ -3,10 +3,28 @@
 from typing import NamedTuple
 
 from vitrail.errors import UsageError, shown
-from vitrail.heads.base import Head, HeadConfig
+from vitrail.heads.base import Head, HeadConfig, HeadShape
+from vitrail.heads.segformer import SegFormerConfig, SegFormerHead
 from vitrail.heads.semantic_fpn import SemanticFPN, SemanticFPNConfig
+from vitrail.heads.unet import UNet, UNetConfig
+from vitrail.heads.upernet import UPerNet, UPerNetConfig
 
-__all__ = ["HEADS", "Entry", "Head", "HeadConfig", "SemanticFPN", "SemanticFPNConfig", "head_for"]
+__all__ = [
+    "HEADS",
+    "Entry",
+    "Head",
+    "HeadConfig",
+    "HeadShape",
+    "SegFormerConfig",
+    "SegFormerHead",
+    "SemanticFPN",
+    "SemanticFPNConfig",
+    "UNet",
+    "UNetConfig",
+    "UPerNet",
+    "UPerNetConfig",
+    "head_for",
+]
 
 
 class Entry(NamedTuple):
@@ -19,6 +37,9 @@ class Entry(NamedTuple):
 
 HEADS: dict[str, Entry] = {
     "semantic_fpn": Entry(SemanticFPNConfig(), SemanticFPN, ("segment",)),
+    "unet": Entry(UNetConfig(), UNet, ("segment",)),
+    "upernet": Entry(UPerNetConfig(), UPerNet, ("segment",)),
+    "segformer": Entry(SegFormerConfig(), SegFormerHead, ("segment",)),
 }
 
 

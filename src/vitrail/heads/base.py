@@ -1,7 +1,6 @@
 """What every head is: a frozen config, and a module from maps to outputs."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from jaxtyping import Float
@@ -16,11 +15,39 @@ class HeadConfig:
     """Every number that defines a head, but for what its backbone and its task decide."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, list):  # JSON knows lists only
-                object.__setattr__(self, field.name, tuple(value))
         check_fields(self)
+
+    @classmethod
+    def of_json(cls, values: dict[str, Any]) -> "HeadConfig":
+        """Return the config that was written as JSON, which knows lists only.
+
+        Raises:
+            TypeError: a field that there is not.
+            UsageError: a value that a field cannot have.
+        """
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class HeadShape:
+    """What a head gets and what it gives.
+
+    Args:
+        in_channels: of the input.
+        dims: channels of each map, finest map first.
+        strides: input samples per token and axis, of each map.
+        outputs: channels of the output: classes.
+    """
+
+    in_channels: int
+    dims: tuple[int, ...]
+    strides: tuple[Size, ...]
+    outputs: int
+
+    @property
+    def axes(self) -> int:
+        """Spatial axes: 1, 2 or 3."""
+        return len(self.strides[0])
 
 
 class Head(nn.Module):
@@ -28,29 +55,26 @@ class Head(nn.Module):
 
     Args:
         config: its numbers.
-        dims: channels of each map, finest map first.
-        strides: input samples per token and axis, of each map.
-        outputs: channels of the output: classes.
+        shape: what it gets and gives.
     """
 
-    def __init__(
-        self, config: Any, *, dims: Sequence[int], strides: Sequence[Size], outputs: int
-    ) -> None:
+    def __init__(self, config: Any, shape: HeadShape) -> None:
         super().__init__()
-        self.config = config
-        self.dims, self.strides, self.outputs = tuple(dims), tuple(strides), outputs
+        self.config, self.shape = config, shape
 
     def reset_parameters(self) -> None:
         """Initialise every parameter; also after ``to_empty`` on a meta model."""
         raise NotImplementedError
 
     def forward(
-        self, maps: list[Float[Tensor, "batch ..."]], lengths: Size
+        self,
+        maps: list[Float[Tensor, "batch ..."]],
+        x: Float[Tensor, "batch channels *samples"],
     ) -> Float[Tensor, "batch outputs *samples"]:
         """Return the outputs.
 
         Args:
             maps: channels-first, finest map first.
-            lengths: of the input along each axis, in samples.
+            x: the input that they are of.
         """
         raise NotImplementedError

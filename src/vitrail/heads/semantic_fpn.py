@@ -5,21 +5,16 @@ the same lines serve sequences, images and volumes; levels are aligned by their 
 size of input works; a merge may have any factor, where the paper's is two.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vitrail.errors import UsageError
-from vitrail.heads.base import Head, HeadConfig
-from vitrail.shapes import Size
-
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_LINEAR = ("linear", "bilinear", "trilinear")
+from vitrail.heads.align import aligned
+from vitrail.heads.base import Head, HeadConfig, HeadShape
+from vitrail.heads.convolutions import CONVOLUTIONS, reset_convolutions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,37 +55,28 @@ class SemanticFPN(Head):
 
     Args:
         config: its numbers.
-        dims: channels of each map, finest map first.
-        strides: input samples per token and axis, of each map.
-        outputs: classes.
+        shape: what it gets and gives.
     """
 
     config: SemanticFPNConfig
 
-    def __init__(
-        self,
-        config: SemanticFPNConfig,
-        *,
-        dims: Sequence[int],
-        strides: Sequence[Size],
-        outputs: int,
-    ) -> None:
-        super().__init__(config, dims=dims, strides=strides, outputs=outputs)
-        conv = _CONVOLUTIONS[len(strides[0]) - 1]
+    def __init__(self, config: SemanticFPNConfig, shape: HeadShape) -> None:
+        super().__init__(config, shape)
+        conv, dims = CONVOLUTIONS[shape.axes], shape.dims
         wide, dim = config.pyramid_dim, config.dim
         self.ratios = [
             tuple(coarse // fine for coarse, fine in zip(below, above, strict=True))
-            for above, below in pairwise(strides)
+            for above, below in pairwise(shape.strides)
         ]
         self.lateral = nn.ModuleList(conv(width, wide, 1) for width in dims)
         self.smooth = nn.ModuleList(conv(wide, wide, 3, padding=1) for _ in dims)
         # One unit for each level that a level is brought up by; one where there is none.
         self.paths = nn.ModuleList(
             nn.Sequential(*(self._unit(conv, dim if n else wide) for n in range(max(1, level))))
-            for level in range(len(self.dims))
+            for level in range(len(dims))
         )
         self.drop = nn.Dropout(config.drop)
-        self.classify = conv(dim, outputs, 1)
+        self.classify = conv(dim, shape.outputs, 1)
         self.reset_parameters()
 
     def _unit(self, conv: type[nn.Module], channels: int) -> nn.Sequential:
@@ -100,36 +86,32 @@ class SemanticFPN(Head):
 
     def reset_parameters(self) -> None:
         """Initialise: what follows a rectifier keeps its variance, logits start near zero."""
-        for module in self.modules():
-            if isinstance(module, _CONVOLUTIONS):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.GroupNorm):
-                module.reset_parameters()
+        reset_convolutions(self)
         nn.init.normal_(self.classify.weight, std=0.01)
 
     def forward(
-        self, maps: list[Float[Tensor, "batch ..."]], lengths: Size
+        self,
+        maps: list[Float[Tensor, "batch ..."]],
+        x: Float[Tensor, "batch channels *samples"],
     ) -> Float[Tensor, "batch outputs *samples"]:
         """Return the logits of every input sample.
 
         Args:
             maps: channels-first, finest map first.
-            lengths: of the input along each axis, in samples.
+            x: the input that they are of.
         """
         summed = None
         sizes = [tuple(level.shape[2:]) for level in maps]
-        for level, (x, path) in enumerate(zip(self._pyramid(maps), self.paths, strict=True)):
+        for level, (y, path) in enumerate(zip(self._pyramid(maps), self.paths, strict=True)):
             assert isinstance(path, nn.Sequential)
             for number, unit in enumerate(path):
-                x = unit(x)
+                y = unit(y)
                 if level:
                     finer = level - number - 1
-                    x = aligned(x, self.ratios[finer], sizes[finer], smooth=True)
-            summed = x if summed is None else summed + x
+                    y = aligned(y, self.ratios[finer], sizes[finer], smooth=True)
+            summed = y if summed is None else summed + y
         logits = self.classify(self.drop(summed))
-        return aligned(logits, self.strides[0], lengths, smooth=True)
+        return aligned(logits, self.shape.strides[0], tuple(x.shape[2:]), smooth=True)
 
     def _pyramid(self, maps: list[Tensor]) -> list[Tensor]:
         """Return the levels, each with what is coarser added, finest first."""
@@ -138,30 +120,3 @@ class SemanticFPN(Head):
             size = tuple(levels[n].shape[2:])
             levels[n] = levels[n] + aligned(levels[n + 1], self.ratios[n], size, smooth=False)
         return [smooth(x) for smooth, x in zip(self.smooth, levels, strict=True)]
-
-
-def aligned(
-    x: Float[Tensor, "batch dim *spatial"], ratio: Size, lengths: Size, *, smooth: bool
-) -> Float[Tensor, "batch dim *finer"]:
-    """Return a map on a finer grid, each cell where it was: not stretched where an end was padded.
-
-    Args:
-        x: a coarse map.
-        ratio: cells of the finer grid per cell and axis.
-        lengths: of the finer grid; an end that no cell covers repeats the last one.
-        smooth: interpolate linearly; otherwise repeat.
-    """
-    axes = len(lengths)
-    if any(factor != 1 for factor in ratio):
-        size = [n * factor for n, factor in zip(x.shape[2:], ratio, strict=True)]
-        mode = _LINEAR[axes - 1] if smooth else "nearest"
-        x = F.interpolate(x, size, mode=mode)
-    for axis, length in enumerate(lengths, 2):
-        if length < x.shape[axis]:
-            x = x.narrow(axis, 0, length)
-        elif length > x.shape[axis]:
-            last = x.narrow(axis, x.shape[axis] - 1, 1)
-            rest = [-1] * x.ndim
-            rest[axis] = length - x.shape[axis]
-            x = torch.cat([x, last.expand(rest)], axis)
-    return x

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vitrail.errors import UsageError
 from vitrail.fields import check_fields
-from vitrail.heads import HEADS, HeadConfig
+from vitrail.heads import HEADS, HeadConfig, HeadShape
 from vitrail.models import hub
 from vitrail.models.backbone import Backbone
 from vitrail.models.hub import HubModel
@@ -74,9 +74,7 @@ class TaskModel(HubModel, nn.Module):
             )
         self.task, self.head_facts = task, head
         self.backbone = backbone
-        self.head = HEADS[head.name].head(
-            head.config, dims=backbone.dims, strides=backbone.strides, outputs=task.classes
-        )
+        self.head = HEADS[head.name].head(head.config, shape_of(backbone, task))
         self._hub_mixin_config = backbone.config  # the mixin writes this one to config.json
 
     @property
@@ -135,7 +133,7 @@ class TaskModel(HubModel, nn.Module):
         """Return the head's outputs."""
         norm = self.backbone.config.feature_norms
         maps = self.backbone.features(x, channels_first=True, norm=norm)
-        return self.head(maps, tuple(x.shape[2:]))
+        return self.head(maps, x)
 
     def more_metadata(self) -> dict[str, str]:
         """What a file says besides: a reader that knows no tasks refuses the model's class."""
@@ -168,6 +166,12 @@ class TaskModel(HubModel, nn.Module):
         return with_head(backbone, meta, head).eval()
 
 
+def shape_of(backbone: Backbone, task: TaskFacts) -> HeadShape:
+    """Return what a head gets from a backbone, and what it gives to a task."""
+    channels = backbone.config.in_channels
+    return HeadShape(channels, backbone.dims, backbone.strides, task.classes)
+
+
 def parts_of(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return the tensors of the backbone and of the head, under names of their own."""
     inner, head = (
@@ -186,7 +190,7 @@ def facts_of(meta: Mapping[str, str]) -> tuple[TaskFacts, HeadFacts]:
     try:
         task, head = json.loads(meta["task"]), json.loads(meta["head"])
         entry = HEADS[head["name"]]
-        known = type(entry.config)(**head["config"])
+        known = entry.config.of_json(head["config"])
         return TaskFacts(**task), HeadFacts(name=head["name"], config=known)
     except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise hub.undescribed(error, "a task and a head") from error
@@ -201,8 +205,8 @@ def with_head(
         UsageError: a damaged description, or tensors that are not the head's.
     """
     task, head = facts_of(meta)
-    about = {"dims": backbone.dims, "strides": backbone.strides, "outputs": task.classes}
-    hub.check_weights(hub.empty(HEADS[head.name].head, head.config, **about), dict(state))
+    shape = shape_of(backbone, task)
+    hub.check_weights(hub.empty(HEADS[head.name].head, head.config, shape=shape), dict(state))
     model = TaskModel(backbone, task, head)
     copy_all(model.head, state)
     return model
