@@ -30,6 +30,19 @@ def test_a_volume_of_one_slice_is_an_image() -> None:
     torch.testing.assert_close(found[:, :, 0], expected, rtol=1e-12, atol=1e-12)
 
 
+def test_a_level_of_the_pyramid_sees_the_coarser_ones_alone() -> None:
+    torch.manual_seed(0)
+    strides, dims = [(4, 4), (8, 8), (16, 16)], (4, 4, 4)
+    head = SemanticFPN(TINY, shape(dims, strides)).eval()
+    maps = maps_of((40, 40), strides, dims, batch=1)
+    before = head._pyramid(maps)
+    for level in range(3):
+        changed = [x.clone() for x in maps]
+        changed[level] += 1
+        same = [torch.equal(a, b) for a, b in zip(before, head._pyramid(changed), strict=True)]
+        assert same == [number > level for number in range(3)]
+
+
 @pytest.mark.parametrize(
     ("fields", "given", "fix"),
     [

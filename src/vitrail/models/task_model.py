@@ -136,10 +136,9 @@ class TaskModel(HubModel, nn.Module):
         return self.head(maps, x)
 
     def more_metadata(self) -> dict[str, str]:
-        """What a file says besides: a reader that knows no tasks refuses the model's class."""
+        """What a file says besides. Its model is of this class, which older readers do not know."""
         head = {"name": self.head_facts.name, "config": asdict(self.head_facts.config)}
         return {
-            "model": "TaskModel",
             "backbone": type(self.backbone).__name__,
             "task": json.dumps(asdict(self.task)),
             "head": json.dumps(head),
