@@ -152,12 +152,12 @@ def load(
     Args:
         source: a file, such as a run's ``best.safetensors``, a folder, ``"bundled"``, a hub
             repository id or a state dict, of any known format.
-        window: the window, where the file does not tell it (Swin V2 of timm or transformers).
+        window: the window, where the file does not show it (Swin V2 of timm or transformers).
         config_fields: fields of the model's config to change.
     Returns:
         The model, in evaluation mode.
     Raises:
-        UsageError: unreadable, of no known model, or the window or heads cannot be told.
+        UsageError: unreadable, of no known model, or the window or heads cannot be determined.
     """
     from vitrail.weights import load_model
 
