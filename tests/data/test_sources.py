@@ -108,14 +108,14 @@ def test_each_process_opens_a_zip_for_itself(tmp_path, monkeypatch) -> None:
     """After a fork, one handle in two processes would share its position in the file."""
     source = open_source(make_zip(tmp_path / "z.zip", ENTRIES))
     assert isinstance(source, ZipSource)
-    mine = source._archive(0)
+    mine = source.stores[0].archive
     monkeypatch.setattr(os, "getpid", lambda: -1)
-    assert source._archive(0) is not mine
+    assert source.stores[0].archive is not mine
 
 
 def test_a_source_that_is_gone_leaves_no_file_open(tmp_path) -> None:
     source = ZipSource([make_zip(tmp_path / "z.zip", ENTRIES)])
-    archive = source._archive(0)
+    archive = source.stores[0].archive
     assert archive.fp is not None
     del source
     gc.collect()

@@ -11,7 +11,8 @@ from PIL import Image
 
 from tests.fuzz import frame
 from vitrail.data.dataset import Skipped, load_into_memory, split
-from vitrail.data.sources import MAX_ENTRY_BYTES, LabelledImages, open_source
+from vitrail.data.sources import LabelledImages, open_source
+from vitrail.data.stores import MAX_ENTRY_BYTES
 from vitrail.errors import UsageError
 
 NAMES = ("cat/1.png", "cat/deep/2.png", "dog/1.jpg", "dog/", "top/cat/1.png", "top/dog/2.png")

@@ -15,15 +15,18 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from jaxtyping import UInt16
 from PIL import Image, ImageOps
 
 from vitrail.errors import UsageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "ICO", "JPEG2000", "TGA", "AVIF")
+LABEL_FORMATS = ("PNG", "TIFF")  # without loss
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
     | {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".tga"}
 )
+MAX_LABEL = 65_535
 MAX_PIXELS = 100_000_000  # about 300 MB once decoded
 MAX_BYTES = 512 << 20  # of a file; some decoders read it whole before they look at it
 _SHAPES = ((2,), (3, 3))  # of arrays: grey; RGB, and its number of channels
@@ -88,7 +91,70 @@ def decode(file: IO[bytes] | bytes, name: str) -> Photo:
         ImageError: it is no picture, damaged, or too large.
     """
     stream = io.BytesIO(file) if isinstance(file, bytes) else file
-    with _decoder_errors(name):
+    with _loaded(stream, name) as image:
+        frames = getattr(image, "n_frames", 1)
+        animated = frames > 1 and image.format != "MPO"  # MPO: other views of one photo
+        photo = _to_rgb(image)
+    if animated:
+        note = f"an animation of {frames} frames; only the first is used"
+        photo = Photo(photo.image, (note, *photo.notes))
+    return photo
+
+
+@dataclass(frozen=True, slots=True)
+class LabelPicture:
+    """A decoded picture whose pixels are numbers and no colours."""
+
+    numbers: UInt16[np.ndarray, "height width"]
+    """As they are stored, upright."""
+    colours: tuple[tuple[int, int, int], ...] = ()
+    """Of the numbers from 0 on, where it has a palette."""
+
+
+def decode_labels(file: bytes, name: str) -> LabelPicture:
+    """Decode a picture of numbers: 1, 2, 4, 8 or 16-bit grey, or indices into a palette.
+
+    Args:
+        file: its bytes.
+        name: of the picture, for errors.
+    Raises:
+        ImageError: it is no picture, damaged, too large, of colours, or of several pages.
+    """
+    stream = io.BytesIO(file)
+    with _loaded(stream, name, LABEL_FORMATS) as image:
+        pages = getattr(image, "n_frames", 1)
+        if pages > 1:
+            raise _no_labels(f"{name!r}, a label map of {pages} pages")
+        colours: tuple[Any, ...] = ()
+        if image.mode == "P":
+            flat = image.getpalette("RGB") or []
+            colours = tuple(zip(*(iter(flat),) * 3, strict=True))
+        upright = np.asarray(ImageOps.exif_transpose(image))
+        if upright.ndim != 2 or upright.dtype.kind not in "bui":
+            raise _no_labels(f"{name!r}, a label map in {image.mode}")
+        if not 0 <= int(upright.min()) <= int(upright.max()) <= MAX_LABEL:
+            raise _no_labels(f"{name!r}, with labels from {upright.min()} to {upright.max()}")
+    return LabelPicture(upright.astype(np.uint16) // _grey_step(file), colours)
+
+
+def _grey_step(file: bytes) -> int:
+    """What Pillow multiplies the numbers of a grey PNG of 2 or 4 bits by, to spread them to 8."""
+    is_grey = file[:8] == b"\x89PNG\r\n\x1a\n" and len(file) > 25 and file[25] == 0
+    return {2: 85, 4: 17}.get(file[24], 1) if is_grey else 1
+
+
+def _no_labels(given: str) -> ImageError:
+    return ImageError(
+        given=given,
+        allowed=f"one page of grey or of palette indices, numbers from 0 to {MAX_LABEL}",
+        fix="save one number a pixel as PNG: PIL.Image.fromarray(numbers.astype('uint8'))",
+    )
+
+
+@contextmanager
+def _loaded(stream: Any, name: str, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
+    """Give the picture of a binary stream, its first frame decoded, its size checked before."""
+    with _decoder_errors(name, formats):
         if stream.seek(0, os.SEEK_END) > MAX_BYTES:
             raise ImageError(
                 given=f"{name!r}, a file of {stream.tell():,} bytes",
@@ -96,19 +162,13 @@ def decode(file: IO[bytes] | bytes, name: str) -> Photo:
                 fix="save the picture smaller, for example as JPEG",
             )
         stream.seek(0)
-        with Image.open(stream, formats=FORMATS) as image:
+        with Image.open(stream, formats=formats) as image:
             _check_size(image, name)
-            frames = getattr(image, "n_frames", 1)
-            animated = frames > 1 and image.format != "MPO"  # MPO: other views of one photo
-            if animated:
+            if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
                 image.seek(0)
             image.load()
             _check_size(image, name)  # an icon's header may differ from the picture in it
-            photo = _to_rgb(image)
-    if animated:
-        note = f"an animation of {frames} frames; only the first is used"
-        photo = Photo(photo.image, (note, *photo.notes))
-    return photo
+            yield image
 
 
 def as_photo(source: Any) -> Photo:
@@ -158,7 +218,7 @@ def to_rgb(image: Image.Image) -> Photo:
 
 
 @contextmanager
-def _decoder_errors(name: str) -> Iterator[None]:
+def _decoder_errors(name: str, formats: tuple[str, ...] = FORMATS) -> Iterator[None]:
     """Turn whatever Pillow and its decoders raise or warn about into an ``ImageError``."""
     try:
         with warnings.catch_warnings():
@@ -173,8 +233,8 @@ def _decoder_errors(name: str) -> Iterator[None]:
     except Image.UnidentifiedImageError:
         raise ImageError(
             given=f"{name!r}, which is no picture in a known format",
-            allowed=f"one of {', '.join(FORMATS)}",
-            fix="convert it to PNG or JPEG first",
+            allowed=f"one of {', '.join(formats)}",
+            fix="convert it to PNG or JPEG first" if formats is FORMATS else "convert it to PNG",
         ) from None
     except Exception as error:  # decoders raise RuntimeError, MemoryError, and types of their own
         raise ImageError(

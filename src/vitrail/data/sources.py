@@ -4,8 +4,6 @@ import glob
 import inspect
 import os
 import shlex
-import stat
-import weakref
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,11 +13,11 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from PIL import Image
 
-from vitrail.data.images import SUFFIXES, ImageError, decode, to_rgb
+from vitrail.data.images import SUFFIXES, decode, to_rgb
+from vitrail.data.stores import FolderStore, ZipStore, is_hidden, paths_of, unlisted, unreadable
 from vitrail.errors import UsageError
 from vitrail.extras import missing_extra
 
-MAX_ENTRY_BYTES = 128 << 20  # unpacked; an entry is held in memory while it is decoded
 _FIX_LAYOUT = "put the images into one folder a class: DATA/cat/1.jpg, DATA/dog/2.jpg, ..."
 
 
@@ -63,12 +61,7 @@ class FolderSource:
                 if entry.is_dir() and not entry.name.startswith("."):
                     found[entry.name] = image_files(entry, root)
         except OSError as error:
-            raise UsageError(
-                given=f"the folder {str(error.filename or root)!r}, which cannot be listed "
-                f"({error.strerror or error})",
-                allowed="folders that this user may list",
-                fix="change the folder's rights, or move it out of the data",
-            ) from None
+            raise unlisted(root, error) from None
         self.classes, self.labels, self._files = _index(found, str(root))
 
     def name(self, index: int) -> str:
@@ -77,14 +70,7 @@ class FolderSource:
 
     def image(self, index: int) -> Image.Image:
         """The picture in that file."""
-        path = self.root / self._files[index]
-        try:
-            if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
-                raise _unreadable(str(path), "it is no regular file")
-            with open(path, "rb") as file:
-                return decode(file, str(path)).image
-        except OSError as error:
-            raise _unreadable(str(path), error) from None
+        return decode(FolderStore(self.root).read(self._files[index]), self.name(index)).image
 
 
 class ZipSource:
@@ -92,61 +78,24 @@ class ZipSource:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         """Reads the zips' tables of contents."""
-        self.paths = tuple(paths)
-        self._open: dict[tuple[int, int], zipfile.ZipFile] = {}
+        self.stores = [ZipStore(path) for path in paths]
         found: dict[str, list[tuple[int, str]]] = {}
-        for number in range(len(self.paths)):
-            for kind, entry in _zip_entries(self._archive(number)):
+        for number, store in enumerate(self.stores):
+            for kind, entry in _zip_entries(store.archive):
                 files = found.setdefault(kind, [])
                 if entry is not None:
                     files.append((number, entry))
-        shown = ", ".join(str(path) for path in self.paths)
-        self.classes, self.labels, self._files = _index(found, shown)
-
-    def _archive(self, number: int) -> zipfile.ZipFile:
-        # A handle shared by two processes would share its file position, so each process opens its
-        # own.
-        where = (os.getpid(), number)
-        if where not in self._open:
-            path = self.paths[number]
-            try:
-                archive = zipfile.ZipFile(path)
-            except Exception as error:  # a damaged table of contents breaks it in many ways
-                raise UsageError(
-                    given=f"{str(path)!r}, which is no readable zip ({error})",
-                    allowed="a zip of class folders",
-                    fix="copy or download it again",
-                ) from None
-            self._open[where] = archive
-            # In a cycle of references the file could be destroyed before the archive closes it.
-            weakref.finalize(self, archive.close)
-        return self._open[where]
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Open files do not travel to worker processes."""
-        return {**self.__dict__, "_open": {}}
+        self.classes, self.labels, self._files = _index(found, paths_of(self.stores))
 
     def name(self, index: int) -> str:
         """The zip's path and the entry's name in it."""
         number, entry = self._files[index]
-        return f"{self.paths[number]}/{entry}"
+        return self.stores[number].name(entry)
 
     def image(self, index: int) -> Image.Image:
         """The picture in that entry."""
         number, entry = self._files[index]
-        size = self._archive(number).getinfo(entry).file_size
-        if size > MAX_ENTRY_BYTES:
-            raise ImageError(
-                given=f"{self.name(index)!r}, which unpacks to {size:,} bytes",
-                allowed=f"at most {MAX_ENTRY_BYTES:,} bytes for a picture in a zip",
-                fix="save the picture smaller, or unpack the zip into a folder",
-            )
-        try:
-            with self._archive(number).open(entry) as file:
-                data = file.read(size)  # of no limit, `read` would hold it twice
-        except Exception as error:  # each method of compression raises errors of its own
-            raise _unreadable(self.name(index), error) from None
-        return decode(data, self.name(index)).image
+        return decode(self.stores[number].read(entry), self.name(index)).image
 
 
 class TorchvisionSource:
@@ -172,7 +121,7 @@ class TorchvisionSource:
         try:
             image = self._set[index][0]
         except Exception as error:  # decoders raise errors of many types
-            raise _unreadable(self.name(index), error) from None
+            raise unreadable(self.name(index), error) from None
         if not isinstance(image, Image.Image):
             raise self._other_task(type(image).__name__)
         return to_rgb(image).image
@@ -217,7 +166,7 @@ def open_source(
         name = str(given[0]).partition(":")[2]
         folder = Path(root).expanduser()
         return TorchvisionSource(name, train=train, root=folder, download=download)
-    paths = [path for item in given for path in _expand(os.fspath(item))]
+    paths = [path for item in given for path in expand(os.fspath(item))]
     if len(paths) == 1 and paths[0].is_dir():
         return FolderSource(paths[0])
     for path in paths:
@@ -243,7 +192,15 @@ def _check_zip(path: Path) -> None:
     )
 
 
-def _expand(item: str) -> list[Path]:
+ALLOWED = "a folder of class folders, zips ('train-*.zip'), or torchvision:NAME"
+
+
+def expand(item: str, allowed: str = ALLOWED) -> list[Path]:
+    """Return the paths that a word of the command line means.
+
+    Raises:
+        UsageError: there is none.
+    """
     if Path(item).exists():
         return [Path(item)]
     matches = sorted(glob.glob(os.path.expanduser(item)))
@@ -251,7 +208,7 @@ def _expand(item: str) -> list[Path]:
         raise UsageError(
             given=f"{item!r}, which does not exist"
             + (" (no file matches)" if glob.has_magic(item) else ""),
-            allowed="a folder of class folders, zips ('train-*.zip'), or torchvision:NAME",
+            allowed=allowed,
             fix="check the path; relative paths start at the current folder",
         )
     return [Path(match) for match in matches]
@@ -287,7 +244,7 @@ def _zip_entries(archive: zipfile.ZipFile) -> list[tuple[str, str | None]]:
     """(class, entry) for each image and (class, None) for each class folder, one common top folder
     left out.
     """
-    names = [n for n in sorted(archive.namelist()) if PurePosixPath(n).parts and not _is_hidden(n)]
+    names = [n for n in sorted(archive.namelist()) if PurePosixPath(n).parts and not is_hidden(n)]
     parts = {name: PurePosixPath(name).parts for name in names}
     files = [name for name in names if not name.endswith("/") and _is_image(parts[name][-1])]
     deep = bool(files) and all(len(parts[name]) > 2 for name in files)
@@ -298,10 +255,6 @@ def _zip_entries(archive: zipfile.ZipFile) -> list[tuple[str, str | None]]:
             found.append((parts[name][skip], None))
     found += [(parts[name][skip], name) for name in files if len(parts[name]) > skip + 1]
     return found
-
-
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
 
 
 def _index(
@@ -326,14 +279,6 @@ def _index(
     files = [file for name in classes for file in found[name]]
     labels = np.repeat(np.arange(len(classes)), [len(found[name]) for name in classes])
     return classes, labels.astype(np.int64), files
-
-
-def _unreadable(name: str, why: object) -> ImageError:
-    return ImageError(
-        given=f"{name!r}, which cannot be read ({why})",
-        allowed="a whole picture file",
-        fix="copy or download it again, or leave it out",
-    )
 
 
 def _torchvision_set(name: str, *, train: bool, root: Path, download: bool) -> Any:
