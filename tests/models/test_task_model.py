@@ -3,6 +3,7 @@
 import copy
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 import torch
@@ -167,8 +168,9 @@ def test_files_for_the_wrong_hands(model, path, tmp_path) -> None:
         TaskModel.from_pretrained(tmp_path / "plain")
     with refuses("swin_nano with a classifier", "out_indices"):
         TaskModel(plain, model.task, model.head_facts)
-    with refuses("a model for task segment", "call the model itself"):
-        vitrail.predict(model, torch.zeros(3, 8, 8, dtype=torch.uint8))
+    later = TaskModel(model.backbone, replace(model.task, name="depth"), model.head_facts)
+    with refuses("a model for task depth", "call the model itself"):
+        vitrail.predict(later, torch.zeros(3, 8, 8, dtype=torch.uint8))
     with unchecked(), refuses("a model for task segment to export", "export model.backbone"):
         export_onnx(model, tmp_path / "m.onnx")  # type: ignore[arg-type]
     with refuses("a model for task segment", "explore a classifier"):

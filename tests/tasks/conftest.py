@@ -7,15 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torch import nn
 
+from tests.tasks.pairs import pair, write_pairs
 from vitrail import create_model
+from vitrail.heads import SemanticFPNConfig
 
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Data by the task's name; of ``classify``, 3 classes of 10, 20 and 42 pictures of 16 x 16."""
+    """Data by the task's name; of ``classify``, 3 classes of 10, 20 and 42 pictures of 16 x 16;
+    of ``segment``, 72 pictures with label maps of 3 classes.
+    """
     path = tmp_path_factory.mktemp("data") / "classify.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for kind, (name, count) in enumerate({"a": 10, "b": 20, "c": 42}.items()):
@@ -25,7 +30,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
                 stream = io.BytesIO()
                 Image.fromarray(pixels).save(stream, "PNG")
                 archive.writestr(f"{name}/{number:02d}.png", stream.getvalue())
-    return {"classify": path}
+    return {"classify": path, "segment": write_pairs(path.with_name("segment.zip"), 72)}
 
 
 @pytest.fixture
@@ -34,4 +39,44 @@ def tiny_model() -> dict[str, nn.Module]:
     fields = {"dim": 8, "depths": (1, 1), "num_heads": (1, 2), "window": (2, 2)}
     model = create_model("swin_nano", num_classes=3, **fields)
     model.preprocessing = replace(model.preprocessing, size=(16, 16), classes=("a", "b", "c"))
-    return {"classify": model}
+    head = SemanticFPNConfig(pyramid_dim=8, dim=8, groups=2)
+    dense = create_model("swin_nano", task="segment", head=head, num_classes=3, **fields)
+    dense.preprocessing = replace(dense.preprocessing, size=(16, 16))
+    dense.preprocessing = replace(dense.preprocessing, classes=("class 0", "class 1", "class 2"))
+    return {"classify": model, "segment": dense}
+
+
+@pytest.fixture
+def tiny_input() -> dict[str, Image.Image]:
+    """What a model of each task predicts for."""
+    photo = Image.fromarray(pair(0)[0])
+    return {"classify": photo, "segment": photo}
+
+
+class PerImage(nn.Module):
+    """Any model of images with one answer each; counts its calls."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.map = nn.Linear(3, classes)
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return self.map(x.mean((2, 3)))
+
+
+class PerPixel(PerImage):
+    """Any model with an answer for each pixel."""
+
+    def forward(self, x):
+        self.calls += 1
+        return self.map(x.movedim(1, -1)).movedim(-1, 1)
+
+
+@pytest.fixture
+def any_model(task) -> PerImage:
+    """A model of linear algebra for the task at hand."""
+    kinds = {"classify": PerImage, "segment": PerPixel}
+    return kinds[task.name](len(task.classes))

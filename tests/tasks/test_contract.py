@@ -22,20 +22,6 @@ from vitrail.training.recipe import Recipe
 FACTS = Preprocessing(size=(16, 16), crop=1.0)
 
 
-class Linear(nn.Module):
-    """Any model of images; counts its calls."""
-
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        torch.manual_seed(1)
-        self.map = nn.Linear(3, classes)
-        self.calls = 0
-
-    def forward(self, x):
-        self.calls += 1
-        return self.map(x.mean((2, 3)))
-
-
 @pytest.fixture(params=TASKS)
 def kind(request) -> type[Task]:
     return task_named(request.param)
@@ -61,9 +47,9 @@ def batch_of(task: Task, part, recipe: Recipe, *, memory: bool = False) -> Batch
 
 
 @pytest.mark.parametrize("memory", [True, False])
-def test_the_loss_calls_the_model_once(task, part, memory) -> None:
+def test_the_loss_calls_the_model_once(task, part, any_model, memory) -> None:
     """Data-parallel training averages gradients after one forward pass, and no other."""
-    model = Linear(len(task.classes))
+    model = any_model
     recipe = Recipe(crop="pad", seed=3)
     batch = batch_of(task, part, recipe, memory=memory)
     loss, more = task.loss(model, batch, recipe)
@@ -75,10 +61,10 @@ def test_the_loss_calls_the_model_once(task, part, memory) -> None:
     assert all(value.ndim == 0 and not value.requires_grad for value in more.values())
 
 
-def test_merged_scores_equal_one_process(task, part) -> None:
+def test_merged_scores_equal_one_process(task, part, any_model) -> None:
     samples = task.samples(part, FACTS, None)
     assert isinstance(samples, Samples)
-    model = Linear(len(task.classes))
+    model = any_model
     alone = evaluate(model, samples, task.score(), collate=task.collate, batch_size=7)
     shares = []
     for first in (0, 30, 60):
@@ -94,10 +80,10 @@ def test_merged_scores_equal_one_process(task, part) -> None:
     assert task.best in alone.result()
 
 
-def test_stand_ins_count_nowhere(task, part) -> None:
+def test_stand_ins_count_nowhere(task, part, any_model) -> None:
     samples = task.samples(part, FACTS, None)
     chosen = [samples[n, 0] for n in range(8)]
-    batch, model = task.collate(chosen), Linear(len(task.classes))
+    batch, model = task.collate(chosen), any_model
     more = task.collate([*chosen, *chosen[::2]])
     more = Batch(more.inputs, more.targets, more.names, torch.arange(12) < 8)
     scores = task.score(), task.score()
@@ -152,11 +138,13 @@ def test_whole_batches_keep_to_positions(task, part) -> None:
     assert together.names[1] == alone.names[0] == part.source.name(int(part.indices[40]))
 
 
-def test_a_prediction_is_numbers_a_picture_and_a_file(task, part, tiny_model, tmp_path) -> None:
+def test_a_prediction_is_numbers_a_picture_and_a_file(
+    task, part, tiny_model, tiny_input, tmp_path
+) -> None:
     model = tiny_model[task.name].train()
     again = task_of(model)
     assert (type(again), again.classes) == (type(task), task.classes)
-    found = again.predict(model, again.read(part.source.image(0)))
+    found = again.predict(model, again.read(tiny_input[task.name]))
     assert model.training, "as it was"
     assert json.loads(json.dumps(found.as_dict())) == found.as_dict()
     assert found.draw().mode == "RGB"

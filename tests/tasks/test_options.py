@@ -5,7 +5,7 @@ import pytest
 
 from vitrail.errors import UsageError
 from vitrail.tasks.classify import Classify
-from vitrail.tasks.options import options_of
+from vitrail.tasks.options import options_from, options_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,3 +64,34 @@ def test_refusals(word: str, allowed: str, fix: str) -> None:
     assert f"--set {word}" in caught.value.given
     assert allowed in caught.value.allowed
     assert fix in caught.value.fix
+
+
+def test_options_of_a_file() -> None:
+    """As JSON has them, whatever is in the names."""
+    import json
+    from dataclasses import asdict
+
+    from vitrail.tasks.segment import Segment
+
+    given = Segment.Options(classes=("a, b", "c=d"), ignore=None, rotate=3.0, values=(4, 2))
+    assert options_from(Segment, json.loads(json.dumps(asdict(given)))) == given
+    assert options_from(Segment, {"rotate": 3}).rotate == 3.0
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        ({"rotation": 3}, r"the option rotation[\s\S]*upgrade vitrail"),
+        ({"rotate": "far"}, r"cannot be used \('far'\)[\s\S]*damaged"),
+        ({"instances": 1}, r"cannot be used \(1\)"),
+        ({"classes": "ab"}, r"cannot be used \('ab'\)"),
+        ({"normalise": "batch"}, r"cannot be used \('batch'\)"),
+        ({"values": [1.5, 2]}, r"cannot be used \(1\.5\)"),
+        ({"rotate": 500.0}, r"rotate=500\.0"),
+    ],
+)
+def test_options_of_a_file_that_cannot_be(stored, expected) -> None:
+    from vitrail.tasks.segment import Segment
+
+    with pytest.raises(UsageError, match=expected):
+        options_from(Segment, stored)

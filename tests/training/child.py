@@ -1,9 +1,9 @@
 """A training run in a process of its own, on a tiny model; run by ``conftest.launch``.
 
 Globals given by the caller: ``job``, a dict with ``out``, ``data``, and optionally ``recipe``,
-``settings``, ``env``, ``model`` (another one than Swin, with all its ``fields``), ``pause`` (a
-moment at which the process says so and waits for a signal) and ``report`` (a file for what the
-caller wants to know).
+``settings``, ``env``, ``task`` with its ``options``, ``model`` (another one than Swin, with all
+its ``fields``), ``pause`` (a moment at which the process says so and waits for a signal) and
+``report`` (a file for what the caller wants to know).
 """
 
 import json
@@ -17,9 +17,8 @@ os.environ.update(job.get("env", {}))
 import torch  # noqa: E402
 
 from vitrail import create_model  # noqa: E402
-from vitrail.data.dataset import split  # noqa: E402
-from vitrail.data.sources import open_source  # noqa: E402
-from vitrail.tasks.classify import Classify, ClassifyOptions  # noqa: E402
+from vitrail.heads import SemanticFPNConfig  # noqa: E402
+from vitrail.tasks import task_named  # noqa: E402
 from vitrail.training import checkpoint, loop  # noqa: E402
 from vitrail.training.interrupt import TrainingStopped  # noqa: E402
 from vitrail.training.machine import Settings  # noqa: E402
@@ -27,6 +26,7 @@ from vitrail.training.recipe import Recipe  # noqa: E402
 
 torch.set_num_threads(1)
 TINY = {"dim": 8, "depths": (1, 1), "num_heads": (1, 2), "window": (2, 2)}
+SMALL_HEAD = SemanticFPNConfig(pyramid_dim=8, dim=8, groups=2)
 RECIPE = {
     "epochs": 3,
     "batch_size": 16,
@@ -108,19 +108,22 @@ def pause_at(moment: str) -> None:
 def main() -> None:
     if "pause" in job:
         pause_at(job["pause"])
-    source = open_source(job["data"])
-    train, val = split(source, 0.2, 0)
+    kind = task_named(job.get("task", "classify"))
+    source = kind.open([job["data"]], train=True, root=Path("."), download=False)
+    train, val = kind.split(source, 0.2, 0)
+    task = kind.build(train, kind.Options(**job.get("options", {})))
+    head = {} if kind.name == "classify" else {"task": kind.name, "head": SMALL_HEAD}
     torch.manual_seed(0)
     model = create_model(
         job.get("model", "swin_nano"),
-        num_classes=len(source.classes),
+        num_classes=len(task.classes),
+        **head,
         drop_path=job.get("drop_path", 0.1),
         **(({} if "model" in job else TINY) | job.get("fields", {})),
     )
     recipe = Recipe(**{**RECIPE, **job.get("recipe", {})})
     quiet = {"show": False, "cpu": True, "tensorboard": False}
     settings = Settings(out=Path(job["out"]), **{**quiet, **job.get("settings", {})})
-    task = Classify.build(train, ClassifyOptions(**job.get("options", {})))
     run = loop.Run(model, task, train, val, recipe, settings, (16, 16))
     try:
         run.fit()

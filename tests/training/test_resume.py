@@ -11,6 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from tests.tasks.pairs import write_pairs
 from vitrail.errors import UsageError
 from vitrail.training import checkpoint
 from vitrail.training.lock import FolderLock
@@ -106,6 +107,19 @@ def test_killed_with_muon(launch, tiny_zip, tmp_path) -> None:
     saved = load_file(checkpoint.found(tmp_path / "out")[-1])
     assert any(name.startswith("optimizer.momentum_buffer.") for name in saved)
     assert any(name.startswith("optimizer.exp_avg.") for name in saved)
+
+
+def test_killed_while_it_segments(launch, tmp_path) -> None:
+    """A head, augmentation of images with their labels, and a score of lists."""
+    data = write_pairs(tmp_path / "pairs.zip", 24)
+    job = {"data": str(data), "task": "segment", "options": {"rotate": 90.0, "flip": "all"}}
+    job |= {"recipe": {"batch_size": 4, "epochs": 3}, "settings": SETTINGS}
+    finish(launch, out=str(tmp_path / "whole"), **job)
+    assert "val_dice" in rows(tmp_path / "whole" / "epochs.csv")[0]
+    kill_at(launch, "step 5", tmp_path / "marker", out=str(tmp_path / "out"), **job)
+    resumed = {**job, "settings": {**SETTINGS, "resume": True}}
+    finish(launch, out=str(tmp_path / "out"), **resumed)
+    same(tmp_path / "whole", tmp_path / "out")
 
 
 def test_killed_again_and_again(whole, launch, tiny_zip, tmp_path) -> None:

@@ -11,7 +11,7 @@ from vitrail.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
-    from vitrail.models import Backbone
+    from vitrail.models import Backbone, TaskModel
     from vitrail.weights import Misfit
 
 DEFAULT_MODEL = "swin_nano"  # the model whose weights come with the package
@@ -51,13 +51,14 @@ OptionalWeights = Annotated[
 
 
 def load_model(
-    name: str | None, weights: str | None, **config_fields: Any
-) -> "tuple[Backbone, str]":
+    name: str | None, weights: str | None, *, any_task: bool = False, **config_fields: Any
+) -> "tuple[Any, str]":
     """Return the model of the options, and in words where its weights came from.
 
     Args:
         name: of the model, or a checkpoint; None for the model the weights are of.
         weights: where they are; "none" for random numbers, None for the bundled ones.
+        any_task: whether a checkpoint may have the head of another task than classification.
         config_fields: fields of its configuration to change.
     Raises:
         UsageError: a model without weights, without ``none`` for random ones, or a checkpoint
@@ -65,10 +66,11 @@ def load_model(
     """
     import torch
 
-    from vitrail import create_model
+    from vitrail import create_model, load
     from vitrail.models import canonical_name
     from vitrail.weights import Misfit, is_name, load_backbone, usual
 
+    opened = load if any_task else load_backbone
     if name is not None and is_checkpoint(name):
         if weights is not None:
             raise UsageError(
@@ -76,7 +78,7 @@ def load_model(
                 "a checkpoint with its own weights, or a name out of `vitrail list` with --weights",
                 "leave --weights out",
             )
-        return load_backbone(name, **config_fields), name
+        return opened(name, **config_fields), name
     if weights == "none":
         torch.manual_seed(0)  # the same random numbers every time
         made = create_model(name or DEFAULT_MODEL, **config_fields)
@@ -99,7 +101,7 @@ def load_model(
         )
     try:
         if name is None:
-            return load_backbone(weights, **config_fields), weights
+            return opened(weights, **config_fields), weights
         return create_model(name, weights=weights, **config_fields), weights
     except Misfit as error:
         raise UsageError(error.given, error.allowed, _fix(error, name, weights)) from error
@@ -120,6 +122,56 @@ def model_to_train(name: str | None, weights: str | None, **config_fields: Any) 
     if weights in (None, "none") and (name is None or not is_checkpoint(name)):
         return create_model(name or DEFAULT_MODEL, **config_fields)
     return load_model(name, weights, **config_fields)[0]
+
+
+def task_model_to_train(
+    task: str,
+    head: str | None,
+    name: str | None,
+    weights: str | None,
+    classes: int,
+    **config_fields: Any,
+) -> "TaskModel":
+    """Return the model of a task that training starts from.
+
+    A checkpoint of the same task, head and number of classes is continued; of another one, and of a
+    classifier, the backbone is taken and the head is new.
+
+    Args:
+        task: its name.
+        head: name of the head; None for the task's first one, or the checkpoint's.
+        name: of the backbone, or a checkpoint; None for the model the weights are of.
+        weights: where they are; None or "none" for random numbers, drawn as torch is seeded.
+        classes: of the head.
+        config_fields: fields of the backbone's configuration to change.
+    Raises:
+        UsageError: as ``load_model``.
+    """
+    from vitrail import create_model
+    from vitrail.heads import head_for
+    from vitrail.models import TaskModel
+    from vitrail.models.task_model import new_task_model
+
+    known = name is not None and not is_checkpoint(name)
+    if known or (weights in (None, "none") and name is None):
+        given = None if weights == "none" else weights
+        chosen = name or DEFAULT_MODEL
+        return create_model(
+            chosen, task=task, head=head, num_classes=classes, weights=given, **config_fields
+        )
+    found, _ = load_model(name, weights, any_task=True, **config_fields)
+    if isinstance(found, TaskModel):
+        if (found.task.name, found.task.classes) == (task, classes) and head in (
+            None,
+            found.head_facts.name,
+        ):
+            return found
+        bare = found.backbone
+    else:
+        stages = tuple(range(len(found.config.depths)))
+        bare_fields = {"num_classes": 0, "out_indices": stages, "feature_norms": True}
+        bare = load_model(name, weights, **{**bare_fields, **config_fields})[0]
+    return new_task_model(bare, task, *head_for(task, head), classes)
 
 
 def _fix(error: "Misfit", name: str | None, weights: str) -> str:

@@ -4,11 +4,13 @@ import csv
 import io
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vitrail.cli import _task_scores
 from vitrail.cli._failures import printable
 from vitrail.cli._models import OptionalModel, OptionalWeights, choose_device, load_model
 from vitrail.cli._shared import (
@@ -34,7 +36,8 @@ def run(
         typer.Argument(
             metavar="DATA",
             help="A folder of class folders, zips of class folders ('test-*.zip'), or "
-            "torchvision:CIFAR10 (its test part).",
+            "torchvision:CIFAR10 (its test part); of a model that segments, folders or zips with "
+            "images/ and labels/.",
         ),
     ],
     model: OptionalModel = None,
@@ -67,11 +70,17 @@ def run(
 ) -> None:
     """Measure a model on labelled images: top-1 and top-5 accuracy, and loss.
 
+    A model that segments is measured by its mean Dice over images, IoU and loss, and the precision
+    of objects where it finds such; on whole images of any size, and by the kinds of a CSV beside
+    the data.
+
     Each image is resized and cropped as for a prediction, in 32-bit floats. The first images that
     cannot be read are named on stderr, and all of them by --json.
     """
-    from vitrail.data.dataset import MAX_SHOWN, Skipped
+    from vitrail.data.dataset import Skipped
     from vitrail.data.sources import open_source
+    from vitrail.models import TaskModel
+    from vitrail.tasks import task_of
 
     if confusion is not None and confusion.suffix not in (".csv", ".png"):
         raise UsageError(
@@ -81,7 +90,30 @@ def run(
         check_apart(confusion, model, weights, *data)
         check_writable(confusion, "--confusion")
     lengths: Any = parse_size(size)
-    loaded, named = load_model(model, weights)
+    loaded, named = load_model(model, weights, any_task=True)
+    if isinstance(loaded, TaskModel):
+        _task_scores.refuse(loaded.task.name, size=size, confusion=confusion)
+        task = task_of(loaded)
+        pictures = _task_scores.samples_of(task, loaded, data, root, download)
+        skipped = Skipped(max_bad)
+        score = measure_samples(
+            loaded,
+            pictures,
+            task.score(),
+            task.collate,
+            batch_size,
+            workers,
+            skipped,
+            choose_device(device),
+        )
+        if int(os.environ.get("RANK", "0")) == 0:
+            report(
+                skipped,
+                _task_scores.summary(loaded, named, task, score, len(pictures)),
+                lambda answer: _task_scores.print_text(answer, task, per_class=per_class),
+                as_json=as_json,
+            )
+        return
     source = open_source(data, train=False, root=root, download=download)
     skipped = Skipped(max_bad)
     scores, names = measure(
@@ -89,19 +121,29 @@ def run(
     )
     if int(os.environ.get("RANK", "0")) > 0:
         return
-    for reason in list(skipped.reasons.values())[:MAX_SHOWN]:
-        print(printable(f"skipped {reason}"), file=sys.stderr)
     answer = summary(loaded, named, lengths, scores, names, per_class=per_class or as_json)
-    if as_json:
-        answer["skipped_images"] = [
-            {"image": name, "error": reason} for name, reason in skipped.reasons.items()
-        ]
     if confusion is not None:
         write_confusion(scores.confusion, names, confusion)
+    report(skipped, answer, lambda answer: print_text(answer, per_class=per_class), as_json=as_json)
+
+
+def report(
+    skipped: "Skipped",
+    answer: dict[str, Any],
+    show: Callable[[dict[str, Any]], object],
+    *,
+    as_json: bool,
+) -> None:
+    """Print the measures, and which images could not be read."""
+    from vitrail.data.dataset import MAX_SHOWN
+
+    for reason in list(skipped.reasons.values())[:MAX_SHOWN]:
+        print(printable(f"skipped {reason}"), file=sys.stderr)
     if as_json:
-        print_json(answer)
+        unread = [{"image": name, "error": reason} for name, reason in skipped.reasons.items()]
+        print_json({**answer, "skipped_images": unread})
     else:
-        print_text(answer, per_class=per_class)
+        show(answer)
 
 
 def measure(
@@ -113,13 +155,34 @@ def measure(
     skipped: "Skipped",
     device: Any,
 ) -> "tuple[ClassifyScore, tuple[str, ...]]":
-    """Measure ``model`` on ``source``; started with torchrun, each process takes its share."""
-    import torch
-
+    """Measure a classifier on ``source``."""
+    from vitrail.data.batch import collate
     from vitrail.data.dataset import ImageSamples, split
     from vitrail.data.sources import relabel
     from vitrail.data.transforms import eval_transform
     from vitrail.tasks.classify import ClassifyScore
+
+    names = model.preprocessing.classes or source.classes
+    whole = split(relabel(source, names, model.config.num_classes), 0.0, 0)[0]
+    pictures = ImageSamples(whole, eval_transform(model.preprocessing, size))
+    score = ClassifyScore(model.config.num_classes)
+    scores = measure_samples(model, pictures, score, collate, batch_size, workers, skipped, device)
+    return scores, tuple(names)
+
+
+def measure_samples(
+    model: Any,
+    samples: Any,
+    score: Any,
+    collate: Any,
+    batch_size: int,
+    workers: int,
+    skipped: "Skipped",
+    device: Any,
+) -> Any:
+    """Measure ``model``; started with torchrun, each process takes its share of the samples."""
+    import torch
+
     from vitrail.training.evaluation import evaluate
     from vitrail.training.parallel import gather_reasons
 
@@ -128,16 +191,14 @@ def measure(
         from accelerate import PartialState
 
         device = PartialState(cpu=device.type == "cpu").device
-    names = model.preprocessing.classes or source.classes
-    whole = split(relabel(source, names, model.config.num_classes), 0.0, 0)[0]
-    pictures = ImageSamples(whole, eval_transform(model.preprocessing, size))
     rank = int(os.environ.get("RANK", "0"))
     with progress(hidden=rank > 0) as bar:
-        task = bar.add_task("evaluating", total=-(-len(pictures) // processes))
+        task = bar.add_task("evaluating", total=-(-len(samples) // processes))
         scores = evaluate(
             model.to(device),
-            pictures,
-            ClassifyScore(model.config.num_classes),
+            samples,
+            score,
+            collate=collate,
             batch_size=batch_size,
             workers=workers,
             skipped=skipped,
@@ -147,7 +208,7 @@ def measure(
             on_batch=lambda done: bar.update(task, completed=done),
         )
     skipped.reasons = gather_reasons(skipped, processes)
-    return scores, tuple(names)
+    return scores
 
 
 def summary(

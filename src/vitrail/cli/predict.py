@@ -1,4 +1,4 @@
-"""`vitrail predict`: the classes of photos."""
+"""`vitrail predict`: what a model answers for photos: classes, or masks."""
 
 import csv
 import glob
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from vitrail.cli import _masks
 from vitrail.cli._failures import printable
 from vitrail.cli._models import OptionalModel, OptionalWeights, choose_device, load_model
 from vitrail.cli._shared import (
@@ -50,7 +51,12 @@ def run(
     device: DeviceOption = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Write the answers to this file: .json or .csv."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="Write the answers to this file: .json or .csv; of a model that segments, the "
+            "mask and an overlay: a .png or .tif file, or a folder for several photos.",
+        ),
     ] = None,
     as_json: JsonOption = False,
     as_csv: Annotated[
@@ -61,8 +67,10 @@ def run(
 
     Each photo is resized and cropped to the size that the weights were trained at, if --size names
     no other. Among several photos, one that cannot be opened is reported on stderr and the others
-    are still classified; the exit code is then 2.
+    are still classified; the exit code is then 2. A model that segments answers with the share of
+    each class, the number of objects where it finds such, and a mask of the photo's own size.
     """
+    from vitrail.models import TaskModel
     from vitrail.tasks import task_of
 
     if top < 1:
@@ -71,17 +79,23 @@ def run(
         raise UsageError("--json and --csv together", "one of them", "leave one out")
     lengths: Any = parse_size(size)
     names = list(expand(photos))
-    if output is not None:
-        if output.suffix not in (".json", ".csv"):
-            raise UsageError(f"--output {output}", "a .json or .csv file", "use answers.json")
+    if output is not None and output.suffix in _masks.TABLES:
         check_apart(output, model, weights, *names)
         check_writable(output)
-    loaded, source = load_model(model, weights)
+    loaded, source = load_model(model, weights, any_task=True)
+    segments = isinstance(loaded, TaskModel)
+    masks = _masks.mask_files(output, names, model, weights) if segments else {}
+    if masks:
+        output = None
+    if output is not None and output.suffix not in _masks.TABLES:
+        raise UsageError(f"--output {output}", "a .json or .csv file", "use answers.json")
     task = task_of(loaded)
     loaded = loaded.to(choose_device(device))
     own = loaded.preprocessing.size
     facts = {"weights": source, "size": list(lengths or own), "trained_size": list(own)}
-    answers = answer_all(task, loaded, names, top, lengths)
+    if segments and lengths is None:
+        facts = {"weights": source, "size": None}
+    answers = answer_all(task, loaded, names, top, lengths, masks)
     if as_json or as_csv or output is not None:
         found = list(answers)
         failed = any("error" in answer for answer in found)
@@ -134,6 +148,7 @@ def answer_all(
     names: list[str],
     top: int,
     size: tuple[int, int] | None,
+    masks: dict[str, Path],
 ) -> Iterator[dict[str, Any]]:
     """Yield the answer for each photo; errors of some of several photos are shown on stderr.
 
@@ -142,11 +157,12 @@ def answer_all(
     """
     from vitrail.data.images import ImageError
     from vitrail.tasks.classify import Classification
+    from vitrail.tasks.segmentation import Segmentation
 
     failed = 0
     # Where answers are printed in a terminal as they come, they show the progress themselves.
     with progress(hidden=len(names) == 1 or sys.stdout.isatty()) as bar:
-        for name in bar.track(names, description="classifying"):
+        for name in bar.track(names, description="predicting"):
             try:
                 photo = read_photo(name)
             except ImageError as error:
@@ -158,6 +174,9 @@ def answer_all(
                 yield {"photo": name, "error": error.given}
                 continue
             found = task.predict(model, photo, size)
+            if isinstance(found, Segmentation):
+                yield {"photo": name, **_masks.answer(found, masks.get(name))}
+                continue
             assert isinstance(found, Classification)
             yield {"photo": name, **found.as_dict(top)}
     if failed > MAX_ERRORS:
@@ -191,16 +210,35 @@ def write_answers(answer: dict[str, Any], path: Path | None) -> None:
 
 def write_csv(answers: list[dict[str, Any]], path: Path | None) -> None:
     """Write one row a photo and class to a file, or to stdout."""
+    if any("classes" in answer for answer in answers):
+        return _write_shares(answers, path)
     rows: TextIO = io.StringIO()
     writer = csv.writer(rows, lineterminator="\n")
     writer.writerow(["photo", "rank", "class", "probability"])
     for answer in answers:
         for rank, row in enumerate(answer.get("top", ()), 1):
             writer.writerow([answer["photo"], rank, row["class"], f"{row['probability']:.6f}"])
+    _write_rows(rows.getvalue(), path)
+
+
+def _write_shares(answers: list[dict[str, Any]], path: Path | None) -> None:
+    """Write one row a photo and class of a mask."""
+    rows: TextIO = io.StringIO()
+    writer = csv.writer(rows, lineterminator="\n")
+    writer.writerow(["photo", "class", "pixels", "share", "objects"])
+    for answer in answers:
+        for row in answer.get("classes", ()):
+            share = f"{row['share']:.6f}"
+            objects = answer.get("objects", "")
+            writer.writerow([answer["photo"], row["class"], row["pixels"], share, objects])
+    _write_rows(rows.getvalue(), path)
+
+
+def _write_rows(text: str, path: Path | None) -> None:
     if path is None:
-        print(rows.getvalue(), end="")
+        print(text, end="")
     else:
-        write_text(path, rows.getvalue())
+        write_text(path, text)
         print(path)
 
 
@@ -214,8 +252,10 @@ def print_text(answers: Iterator[dict[str, Any]], facts: dict[str, Any], *, trai
     out, failed, block = console(), False, "█" if prints("█") else "#"
     for number, answer in enumerate(answers):
         if number == 0:  # not before a model that answers NaN, or a photo alone, has been refused
-            sizes = size_words(facts["size"], facts["trained_size"])
-            out.print(Text(f"{facts['weights']} at {sizes} pixels", style="dim"))
+            sizes = "the photo's own size"
+            if facts["size"] is not None:
+                sizes = size_words(facts["size"], facts["trained_size"]) + " pixels"
+            out.print(Text(f"{facts['weights']} at {sizes}", style="dim"))
             if not trained:
                 out.print(
                     Text("These weights are untrained: the answers mean nothing.", style="yellow")
@@ -226,6 +266,9 @@ def print_text(answers: Iterator[dict[str, Any]], facts: dict[str, Any], *, trai
         out.print(Text(single_line(answer["photo"]), style="bold"))
         for note in answer["notes"]:
             out.print(Text(f"  {note}", style="dim"))
+        if "classes" in answer:
+            _masks.print_masks(out, answer, block)
+            continue
         width = max(len(single_line(row["class"])) for row in answer["top"])
         for row in answer["top"]:
             out.print(f"  {single_line(row['class']):<{width}} {row['probability']:6.1%} ", end="")

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vitrail.cli._models import OptionalModel, OptionalWeights, model_to_train
+from vitrail.cli._models import (
+    OptionalModel,
+    OptionalWeights,
+    model_to_train,
+    task_model_to_train,
+)
 from vitrail.cli._shared import SizeOption, option_words, parse_memory, parse_size
 from vitrail.errors import UsageError
 
@@ -22,19 +27,23 @@ def _option(text: str, *names: str, **more: Any) -> Any:
 
 
 DATA_HELP = (
-    "A folder of class folders, zips of class folders ('train-*.zip'), or torchvision:CIFAR10."
+    "A folder of class folders, zips of class folders ('train-*.zip'), or torchvision:CIFAR10; "
+    "to segment, folders or zips with images/ and labels/."
 )
 
 
 def run(
     data: Annotated[list[str], typer.Argument(metavar="DATA", help=DATA_HELP)],
     model: OptionalModel = None,
-    task: Annotated[str, _option("What is learnt: classify.")] = "classify",
+    task: Annotated[str, _option("What is learnt: classify or segment.")] = "classify",
     settings_of_task: Annotated[
         list[str] | None,
         _option(
             "An option of the task as NAME=VALUE, e.g. balance=true; may be repeated.", "--set"
         ),
+    ] = None,
+    head: Annotated[
+        str | None, _option("Head of another task than classify; by default the task's first.")
     ] = None,
     out: Annotated[
         Path, _option("Folder for weights, checkpoints and logs.", "--output", "-o")
@@ -193,7 +202,17 @@ def run(
     fields: dict[str, Any] = {} if drop_path is None else {"drop_path": drop_path}
     fields["frozen_stages"] = frozen_stages(freeze)  # and not those of a checkpoint's own run
     with option_words(frozen_stages="--freeze", drop_path="--drop-path"):
-        network = model_to_train(model, weights, num_classes=len(learnt.classes), **fields)
+        if task == "classify":
+            if head is not None:
+                raise UsageError(
+                    f"--head {head} for --task classify",
+                    "a head for another task: a classifier has its own",
+                    "leave --head out, or add --task segment",
+                )
+            network = model_to_train(model, weights, num_classes=len(learnt.classes), **fields)
+        else:
+            count = len(learnt.classes)
+            network = task_model_to_train(task, head, model, weights, count, **fields)
     if freeze == "backbone":
         network.requires_grad_(False)
         network.head.requires_grad_(True)  # type: ignore[union-attr]  # it was given classes
@@ -239,11 +258,11 @@ def open_parts(
         return task.split(source, share, seed)
     held = task.open(val, train=False, root=root, download=download)
     odd = sorted(set(held.classes) ^ set(source.classes))
-    if odd:
+    if odd and held.classes and source.classes:  # of some tasks they are not known before reading
         raise UsageError(
             given=f"validation data whose classes differ in {', '.join(odd[:5])}",
-            allowed="the same class folders as in the training data",
-            fix="rename, add or remove class folders",
+            allowed="the same classes as in the training data",
+            fix="rename, add or remove class folders, or correct the list of classes",
         )
     return task.split(source, 0.0, seed)[0], task.split(held, 0.0, seed)[0]
 

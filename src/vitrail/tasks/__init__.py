@@ -13,6 +13,7 @@ __all__ = ["TASKS", "Column", "Prediction", "Recipe", "Score", "Task", "task_nam
 # Where each task is; loaded when it is used, for some need packages that others do not.
 TASKS = {
     "classify": "vitrail.tasks.classify:Classify",
+    "segment": "vitrail.tasks.segment:Segment",
 }
 
 

@@ -100,6 +100,10 @@ class Score(ABC):
     def result(self) -> dict[str, float]:
         """One number for each of the task's ``val_columns``, by its name."""
 
+    def details(self) -> dict[str, Any]:
+        """Results of parts of what was measured, such as of each class; fit for JSON."""
+        return {}
+
 
 class Prediction(ABC):
     """What a model answers for one input."""

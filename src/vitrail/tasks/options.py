@@ -34,6 +34,53 @@ def options_of(task: type[Task], words: Iterable[str]) -> Any:
     return task.Options(**found)
 
 
+def options_from(task: type[Task], stored: Mapping[str, Any]) -> Any:
+    """Return a task's options from a file's description; names of another version are an error.
+
+    Args:
+        task: the task.
+        stored: values by name as JSON has them: lists for tuples.
+    Raises:
+        UsageError: unknown names, or values of another type.
+    """
+    kinds = get_type_hints(task.Options)
+    strange = sorted(stored.keys() - kinds.keys())
+    if strange:
+        raise UsageError(
+            given=f"a file of task {task.name} with the option {strange[0]}",
+            allowed=f"the options {', '.join(kinds)}",
+            fix="it may come from a later version: upgrade vitrail",
+        )
+    try:
+        return task.Options(**{name: _stored(kinds[name], value) for name, value in stored.items()})
+    except ValueError as error:
+        raise UsageError(
+            given=f"a file of task {task.name} whose options cannot be used ({error})",
+            allowed=f"values of the types of the options {', '.join(kinds)}",
+            fix="it may be damaged: fetch or copy it again",
+        ) from None
+
+
+def _stored(kind: Any, value: Any) -> Any:
+    """A value of a type from what JSON has of it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in inner:
+            return None
+        return _stored(next(one for one in inner if one is not type(None)), value)
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_stored(inner[0], one) for one in value)
+    if kind is float and type(value) is int:
+        return float(value)
+    if value not in inner if origin is Literal else type(value) is not kind:
+        raise ValueError(f"{value!r}"[:100])
+    return value
+
+
 def _unknown(task: type[Task], word: str, name: str, known: Mapping[str, Any]) -> UsageError:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5) or [*known][:1]
     return UsageError(

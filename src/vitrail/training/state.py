@@ -1,5 +1,6 @@
 """A run's state between two steps: to a checkpoint and back."""
 
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def identity_of(model: Any, task: Task, samples: int, size: Size, recipe: Recipe
         "model": f"{type(model).__name__} {model.config}",
         "head": str(model.head_facts) if isinstance(model, TaskModel) else None,
         "task": task.name,
-        "options": asdict(task.options),
+        "options": json.loads(json.dumps(asdict(task.options))),  # a checkpoint has no tuples
         "classes": list(task.classes),
         "images": samples,
         "size": list(size),

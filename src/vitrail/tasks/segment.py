@@ -1,0 +1,398 @@
+"""Segmentation: a class for each place of an input, and objects where the labels number them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, Integer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vitrail.data.batch import Batch, Sample, Unreadable
+from vitrail.data.dataset import Skipped, Subset
+from vitrail.data.images import MAX_LABEL, ImageError, Photo, as_photo
+from vitrail.data.joint import Motion, Shade
+from vitrail.data.pairs import KeptPairs, PairSource, load_pairs, open_pairs, split_pairs
+from vitrail.data.rng import key
+from vitrail.errors import UsageError
+from vitrail.models import Preprocessing, TaskModel, backbone_of
+from vitrail.shapes import Size
+from vitrail.tasks.base import LOSS, Column, Forward, Recipe, Task
+from vitrail.tasks.instances import CLASSES, INSIDE, objects_of, scikit_image, with_borders
+from vitrail.tasks.losses import IGNORED, cross_entropy, soft_dice
+from vitrail.tasks.options import options_from
+from vitrail.tasks.segment_options import SegmentOptions
+from vitrail.tasks.segment_score import SegmentScore
+from vitrail.tasks.segmentation import Segmentation, default_colours
+from vitrail.tasks.tiles import bands
+
+if TYPE_CHECKING:
+    from typing import Self
+else:
+    Self = Any  # the shape checker looks at one method at a time, where Self means nothing
+
+MAX_CLASSES = 256
+"""More different labels than that number objects, and no classes."""
+
+
+@dataclass(frozen=True)
+class Segment(Task):
+    """Segmentation: a class for each place of an input."""
+
+    name: ClassVar[str] = "segment"
+    best: ClassVar[str] = "dice"
+    train_columns: ClassVar = (Column("dice", "Dice"),)
+    val_columns: ClassVar = (LOSS, Column("dice", "Dice"), Column("iou", "IoU"))
+    Options: ClassVar = SegmentOptions
+    finds_objects: ClassVar[bool] = False
+
+    options: SegmentOptions
+
+    @classmethod
+    def open(cls, data: Sequence[str], *, train: bool, root: Path, download: bool) -> PairSource:
+        """Open folders or zips with ``images/`` and ``labels/``; see ``open_pairs``."""
+        return open_pairs(data)
+
+    @classmethod
+    def split(
+        cls, source: PairSource, share: float, seed: int
+    ) -> tuple[Subset[PairSource], Subset[PairSource]]:
+        """Cut by images; those of one group stay together."""
+        return split_pairs(source, share, seed)
+
+    @classmethod
+    def build(cls, part: Subset[PairSource], options: SegmentOptions) -> "Segment":
+        """The task of images with label maps.
+
+        Raises:
+            UsageError: the labels are those of objects, of one class, or none of the classes'.
+        """
+        if options.instances:
+            scikit_image()
+            return Objects(CLASSES, replace(options, ignore=None))
+        names, colours = options.classes or part.source.classes, options.colours
+        values = options.values or tuple(range(len(names)))
+        if not names:
+            numbers, palette = part.source.survey()
+            found = tuple(n for n in numbers.tolist() if n != options.ignore)
+            values = options.values or found
+            _check_values(values, options.ignore)
+            names = tuple(f"class {value}" for value in values)
+        else:
+            palette = _first_palette(part)
+        if len(palette) > max(values) and not colours:
+            colours = tuple("#{:02x}{:02x}{:02x}".format(*palette[value]) for value in values)
+        return cls(names, replace(options, classes=names, values=values, colours=colours))
+
+    @classmethod
+    def of(cls, model: Any) -> "Segment":
+        """The task of a model with a head of segmentation.
+
+        Raises:
+            UsageError: it has none, or its options cannot be used.
+        """
+        facts = model.task if isinstance(model, TaskModel) else None
+        if facts is None or facts.name != cls.name:
+            raise _no_head(model)
+        options = options_from(cls, facts.options)
+        if not options.values and not options.instances:
+            options = replace(options, values=tuple(range(facts.classes)))
+        numbered = tuple(f"class {n}" for n in range(facts.classes))
+        names = model.preprocessing.classes or numbered
+        return Objects(names, options) if options.instances else cls(names, options)
+
+    def input_size(self, model: Any, size: Size | None) -> Size:
+        """The lengths of the crops that a model is trained on.
+
+        Raises:
+            UsageError: the model does not take images, or gives other outputs than the classes.
+        """
+        if not isinstance(model, TaskModel):
+            raise _no_head(model)
+        if not model.backbone.takes_photos:
+            raise UsageError(
+                given=f"{model.name}, whose input has {model.config.axes} axes "
+                f"and {model.config.in_channels} channels, to segment images",
+                allowed="a model with 2 axes and 3 channels",
+                fix="use --model swin_nano or another that `vitrail list` shows with HxW",
+            )
+        return tuple(size or model.preprocessing.size)
+
+    def keep(
+        self, part: Subset[Any], facts: Preprocessing, budget: int, skipped: Skipped
+    ) -> tuple[Subset[Any], int]:
+        """Decode images and label maps once."""
+        kept = load_pairs(part, budget, skipped)
+        return (part, 0) if kept is None else kept
+
+    def samples(
+        self, part: Subset[Any], facts: Preprocessing, recipe: Recipe | None
+    ) -> "PairSamples":
+        """Crops of the model's size, moved and shaded; to measure, whole images as they are."""
+        if recipe is None:
+            return PairSamples(part, self, facts)
+        own = self.options
+        motion = Motion(size=facts.size, rotate=own.rotate, scale=own.scale, flip=own.flip)
+        shade = Shade(
+            brightness=own.brightness, contrast=own.contrast, gamma=own.gamma, channels=own.channels
+        )
+        return PairSamples(part, self, facts, (motion, shade))
+
+    def collate(self, samples: Sequence[Sample]) -> Batch:
+        """Stack samples of one shape; a batch of several has lists."""
+        same = len({tuple(sample.input.shape) for sample in samples}) == 1
+        join: Callable[[list[Tensor]], Any] = torch.stack if same else list
+        targets: dict[str, Any] = {
+            name: join([sample.target[name] for sample in samples])
+            for name in ("labels", "numbers")
+        }
+        targets["kinds"] = tuple(sample.target["kind"] for sample in samples)
+        return Batch(
+            join([sample.input for sample in samples]),
+            targets,
+            tuple(sample.name for sample in samples),
+            torch.ones(len(samples), dtype=torch.bool),
+        )
+
+    def loss(self, forward: Forward, batch: Batch, recipe: Recipe) -> tuple[Tensor, dict[str, Any]]:
+        """Cross-entropy, and one minus the soft Dice of the classes but the background."""
+        logits, labels = forward(batch.inputs).float(), batch.targets["labels"]
+        dice = soft_dice(logits, labels)[int(self.options.background) :].mean()
+        cross = cross_entropy(logits, labels, self.options.class_weights)
+        loss = cross + self.options.dice * (1 - dice)
+        return loss, {"dice": dice.detach()}
+
+    def score(self) -> SegmentScore:
+        """Dice, IoU and loss."""
+        return SegmentScore(self)
+
+    def read(self, input: Any) -> Photo:
+        """Open a photo; see ``as_photo``."""
+        return as_photo(input)
+
+    def predict(self, model: nn.Module, opened: Photo, size: Size | None = None) -> Segmentation:
+        """The class of each pixel of a photo, at the photo's own size.
+
+        Large photos are segmented by tiles that overlap; only the logits of a row of tiles are in
+        memory at once.
+
+        Args:
+            model: of this task, in any mode and on any device.
+            opened: what ``read`` returned.
+            size: height and width to which the photo is resized for the model.
+        Raises:
+            UsageError: the model's outputs are not finite.
+        """
+        facts = backbone_of(model)
+        assert facts is not None
+        parameter, was_training = next(model.parameters()), model.training
+        pixels = torch.from_numpy(np.array(opened.image)).movedim(-1, 0).float() / 255
+        x = self.normalised(pixels, facts.preprocessing)[None]
+        x = x.to(parameter.device, parameter.dtype)
+        model.eval()
+        try:
+            with torch.no_grad():
+                labels, insides = [], []
+                for logits in self._outputs_at(model, x, size):
+                    labels.append(logits[0].argmax(0).cpu())
+                    if self.finds_objects:
+                        insides.append(logits[0].softmax(0)[INSIDE].cpu())
+        finally:
+            model.train(was_training)
+        whole = torch.cat(labels).numpy()
+        return self._prediction(whole, opened, torch.cat(insides).numpy() if insides else None)
+
+    def _outputs_at(self, model: nn.Module, x: Tensor, size: Size | None) -> Iterator[Tensor]:
+        """Logits at the input's own size, of a model that sees it at another one."""
+        if size is None:
+            yield from self.outputs(model, x)
+            return
+        resized = F.interpolate(x.float(), size, mode="bilinear", antialias=True).to(x.dtype)
+        logits = torch.cat(list(self.outputs(model, resized)), 2)
+        yield F.interpolate(logits, x.shape[2:], mode="bilinear")
+
+    def _prediction(
+        self, labels: np.ndarray, photo: Photo, inside: np.ndarray | None
+    ) -> Segmentation:
+        own = self.options
+        colours = own.colours or tuple(default_colours(len(self.classes)))
+        return Segmentation(labels, self.classes, own.values, colours, photo, own.background)
+
+    # ---- what a task of objects does otherwise ------------------------------------------------
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """Names of the classes that are measured."""
+        return self.classes
+
+    def as_judged(self, labels: Int64[Tensor, "*any"]) -> Int64[Tensor, "*any"]:
+        """Numbers of these from numbers of the model's classes."""
+        return labels
+
+    def numbers(
+        self, labels: Integer[np.ndarray, "*spatial"], name: str
+    ) -> Int64[Tensor, "*spatial"]:
+        """What moves with an image: classes, or objects, from labels as they are stored.
+
+        Raises:
+            ImageError: a label that no class has.
+        """
+        table = np.full(MAX_LABEL + 1, IGNORED - 1, dtype=np.int64)
+        if self.options.ignore is not None:
+            table[self.options.ignore] = IGNORED
+        table[list(self.options.values)] = np.arange(len(self.classes))
+        classes = table[labels]
+        if classes.min() < IGNORED:
+            raise ImageError(
+                given=f"{name!r}, with the label {labels[classes < IGNORED][0]}",
+                allowed=f"the labels {', '.join(map(str, self.options.values[:20]))} of the "
+                f"classes, and {self.options.ignore} for what is ignored",
+                fix="name all classes: classes=...; or their labels: values=...",
+            )
+        return torch.from_numpy(classes)
+
+    def targets(self, numbers: Int64[Tensor, "*spatial"]) -> Int64[Tensor, "*spatial"]:
+        """The model's classes from what has moved with an image."""
+        return numbers
+
+    # ---- inputs and outputs -------------------------------------------------------------------
+
+    def normalised(
+        self, image: Float[Tensor, "channels *spatial"], facts: Preprocessing
+    ) -> Float[Tensor, "channels *spatial"]:
+        """An input for the model from samples between 0 and 1."""
+        if self.options.normalise == "image":
+            return (image - image.mean()) / image.std(correction=0).clamp_min(1e-3)
+        shape = (-1, *(1,) * (image.ndim - 1))
+        mean, std = (torch.tensor(v).reshape(shape) for v in (facts.mean, facts.std))
+        return (image - mean) / std
+
+    def outputs(
+        self, forward: Forward, inputs: Float[Tensor, "batch channels *spatial"]
+    ) -> Iterator[Float[Tensor, "batch classes ..."]]:
+        """Logits, a band of rows after the other; of an input no longer than a tile, all at once.
+
+        Raises:
+            UsageError: they are not finite.
+        """
+        own = self.options
+        small = max(inputs.shape[2:]) <= own.tile
+        tile = (own.tile,) * (inputs.ndim - 2)
+        whole = [forward(inputs)] if small else bands(forward, inputs, tile, own.overlap)
+        for logits in whole:
+            if not logits.isfinite().all():
+                raise UsageError(
+                    given="a model whose logits are not finite (NaN or infinite)",
+                    allowed="a model with finite outputs",
+                    fix="use other weights; these hold NaN or infinite numbers, or overflow",
+                )
+            yield logits.float()
+
+
+@dataclass(frozen=True)
+class Objects(Segment):
+    """Segmentation of objects: labels number them, the model learns their insides and borders."""
+
+    val_columns: ClassVar = (*Segment.val_columns, Column("ap50", "AP50"))
+    finds_objects: ClassVar[bool] = True
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """Background and object."""
+        return ("background", "object")
+
+    def as_judged(self, labels: Int64[Tensor, "*any"]) -> Int64[Tensor, "*any"]:
+        """Inside and border are of an object."""
+        return (labels > 0).long()
+
+    def _prediction(
+        self, labels: np.ndarray, photo: Photo, inside: np.ndarray | None
+    ) -> Segmentation:
+        assert inside is not None
+        objects = objects_of(labels, inside, self.options.least)
+        shown, colours = (objects > 0).astype(np.int64), tuple(default_colours(2))
+        return Segmentation(shown, self.judged, (0, 1), colours, photo, objects=objects)
+
+    def numbers(
+        self, labels: Integer[np.ndarray, "*spatial"], name: str
+    ) -> Int64[Tensor, "*spatial"]:
+        """The objects' numbers."""
+        return torch.from_numpy(labels.astype(np.int64))
+
+    def targets(self, numbers: Int64[Tensor, "*spatial"]) -> Int64[Tensor, "*spatial"]:
+        """Background, inside and border."""
+        return with_borders(numbers, self.options.border)
+
+
+class PairSamples:
+    """Images with their labels, whole or moved.
+
+    The key of a sample seeds all that is random about it.
+    """
+
+    def __init__(
+        self,
+        part: Subset[PairSource] | Subset[KeptPairs],
+        task: Segment,
+        facts: Preprocessing,
+        augment: tuple[Motion, Shade] | None = None,
+    ) -> None:
+        self.part, self.task, self.facts, self.augment = part, task, facts, augment
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def __getitem__(self, item: tuple[int, int]) -> Sample | Unreadable:
+        position, seed = item
+        source, index = self.part.source, int(self.part.indices[position])
+        name = source.name(index)
+        try:
+            pair = source.pair(index)
+            numbers = self.task.numbers(pair.labels, name)
+        except ImageError as error:
+            return Unreadable(name, error.given)
+        image = torch.from_numpy(pair.image).float() / 255
+        if self.augment is None:
+            image = self.task.normalised(image, self.facts)
+        else:
+            motion, shade = self.augment
+            # Normalised before it is cropped, as it is where whole images are measured.
+            image = self.task.normalised(shade(image, key(seed, 1)), self.facts)
+            image, numbers = motion(image, numbers, seed)
+        labels = self.task.targets(numbers)
+        target = {"labels": labels, "numbers": numbers, "kind": source.kinds[index]}
+        return Sample(image, target, name)
+
+
+def _no_head(model: Any) -> UsageError:
+    return UsageError(
+        given=f"{model.name or type(model).__name__} without a head of segmentation",
+        allowed="a model that was created, or trained, with task='segment'",
+        fix="train one: vitrail train DATA --task segment --weights FILE",
+    )
+
+
+def _check_values(values: tuple[int, ...], ignore: int | None) -> None:
+    if len(values) > MAX_CLASSES:
+        raise UsageError(
+            given=f"label maps with {len(values):,} different labels",
+            allowed=f"at most {MAX_CLASSES} classes",
+            fix="use --set instances=true if the labels number objects",
+        )
+    if len(values) < 2:
+        raise UsageError(
+            given=f"label maps with no label but {', '.join(map(str, values)) or 'none'}"
+            + ("" if ignore is None else f" and {ignore}, which is ignored"),
+            allowed="two classes at least",
+            fix="use --set ignore=none" if ignore is not None else "label more than one class",
+        )
+
+
+def _first_palette(part: Subset[PairSource]) -> tuple[tuple[int, int, int], ...]:
+    try:
+        return part.source.labels(int(part.indices[0])).colours
+    except ImageError:  # reported where it is read to be learnt from
+        return ()
