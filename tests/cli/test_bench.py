@@ -2,10 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from vitrail import create_model
+from vitrail.bench import settings
 from vitrail.cli.main import run
 
 QUICK = ["--seconds", "0.1", "--setting", "eager"]
@@ -29,6 +32,22 @@ def test_scripts_get_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     assert (row["size"], row["batch"], row["setting"]) == ([64], 1, "eager")
     low, high = row["quartiles"]
     assert 0 < low <= row["seconds"] <= high and row["speedup"] is None and row["rounds"] >= 5
+
+
+def test_options_reach_what_measures(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(
+        settings,
+        "measure",
+        lambda model, *args, **more: seen.append((model.name, args, more)) or (),
+    )
+    words = ["--batch", "1", "4", "--seconds", "3", "--dtype", "bf16", "--setting", "eager"]
+    assert run(["bench", "swin_nano", *words, "--json"]) == 0
+    more = {"dtype": torch.bfloat16, "settings": ["eager"], "seconds": 3.0}
+    assert seen == [("swin_nano", ([(32, 32)], [1, 4]), more)]
+    assert json.loads(capsys.readouterr().out) == []
 
 
 def test_a_folder_is_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
