@@ -192,6 +192,12 @@ def test_training_data_of_another_layout(tmp_path, capsys) -> None:
     assert "no images in images/" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--mixup", "--smoothing", "--mix-probability"])
+def test_training_refuses_what_is_of_classification(data, tmp_path, capsys, option) -> None:
+    assert main.run(["train", str(data), *QUICK, option, "0", "-o", str(tmp_path / "run")]) == 2
+    assert f"fix: leave {option} out" in capsys.readouterr().err
+
+
 def test_a_head_belongs_to_a_task(tmp_path, capsys) -> None:
     with (
         zipfile.ZipFile(tmp_path / "z.zip", "w") as archive,

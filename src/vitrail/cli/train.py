@@ -33,6 +33,7 @@ DATA_HELP = (
 
 
 def run(
+    context: typer.Context,
     data: Annotated[list[str], typer.Argument(metavar="DATA", help=DATA_HELP)],
     model: OptionalModel = None,
     task: Annotated[str, _option("What is learnt: classify or segment.")] = "classify",
@@ -168,6 +169,7 @@ def run(
     lengths: Any = parse_size(size)
     with option_words(task="--task"):
         kind = task_named(task)
+    _refuse_unused(context, kind)
     options = options_of(kind, settings_of_task or ())
     resumed = read_run(out) if resume else None
     default: int = resumed["recipe"]["epochs"] if resumed else 300
@@ -235,6 +237,23 @@ def run(
         if int(os.environ.get("RANK", "0")) == 0:
             typer.echo(str(stopped), err=True)
         raise typer.Exit(128 + stopped.signal) from None
+
+
+def _refuse_unused(context: typer.Context, task: "type[Task]") -> None:
+    """Refuse options of the recipe that mean nothing to a task.
+
+    Raises:
+        UsageError: one is on the command line.
+    """
+    for name in task.unused:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = "--" + name.replace("_", "-")
+            raise UsageError(
+                given=f"{option} for --task {task.name}",
+                allowed="options that mean something to the task; its own are --set NAME=VALUE",
+                fix=f"leave {option} out",
+            )
 
 
 def open_parts(

@@ -143,6 +143,8 @@ class Task(ABC):
     """What a score results in."""
     Options: ClassVar[type[Any]]
     """A frozen dataclass of the task's own options, each with a default."""
+    unused: ClassVar[tuple[str, ...]] = ()
+    """Fields of the recipe that mean nothing to it."""
 
     classes: tuple[str, ...]
     options: Any

@@ -24,7 +24,7 @@ from vitrail.tasks.base import LOSS, Column, Forward, Recipe, Task
 from vitrail.tasks.instances import CLASSES, INSIDE, objects_of, scikit_image, with_borders
 from vitrail.tasks.losses import IGNORED, cross_entropy, soft_dice
 from vitrail.tasks.options import options_from
-from vitrail.tasks.segment_options import SegmentOptions
+from vitrail.tasks.segment_options import UNUSED, SegmentOptions
 from vitrail.tasks.segment_score import SegmentScore
 from vitrail.tasks.segmentation import Segmentation, default_colours
 from vitrail.tasks.tiles import bands
@@ -47,6 +47,7 @@ class Segment(Task):
     train_columns: ClassVar = (Column("dice", "Dice"),)
     val_columns: ClassVar = (LOSS, Column("dice", "Dice"), Column("iou", "IoU"))
     Options: ClassVar = SegmentOptions
+    unused: ClassVar = UNUSED
     finds_objects: ClassVar[bool] = False
 
     options: SegmentOptions

@@ -9,6 +9,12 @@ from vitrail.errors import UsageError
 from vitrail.tasks.instances import CLASSES
 from vitrail.tasks.tiles import MAX_OVERLAP
 
+UNUSED = (
+    *("smoothing", "mixup", "cutmix", "mix_probability"),
+    *("crop", "randaugment", "erase"),
+)
+"""Fields of the recipe that are of classification."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SegmentOptions:
