@@ -131,7 +131,7 @@ def refusing(kind):
 @pytest.mark.parametrize(
     ("kind", "given", "fix"),
     [
-        ("RepositoryNotFoundError", "the hub does not know", "check the spelling"),
+        ("RepositoryNotFoundError", "the hub does not have", "check the spelling"),
         ("RevisionNotFoundError", "has no such revision", "use someone/swin"),
         ("GatedRepoError", "terms have not been accepted", "accept its terms"),
         ("HfHubHTTPError", r"hub repository someone/swin@v9 \(no", "check the name"),
