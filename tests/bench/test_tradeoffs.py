@@ -8,11 +8,11 @@ import torch
 
 from tests.support import refuses, small
 from vitrail.bench.tradeoffs import agreement_without_unshift, photos, seams, unshifted
-from vitrail.weights import load_model
+from vitrail.weights import load_backbone
 
 
 def test_the_shift_hides_the_seams_of_trained_windows() -> None:
-    model = load_model("bundled")
+    model = load_backbone("bundled")
     images = photos(model, (64, 64), 2)
     on = seams(model, images, shifted=True)
     off = seams(model, images, shifted=False)

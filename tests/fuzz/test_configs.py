@@ -17,7 +17,7 @@ from vitrail.models.mechanism_swin import MechanismSwin, MechanismSwinConfig
 from vitrail.models.pvt import PVT, PVTConfig
 from vitrail.models.pvt_v2 import PVTV2, PVTV2Config
 from vitrail.models.vit import ViT, ViTConfig
-from vitrail.weights import load_model
+from vitrail.weights import load_backbone
 
 MEMORY = 1 << 30
 _BODY: dict[str, Any] = {"depths": (1, 1), "num_heads": (2, 4), "num_classes": 5, "patch": (2, 2)}
@@ -68,7 +68,7 @@ def test_descriptions_in_files(tmp_path: Path) -> None:
         state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
         save_file(state, path, metadata=clean)
         with frame.nothing_executed():
-            build = load_model if rng.random() < 0.5 else Backbone.from_pretrained
+            build = load_backbone if rng.random() < 0.5 else Backbone.from_pretrained
             check_runs(build(path))
 
     outcomes = frame.fuzz("descriptions", case, memory=MEMORY)
