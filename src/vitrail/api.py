@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import torch
 from torch import Tensor, nn
 
-from vitrail.errors import UsageError
+from vitrail.errors import UsageError, shown
 from vitrail.heads import HeadConfig, head_for
 from vitrail.models import CATALOG, Backbone, TaskModel, backbone_of, canonical_name, unwrapped
 from vitrail.models.task_model import new_task_model
 from vitrail.models.words import check_fields
+from vitrail.shapes import as_size
 
 if TYPE_CHECKING:
     from torchvision.transforms.v2 import Transform
@@ -73,7 +74,7 @@ def create_model(
         task: ``"classify"`` for a backbone with a classifier; ``"segment"`` for one with a head
             that has an answer for every input sample.
         head: of another task than classification: a name out of ``vitrail.heads.HEADS``, or its
-            config; default the task's first.
+            config; default that of the weights, or the task's first.
         num_classes: classes of the head; 0 for none; default those of the weights or the paper.
         weights: None for a fresh start, ``"bundled"``, a file, a folder as ``save_pretrained``
             writes it, a state dict, a hub repository id, or published weights by name:
@@ -90,9 +91,9 @@ def create_model(
         UsageError: an unknown name or field, a value that cannot be, or weights that do not fit.
     """
     if task != "classify" or head is not None:
-        kind = head_for(task, head)
+        head_for(task, head)
         config_fields["in_channels"] = in_channels
-        return _with_head(name, task, *kind, num_classes, weights, config_fields)
+        return _with_head(name, task, head, num_classes, weights, config_fields)
     name = canonical_name(name)
     entry = CATALOG[name]
     check_fields(name, entry.config, config_fields)
@@ -113,8 +114,7 @@ def create_model(
 def _with_head(
     name: str,
     task: str,
-    head: str,
-    config: HeadConfig,
+    head: str | HeadConfig | None,
     classes: int | None,
     weights: Weights,
     fields: dict[str, Any],
@@ -125,7 +125,10 @@ def _with_head(
     name = canonical_name(name)
     published = weights is not None and find(name, weights) is not None
     opened = None if weights is None or published else open_head(weights)
-    if opened is not None and (opened.task.name, opened.head.name) != (task, head):
+    if opened is not None and opened.task.name == task and head in (None, opened.head.name):
+        head = opened.head.config
+    kind = head_for(task, head)
+    if opened is not None and (opened.task.name, opened.head.name) != (task, kind[0]):
         opened = None  # the backbone's weights are taken, the rest is listed
     if classes is None:
         if opened is None:
@@ -135,10 +138,16 @@ def _with_head(
                 "add num_classes=2, say",
             )
         classes = opened.task.classes
+    if classes < 2:
+        raise UsageError(
+            f"num_classes={classes} for task={task!r}",
+            "2 or more, the background included",
+            "use num_classes=2",
+        )
     depths = fields.get("depths", CATALOG[name].config.depths)
     fields = {"out_indices": tuple(range(len(depths))), "feature_norms": True, **fields}
     backbone = create_model(name, num_classes=0, weights=weights, **fields)
-    model = new_task_model(backbone, task, head, config, classes)
+    model = new_task_model(backbone, task, *kind, classes)
     if opened is not None:
         take_head(model, opened)
     return model if weights is None else model.eval()
@@ -183,8 +192,14 @@ def predict(
     """
     from vitrail.tasks import task_of
 
+    if not isinstance(model, nn.Module):
+        raise UsageError(
+            f"{shown(model)} to predict with",
+            "a model",
+            "make one: vitrail.load(path), or vitrail.create_model(name, weights=...)",
+        )
     task = task_of(model)
-    lengths = (size,) * 2 if isinstance(size, int) else size
+    lengths = None if size is None else as_size(size, 2, "size")
     return task.predict(model, task.read(input), lengths)
 
 
@@ -212,15 +227,22 @@ def transform(model: nn.Module, *, train: bool = False) -> "Transform":
             ``nn.Sequential(backbone, head)``).
         train: return the training augmentation instead of the evaluation's resize and crop.
     Raises:
-        UsageError: there is no Vitrail model in it.
+        UsageError: there is no Vitrail model in it, or it has the head of a task, whose inputs
+            ``vitrail.predict`` prepares.
     """
     from vitrail.data.transforms import transform
 
-    backbone = backbone_of(model)
+    backbone, whole = backbone_of(model), unwrapped(model)
+    if isinstance(whole, TaskModel):
+        raise UsageError(
+            f"a model for task {whole.task.name}, whose inputs are not those of its backbone",
+            "a backbone, or a classifier",
+            "use vitrail.predict(model, photo), or vitrail.transform(model.backbone)",
+        )
     if backbone is None:
         raise UsageError(
             f"a model of class {type(model).__name__}",
-            "a Vitrail model, which knows the input of its weights",
+            "a Vitrail model, whose weights say their input",
             "convert a peer's with vitrail.from_model(model)",
         )
     return transform(backbone, train=train)

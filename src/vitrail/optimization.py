@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from vitrail import fused
 from vitrail.attention.cpp import build
 from vitrail.errors import UsageError
-from vitrail.models import Backbone, Optimization, backbones_in, check_original
+from vitrail.models import Backbone, Optimization, TaskModel, backbones_in, check_original
 from vitrail.weights.peers import convertible
 
 _log = logging.getLogger("vitrail.optimize")
@@ -345,6 +345,8 @@ def _checked_example(model: nn.Module, example: Tensor | None) -> Tensor:
     first = model
     while isinstance(first, nn.Sequential) and len(first):
         first = first[0]
+    if isinstance(first, TaskModel):
+        first = first.backbone
     if not isinstance(first, Backbone):
         raise UsageError(
             f"no example for {type(model).__name__}",

@@ -185,6 +185,42 @@ def test_a_backbone_of_another_file_gets_a_head(data, tmp_path) -> None:
     assert torch.equal(model.backbone.state_dict()[name], classifier.state_dict()[name])
 
 
+def test_a_head_goes_on_unless_the_classes_are_others(data, weights, tmp_path) -> None:
+    """Classes are compared by name, not by number; what kind of head it is stays either way."""
+    learnt = load(weights).state_dict()
+    for classes, goes_on in (("ground,cold,warm", True), ("earth,ice,fire", False)):
+        out = tmp_path / classes
+        words = ["--set", f"classes={classes}", "--lr", "0", "-o", str(out)]
+        assert main.run(["train", str(data), *QUICK, "--model", str(weights), *words]) == 0
+        found = load(out / "last.safetensors")
+        assert isinstance(found, TaskModel)
+        assert found.head_facts == load(weights).head_facts
+        name = "head.classify.weight"
+        assert torch.equal(found.state_dict()[name], learnt[name]) == goes_on
+
+
+def test_nothing_that_can_be_read(data, weights, tmp_path, capsys) -> None:
+    with zipfile.ZipFile(data) as old, zipfile.ZipFile(tmp_path / "bad.zip", "w") as new:
+        for name in old.namelist():
+            new.writestr(name, b"no picture" if name.startswith("labels") else old.read(name))
+    words = [str(tmp_path / "bad.zip"), "--max-bad", "99"]
+    assert main.run(["evaluate", *words, "--weights", str(weights)]) == 2
+    assert "given: 12 images of which none can be read" in capsys.readouterr().err
+    out = str(tmp_path / "run")
+    val = ["--val", *words, "-o", out, "--model", str(weights)]
+    assert main.run(["train", str(data), *QUICK, *val]) == 2
+    assert "validation images of which none can be read" in capsys.readouterr().err
+
+
+def test_predict_makes_no_folder_that_looks_like_a_picture(
+    weights, photos, tmp_path, capsys
+) -> None:
+    out = tmp_path / "m.bmp"
+    assert main.run(["predict", photos[0], "--weights", str(weights), "-o", str(out)]) == 2
+    assert f"fix: use --output {tmp_path / 'm.png'}" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_training_data_of_another_layout(tmp_path, capsys) -> None:
     (tmp_path / "set" / "images").mkdir(parents=True)
     words = ["train", str(tmp_path / "set"), "-o", str(tmp_path / "run")]

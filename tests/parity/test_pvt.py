@@ -33,6 +33,7 @@ def build(size, **variant):
         pytest.param(96, TINY, id="tiny"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:transformers' PVT reads its tables:UserWarning")
 def test_transformers(twins, size, variant):
     twins(lambda: build(size, **variant)).check(size, size)
 

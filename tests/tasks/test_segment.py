@@ -100,10 +100,10 @@ def test_a_label_of_no_class_is_skipped_and_reported(data) -> None:
         limit = Skipped(11)
         samples = task.samples(part_of(data), FACTS, None)
         evaluate(Oracle(), samples, task.score(), collate=task.collate, skipped=limit)
-    score = task.score()
     samples = task.samples(part_of(data), FACTS, None)
-    evaluate(Oracle(), samples, score, collate=task.collate, skipped=skipped)
-    assert score.skipped == len(skipped.reasons) == 12
+    with pytest.raises(UsageError, match=r"12 images of which none can be read.*with the label 2"):
+        evaluate(Oracle(), samples, task.score(), collate=task.collate, skipped=skipped)
+    assert len(skipped.reasons) == 12
 
 
 def test_labels_that_number_objects(tmp_path) -> None:

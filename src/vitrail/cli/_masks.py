@@ -37,6 +37,14 @@ def mask_files(output: Path | None, photos: list[str], *read: str | None) -> dic
         check_writable(output)
         targets = {photos[0]: output}
     else:
+        from PIL import Image
+
+        if output.suffix.lower() in Image.registered_extensions() and not output.is_dir():
+            raise UsageError(
+                given=f"--output {output}, a picture ending in {output.suffix}",
+                allowed="a mask ending in .png or .tif, or a folder",
+                fix=f"use --output {output.with_suffix('.png')}",
+            )
         check_folder(output, "--output")
         stems = {name: "photo" if name == "-" else Path(name).stem for name in photos}
         targets = {name: output / f"{stem}.png" for name, stem in stems.items()}

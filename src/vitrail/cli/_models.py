@@ -129,20 +129,20 @@ def task_model_to_train(
     head: str | None,
     name: str | None,
     weights: str | None,
-    classes: int,
+    classes: tuple[str, ...],
     **config_fields: Any,
 ) -> "TaskModel":
     """Return the model of a task that training starts from.
 
-    A checkpoint of the same task, head and number of classes is continued; of another one, and of a
+    A checkpoint of the same task, head and classes is continued; of another one, and of a
     classifier, the backbone is taken and the head is new.
 
     Args:
         task: its name.
-        head: name of the head; None for the task's first one, or the checkpoint's.
+        head: name of the head; None for the checkpoint's, or the task's first one.
         name: of the backbone, or a checkpoint; None for the model the weights are of.
         weights: where they are; None or "none" for random numbers, drawn as torch is seeded.
-        classes: of the head.
+        classes: their names.
         config_fields: fields of the backbone's configuration to change.
     Raises:
         UsageError: as ``load_model``.
@@ -156,22 +156,26 @@ def task_model_to_train(
     if known or (weights in (None, "none") and name is None):
         given = None if weights == "none" else weights
         chosen = name or DEFAULT_MODEL
-        return create_model(
-            chosen, task=task, head=head, num_classes=classes, weights=given, **config_fields
+        model = create_model(
+            chosen, task=task, head=head, num_classes=len(classes), weights=given, **config_fields
         )
+        if model.preprocessing.classes not in (None, classes):
+            model.head.reset_parameters()
+        return model
     found, _ = load_model(name, weights, any_task=True, **config_fields)
+    chosen_head: Any = head
     if isinstance(found, TaskModel):
-        if (found.task.name, found.task.classes) == (task, classes) and head in (
-            None,
-            found.head_facts.name,
-        ):
-            return found
+        if found.task.name == task and head in (None, found.head_facts.name):
+            named = found.preprocessing.classes
+            if found.task.classes == len(classes) and named in (None, classes):
+                return found
+            chosen_head = found.head_facts.config
         bare = found.backbone
     else:
         stages = tuple(range(len(found.config.depths)))
         bare_fields = {"num_classes": 0, "out_indices": stages, "feature_norms": True}
         bare = load_model(name, weights, **{**bare_fields, **config_fields})[0]
-    return new_task_model(bare, task, *head_for(task, head), classes)
+    return new_task_model(bare, task, *head_for(task, chosen_head), len(classes))
 
 
 def _fix(error: "Misfit", name: str | None, weights: str) -> str:

@@ -26,8 +26,9 @@ def refuse(task: str, **options: object) -> None:
 
 
 def samples_of(task: "Task", model: Any, data: list[str], root: Path, download: bool) -> Any:
-    """Return the data as the model wants them, none augmented."""
+    """Return the data as the model's inputs, none augmented."""
     source = task.open(data, train=False, root=root, download=download)
+    task.check(source)
     return task.samples(task.split(source, 0.0, 0)[0], model.preprocessing, None)
 
 

@@ -1,5 +1,6 @@
 """`vitrail train`: train a model on data of a task, such as folders or zips of images."""
 
+import inspect
 import os
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
@@ -33,7 +34,6 @@ DATA_HELP = (
 
 
 def run(
-    context: typer.Context,
     data: Annotated[list[str], typer.Argument(metavar="DATA", help=DATA_HELP)],
     model: OptionalModel = None,
     task: Annotated[str, _option("What is learnt: classify or segment.")] = "classify",
@@ -44,7 +44,8 @@ def run(
         ),
     ] = None,
     head: Annotated[
-        str | None, _option("Head of another task than classify; by default the task's first.")
+        str | None,
+        _option("Head of --task segment: semantic_fpn (default), unet, upernet or segformer."),
     ] = None,
     out: Annotated[
         Path, _option("Folder for weights, checkpoints and logs.", "--output", "-o")
@@ -169,7 +170,7 @@ def run(
     lengths: Any = parse_size(size)
     with option_words(task="--task"):
         kind = task_named(task)
-    _refuse_unused(context, kind)
+    _refuse_unused(kind, locals())
     options = options_of(kind, settings_of_task or ())
     resumed = read_run(out) if resume else None
     default: int = resumed["recipe"]["epochs"] if resumed else 300
@@ -213,8 +214,8 @@ def run(
                 )
             network = model_to_train(model, weights, num_classes=len(learnt.classes), **fields)
         else:
-            count = len(learnt.classes)
-            network = task_model_to_train(task, head, model, weights, count, **fields)
+            names = learnt.classes
+            network = task_model_to_train(task, head, model, weights, names, **fields)
     if freeze == "backbone":
         network.requires_grad_(False)
         network.head.requires_grad_(True)  # type: ignore[union-attr]  # it was given classes
@@ -239,15 +240,18 @@ def run(
         raise typer.Exit(128 + stopped.signal) from None
 
 
-def _refuse_unused(context: typer.Context, task: "type[Task]") -> None:
+def _refuse_unused(task: "type[Task]", given: dict[str, Any]) -> None:
     """Refuse options of the recipe that mean nothing to a task.
 
+    Args:
+        task: the task.
+        given: arguments of ``run`` by name.
     Raises:
-        UsageError: one is on the command line.
+        UsageError: one is not its default.
     """
+    options = inspect.signature(run).parameters
     for name in task.unused:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
+        if given[name] != options[name].default:
             option = "--" + name.replace("_", "-")
             raise UsageError(
                 given=f"{option} for --task {task.name}",
@@ -276,10 +280,12 @@ def open_parts(
     if not val:
         return task.split(source, share, seed)
     held = task.open(val, train=False, root=root, download=download)
-    odd = sorted(set(held.classes) ^ set(source.classes))
-    if odd and held.classes and source.classes:  # of some tasks they are not known before reading
+    # Of some tasks they are not known before reading.
+    if held.classes and source.classes and held.classes != source.classes:
+        odd = sorted(set(held.classes) ^ set(source.classes))
         raise UsageError(
-            given=f"validation data whose classes differ in {', '.join(odd[:5])}",
+            given="validation data whose classes "
+            + (f"differ in {', '.join(odd[:5])}" if odd else "are in another order"),
             allowed="the same classes as in the training data",
             fix="rename, add or remove class folders, or correct the list of classes",
         )

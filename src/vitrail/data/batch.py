@@ -16,7 +16,7 @@ class Sample:
 
     Args:
         input: a tensor without a batch axis.
-        target: what the task wants the model to answer: a class number, a mask, boxes.
+        target: the right output: a class number, a mask, boxes.
         name: what to call it in a message: its path.
     """
 

@@ -88,7 +88,15 @@ class PairSource:
         for number, (store, table) in enumerate(zip(stores, tables, strict=True)):
             layout = _Layout(store)
             self._files += layout.pairs(number)
-            self.classes = self.classes or layout.classes()
+            classes = layout.classes()
+            if classes and self.classes and classes != self.classes:
+                raise UsageError(
+                    given=f"{store.name('classes.txt')!r} with other classes, or another order, "
+                    "than the data before it",
+                    allowed="one list of classes for all data",
+                    fix="make the lists and the labels equal, or learn from one of them",
+                )
+            self.classes = self.classes or classes
             facts = _facts(table)
             for file in self._files[len(kinds) :]:
                 row = facts.get(file.stem, {})
@@ -361,17 +369,29 @@ def _distinct(lines: list[str], name: str) -> tuple[str, ...]:
 
 
 def _facts(table: Path) -> dict[str, dict[str, str]]:
-    """Rows of a CSV by their ``id``; none if there is no such file."""
-    if not table.is_file() or table.stat().st_size > _MAX_TABLE:
+    """Rows of a CSV by their ``id``; none if there is no such file.
+
+    Raises:
+        UsageError: it has no column ``id``, is no CSV, or is too large.
+    """
+    if not table.is_file():
         return {}
+    problem = UsageError(
+        given=f"{str(table)!r} beside the data, which is no CSV with a column id",
+        allowed="a CSV with the columns id, kind and group, of at most "
+        f"{_MAX_TABLE >> 20} MiB, or none",
+        fix="correct it, or give it another name",
+    )
+    if table.stat().st_size > _MAX_TABLE:
+        raise problem
     with open(table, newline="", encoding="utf-8-sig", errors="replace") as file:
         reader = csv.DictReader(file)
         try:
             if "id" not in (reader.fieldnames or ()):
-                return {}
+                raise problem
             return {row["id"]: row for row in reader if row["id"]}
-        except csv.Error:  # some other file of that name
-            return {}
+        except csv.Error:
+            raise problem from None
 
 
 def _suffix(entry: str) -> str:

@@ -1,4 +1,4 @@
-"""Heads: from the maps of a backbone's stages to what a task wants, in any rank."""
+"""Heads: from the maps of a backbone's stages to the outputs of a task, in any rank."""
 
 from typing import NamedTuple
 

@@ -19,7 +19,7 @@ class HeadConfig:
 
     @classmethod
     def of_json(cls, values: dict[str, Any]) -> "HeadConfig":
-        """Return the config that was written as JSON, which knows lists only.
+        """Return the config that was written as JSON, which has lists only.
 
         Raises:
             TypeError: a field that there is not.

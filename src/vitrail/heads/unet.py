@@ -42,6 +42,26 @@ class UNetConfig(HeadConfig):
         check_dims(self, "dim")
 
 
+class InstanceNorm(nn.Module):
+    """Normalise each channel of each sample; without weights.
+
+    torch's own module refuses a map of a single cell, which is zero here.
+
+    Args:
+        eps: added to the variance.
+    """
+
+    def __init__(self, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(
+        self, x: Float[Tensor, "batch channels *spatial"]
+    ) -> Float[Tensor, "batch channels *spatial"]:
+        """Return the normalised map."""
+        return torch.group_norm(x, x.shape[1], eps=self.eps)  # which does not refuse it
+
+
 class ResidualUnit(nn.Module):
     """Two convolutions of three cells with instance norms, and a way past them.
 
@@ -66,13 +86,12 @@ class ResidualUnit(nn.Module):
         conv, step = CONVOLUTIONS[axes], stride or (1,) * axes
         self.conv1 = conv(channels, dim, 3, step, padding=1, bias=False)
         self.conv2 = conv(dim, dim, 3, padding=1, bias=False)
-        # One group a channel is an instance norm, which torch has not for a single cell.
-        self.norm1, self.norm2 = (nn.GroupNorm(dim, dim, norm_eps, affine=False) for _ in range(2))
+        self.norm1, self.norm2 = InstanceNorm(norm_eps), InstanceNorm(norm_eps)
         self.past: nn.Module = nn.Identity()
         if channels != dim or any(s != 1 for s in step):
             self.past = nn.Sequential(
                 conv(channels, dim, 1, step, bias=False),
-                nn.GroupNorm(dim, dim, norm_eps, affine=False),
+                InstanceNorm(norm_eps),
             )
         self.act = nn.LeakyReLU(_SLOPE)
 

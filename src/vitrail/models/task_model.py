@@ -84,7 +84,7 @@ class TaskModel(HubModel, nn.Module):
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """The input that the weights want."""
+        """The input of the weights."""
         return self.backbone.preprocessing
 
     @preprocessing.setter
@@ -184,7 +184,7 @@ def facts_of(meta: Mapping[str, str]) -> tuple[TaskFacts, HeadFacts]:
     """Return what a file's metadata say of its task and its head.
 
     Raises:
-        UsageError: nothing that this version knows.
+        UsageError: it is damaged, or of a later version.
     """
     try:
         task, head = json.loads(meta["task"]), json.loads(meta["head"])

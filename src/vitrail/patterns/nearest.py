@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from vitrail.patterns.base import (
     Groups,
@@ -136,9 +137,10 @@ class Nearest(Pattern):
         for axis, n in enumerate(windows.lengths):
             near = deep.new_zeros(deep.shape)
             if n > 2 * side:
-                near.narrow(axis, side, n - 2 * side).copy_(
-                    deep.unfold(axis, 2 * side + 1, 1).all(-1)
-                )
+                # Sums up to each place count what a stretch holds, however long it is.
+                sums = F.pad(deep.movedim(axis, -1).cumsum(-1, dtype=torch.int32), (1, 0))
+                held = sums[..., 2 * side + 1 :] - sums[..., : n - 2 * side]
+                near.movedim(axis, -1)[..., side : n - side] = held == 2 * side + 1
             deep = near
         return deep
 

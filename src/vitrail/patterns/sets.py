@@ -63,7 +63,9 @@ class TokenSet:
             others = [other for other in range(mask.ndim) if other != axis]
             new = torch.ones(n, dtype=torch.bool)
             new[1:] = ~(alike.all(others) if others else alike)
-            mask, line = mask[(slice(None),) * axis + (new,)], line[_and_last(new)]
+            if not new.all():
+                rows = new.nonzero().flatten()
+                mask, line = mask.index_select(axis, rows), line[_and_last(new)]
             # Of lines that are empty, one at most is left at each end.
             for end in (0, -1):
                 if len(line) > 2 and not mask.select(axis, end).any():

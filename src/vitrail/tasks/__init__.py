@@ -1,5 +1,6 @@
 """Tasks: what a model learns and how it is judged. A new task is one file and one line here."""
 
+import difflib
 from importlib import import_module
 
 from torch import nn
@@ -24,9 +25,8 @@ def task_named(name: str) -> type[Task]:
         UsageError: there is no such task.
     """
     if name not in TASKS:
-        raise UsageError(
-            f"task={name!r}", f"one of {', '.join(TASKS)}", f"use task={next(iter(TASKS))!r}"
-        )
+        close = difflib.get_close_matches(name, TASKS, n=1, cutoff=0.5) or [*TASKS][:1]
+        raise UsageError(f"task={name!r}", f"one of {', '.join(TASKS)}", f"use task={close[0]!r}")
     module, _, cls = TASKS[name].partition(":")
     return getattr(import_module(module), cls)
 
@@ -49,7 +49,7 @@ def task_of(model: nn.Module) -> Task:
     if backbone is None:
         raise UsageError(
             f"a model of class {type(model).__name__}",
-            "a Vitrail model, which knows its task and the input of its weights",
+            "a Vitrail model",
             "convert a peer's with vitrail.from_model(model)",
         )
     return task_named("classify").of(backbone)

@@ -190,13 +190,22 @@ class Task(ABC):
             UsageError: the model does not do this task.
         """
 
+    def check(self, source: Any) -> None:  # noqa: B027  # by default any data will do
+        """Refuse data to measure on whose classes are not the task's.
+
+        Args:
+            source: what ``open`` returned.
+        Raises:
+            UsageError: they are others, or in another order where their order is what labels say.
+        """
+
     @abstractmethod
     def input_size(self, model: Any, size: Size | None) -> Size:
         """The lengths of the inputs that a model is trained at.
 
         Args:
             model: the model.
-            size: what the user wants; None for the model's own.
+            size: lengths to use; None for the model's own.
         Raises:
             UsageError: the model takes other inputs than the task's, or gives other outputs.
         """
@@ -205,11 +214,11 @@ class Task(ABC):
     def samples(
         self, part: Subset[Any], facts: Preprocessing, recipe: Recipe | None
     ) -> Samples | WholeBatches:
-        """The samples of a part of the data, as the model wants them.
+        """The samples of a part of the data, as the model's inputs.
 
         Args:
             part: which.
-            facts: the input that the model wants.
+            facts: the input of the model's weights.
             recipe: of the training, whose augmentation they have; None for none, to measure.
         """
 

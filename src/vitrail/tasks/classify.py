@@ -72,7 +72,14 @@ class Classify(Task):
         cls, data: Sequence[str], *, train: bool, root: Path, download: bool
     ) -> LabelledImages:
         """Open class folders, zips of them, or a data set of torchvision; see ``open_source``."""
-        return open_source(data, train=train, root=root, download=download)
+        source = open_source(data, train=train, root=root, download=download)
+        if source.classes in (("images", "labels"), ("images", "masks")):
+            raise UsageError(
+                given=f"images with {source.classes[1]}, to classify",
+                allowed="one folder of images a class",
+                fix="add --task segment, or rename the folders if they are two classes",
+            )
+        return source
 
     @classmethod
     def split(

@@ -88,6 +88,19 @@ class Segment(Task):
             colours = tuple("#{:02x}{:02x}{:02x}".format(*palette[value]) for value in values)
         return cls(names, replace(options, classes=names, values=values, colours=colours))
 
+    def check(self, source: PairSource) -> None:
+        """Refuse label maps whose list of classes is another one."""
+        known, given = self.classes, source.classes
+        named = known != tuple(f"class {value}" for value in self.options.values)
+        if self.finds_objects or not given or given == known:
+            return
+        if named or len(given) != len(known):
+            raise UsageError(
+                given=f"data with the classes {', '.join(given[:8])}",
+                allowed=f"those of the model, in their order: {', '.join(known[:8])}",
+                fix="correct the list of classes and the labels, or use a model of these classes",
+            )
+
     @classmethod
     def of(cls, model: Any) -> "Segment":
         """The task of a model with a head of segmentation.

@@ -81,6 +81,9 @@ def evaluate(
             on_batch(done)
     finally:
         model.train(was_training)
+    if not done:
+        bad = [Unreadable(*item) for item in limit.reasons.items()]
+        raise nothing_readable(f"{len(samples)} images", bad)
     if processes > 1:
         states: list[Any] = [None] * processes
         torch.distributed.all_gather_object(states, (score.state(), score.skipped))
@@ -149,7 +152,7 @@ def _batches(
         if shown is None:
             if share.processes == 1:
                 continue
-            raise nothing_readable(f"{len(items)} images", bad)
+            raise nothing_readable(f"a batch of {len(items)} images", bad)
         real = [real and isinstance(one, Sample) for one, real in items]
         batch = collate([one if isinstance(one, Sample) else shown for one, _ in items])
         yield replace(batch, real=torch.tensor(real))

@@ -106,7 +106,7 @@ class BatchSource(Dataset[tuple[Batch, list[Unreadable]] | UsageError]):
         bad = [item for item in items if isinstance(item, Unreadable)]
         good = {n: item for n, item in enumerate(items) if isinstance(item, Sample)}
         if not good:
-            raise nothing_readable(f"{len(items)} images", bad)
+            raise nothing_readable(f"a batch of {len(items)} images", bad)
         first = next(iter(good))
         chosen = [good[next((g for g in good if g >= n), first)] for n in range(len(items))]
         return self.collate(chosen), bad
@@ -122,7 +122,7 @@ def nothing_readable(of: str, bad: Sequence[Unreadable]) -> UsageError:
     """The error of a batch without a readable sample."""
     why = f": {bad[0].reason}" if bad else ""
     return UsageError(
-        given=f"a batch of {of} of which none can be read{why}",
+        given=f"{of} of which none can be read{why}",
         allowed="readable images",
         fix="check the data; is the disk or the zip damaged?",
     )

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from vitrail import fused
-from vitrail.data.batch import Batch, Samples
+from vitrail.data.batch import Batch, Samples, Unreadable
 from vitrail.data.dataset import Skipped, Subset
 from vitrail.data.rng import key
 from vitrail.errors import UsageError
@@ -33,7 +33,7 @@ from vitrail.training.checkpoint import Checkpoint
 from vitrail.training.ema import Average
 from vitrail.training.evaluation import evaluate
 from vitrail.training.interrupt import Interrupt, TrainingStopped
-from vitrail.training.loader import BatchSource, Plan, batches
+from vitrail.training.loader import BatchSource, Plan, batches, nothing_readable
 from vitrail.training.lock import FolderLock
 from vitrail.training.logs import write_skipped
 from vitrail.training.machine import Settings, in_first_process, start_accelerator
@@ -134,6 +134,9 @@ class Run:
         self.val = val
         if len(val):
             self.val, _ = task.keep(val, facts, budget - self.kept, self.skipped)
+            if not len(self.val):
+                bad = [Unreadable(*item) for item in self.skipped.reasons.items()]
+                raise nothing_readable(f"{len(val)} validation images", bad[-1:])
         self.plan = Plan(
             images=len(self.train),
             batch=recipe.batch_size,
