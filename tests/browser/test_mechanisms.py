@@ -70,7 +70,7 @@ def assert_every_box(page: Any, index: int, block: BlockTrace) -> None:
         f"""async (index) => {{
           const grid = await {APP}.trace.value.block(index).load();
           return [...grid.keys].map((token, other) => (token < grid.prefix ? null
-            : [...grid.box(Math.floor(other / grid.answering), other % grid.answering)]));
+            : [...grid.box(Math.floor(other / grid.keysPerGroup), other % grid.keysPerGroup)]));
         }}""",
         index,
     )
