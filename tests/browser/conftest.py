@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -137,17 +138,24 @@ def session_report(
     small_model: Swin,
     picture: Image.Image,
     tmp_path_factory: pytest.TempPathFactory,
-    few_costs: None,
 ) -> tuple[Path, Report]:
     """A report for tests that share one page."""
-    report = explore(small_model, picture, size=(32, 48), scored=False)
+    with costs_at_small_sizes():
+        report = explore(small_model, picture, size=(32, 48), scored=False)
     return report.save(tmp_path_factory.mktemp("report") / "report.html"), report
 
 
-@pytest.fixture(scope="session", autouse=True)
-def few_costs() -> Iterator[None]:
-    """Costs at small sizes only: each new model would have its curves computed otherwise."""
+@contextmanager
+def costs_at_small_sizes() -> Iterator[None]:
+    """Each new model would have its curves computed otherwise."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(costs, "SIZES", (16, 32))
         patch.setattr(costs, "WINDOWS", (4,))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def few_costs() -> Iterator[None]:
+    """For a test alone: others of this process may want the curves."""
+    with costs_at_small_sizes():
         yield
