@@ -180,10 +180,10 @@ def test_files_for_the_wrong_hands(model, path, tmp_path) -> None:
 # ---- what starts from a file -------------------------------------------------------------------
 
 
-def test_classes_that_are_not_told() -> None:
+def test_classes_that_are_not_given() -> None:
     with refuses("task='segment' without num_classes", "add num_classes=2"):
         vitrail.create_model("swin_nano", **ABOUT)
-    with refuses("num_classes=0 for task segment", "use num_classes=2"):
+    with refuses("num_classes=0 for task='segment'", "use num_classes=2"):
         vitrail.create_model("swin_nano", num_classes=0, **ABOUT)
 
 
