@@ -7,6 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vitrail.fields import check_fields
+from vitrail.heads.align import Align, to_samples
+from vitrail.heads.convolutions import reset_convolutions
 from vitrail.shapes import Size
 
 
@@ -51,30 +53,49 @@ class HeadShape:
 
 
 class Head(nn.Module):
-    """From a backbone's maps to one output for every input sample or region.
+    """From a backbone's maps to one output for every input sample.
+
+    A subclass ends with a convolution ``classify``. It says what it computes on the grid of the
+    finest map, ``logits``, or goes on to the input's own resolution in a ``forward`` of its own.
 
     Args:
         config: its numbers.
         shape: what it gets and gives.
     """
 
+    classify: nn.Module
+    align: Align = "strides"
+
     def __init__(self, config: Any, shape: HeadShape) -> None:
         super().__init__()
         self.config, self.shape = config, shape
 
     def reset_parameters(self) -> None:
-        """Initialise every parameter; also after ``to_empty`` on a meta model."""
-        raise NotImplementedError
+        """Initialise, also after ``to_empty`` on a meta model.
+
+        What follows a rectifier keeps its variance; logits start near zero.
+        """
+        reset_convolutions(self)
+        weight = self.classify.weight
+        assert isinstance(weight, Tensor)
+        nn.init.normal_(weight, std=0.01)
 
     def forward(
         self,
         maps: list[Float[Tensor, "batch ..."]],
         x: Float[Tensor, "batch channels *samples"],
     ) -> Float[Tensor, "batch outputs *samples"]:
-        """Return the outputs.
+        """Return the outputs at the resolution of the input.
 
         Args:
             maps: channels-first, finest map first.
             x: the input that they are of.
         """
+        logits, lengths = self.logits(maps), tuple(x.shape[2:])
+        return to_samples(logits, self.shape.strides[0], lengths, self.align)
+
+    def logits(
+        self, maps: list[Float[Tensor, "batch ..."]]
+    ) -> Float[Tensor, "batch outputs *finest"]:
+        """Return the outputs on the grid of the finest map."""
         raise NotImplementedError

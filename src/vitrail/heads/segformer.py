@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vitrail.heads.align import Align, on_grid, to_samples
+from vitrail.heads.align import Align, on_grid
 from vitrail.heads.base import Head, HeadConfig, HeadShape
-from vitrail.heads.convolutions import BATCH_NORMS, CONVOLUTIONS, check_dims, reset_convolutions
+from vitrail.heads.convolutions import BATCH_NORMS, CONVOLUTIONS, check_dims
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +48,7 @@ class SegFormerHead(Head):
 
     def __init__(self, config: SegFormerConfig, shape: HeadShape) -> None:
         super().__init__(config, shape)
+        self.align = config.align
         axes, dim = shape.axes, config.dim
         conv = CONVOLUTIONS[axes]
         self.project = nn.ModuleList(conv(width, dim, 1) for width in shape.dims)
@@ -58,32 +59,13 @@ class SegFormerHead(Head):
         self.classify = conv(dim, shape.outputs, 1)
         self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        """Initialise: what follows a rectifier keeps its variance, logits start near zero."""
-        reset_convolutions(self)
-        nn.init.normal_(self.classify.weight, std=0.01)
-
-    def forward(
-        self,
-        maps: list[Float[Tensor, "batch ..."]],
-        x: Float[Tensor, "batch channels *samples"],
-    ) -> Float[Tensor, "batch outputs *samples"]:
-        """Return the logits of every input sample.
-
-        Args:
-            maps: channels-first, finest map first.
-            x: the input that they are of.
-        """
-        logits, lengths = self.logits(maps), tuple(x.shape[2:])
-        return to_samples(logits, self.shape.strides[0], lengths, self.config.align)
-
     def logits(
         self, maps: list[Float[Tensor, "batch ..."]]
     ) -> Float[Tensor, "batch outputs *finest"]:
         """Return the logits on the grid of the finest map."""
         finest = tuple(maps[0].shape[2:])
         levels = [
-            on_grid(project(x), (self.shape.strides[0], stride), finest, self.config.align)
+            on_grid(project(x), (self.shape.strides[0], stride), finest, self.align)
             for project, x, stride in zip(self.project, maps, self.shape.strides, strict=True)
         ]
         # The coarsest first, as in the published weights.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vitrail.errors import UsageError
 from vitrail.heads.align import aligned
 from vitrail.heads.base import Head, HeadConfig, HeadShape
-from vitrail.heads.convolutions import CONVOLUTIONS, reset_convolutions
+from vitrail.heads.convolutions import CONVOLUTIONS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,22 +84,10 @@ class SemanticFPN(Head):
         convolution = conv(channels, dim, 3, padding=1, bias=False)
         return nn.Sequential(convolution, nn.GroupNorm(groups, dim), nn.ReLU())
 
-    def reset_parameters(self) -> None:
-        """Initialise: what follows a rectifier keeps its variance, logits start near zero."""
-        reset_convolutions(self)
-        nn.init.normal_(self.classify.weight, std=0.01)
-
-    def forward(
-        self,
-        maps: list[Float[Tensor, "batch ..."]],
-        x: Float[Tensor, "batch channels *samples"],
-    ) -> Float[Tensor, "batch outputs *samples"]:
-        """Return the logits of every input sample.
-
-        Args:
-            maps: channels-first, finest map first.
-            x: the input that they are of.
-        """
+    def logits(
+        self, maps: list[Float[Tensor, "batch ..."]]
+    ) -> Float[Tensor, "batch outputs *finest"]:
+        """Return the logits on the grid of the finest map."""
         summed = None
         sizes = [tuple(level.shape[2:]) for level in maps]
         for level, (y, path) in enumerate(zip(self._pyramid(maps), self.paths, strict=True)):
@@ -110,8 +98,7 @@ class SemanticFPN(Head):
                     finer = level - number - 1
                     y = aligned(y, self.ratios[finer], sizes[finer], smooth=True)
             summed = y if summed is None else summed + y
-        logits = self.classify(self.drop(summed))
-        return aligned(logits, self.shape.strides[0], tuple(x.shape[2:]), smooth=True)
+        return self.classify(self.drop(summed))
 
     def _pyramid(self, maps: list[Tensor]) -> list[Tensor]:
         """Return the levels, each with what is coarser added, finest first."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vitrail.heads.align import fitted
 from vitrail.heads.base import Head, HeadConfig, HeadShape
-from vitrail.heads.convolutions import CONVOLUTIONS, TRANSPOSED, check_dims, reset_convolutions
+from vitrail.heads.convolutions import CONVOLUTIONS, TRANSPOSED, check_dims
 from vitrail.shapes import Size
 
 _SLOPE = 0.01
@@ -159,11 +159,6 @@ class UNet(Head):
         self.drop = nn.Dropout(config.drop)
         self.classify = CONVOLUTIONS[axes](levels[0], shape.outputs, 1)
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Initialise: what follows a rectifier keeps its variance, logits start near zero."""
-        reset_convolutions(self)
-        nn.init.normal_(self.classify.weight, std=0.01)
 
     def forward(
         self,

@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vitrail.errors import UsageError
-from vitrail.heads.align import Align, on_grid, stretched, to_samples
+from vitrail.heads.align import Align, on_grid, stretched
 from vitrail.heads.base import Head, HeadConfig, HeadShape
-from vitrail.heads.convolutions import BATCH_NORMS, CONVOLUTIONS, check_dims, reset_convolutions
+from vitrail.heads.convolutions import BATCH_NORMS, CONVOLUTIONS, check_dims
 from vitrail.ops.reduce import adaptive_mean
 
 
@@ -56,6 +56,7 @@ class UPerNet(Head):
 
     def __init__(self, config: UPerNetConfig, shape: HeadShape) -> None:
         super().__init__(config, shape)
+        self.align = config.align
         *finer, coarsest = shape.dims
         dim = config.dim
         self.pool = nn.ModuleList(self._unit(coarsest, 1) for _ in config.pools)
@@ -72,25 +73,6 @@ class UPerNet(Head):
         convolution = CONVOLUTIONS[axes](channels, dim, kernel, padding=kernel // 2, bias=False)
         norm = BATCH_NORMS[axes](dim, eps=self.config.norm_eps)
         return nn.Sequential(convolution, norm, nn.ReLU())
-
-    def reset_parameters(self) -> None:
-        """Initialise: what follows a rectifier keeps its variance, logits start near zero."""
-        reset_convolutions(self)
-        nn.init.normal_(self.classify.weight, std=0.01)
-
-    def forward(
-        self,
-        maps: list[Float[Tensor, "batch ..."]],
-        x: Float[Tensor, "batch channels *samples"],
-    ) -> Float[Tensor, "batch outputs *samples"]:
-        """Return the logits of every input sample.
-
-        Args:
-            maps: channels-first, finest map first.
-            x: the input that they are of.
-        """
-        logits, lengths = self.logits(maps), tuple(x.shape[2:])
-        return to_samples(logits, self.shape.strides[0], lengths, self.config.align)
 
     def logits(
         self, maps: list[Float[Tensor, "batch ..."]]
@@ -117,4 +99,4 @@ class UPerNet(Head):
     def _on(self, x: Tensor, level: int, other: Tensor, target: int) -> Tensor:
         """Return a level on the grid of a finer one."""
         strides = self.shape.strides[target], self.shape.strides[level]
-        return on_grid(x, strides, tuple(other.shape[2:]), self.config.align)
+        return on_grid(x, strides, tuple(other.shape[2:]), self.align)
