@@ -57,7 +57,7 @@ def run(
         Path | None, typer.Option("--plot", help="Draw FLOPs and memory: a .png, .svg or .pdf.")
     ] = None,
 ) -> None:
-    """Tell what models cost: FLOPs, attention pairs, padding, parameters and memory.
+    """Show what models cost: FLOPs, attention pairs, padding, parameters and memory.
 
     Nothing is computed, so any size is answered in seconds. A multiply-add is two FLOPs; GMAC is
     what papers mostly call FLOPs. Memory is what tensors take, without an allocator's rounding.

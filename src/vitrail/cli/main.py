@@ -29,11 +29,11 @@ from vitrail.errors import UsageError
 VERBS = {
     "list": "List the models that can be created.",
     "explore": "Show what a model sees in a photo, as one offline HTML file.",
-    "predict": "Classify photos.",
+    "predict": "Classify or segment photos.",
     "train": "Train a model on folders or zips of images.",
     "evaluate": "Measure a model's accuracy on a data set.",
     "faithfulness": "Measure how far to trust a model's maps, on a data set.",
-    "cost": "Tell what models cost at any input size, and what fits.",
+    "cost": "Show what models cost at any input size, and what fits.",
     "compare": "Measure ways to attend side by side; write a document with plots.",
     "bench": "Time a model on this machine: eager, compiled and optimised.",
     "convert": "Convert weights from one checkpoint format to another.",

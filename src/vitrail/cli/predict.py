@@ -63,7 +63,7 @@ def run(
         bool, typer.Option("--csv", help="Print CSV: photo, rank, class, probability.")
     ] = False,
 ) -> None:
-    """Classify photos and print the most probable classes of each.
+    """Classify or segment photos, and print the most probable classes or the shares of each.
 
     Each photo is resized and cropped to the size that the weights were trained at, if --size names
     no other. Among several photos, one that cannot be opened is reported on stderr and the others
