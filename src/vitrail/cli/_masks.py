@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vitrail.cli._failures import printable
 from vitrail.errors import UsageError
 from vitrail.files import check_apart, check_folder, check_writable
 
@@ -91,4 +92,6 @@ def print_masks(out: "Console", answer: dict[str, Any], block: str) -> None:
         out.print(Text(block * round(30 * row["share"]), style="blue"))
     for kind in ("mask", "overlay"):
         if kind in answer:
-            out.print(Text(f"  {kind}: {single_line(answer[kind])}", style="dim"))
+            # Whole and on one line, to be copied: a path may be longer than what is only a name.
+            where = printable(answer[kind].replace("\n", "?"))
+            out.print(Text(f"  {kind}: {where}", style="dim"), soft_wrap=True)
