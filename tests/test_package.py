@@ -40,7 +40,7 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: zipfile.ZipFile) -> No
     there = {name for name in wheel.namelist() if name.startswith("vitrail/")}
     assert there == here
     assert "vitrail/py.typed" in there
-    assert "vitrail/weights/bundled/swin_nano_cifar10.safetensors" in there
+    assert "vitrail/weights/bundled/cifar10.safetensors" in there
     page = ("explorer.js", "explorer.css", "page.html")
     assert {f"vitrail/explorer/static/{name}" for name in page} <= there
     assert "vitrail/explorer/schema.json" in there

@@ -133,3 +133,15 @@ def test_weights_by_name_want_the_model_that_has_them(
     assert run(["predict", "photo.jpg", *words]) == 2
     error = capsys.readouterr().err
     assert given in error and fix in error
+
+
+def test_what_comes_with_the_package_is_listed(capsys) -> None:
+    assert run(["list", "--bundled", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {"weights": "bundled:cifar10", "task": "classify"}.items() <= rows[0].items()
+    assert run(["list", "--bundled"]) == 0
+    shown = capsys.readouterr().out
+    assert all(row["weights"] in shown and row["licence"] in shown for row in rows)
+    for words in (["--weights"], ["swin*"]):
+        assert run(["list", "--bundled", *words]) == 2
+        assert "leave the other out" in capsys.readouterr().err

@@ -126,3 +126,13 @@ def test_channels_change_their_order_only_when_wanted() -> None:
     image = torch.arange(3.0)[:, None].expand(3, 4) / 4
     orders = {tuple(Shade(channels=True)(image, seed)[:, 0].tolist()) for seed in range(60)}
     assert len(orders) == 6
+
+
+def test_light_and_dark_are_exchanged_in_a_share_of_the_images() -> None:
+    image = torch.arange(3.0)[:, None].expand(3, 4) / 4
+    outs = [Shade(invert=0.25)(image, seed) for seed in range(400)]
+    inverted = [torch.equal(out, 1 - image) for out in outs]
+    assert 60 < sum(inverted) < 140
+    assert all(
+        torch.equal(out, image) for out, turned in zip(outs, inverted, strict=True) if not turned
+    )

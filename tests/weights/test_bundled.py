@@ -9,24 +9,36 @@ import torch
 
 import vitrail
 from tests.conftest import Command
-from vitrail.weights.sources import bundled_path
+from vitrail.weights.shipped import HOME, shipped, shipped_path
 
 
 def _card() -> str:
-    return bundled_path().with_suffix(".md").read_text()
+    return shipped_path().with_suffix(".md").read_text()
 
 
 def test_they_are_small_and_known() -> None:
     model = vitrail.create_model("swin_nano", weights="bundled")
     assert not model.training
     assert sum(p.numel() for p in model.parameters()) <= 2_500_000
-    assert bundled_path().stat().st_size <= 5_000_000
+    assert shipped_path().stat().st_size <= 5_000_000
     assert all(p.dtype == torch.float32 for p in model.parameters())
     assert model.preprocessing.trained
     assert model.preprocessing.classes is not None
     assert "cat" in model.preprocessing.classes
     for name in model.preprocessing.classes:
         assert name in _card()
+
+
+def test_each_has_a_card_and_says_what_it_is() -> None:
+    rows = shipped()
+    assert sum(path.stat().st_size for path in HOME.glob("*")) <= 20_000_000
+    for row in rows:
+        path = shipped_path(row.weights)
+        card = path.with_suffix(".md").read_text()
+        assert path.stat().st_size <= 5_000_000
+        assert f"{row.parameters / 1e6:.2f} M parameters" in card
+        assert row.licence in card
+        assert re.findall(r"\d+\.\d+", row.figure)[0] in card
 
 
 @pytest.mark.parametrize("size", [32])

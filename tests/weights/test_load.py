@@ -357,8 +357,8 @@ def test_a_model_is_built_from_another_s_file(build):
 
 def test_the_bundled_weights_are_a_name_away(tmp_path, monkeypatch):
     source = create_model("swin_nano")
-    save(source, tmp_path / "w.safetensors", dtype=torch.float16)
-    monkeypatch.setattr("vitrail.weights.sources.BUNDLED", str(tmp_path / "w.safetensors"))
+    save(source, tmp_path / "cifar10.safetensors", dtype=torch.float16)
+    monkeypatch.setattr("vitrail.weights.shipped.HOME", tmp_path)
     model = create_model("swin_nano", weights="bundled")
     assert torch.equal(numbers(model)["norm.bias"], numbers(source)["norm.bias"].half().float())
     with pytest.raises(UsageError, match="weights 'bundled' for swin_tiny") as error:

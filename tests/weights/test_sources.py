@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from vitrail.errors import UsageError
 from vitrail.models import download
-from vitrail.weights import read_state, resolve, sources
+from vitrail.weights import read_state, resolve, shipped
 from vitrail.weights.sources import fetch, read_source
 
 STATE = {"a.weight": torch.arange(6.0), "a.bias": torch.ones(2)}
@@ -212,8 +212,15 @@ def test_a_path_is_never_taken_for_a_repository(source):
     assert error.value.fix
 
 
-def test_an_installation_without_weights_says_so(monkeypatch):
-    monkeypatch.setattr(sources, "BUNDLED", "absent.safetensors")
-    with pytest.raises(UsageError, match=r"'bundled', but .*absent") as error:
+def test_an_installation_without_weights_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(shipped, "HOME", tmp_path)
+    with pytest.raises(UsageError, match=r"'bundled', but .*cifar10.safetensors is miss") as error:
         read_source("bundled")
     assert "reinstall" in error.value.fix
+
+
+def test_another_name_of_weights_that_come_along_is_refused_with_all_names():
+    with pytest.raises(UsageError, match="weights 'bundled:cats'") as error:
+        read_source("bundled:cats")
+    assert all(row.weights in error.value.allowed for row in shipped.shipped())
+    assert "vitrail list --bundled" in error.value.fix

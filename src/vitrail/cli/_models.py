@@ -43,9 +43,10 @@ OptionalWeights = Annotated[
     typer.Option(
         "--weights",
         "-w",
-        help="A checkpoint file, a folder as save_pretrained writes it, 'bundled', a hub "
-        "repository id (owner/name), published weights by name ('imagenet1k', or a tag of "
-        "`vitrail list --weights`), or 'none' for random numbers.",
+        help="A checkpoint file, a folder as save_pretrained writes it, 'bundled' or "
+        "'bundled:NAME' (`vitrail list --bundled`), a hub repository id (owner/name), published "
+        "weights by name ('imagenet1k', or a tag of `vitrail list --weights`), or 'none' for "
+        "random numbers.",
     ),
 ]
 

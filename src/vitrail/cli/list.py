@@ -22,16 +22,29 @@ def run(
     weights: Annotated[
         bool, typer.Option("--weights", "-w", help="List the published weights of the models.")
     ] = False,
+    bundled: Annotated[
+        bool, typer.Option("--bundled", help="List the weights that come with the package.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List the models that can be created, with their parameters, window and input size.
 
     With --weights, list the published weights that --weights of the other commands, and `weights=`
-    of `vitrail.create_model`, take by name. `imagenet1k` stands for those marked with *.
+    of `vitrail.create_model`, take by name. `imagenet1k` stands for those marked with *. With
+    --bundled, list those that come with the package, for every task.
     """
     from vitrail import list_models
     from vitrail.models import names_near
 
+    if bundled:
+        if weights or pattern != "*":
+            raise UsageError(
+                "--bundled with " + ("--weights" if weights else f"the pattern {pattern!r}"),
+                "--bundled alone: it lists all that come with the package",
+                "leave the other out",
+            )
+        print_bundled(as_json)
+        return
     names = list_models(pattern)
     if not names:
         near = nearest(pattern, list_models())
@@ -119,6 +132,25 @@ def print_table(rows: list[dict[str, Any]]) -> None:
             row["mechanism"],
         )
     console().print(table)
+
+
+def print_bundled(as_json: bool) -> None:
+    """Print the weights that come with the package: a block of lines each, or JSON."""
+    from dataclasses import asdict
+
+    from rich.text import Text
+
+    from vitrail.weights.shipped import shipped
+
+    rows = shipped()
+    if as_json:
+        print_json([asdict(row) for row in rows])
+        return
+    out = console()
+    for row in rows:
+        out.print(Text(row.weights, style="bold"), Text(f"{row.task}: {', '.join(row.classes)}"))
+        out.print(Text(f"  {row.model}, {row.parameters / 1e6:.2f} M parameters; {row.data}"))
+        out.print(Text(f"  {row.figure}; {row.licence}", style="dim"))
 
 
 def print_weights(names: list[str], pattern: str, as_json: bool) -> None:

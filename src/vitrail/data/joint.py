@@ -100,18 +100,22 @@ class Shade:
         contrast: largest factor of the distance to the mean, and its inverse the least.
         gamma: largest exponent, and its inverse the least.
         channels: whether the channels are put into another order.
+        invert: probability that light and dark are exchanged.
     """
 
     brightness: float = 0.0
     contrast: float = 1.0
     gamma: float = 1.0
     channels: bool = False
+    invert: float = 0.0
 
     def __call__(
         self, image: Float[Tensor, "channels *spatial"], seed: int
     ) -> Float[Tensor, "channels *spatial"]:
         """Change an input; its samples lie from 0 to 1."""
-        light, contrast, gamma, order = uniforms(seed, np.ones(1), 4)[0].tolist()
+        light, contrast, gamma, order, invert = uniforms(seed, np.ones(1), 5)[0].tolist()
+        if invert < self.invert:
+            image = 1 - image
         if self.gamma != 1:
             image = image**self.gamma ** (1 - 2 * gamma)
         if self.contrast != 1 or self.brightness:

@@ -151,7 +151,11 @@ class Segment(Task):
         own = self.options
         motion = Motion(size=facts.size, rotate=own.rotate, scale=own.scale, flip=own.flip)
         shade = Shade(
-            brightness=own.brightness, contrast=own.contrast, gamma=own.gamma, channels=own.channels
+            brightness=own.brightness,
+            contrast=own.contrast,
+            gamma=own.gamma,
+            channels=own.channels,
+            invert=own.invert,
         )
         return PairSamples(part, self, facts, (motion, shade))
 

@@ -40,6 +40,7 @@ class SegmentOptions:
         contrast: largest factor of the contrast.
         gamma: largest exponent.
         channels: whether the order of the channels is drawn too.
+        invert: share of the images in which light and dark are exchanged.
         tile: inputs longer than that are predicted by tiles, in samples.
         overlap: share of a tile that its neighbour has too.
     Raises:
@@ -64,6 +65,7 @@ class SegmentOptions:
     contrast: float = 1.25
     gamma: float = 1.25
     channels: bool = False
+    invert: float = 0.0
     tile: int = 512
     overlap: float = 0.25
 
@@ -112,6 +114,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("brightness", 0, 1),
     ("contrast", 1, 8),
     ("gamma", 1, 8),
+    ("invert", 0, 1),
     ("tile", 8, 1e5),
     ("overlap", 0, MAX_OVERLAP),
 )

@@ -27,7 +27,8 @@ from vitrail.weights.infer import infer_config, name_of
 from vitrail.weights.report import Entry as ReportEntry
 from vitrail.weights.report import LoadReport
 from vitrail.weights.rules import Reading, State
-from vitrail.weights.sources import BUNDLED_MODEL, Source, read_source
+from vitrail.weights.shipped import is_shipped, shipped_model
+from vitrail.weights.sources import Source, read_source
 
 _log = logging.getLogger("vitrail.weights")
 # What a model does with its weights, as no shape of theirs shows: a file of ours decides.
@@ -316,11 +317,11 @@ def create_with_weights(
     Returns:
         The model, in evaluation mode.
     """
-    if source == "bundled" and name != BUNDLED_MODEL:
+    if is_shipped(source) and name != (own := shipped_model(str(source))):
         raise UsageError(
-            f"weights 'bundled' for {name}",
-            f"'bundled' for {BUNDLED_MODEL}, the one model whose weights come with the package",
-            f"use {BUNDLED_MODEL!r}, or give a file or hub repository with weights of {name}",
+            f"weights {source!r} for {name}",
+            f"{source!r} for {own}, whose weights they are",
+            f"use {own!r}, or give a file or hub repository with weights of {name}",
         )
     weights = open_weights(source, like=config)
     head = weights.reading.state.get("head.weight")

@@ -5,7 +5,6 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,10 @@ from vitrail.errors import UsageError
 from vitrail.models.download import download
 from vitrail.weights import beside
 from vitrail.weights.read import SUFFIXES, Content, read_file, tensors_of
+from vitrail.weights.shipped import is_shipped, shipped_path
 
 Source = str | Path | Mapping[str, Any]
 
-BUNDLED = "swin_nano_cifar10.safetensors"
-BUNDLED_MODEL = "swin_nano"
 # What repositories and folders call their weights, the safe format first; an index names parts.
 _NAMES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
           "pytorch_model.bin.index.json")  # fmt: skip
@@ -29,8 +27,8 @@ def read_source(source: Source) -> Content:
 
     Args:
         source: the path of a file, or of a folder as ``save_pretrained`` writes it; a state dict;
-            ``"bundled"``, the weights that come with the package; or a hub repository
-            ``owner/name``, optionally ``owner/name@revision``.
+            ``"bundled"`` or ``"bundled:NAME"``, weights that come with the package; or a hub
+            repository ``owner/name``, optionally ``owner/name@revision``.
     Returns:
         Tensors by name, and what the file and those beside it say.
     Raises:
@@ -40,8 +38,8 @@ def read_source(source: Source) -> Content:
         return tensors_of(source, "the mapping")
     if isinstance(source, Path):
         return _read_path(source)
-    if source == "bundled":
-        return read_file(bundled_path())
+    if is_shipped(source):
+        return read_file(shipped_path(source))
     path = Path(source).expanduser()
     if os.path.exists(path) or path.suffix in SUFFIXES or source.startswith(("/", ".", "~")):
         return _read_path(path)
@@ -58,8 +56,8 @@ def files_read(source: Source) -> list[Path]:
     """Return the files of this machine that a source is read from; none of a hub repository."""
     if isinstance(source, Mapping):
         return []
-    if source == "bundled":
-        return [bundled_path()]
+    if is_shipped(source):
+        return [shipped_path(str(source))]
     path = Path(source).expanduser()
     return sorted(path.iterdir()) if path.is_dir() else [path]
 
@@ -107,22 +105,6 @@ def _parts_of(index: Path) -> list[str]:
             "fetch or copy it again",
         ) from error
     return parts
-
-
-def bundled_path() -> Path:
-    """Return the file of the weights that come with the package.
-
-    Raises:
-        UsageError: this installation has none.
-    """
-    path = Path(str(resources.files("vitrail.weights") / "bundled" / BUNDLED))
-    if not path.exists():
-        raise UsageError(
-            f"weights 'bundled', but {path} is missing",
-            "an installation with its weights",
-            "reinstall vitrail, or give a file of weights",
-        )
-    return path
 
 
 def fetch(repository: str) -> tuple[list[Path], dict[str, Path]]:
