@@ -111,7 +111,7 @@ def test_folders_patterns_and_standard_input(weights, tmp_path, monkeypatch, cap
 @pytest.mark.parametrize(
     ("name", "given", "fix"),
     [
-        ("empty", "empty', which holds no picture", "name the pictures themselves"),
+        ("empty", "empty', which holds no picture", "name the files themselves"),
         ("*.png", "*.png', which no file matches", "check the path"),
     ],
 )

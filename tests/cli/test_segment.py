@@ -156,8 +156,7 @@ def test_predict_tables(weights, photos, tmp_path, capsys) -> None:
 
 
 def test_predict_refuses_masks_that_collide(weights, photos, tmp_path, capsys) -> None:
-    other = tmp_path / "other" / "photo0.jpg"
-    other.parent.mkdir()
+    other = tmp_path / "photo0.jpg"
     Image.open(photos[0]).save(other)
     out = tmp_path / "out"
     words = ["predict", "--weights", str(weights), photos[0]]

@@ -1,6 +1,7 @@
 """A new task is one file: this one, trained by the loop as it is, with a head of a model's own."""
 
 import csv
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -176,6 +177,10 @@ def test_the_loop_trains_it(make, tmp_path) -> None:
     task = Redder.of(model)
     assert task.options.margin == 0.25
     found = task.predict(model, task.read(run.train.source.image(3)))
+    answer = found.as_dict()
+    assert found.lines(answer) == [(f"share: {answer['share']}", None)]
+    assert found.rows(answer) == [{"answer": json.dumps(answer)}]
+    assert found.files("a.png") == {}
     assert 0 <= found.as_dict()["share"] <= 1
     assert found.draw().size == (16, 16)
 

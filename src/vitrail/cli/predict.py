@@ -1,52 +1,60 @@
-"""`vitrail predict`: what a model answers for photos: classes, or masks."""
+"""`vitrail predict`: what a model answers for any number of inputs, whatever its task."""
 
-import csv
-import glob
-import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vitrail.cli import _masks
+from vitrail.cli._crew import Crew
 from vitrail.cli._failures import printable
+from vitrail.cli._journal import Journal, fingerprint
 from vitrail.cli._models import OptionalModel, OptionalWeights, choose_device, load_model
+from vitrail.cli._results import (
+    Places,
+    check_output,
+    is_folder,
+    is_written,
+    places_of,
+    print_answer,
+    write_table,
+)
 from vitrail.cli._shared import (
     DeviceOption,
     JsonOption,
     SizeOption,
+    console,
     parse_size,
-    print_json,
-    prints,
     progress,
     size_words,
-    to_json,
 )
 from vitrail.errors import UsageError
-from vitrail.files import check_apart, check_writable, write_text
+from vitrail.files import check_folder
 
 if TYPE_CHECKING:
-    from vitrail.data.images import Photo
-    from vitrail.models import Backbone
+    from vitrail.data.inputs import Input
     from vitrail.tasks import Task
 
-MAX_ERRORS = 5  # photos that cannot be opened, shown in full
+MAX_ERRORS = 5  # inputs that cannot be opened, shown in full
+Answers = dict[str, dict[str, Any]]  # by the input's name
 
 
 def run(
     photos: Annotated[
         list[str],
         typer.Argument(
-            metavar="PHOTO...",
-            help="Picture files (JPEG, PNG, WebP, ...), folders of them, patterns such as "
+            metavar="INPUT...",
+            help="Files (pictures: JPEG, PNG, WebP, ...), folders of them, patterns such as "
             "'photos/*.jpg', or - for a picture on standard input.",
         ),
     ],
     model: OptionalModel = None,
     weights: OptionalWeights = None,
-    top: Annotated[int, typer.Option("--top", "-k", help="Classes to show for each photo.")] = 5,
+    top: Annotated[
+        int | None, typer.Option("--top", "-k", help="Classes to show for each photo; default 5.")
+    ] = None,
     size: SizeOption = None,
     device: DeviceOption = None,
     output: Annotated[
@@ -54,223 +62,212 @@ def run(
         typer.Option(
             "--output",
             "-o",
-            help="Write the answers to this file: .json or .csv; of a model that segments, the "
-            "mask and an overlay: a .png or .tif file, or a folder for several photos.",
+            help="Where answers are written: a .json or .csv file, or a folder, which also gets "
+            "masks and pictures, and which the same command continues after a kill; of one input, "
+            "also the file of its mask (.png).",
         ),
     ] = None,
     as_json: JsonOption = False,
-    as_csv: Annotated[
-        bool, typer.Option("--csv", help="Print CSV: photo, rank, class, probability.")
-    ] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of text.")] = False,
 ) -> None:
-    """Classify or segment photos, and print the most probable classes or the shares of each.
+    """Predict with a model of any task, and print or write what it answers.
 
-    Each photo is resized and cropped to the size that the weights were trained at, if --size names
-    no other. Among several photos, one that cannot be opened is reported on stderr and the others
-    are still classified; the exit code is then 2. A model that segments answers with the share of
-    each class, the number of objects where it finds such, and a mask of the photo's own size.
+    A classifier answers with its most probable classes, each photo resized and cropped to the size
+    that the weights were trained at, if --size names no other. A model that segments answers with
+    the share of each class, the number of objects where it finds such, and a mask of the photo's
+    own size.
+
+    Among several inputs, one that cannot be opened is reported on stderr and the others are still
+    predicted; the exit code is then 2. With -o FOLDER, results lie as the inputs lie in theirs;
+    predictions.jsonl there has all answers. The same command once more predicts only what is
+    missing or has changed.
+
+    On several processes: torchrun --nproc-per-node N -m vitrail predict ...; each input is
+    predicted once, and one process prints.
     """
-    from vitrail.models import TaskModel
-    from vitrail.tasks import task_of
-
-    if top < 1:
+    if top is not None and top < 1:
         raise UsageError(given=f"--top {top}", allowed="1 or more", fix="use --top 5")
     if as_json and as_csv:
         raise UsageError("--json and --csv together", "one of them", "leave one out")
-    lengths: Any = parse_size(size)
-    names = list(expand(photos))
-    if output is not None and output.suffix in _masks.TABLES:
-        check_apart(output, model, weights, *names)
-        check_writable(output)
+    check_output(output, model, weights, *photos)
     loaded, source = load_model(model, weights, any_task=True)
-    segments = isinstance(loaded, TaskModel)
-    masks = _masks.mask_files(output, names, model, weights) if segments else {}
-    if masks:
-        output = None
-    if output is not None and output.suffix not in _masks.TABLES:
-        raise UsageError(f"--output {output}", "a .json or .csv file", "use answers.json")
-    task = task_of(loaded)
-    loaded = loaded.to(choose_device(device))
-    own = loaded.preprocessing.size
-    facts = {"weights": source, "size": list(lengths or own), "trained_size": list(own)}
-    if segments and lengths is None:
-        facts = {"weights": source, "size": None}
-    answers = answer_all(task, loaded, names, top, lengths, masks)
-    if as_json or as_csv or output is not None:
-        found = list(answers)
-        failed = any("error" in answer for answer in found)
-        if as_json or (output is not None and output.suffix == ".json"):
-            write_answers({**facts, "photos": found}, None if as_json else output)
-        if as_csv or (output is not None and output.suffix == ".csv"):
-            write_csv(found, None if as_csv else output)
+    job = _job(loaded, photos, parse_size(size, axes=loaded.config.axes), top, device, output)
+    places = places_of(output, job.task.answers, job.inputs, model, weights)
+    known = {one.name: job.known[one.name] for one in job.inputs if job.is_done(one, places)}
+    found = job.share(places, known) if job.crew.processes > 1 else job.each(places, known)
+    if job.crew.rank:
+        return
+    facts = {"weights": source, **job.sizes}
+    table = places.table.suffix.lower() if places.table else ".json" if as_json else ".csv"
+    if as_json or as_csv or places.table:
+        answers = list(reported(found, len(job.inputs)))
+        write_table(answers, facts, job.task.answers, places.table, table)
     else:
-        failed = print_text(answers, facts, trained=loaded.preprocessing.trained)
-    if failed:
+        answers = print_text(reported(found, len(job.inputs)), facts, job)
+    if job.journal is not None:
+        job.journal.write(answers)
+    if any("error" in answer for answer in answers):
         raise typer.Exit(2)
 
 
-def expand(photos: list[str]) -> Iterator[str]:
-    """Yield the picture files that arguments stand for; "-" stays as it is.
+def _job(
+    model: Any,
+    words: list[str],
+    size: tuple[int, ...] | None,
+    top: int | None,
+    device: str | None,
+    output: Path | None,
+) -> "Job":
+    """Return what there is to do.
+
+    Raises:
+        UsageError: --top for answers without an order, no input, or a folder of other results.
+    """
+    from vitrail.data.inputs import inputs_of
+    from vitrail.tasks import task_of
+
+    task, crew = task_of(model), Crew()
+    kind = task.answers
+    if top is not None and not kind.ranked:
+        raise UsageError(
+            f"--top {top} for a model of task {task.name}",
+            "a model whose answers have an order, such as a classifier",
+            "leave --top out",
+        )
+    folder = output if is_folder(output) else None
+    inputs, journal, known = inputs_of(words, task.suffixes, folder), None, Answers()
+    own = None if task.any_size else list(model.preprocessing.size)
+    sizes: dict[str, Any] = {"size": list(size) if size else own}
+    if folder is not None:
+        check_folder(folder, "--output")
+        facts = {"model": fingerprint(model), "task": task.name, **sizes, "top": top}
+        journal = Journal(folder, facts)
+        known = crew.from_first(journal.take_over)
+        files = [row.get(what) for row in known.values() for what in kind.files(row["photo"])]
+        inputs = [one for one in inputs if one.name not in files]  # results beside their inputs
+    if own:
+        sizes["trained_size"] = own
+    model = model.to(crew.device(choose_device(device)))
+    return Job(task, model, inputs, size, top, sizes, crew, journal, known)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a command has to do.
 
     Args:
-        photos: files, folders, which are searched with the folders in them, and patterns.
-    Raises:
-        UsageError: a folder without a picture, or a pattern that nothing matches.
+        task: of the model.
+        model: on its device.
+        inputs: all of them.
+        size: lengths of the input, if not the model's own.
+        top: how many answers of one input, if not the task's own.
+        sizes: the size in numbers, for the answers.
+        crew: the processes that share the inputs.
+        journal: of the folder of results.
+        known: what an earlier command has answered.
     """
-    from vitrail.data.sources import image_files
 
-    for given in photos:
-        if Path(given).is_dir():
-            found = [str(Path(given) / name) for name in image_files(Path(given), Path(given))]
-            if not found:
-                raise UsageError(
-                    f"the folder {given!r}, which holds no picture",
-                    "a folder with files such as .jpg, .png or .webp",
-                    "name the pictures themselves, if their names end otherwise",
-                )
-            yield from found
-        elif glob.has_magic(given) and not Path(given).exists():
-            found = sorted(glob.glob(given, recursive=True))
-            if not found:
-                raise UsageError(
-                    f"the pattern {given!r}, which no file matches",
-                    "a pattern such as 'photos/*.jpg'",
-                    "check the path; relative paths start at the current folder",
-                )
-            yield from expand(found)  # matches are there, and so no patterns
-        else:
-            yield given
+    task: "Task"
+    model: Any
+    inputs: "list[Input]"
+    size: tuple[int, ...] | None
+    top: int | None
+    sizes: dict[str, Any]
+    crew: Crew
+    journal: Journal | None
+    known: Answers
+
+    def is_done(self, one: "Input", places: Places) -> bool:
+        """Whether an input has been predicted as it is now, and its files are there."""
+        answer = self.known.get(one.name)
+        return answer is not None and is_written(answer, one.stamp(), places.of(one.name))
+
+    def each(self, places: Places, known: Answers) -> Iterator[dict[str, Any]]:
+        """Answers in the order of the inputs, as they come.
+
+        Raises:
+            ImageError: the only input cannot be opened.
+        """
+        # Where answers are printed in a terminal as they come, they show the progress themselves.
+        with progress(hidden=len(self.inputs) == 1 or sys.stdout.isatty()) as bar:
+            for one in bar.track(self.inputs, description="predicting"):
+                yield known.get(one.name) or self.answer(one, places)
+
+    def share(self, places: Places, known: Answers) -> list[dict[str, Any]]:
+        """All answers in the order of the inputs; each process predicts its share of them.
+
+        Raises:
+            ImageError: the only input cannot be opened.
+        """
+        crew, own = self.crew, Answers()
+        left = [one for one in self.inputs if one.name not in known]
+        with progress(hidden=crew.rank > 0) as bar:
+            mine = left[crew.rank :: crew.processes]
+            for one in bar.track(mine, description=f"predicting (1 of {crew.processes} processes)"):
+                own[one.name] = self.answer(one, places)
+        found = dict(known)
+        for answers in crew.gather(own):
+            found |= answers
+        crew.part()
+        return [found[one.name] for one in self.inputs]
+
+    def answer(self, one: "Input", places: Places) -> dict[str, Any]:
+        """Predict one input and write what belongs to it."""
+        from vitrail.data.images import ImageError
+
+        try:
+            opened = self.task.read(one.read())
+        except ImageError as error:
+            if len(self.inputs) == 1:
+                raise
+            return {"photo": one.name, "error": error.given, "lines": str(error)}
+        stamp = one.stamp()
+        found = self.task.predict(self.model, opened, self.size)
+        found = found if self.top is None else found.best(self.top)
+        answer = {"photo": one.name, **found.as_dict()}
+        for what, path in places.of(one.name).items():
+            answer[what] = str(found.save(path))
+        if self.journal is not None:
+            answer["stamp"] = stamp
+            self.journal.append(self.crew.rank, answer)
+        return answer
 
 
-def answer_all(
-    task: "Task",
-    model: "Backbone",
-    names: list[str],
-    top: int,
-    size: tuple[int, int] | None,
-    masks: dict[str, Path],
-) -> Iterator[dict[str, Any]]:
-    """Yield the answer for each photo; errors of some of several photos are shown on stderr.
-
-    Raises:
-        ImageError: the only photo cannot be opened.
-    """
-    from vitrail.data.images import ImageError
-    from vitrail.tasks.classify import Classification
-    from vitrail.tasks.segmentation import Segmentation
-
+def reported(answers: Iterable[dict[str, Any]], count: int) -> Iterator[dict[str, Any]]:
+    """Give answers on; those of inputs that cannot be opened are shown on stderr."""
     failed = 0
-    # Where answers are printed in a terminal as they come, they show the progress themselves.
-    with progress(hidden=len(names) == 1 or sys.stdout.isatty()) as bar:
-        for name in bar.track(names, description="predicting"):
-            try:
-                photo = read_photo(name)
-            except ImageError as error:
-                if len(names) == 1:
-                    raise
-                failed += 1
-                if failed <= MAX_ERRORS:
-                    print(printable(str(error)), file=sys.stderr)
-                yield {"photo": name, "error": error.given}
-                continue
-            found = task.predict(model, photo, size)
-            if isinstance(found, Segmentation):
-                yield {"photo": name, **_masks.answer(found, masks.get(name))}
-                continue
-            assert isinstance(found, Classification)
-            yield {"photo": name, **found.as_dict(top)}
+    for answer in answers:
+        if "error" in answer:
+            failed += 1
+            lines = answer.pop("lines")
+            if failed <= MAX_ERRORS:
+                print(printable(lines), file=sys.stderr)
+        yield answer
     if failed > MAX_ERRORS:
         print(
-            f"{failed} of {len(names)} photos cannot be opened; --json gives all reasons",
+            f"{failed} of {count} photos cannot be opened; --json gives all reasons",
             file=sys.stderr,
         )
 
 
-def read_photo(name: str) -> "Photo":
-    """Open a file, or decode what comes on standard input for "-".
-
-    Raises:
-        ImageError: it cannot be read.
-    """
-    from vitrail.data.images import MAX_BYTES, decode, open_photo
-
-    if name == "-":
-        return decode(sys.stdin.buffer.read(MAX_BYTES + 1), "standard input")
-    return open_photo(name)
-
-
-def write_answers(answer: dict[str, Any], path: Path | None) -> None:
-    """Write JSON to a file, or to stdout."""
-    if path is None:
-        print_json(answer)
-    else:
-        write_text(path, to_json(answer) + "\n")
-        print(path)
-
-
-def write_csv(answers: list[dict[str, Any]], path: Path | None) -> None:
-    """Write one row a photo and class to a file, or to stdout."""
-    if any("classes" in answer for answer in answers):
-        return _write_shares(answers, path)
-    rows: TextIO = io.StringIO()
-    writer = csv.writer(rows, lineterminator="\n")
-    writer.writerow(["photo", "rank", "class", "probability"])
-    for answer in answers:
-        for rank, row in enumerate(answer.get("top", ()), 1):
-            writer.writerow([answer["photo"], rank, row["class"], f"{row['probability']:.6f}"])
-    _write_rows(rows.getvalue(), path)
-
-
-def _write_shares(answers: list[dict[str, Any]], path: Path | None) -> None:
-    """Write one row a photo and class of a mask."""
-    rows: TextIO = io.StringIO()
-    writer = csv.writer(rows, lineterminator="\n")
-    writer.writerow(["photo", "class", "pixels", "share", "objects"])
-    for answer in answers:
-        for row in answer.get("classes", ()):
-            share = f"{row['share']:.6f}"
-            objects = answer.get("objects", "")
-            writer.writerow([answer["photo"], row["class"], row["pixels"], share, objects])
-    _write_rows(rows.getvalue(), path)
-
-
-def _write_rows(text: str, path: Path | None) -> None:
-    if path is None:
-        print(text, end="")
-    else:
-        write_text(path, text)
-        print(path)
-
-
-def print_text(answers: Iterator[dict[str, Any]], facts: dict[str, Any], *, trained: bool) -> bool:
-    """Print each photo's classes with bars as they come; return whether a photo failed."""
+def print_text(
+    answers: Iterable[dict[str, Any]], facts: dict[str, Any], job: Job
+) -> list[dict[str, Any]]:
+    """Print answers with bars as they come, and return them."""
     from rich.text import Text
 
-    from vitrail.cli._shared import console
-    from vitrail.explorer import single_line
-
-    out, failed, block = console(), False, "█" if prints("█") else "#"
-    for number, answer in enumerate(answers):
-        if number == 0:  # not before a model that answers NaN, or a photo alone, has been refused
+    out, kept = console(), list[dict[str, Any]]()
+    for answer in answers:
+        if not kept:  # not before a model that answers NaN, or a photo alone, has been refused
             sizes = "the photo's own size"
             if facts["size"] is not None:
-                sizes = size_words(facts["size"], facts["trained_size"]) + " pixels"
+                own = facts.get("trained_size", facts["size"])
+                sizes = size_words(facts["size"], own) + " pixels"
             out.print(Text(f"{facts['weights']} at {sizes}", style="dim"))
-            if not trained:
-                out.print(
-                    Text("These weights are untrained: the answers mean nothing.", style="yellow")
-                )
-        if "error" in answer:
-            failed = True
-            continue
-        out.print(Text(single_line(answer["photo"]), style="bold"))
-        for note in answer["notes"]:
-            out.print(Text(f"  {note}", style="dim"))
-        if "classes" in answer:
-            _masks.print_masks(out, answer, block)
-            continue
-        width = max(len(single_line(row["class"])) for row in answer["top"])
-        for row in answer["top"]:
-            out.print(f"  {single_line(row['class']):<{width}} {row['probability']:6.1%} ", end="")
-            out.print(Text(block * round(30 * row["probability"]), style="blue"))
-    return failed
+            if not job.model.preprocessing.trained:
+                note = "These weights are untrained: the answers mean nothing."
+                out.print(Text(note, style="yellow"))
+        kept.append(answer)
+        if "error" not in answer:
+            print_answer(out, answer, job.task.answers)
+    return kept

@@ -47,6 +47,19 @@ class Photo:
     """Plain sentences for the user, for example that only the first frame is used."""
 
 
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A file's bytes.
+
+    Args:
+        data: the bytes.
+        name: the path, or what else says where they come from; its ending says of which kind.
+    """
+
+    data: bytes
+    name: str
+
+
 def open_photo(path: str | os.PathLike[str]) -> Photo:
     """Open a photo file.
 
@@ -175,8 +188,9 @@ def as_photo(source: Any) -> Photo:
     """Open a photo in whatever form a user has it.
 
     Args:
-        source: a file's path; a file's bytes; a Pillow image of any mode; a uint8 array
-            (height, width), or (height, width, 3) in RGB; or a uint8 tensor (3, height, width).
+        source: a file's path; a file's bytes, with a name or without; a Pillow image of any mode;
+            a uint8 array (height, width), or (height, width, 3) in RGB; or a uint8 tensor
+            (3, height, width).
     Raises:
         ImageError: it cannot be read, or is nothing of these.
     """
@@ -186,6 +200,8 @@ def as_photo(source: Any) -> Photo:
         return open_photo(source)
     if isinstance(source, bytes):
         return decode(source, "a picture")
+    if isinstance(source, Encoded):
+        return decode(source.data, source.name)
     if isinstance(source, Image.Image):
         return to_rgb(source)
     given = f"an object of type {type(source).__name__}"

@@ -5,7 +5,7 @@ import inspect
 import os
 import shlex
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, runtime_checkable
@@ -214,12 +214,13 @@ def expand(item: str, allowed: str = ALLOWED) -> list[Path]:
     return [Path(match) for match in matches]
 
 
-def image_files(folder: Path, root: Path) -> list[str]:
+def image_files(folder: Path, root: Path, endings: Collection[str] = SUFFIXES) -> list[str]:
     """Names of the image files below ``folder``, by their endings, without hidden ones.
 
     Args:
         folder: searched with all folders in it.
         root: a folder above it, to which the names are relative.
+        endings: in small letters, each with its dot.
     Returns:
         The names, sorted.
     Raises:
@@ -232,12 +233,13 @@ def image_files(folder: Path, root: Path) -> list[str]:
     found = []
     for where, folders, files in os.walk(folder, onerror=fail):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [str((Path(where) / file).relative_to(root)) for file in files if _is_image(file)]
+        here = [file for file in files if _is_image(file, endings)]
+        found += [str((Path(where) / file).relative_to(root)) for file in here]
     return sorted(found)
 
 
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
+def _is_image(name: str, endings: Collection[str] = SUFFIXES) -> bool:
+    return not name.startswith(".") and name.lower().endswith(tuple(endings))
 
 
 def _zip_entries(archive: zipfile.ZipFile) -> list[tuple[str, str | None]]:

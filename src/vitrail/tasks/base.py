@@ -1,10 +1,11 @@
 """The contract of every task: what the loop, the evaluation and the commands need of one."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from PIL import Image
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from vitrail.data.augment import Augmentation
 from vitrail.data.batch import Batch, Sample, Samples, WholeBatches, collate
 from vitrail.data.dataset import Skipped, Subset
+from vitrail.data.images import SUFFIXES
 from vitrail.data.sources import Source
 from vitrail.models import Preprocessing
 from vitrail.shapes import Size
@@ -105,12 +107,35 @@ class Score(ABC):
         return {}
 
 
+class Line(NamedTuple):
+    """A line about a prediction, for people.
+
+    Args:
+        text: of the line.
+        share: a part of one, shown in per cent and as a bar; None for none.
+    """
+
+    text: str
+    share: float | None = None
+
+
 class Prediction(ABC):
-    """What a model answers for one input."""
+    """What a model answers for one input.
+
+    The class methods say what `vitrail predict` writes and prints of it. They take what ``as_dict``
+    returned, since predictions of an interrupted run, or of another process, come as that.
+    """
+
+    ranked: ClassVar[bool] = False
+    """Whether it has answers in an order, the best of which ``best`` keeps."""
+    columns: ClassVar[tuple[str, ...]] = ("answer",)
+    """Of a table of predictions, beside the input's name."""
+    endings: ClassVar[tuple[str, ...]] = ()
+    """Of the file that the command writes for one input: endings of the first of ``files``."""
 
     @abstractmethod
     def as_dict(self) -> dict[str, Any]:
-        """Its numbers and names, fit for JSON."""
+        """Its numbers and names, fit for JSON; ``notes`` are sentences about the input."""
 
     @abstractmethod
     def draw(self) -> Image.Image:
@@ -123,6 +148,32 @@ class Prediction(ABC):
         Raises:
             UsageError: another ending, or a place that cannot be written.
         """
+
+    def best(self, count: int) -> "Prediction":
+        """The same with at most ``count`` answers, where they are ``ranked``."""
+        return self
+
+    @classmethod
+    def files(cls, name: str) -> dict[str, str]:
+        """Files that a folder of results has of each input.
+
+        Args:
+            name: of the input.
+        Returns:
+            How the name of each file ends after the input's own, by what it holds (``mask``);
+            ``save`` takes all of them.
+        """
+        return {}
+
+    @classmethod
+    def rows(cls, answer: dict[str, Any]) -> list[dict[str, Any]]:
+        """Rows of a table, with a value for each of ``columns``; a missing one is empty."""
+        return [{"answer": json.dumps(answer, ensure_ascii=False)}]
+
+    @classmethod
+    def lines(cls, answer: dict[str, Any]) -> list[Line]:
+        """What is printed for people, without ``notes``."""
+        return [Line(f"{key}: {value}") for key, value in answer.items() if key != "notes"]
 
 
 @dataclass(frozen=True)
@@ -145,6 +196,12 @@ class Task(ABC):
     """A frozen dataclass of the task's own options, each with a default."""
     unused: ClassVar[tuple[str, ...]] = ()
     """Fields of the recipe that mean nothing to it."""
+    answers: ClassVar[type[Prediction]] = Prediction
+    """What ``predict`` returns."""
+    suffixes: ClassVar[frozenset[str]] = SUFFIXES
+    """Endings of the files that ``read`` opens; a folder of inputs is searched for them."""
+    any_size: ClassVar[bool] = False
+    """Whether inputs are predicted at their own size, and not at that of the model."""
 
     classes: tuple[str, ...]
     options: Any
@@ -238,10 +295,10 @@ class Task(ABC):
 
     @abstractmethod
     def read(self, input: Any) -> Any:
-        """Open what a user gives to be predicted.
+        """Open what a user gives to be predicted: a path, ``Encoded``, or an object.
 
         Raises:
-            UsageError: it is of another kind, or cannot be read.
+            ImageError: it is of another kind, or cannot be read.
         """
 
     @abstractmethod

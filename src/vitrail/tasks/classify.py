@@ -23,7 +23,7 @@ from vitrail.errors import UsageError
 from vitrail.files import check_writable, write_text, write_whole
 from vitrail.models import Backbone, Preprocessing, backbone_of
 from vitrail.shapes import Size
-from vitrail.tasks.base import LOSS, Column, Forward, Prediction, Recipe, Score, Task
+from vitrail.tasks.base import LOSS, Column, Forward, Line, Prediction, Recipe, Score, Task
 
 if TYPE_CHECKING:
     from typing import Self
@@ -46,6 +46,85 @@ class ClassifyOptions:
     balance: bool = False
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Classification(Prediction):
+    """The classes of a photo.
+
+    Args:
+        probabilities: of each class.
+        classes: their names.
+        photo: what was classified.
+        shown: how many of the most probable classes it answers with.
+    """
+
+    ranked: ClassVar[bool] = True
+    columns: ClassVar[tuple[str, ...]] = ("rank", "class", "probability")
+
+    probabilities: Float[Tensor, "classes"]
+    classes: tuple[str, ...]
+    photo: Photo
+    shown: int = 5
+
+    def top(self, count: int | None = None) -> list[dict[str, Any]]:
+        """The most probable classes: ``class``, its number ``index``, and ``probability``."""
+        best = self.probabilities.topk(min(count or self.shown, len(self.classes)))
+        return [
+            {"class": self.classes[index], "index": index, "probability": probability}
+            for probability, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ]
+
+    def best(self, count: int) -> "Classification":
+        """With so many classes at most."""
+        return replace(self, shown=count)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The most probable classes, and notes on what was done to the photo."""
+        return {"notes": list(self.photo.notes), "top": self.top()}
+
+    @classmethod
+    def rows(cls, answer: dict[str, Any]) -> list[dict[str, Any]]:
+        """One for each class."""
+        return [{"rank": rank, **row} for rank, row in enumerate(answer["top"], 1)]
+
+    @classmethod
+    def lines(cls, answer: dict[str, Any]) -> list[Line]:
+        """One for each class."""
+        return [Line(row["class"], row["probability"]) for row in answer["top"]]
+
+    def draw(self) -> Image.Image:
+        """The photo above bars of the most probable classes."""
+        rows, picture = self.top(), self.photo.image.copy()
+        picture.thumbnail((_SHOWN, _SHOWN))
+        width = max(picture.width, _SHOWN // 2)
+        page = Image.new("RGB", (width, picture.height + _ROW * len(rows)), "white")
+        page.paste(picture, ((width - picture.width) // 2, 0))
+        pen, font = ImageDraw.Draw(page), ImageFont.load_default(_ROW * 2 // 3)
+        for number, row in enumerate(rows):
+            top = picture.height + number * _ROW
+            bar = round(row["probability"] * (width - 1))
+            pen.rectangle((0, top + 2, bar, top + _ROW - 3), fill=(168, 198, 250))
+            name = " ".join(row["class"].split())
+            pen.text((6, top + 4), f"{name}  {row['probability']:.1%}", fill="black", font=font)
+        return page
+
+    def save(self, path: str | Path) -> Path:
+        """Write JSON (``.json``), or what ``draw`` returns (``.png``, ``.jpg``, ``.webp``)."""
+        path = Path(path)
+        if path.suffix.lower() not in (".json", ".png", ".jpg", ".jpeg", ".webp"):
+            raise UsageError(
+                given=f"{str(path)!r}, a file ending in {path.suffix or 'nothing'}",
+                allowed="a file ending in .json, .png, .jpg or .webp",
+                fix=f"write {str(path.with_suffix('.json'))!r}",
+            )
+        check_writable(path, "the file")
+        if path.suffix.lower() == ".json":
+            text = json.dumps(self.as_dict(), indent=2, ensure_ascii=False)
+            write_text(path, text.encode("utf-8", "backslashreplace").decode() + "\n")
+        else:
+            write_whole(path, self.draw().save)
+        return path
+
+
 @dataclass(frozen=True)
 class Classify(Task):
     """Classification of photos.
@@ -64,6 +143,7 @@ class Classify(Task):
         Column("top5", "top-5", share=True, shown=False),
     )
     Options: ClassVar = ClassifyOptions
+    answers: ClassVar = Classification
 
     weights: tuple[float, ...] | None = None
 
@@ -200,9 +280,7 @@ class Classify(Task):
         """Open a photo; see ``as_photo``."""
         return as_photo(input)
 
-    def predict(
-        self, model: nn.Module, opened: Photo, size: Size | None = None
-    ) -> "Classification":
+    def predict(self, model: nn.Module, opened: Photo, size: Size | None = None) -> Classification:
         """The probability of each class."""
         facts = backbone_of(model)
         assert facts is not None
@@ -222,66 +300,6 @@ class Classify(Task):
                 fix="use other weights: these hold NaN or infinite numbers, or overflow",
             )
         return Classification(logits.softmax(-1), self.classes, opened)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Classification(Prediction):
-    """The classes of a photo.
-
-    Args:
-        probabilities: of each class.
-        classes: their names.
-        photo: what was classified.
-    """
-
-    probabilities: Float[Tensor, "classes"]
-    classes: tuple[str, ...]
-    photo: Photo
-
-    def top(self, count: int = 5) -> list[dict[str, Any]]:
-        """The most probable classes: ``class``, its number ``index``, and ``probability``."""
-        best = self.probabilities.topk(min(count, len(self.classes)))
-        return [
-            {"class": self.classes[index], "index": index, "probability": probability}
-            for probability, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-        ]
-
-    def as_dict(self, count: int = 5) -> dict[str, Any]:
-        """The most probable classes, and notes on what was done to the photo."""
-        return {"notes": list(self.photo.notes), "top": self.top(count)}
-
-    def draw(self, count: int = 5) -> Image.Image:
-        """The photo above bars of the most probable classes."""
-        rows, picture = self.top(count), self.photo.image.copy()
-        picture.thumbnail((_SHOWN, _SHOWN))
-        width = max(picture.width, _SHOWN // 2)
-        page = Image.new("RGB", (width, picture.height + _ROW * len(rows)), "white")
-        page.paste(picture, ((width - picture.width) // 2, 0))
-        pen, font = ImageDraw.Draw(page), ImageFont.load_default(_ROW * 2 // 3)
-        for number, row in enumerate(rows):
-            top = picture.height + number * _ROW
-            bar = round(row["probability"] * (width - 1))
-            pen.rectangle((0, top + 2, bar, top + _ROW - 3), fill=(168, 198, 250))
-            name = " ".join(row["class"].split())
-            pen.text((6, top + 4), f"{name}  {row['probability']:.1%}", fill="black", font=font)
-        return page
-
-    def save(self, path: str | Path) -> Path:
-        """Write JSON (``.json``), or what ``draw`` returns (``.png``, ``.jpg``, ``.webp``)."""
-        path = Path(path)
-        if path.suffix.lower() not in (".json", ".png", ".jpg", ".jpeg", ".webp"):
-            raise UsageError(
-                given=f"{str(path)!r}, a file ending in {path.suffix or 'nothing'}",
-                allowed="a file ending in .json, .png, .jpg or .webp",
-                fix=f"write {str(path.with_suffix('.json'))!r}",
-            )
-        check_writable(path, "the file")
-        if path.suffix.lower() == ".json":
-            text = json.dumps(self.as_dict(), indent=2, ensure_ascii=False)
-            write_text(path, text.encode("utf-8", "backslashreplace").decode() + "\n")
-        else:
-            write_whole(path, self.draw().save)
-        return path
 
 
 class KeptImages:

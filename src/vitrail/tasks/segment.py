@@ -48,6 +48,8 @@ class Segment(Task):
     val_columns: ClassVar = (LOSS, Column("dice", "Dice"), Column("iou", "IoU"))
     Options: ClassVar = SegmentOptions
     unused: ClassVar = UNUSED
+    answers: ClassVar = Segmentation
+    any_size: ClassVar = True
     finds_objects: ClassVar[bool] = False
 
     options: SegmentOptions

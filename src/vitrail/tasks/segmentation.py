@@ -4,7 +4,7 @@ import colorsys
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Integer, UInt8
@@ -13,7 +13,7 @@ from PIL import Image
 from vitrail.data.images import MAX_LABEL, Photo
 from vitrail.errors import UsageError
 from vitrail.files import check_writable, write_text, write_whole
-from vitrail.tasks.base import Prediction
+from vitrail.tasks.base import Line, Prediction
 
 _MASKS, _PICTURES = (".png", ".tif", ".tiff"), (".jpg", ".jpeg", ".webp")
 _OPACITY = 0.45  # of a class over the photo
@@ -32,6 +32,9 @@ class Segmentation(Prediction):
         background: whether class 0 is what remains, which is not drawn.
         objects: numbers of the objects, 0 being none, where such were found.
     """
+
+    columns: ClassVar[tuple[str, ...]] = ("class", "pixels", "share", "objects")
+    endings: ClassVar[tuple[str, ...]] = _MASKS
 
     labels: Integer[np.ndarray, "height width"]
     classes: tuple[str, ...]
@@ -52,6 +55,24 @@ class Segmentation(Prediction):
         if self.objects is not None:
             found["objects"] = int(self.objects.max())
         return found | {"classes": rows}
+
+    @classmethod
+    def files(cls, name: str) -> dict[str, str]:
+        """The mask, and the photo with it."""
+        return {"mask": ".png", "overlay": "-overlay.jpg"}
+
+    @classmethod
+    def rows(cls, answer: dict[str, Any]) -> list[dict[str, Any]]:
+        """One for each class."""
+        return [{**row, "objects": answer.get("objects", "")} for row in answer["classes"]]
+
+    @classmethod
+    def lines(cls, answer: dict[str, Any]) -> list[Line]:
+        """The number of objects, and the share of each class that is there."""
+        count = answer.get("objects")
+        objects = [] if count is None else [Line(f"{count:,} object{'' if count == 1 else 's'}")]
+        there = [row for row in answer["classes"] if row["pixels"]]
+        return [*objects, *(Line(row["class"], row["share"]) for row in there)]
 
     def mask(self) -> Image.Image:
         """The mask: palette indices, or 16-bit grey of objects and of labels above 255.
