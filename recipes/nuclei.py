@@ -8,8 +8,10 @@ after an interruption.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import vitrail
@@ -29,13 +31,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/nuclei"))
-    parser.add_argument("--epochs", type=int, default=120)
+    parser.add_argument("--epochs", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true")
     chosen = parser.parse_args()
 
     files = (chosen.data / name for name in ("train.zip", "val.zip"))
     train, val = (split_pairs(open_pairs([str(file)]), 0.0, 0)[0] for file in files)
+    # Of 464 images 378 show fluorescence, 75 a stain and 11 brightfield: the rare come more often.
+    often = {"fluorescence": 1, "stained_light": 2, "brightfield_grey": 5}
+    times = [often[kind] for kind in train.source.kinds]
+    train = replace(train, indices=np.repeat(train.indices, times))
     # Nuclei lie any way round, and are light on dark or dark on light.
     options = SegmentOptions(
         instances=True, rotate=180, flip="all", scale=1.6, invert=0.25, contrast=1.5, gamma=1.5
