@@ -39,7 +39,7 @@ def create_model(
     head: None = None,
     num_classes: int | None = None,
     weights: Weights = None,
-    in_channels: int = 3,
+    in_channels: int | None = None,
     **config_fields: Any,
 ) -> Backbone: ...
 
@@ -52,7 +52,7 @@ def create_model(
     head: str | HeadConfig | None = None,
     num_classes: int | None = None,
     weights: Weights = None,
-    in_channels: int = 3,
+    in_channels: int | None = None,
     **config_fields: Any,
 ) -> TaskModel: ...
 
@@ -64,7 +64,7 @@ def create_model(
     head: str | HeadConfig | None = None,
     num_classes: int | None = None,
     weights: Weights = None,
-    in_channels: int = 3,
+    in_channels: int | None = None,
     **config_fields: Any,
 ) -> Backbone | TaskModel:
     """Build a model by name, with or without weights.
@@ -82,7 +82,8 @@ def create_model(
             Those are fetched once, and bring their preprocessing and the names of their classes.
             What their own library's models do (padding, shifts, ...) comes with all weights,
             unless ``config_fields`` say otherwise.
-        in_channels: channels of the input; the stem of loaded weights adapts.
+        in_channels: channels of the input, by default the model's own; the stem of loaded weights
+            adapts.
         config_fields: any field of the model's config, e.g. ``window=(12, 12)``.
     Returns:
         The model, in evaluation mode if it has weights. A model of a task takes the backbone's
@@ -90,14 +91,14 @@ def create_model(
     Raises:
         UsageError: an unknown name or field, a value that cannot be, or weights that do not fit.
     """
+    channels = {} if in_channels is None else {"in_channels": in_channels}
     if task != "classify" or head is not None:
         head_for(task, head)
-        config_fields["in_channels"] = in_channels
-        return _with_head(name, task, head, num_classes, weights, config_fields)
+        return _with_head(name, task, head, num_classes, weights, config_fields | channels)
     name = canonical_name(name)
     entry = CATALOG[name]
     check_fields(name, entry.config, config_fields)
-    config = replace(entry.config, in_channels=in_channels, **config_fields)
+    config = replace(entry.config, **channels, **config_fields)
     if num_classes is not None:
         config = replace(config, num_classes=num_classes)
     if weights is None:
@@ -181,8 +182,9 @@ def predict(
     Args:
         model: a Vitrail model, or a copy that ``optimize`` made; its task decides what is returned.
         input: a photo: a file, a Pillow image, a uint8 array (height, width[, 3]) or a uint8 tensor
-            (3, height, width).
-        size: height and width to use instead of the model's own; one number for a square.
+            (3, height, width); of a model of volumes, a NIfTI file, an image of nibabel or an
+            array of three axes.
+        size: lengths to use instead of the model's own; one number for all axes.
     Returns:
         The prediction: ``save(path)`` writes it, ``draw()`` shows it, ``as_dict()`` has its
         numbers.
@@ -199,7 +201,9 @@ def predict(
             "make one: vitrail.load(path), or vitrail.create_model(name, weights=...)",
         )
     task = task_of(model)
-    lengths = None if size is None else as_size(size, 2, "size")
+    backbone = backbone_of(model)
+    axes = 2 if backbone is None else backbone.config.axes
+    lengths = None if size is None else as_size(size, axes, "size")
     return task.predict(model, task.read(input), lengths)
 
 

@@ -66,7 +66,7 @@ def test_folders_and_zips(tmp_path, top, labels) -> None:
             pair = source.pair(n)
             assert pair.image.shape == (3, 3, 4)
             assert pair.labels.tolist() == LABELS.tolist()
-        numbers, colours = source.survey()
+        numbers, colours, _ = source.survey
         assert numbers.tolist() == [0, 1, 2]
         assert colours == ()
         again = pickle.loads(pickle.dumps(source))
@@ -86,7 +86,7 @@ def test_palettes_keep_their_numbers(tmp_path) -> None:
     pair = source.pair(0)
     assert pair.labels.tolist() == LABELS.tolist()
     assert pair.colours[:3] == ((0, 0, 0), (250, 10, 20), (1, 2, 3))
-    assert source.survey()[1] == pair.colours
+    assert source.survey.colours == pair.colours
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
@@ -254,7 +254,7 @@ def test_a_label_map_that_cannot_be_read(tmp_path, case) -> None:
     assert kept is not None
     assert len(kept[0]) == 2
     assert [*skipped.reasons] == [source.name(2)]
-    assert source.survey()[0].tolist() == [0, 1, 2]  # of the others
+    assert source.survey.numbers.tolist() == [0, 1, 2]  # of the others
     with pytest.raises(UsageError, match="1 unreadable"):
         load_pairs(split_pairs(source, 0.0, 0)[0], 1 << 20, Skipped(0))
 
@@ -269,5 +269,5 @@ def test_an_entry_that_unpacks_to_too_much(tmp_path) -> None:
 def test_a_survey_of_nothing_that_can_be_read(tmp_path) -> None:
     source = opened(tmp_path, {"images/a.png": photo(), "labels/a.png": photo()})
     with pytest.raises(ImageError, match="a label map in RGB"):
-        source.survey()
+        _ = source.survey
     assert len(Subset(source, np.arange(1))) == 1

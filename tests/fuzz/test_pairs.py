@@ -1,5 +1,6 @@
 """Damaged and odd images with label maps: pairs, or the three lines."""
 
+import gzip
 import io
 import random
 import zipfile
@@ -9,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from tests.fuzz import frame
+from tests.tasks.volumes import nifti
 from vitrail.data.dataset import Skipped
 from vitrail.data.pairs import load_pairs, open_pairs, split_pairs
 from vitrail.data.stores import MAX_ENTRY_BYTES
@@ -20,6 +22,13 @@ LISTS = (b"a\nb\nc\n", b"a\na", b"\xff\xfe", b"", b"\0\n\x1b[31m\n")
 
 
 def picture(rng: random.Random) -> tuple[bytes, str]:
+    if rng.random() < 0.2:
+        data, suffix = (
+            nifti(LABELS.reshape(rng.choice(((2, 2, 4), (4, 2, 2, 1), (4, 4))))),
+            "nii.gz",
+        )
+        data, suffix = rng.choice(((data, suffix), (gzip.decompress(data), "nii")))
+        return (frame.mutated(rng, data) if rng.random() < 0.5 else data), suffix
     kind, suffix = rng.choice((("PNG", "png"), ("TIFF", "tif"), ("JPEG", "jpg"), ("PNG", "TIFF")))
     mode = rng.choice(MODES) if rng.random() < 0.4 else "L"
     stream = io.BytesIO()
@@ -66,7 +75,7 @@ def test_pairs(tmp_path: Path) -> None:
             for index in range(len(kept[0])):
                 pair = kept[0].source.pair(index)
                 assert pair.image.shape[1:] == pair.labels.shape
-            source.survey()
+            _ = source.survey
 
     outcomes = frame.fuzz("pairs", case, memory=MAX_ENTRY_BYTES + (64 << 20))
     assert min(outcomes["accepted"], outcomes["refused"]) > 0

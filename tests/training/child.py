@@ -124,7 +124,8 @@ def main() -> None:
     recipe = Recipe(**{**RECIPE, **job.get("recipe", {})})
     quiet = {"show": False, "cpu": True, "tensorboard": False}
     settings = Settings(out=Path(job["out"]), **{**quiet, **job.get("settings", {})})
-    run = loop.Run(model, task, train, val, recipe, settings, (16, 16))
+    size = (16,) * model.config.axes
+    run = loop.Run(model, task, train, val, recipe, settings, size)
     try:
         run.fit()
     except TrainingStopped as stopped:

@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from tests.tasks.pairs import write_pairs
+from tests.tasks.volumes import write_volumes
 from vitrail.errors import UsageError
 from vitrail.training import checkpoint
 from vitrail.training.lock import FolderLock
@@ -119,6 +120,17 @@ def test_killed_while_it_segments(launch, tmp_path) -> None:
     kill_at(launch, "step 5", tmp_path / "marker", out=str(tmp_path / "out"), **job)
     resumed = {**job, "settings": {**SETTINGS, "resume": True}}
     finish(launch, out=str(tmp_path / "out"), **resumed)
+    same(tmp_path / "whole", tmp_path / "out")
+
+
+def test_killed_while_it_segments_volumes(launch, tmp_path) -> None:
+    data = write_volumes(tmp_path / "volumes.zip", 8)
+    fields = {"dim": 8, "depths": (1, 1), "num_heads": (1, 2), "window": (2, 2, 2)}
+    job = {"data": str(data), "task": "segment", "model": "swin3d_nano", "fields": fields}
+    job |= {"recipe": {"batch_size": 2, "epochs": 4}, "settings": SETTINGS}
+    finish(launch, out=str(tmp_path / "whole"), **job)
+    kill_at(launch, "step 5", tmp_path / "marker", out=str(tmp_path / "out"), **job)
+    finish(launch, out=str(tmp_path / "out"), **{**job, "settings": {**SETTINGS, "resume": True}})
     same(tmp_path / "whole", tmp_path / "out")
 
 

@@ -19,6 +19,7 @@ EXTRA_OF = {
     "nncf": "openvino",
     "matplotlib": "plot",
     "skimage": "demo",
+    "nibabel": "volumes",
     "timm": "peers",
     "transformers": "peers",
     "starlette": "serve",

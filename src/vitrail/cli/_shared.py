@@ -55,12 +55,14 @@ JsonOption = Annotated[
 ]
 
 
-def parse_size(text: str | None, *, axes: int = 2, name: str = "--size") -> tuple[int, ...] | None:
+def parse_size(
+    text: str | None, *, axes: int | None = 2, name: str = "--size"
+) -> tuple[int, ...] | None:
     """Read a size such as `96x128` or `96`.
 
     Args:
         text: lengths joined by `x`; one number stands for every axis; None stays None.
-        axes: number of spatial axes.
+        axes: number of spatial axes; None where the model is not known yet: one to three lengths.
         name: the option, for the error.
     Returns:
         One length per axis in array order (height before width), or None.
@@ -71,9 +73,10 @@ def parse_size(text: str | None, *, axes: int = 2, name: str = "--size") -> tupl
         return None
     if re.fullmatch(r"\d+([xX×,]\d+)*", text.strip()):
         lengths = tuple(int(part) for part in re.split("[xX×,]", text.strip()))
-        lengths = lengths * axes if len(lengths) == 1 else lengths
-        if len(lengths) == axes and min(lengths) > 0:
+        lengths = lengths * (axes or 1) if len(lengths) == 1 else lengths
+        if len(lengths) == (axes or min(3, len(lengths))) and min(lengths) > 0:
             return lengths
+    axes = axes or 2
     raise UsageError(
         given=f"{name} {text}",
         allowed=f"{axes} whole numbers above zero joined by 'x', or one number for all axes",

@@ -46,8 +46,8 @@ def run(
         list[str],
         typer.Argument(
             metavar="INPUT...",
-            help="Files (pictures: JPEG, PNG, WebP, ...), folders of them, patterns such as "
-            "'photos/*.jpg', or - for a picture on standard input.",
+            help="Files (pictures: JPEG, PNG, WebP, ...; volumes: NIfTI), folders of them, "
+            "patterns such as 'photos/*.jpg', or - for a picture on standard input.",
         ),
     ],
     model: OptionalModel = None,
@@ -64,7 +64,7 @@ def run(
             "-o",
             help="Where answers are written: a .json or .csv file, or a folder, which also gets "
             "masks and pictures, and which the same command continues after a kill; of one input, "
-            "also the file of its mask (.png).",
+            "also the file of its mask (.png; .nii.gz of a volume).",
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -259,7 +259,7 @@ def print_text(
     out, kept = console(), list[dict[str, Any]]()
     for answer in answers:
         if not kept:  # not before a model that answers NaN, or a photo alone, has been refused
-            sizes = "the photo's own size"
+            sizes = "each input's own size"
             if facts["size"] is not None:
                 own = facts.get("trained_size", facts["size"])
                 sizes = size_words(facts["size"], own) + " pixels"

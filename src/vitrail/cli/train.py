@@ -167,7 +167,7 @@ def run(
         )
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda", "a machine with a GPU that torch finds", "--device cpu")
-    lengths: Any = parse_size(size)
+    parse_size(size, axes=None)  # the model's axes are known later
     with option_words(task="--task"):
         kind = task_named(task)
     _refuse_unused(kind, locals())
@@ -215,7 +215,9 @@ def run(
             network = model_to_train(model, weights, num_classes=len(learnt.classes), **fields)
         else:
             names = learnt.classes
+            fields |= learnt.model_fields()
             network = task_model_to_train(task, head, model, weights, names, **fields)
+    lengths = parse_size(size, axes=network.config.axes)
     if freeze == "backbone":
         network.requires_grad_(False)
         network.head.requires_grad_(True)  # type: ignore[union-attr]  # it was given classes

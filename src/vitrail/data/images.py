@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from jaxtyping import UInt16
+from jaxtyping import Float, UInt16
 from PIL import Image, ImageOps
 
 from vitrail.errors import UsageError
@@ -116,12 +116,14 @@ def decode(file: IO[bytes] | bytes, name: str) -> Photo:
 
 @dataclass(frozen=True, slots=True)
 class LabelPicture:
-    """A decoded picture whose pixels are numbers and no colours."""
+    """A decoded picture, or volume, whose places have numbers and no colours."""
 
-    numbers: UInt16[np.ndarray, "height width"]
+    numbers: UInt16[np.ndarray, "*spatial"]
     """As they are stored, upright."""
     colours: tuple[tuple[int, int, int], ...] = ()
     """Of the numbers from 0 on, where it has a palette."""
+    affine: Float[np.ndarray, "4 4"] | None = None
+    """From places to mm, where it is a volume."""
 
 
 def decode_labels(file: bytes, name: str) -> LabelPicture:

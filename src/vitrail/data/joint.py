@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from vitrail.data.rng import uniforms
 from vitrail.shapes import Size
 
-Flip = Literal["none", "last", "all"]
+Flip = Literal["none", "first", "last", "all"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,8 +30,8 @@ class Motion:
         size: lengths of the crop, in samples.
         rotate: largest angle in each plane of two axes, in degrees.
         scale: largest factor of enlargement, and its inverse the least.
-        flip: which axes are flipped in half of the cases: none, the last one (left and right of an
-            image), or all.
+        flip: which axes are flipped in half of the cases: none, the first one (left and right of a
+            volume), the last one (left and right of an image), or all.
     """
 
     size: Size
@@ -76,7 +76,8 @@ class Motion:
         count = 1 + 2 * axes + len(planes)
         factor, *rest = uniforms(seed, np.zeros(1), count)[0].tolist()
         flips, places, angles = rest[:axes], rest[axes : 2 * axes], rest[2 * axes :]
-        flipped = {"none": (), "last": (axes - 1,), "all": range(axes)}[self.flip]
+        which = {"none": (), "first": (0,), "last": (axes - 1,), "all": range(axes)}
+        flipped = which[self.flip]
         turn = np.diag([-1.0 if n in flipped and flips[n] < 0.5 else 1.0 for n in range(axes)])
         turn *= self.scale ** (1 - 2 * factor)
         for (one, other), draw in zip(planes, angles, strict=True):

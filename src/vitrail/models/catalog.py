@@ -34,6 +34,7 @@ _256 = Preprocessing(size=(256, 256))
 _384 = Preprocessing(size=(384, 384), crop=1.0)
 _VIDEO = Preprocessing(size=(32, 224, 224), crop=0.875, interpolation="bilinear")
 _SEQUENCE = Preprocessing(size=(4096,), crop=1.0, mean=(0.0,), std=(1.0,))
+_VOLUME = Preprocessing(size=(32, 48, 32), crop=1.0, mean=(0.5,), std=(0.25,))
 _PVT = Preprocessing(size=(224, 224), crop=0.875)
 _NANO = Preprocessing(size=(32, 32), crop=1.0)
 _VIT = Preprocessing(size=(224, 224), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
@@ -98,6 +99,7 @@ CATALOG: dict[str, Entry] = {
     "axial_tiny": Entry(mechanism_swin.AXIAL_TINY, MechanismSwin, _224),
     "sparse_tiny": Entry(mechanism_swin.SPARSE_TINY, MechanismSwin, _224),
     "swin1d_tiny": Entry(swin.SWIN1D_TINY, Swin, _SEQUENCE),
+    "swin3d_nano": Entry(swin.SWIN3D_NANO, Swin, _VOLUME),
 }
 
 

@@ -114,3 +114,7 @@ SWIN1D_TINY = replace(SWIN_TINY, patch=(4,), window=(16,), merge=(2,), num_class
 SWIN_NANO = replace(SWIN_TINY, dim=48, depths=(2, 4, 2), num_heads=(2, 4, 8), patch=(2, 2),
                     patch_overlap=(1, 1), window=(4, 4), num_classes=10,
                     drop_path=0.05, init_std=0.07)  # fmt: skip
+
+# For volumes of one channel, such as MRI and CT: a decoder goes on from half the resolution.
+SWIN3D_NANO = replace(SWIN_NANO, in_channels=1, dim=32, depths=(2, 2, 2), patch=(2, 2, 2),
+                      patch_overlap=None, window=(4, 4, 4), merge=(2, 2, 2))  # fmt: skip

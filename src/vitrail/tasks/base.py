@@ -247,6 +247,10 @@ class Task(ABC):
             UsageError: the model does not do this task.
         """
 
+    def model_fields(self) -> dict[str, Any]:
+        """Fields of the config that a model to be trained needs, such as its input's channels."""
+        return {}
+
     def check(self, source: Any) -> None:  # noqa: B027  # by default any data will do
         """Refuse data to measure on whose classes are not the task's.
 

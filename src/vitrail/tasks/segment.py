@@ -9,25 +9,35 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64, Integer
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from vitrail.data.batch import Batch, Sample, Unreadable
+from vitrail.data import images, volumes
+from vitrail.data.batch import Batch, Sample
 from vitrail.data.dataset import Skipped, Subset
 from vitrail.data.images import MAX_LABEL, ImageError, Photo, as_photo
-from vitrail.data.joint import Motion, Shade
-from vitrail.data.pairs import KeptPairs, PairSource, load_pairs, open_pairs, split_pairs
-from vitrail.data.rng import key
+from vitrail.data.pairs import PairSource, load_pairs, open_pairs, split_pairs
+from vitrail.data.volumes import Volume, as_volume
 from vitrail.errors import UsageError
+from vitrail.heads.align import stretched
 from vitrail.models import Preprocessing, TaskModel, backbone_of
-from vitrail.shapes import Size
+from vitrail.shapes import Size, as_size
 from vitrail.tasks.base import LOSS, Column, Forward, Recipe, Task
 from vitrail.tasks.instances import CLASSES, INSIDE, objects_of, scikit_image, with_borders
 from vitrail.tasks.losses import IGNORED, cross_entropy, soft_dice
 from vitrail.tasks.options import options_from
-from vitrail.tasks.segment_options import UNUSED, SegmentOptions
+from vitrail.tasks.segment_options import IMAGE_TILE, UNUSED, VOLUME_TILE, SegmentOptions
+from vitrail.tasks.segment_samples import (
+    PairSamples,
+    check_form,
+    motion_of,
+    one_spacing,
+    resized,
+    samples_of,
+    shade_of,
+)
 from vitrail.tasks.segment_score import SegmentScore
 from vitrail.tasks.segmentation import Segmentation, default_colours
 from vitrail.tasks.tiles import bands
+from vitrail.tasks.volume_segmentation import VolumeSegmentation
 
 if TYPE_CHECKING:
     from typing import Self
@@ -40,7 +50,14 @@ MAX_CLASSES = 256
 
 @dataclass(frozen=True)
 class Segment(Task):
-    """Segmentation: a class for each place of an input."""
+    """Segmentation: a class for each place of an input.
+
+    Args:
+        classes: their names.
+        options: the task's own.
+        axes: spatial axes of an input: 2 of images, 3 of volumes.
+        channels: of an input.
+    """
 
     name: ClassVar[str] = "segment"
     best: ClassVar[str] = "dice"
@@ -48,11 +65,12 @@ class Segment(Task):
     val_columns: ClassVar = (LOSS, Column("dice", "Dice"), Column("iou", "IoU"))
     Options: ClassVar = SegmentOptions
     unused: ClassVar = UNUSED
-    answers: ClassVar = Segmentation
     any_size: ClassVar = True
     finds_objects: ClassVar[bool] = False
 
     options: SegmentOptions
+    axes: int = 2
+    channels: int = 3
 
     @classmethod
     def open(cls, data: Sequence[str], *, train: bool, root: Path, download: bool) -> PairSource:
@@ -71,15 +89,19 @@ class Segment(Task):
         """The task of images with label maps.
 
         Raises:
-            UsageError: the labels are those of objects, of one class, or none of the classes'.
+            UsageError: the labels are those of objects, of one class, or none of the classes', or
+                volumes have several spacings.
         """
+        source = part.source
+        if source.form[0] == 3:
+            options = replace(options, spacing=one_spacing(source.survey.spacings, options))
         if options.instances:
             scikit_image()
-            return Objects(CLASSES, replace(options, ignore=None))
-        names, colours = options.classes or part.source.classes, options.colours
+            return Objects(CLASSES, replace(options, ignore=None), *source.form)
+        names, colours = options.classes or source.classes, options.colours
         values = options.values or tuple(range(len(names)))
         if not names:
-            numbers, palette = part.source.survey()
+            numbers, palette, _ = source.survey
             found = tuple(n for n in numbers.tolist() if n != options.ignore)
             values = options.values or found
             _check_values(values, options.ignore)
@@ -88,10 +110,12 @@ class Segment(Task):
             palette = _first_palette(part)
         if len(palette) > max(values) and not colours:
             colours = tuple("#{:02x}{:02x}{:02x}".format(*palette[value]) for value in values)
-        return cls(names, replace(options, classes=names, values=values, colours=colours))
+        options = replace(options, classes=names, values=values, colours=colours)
+        return cls(names, options, *source.form)
 
     def check(self, source: PairSource) -> None:
-        """Refuse label maps whose list of classes is another one."""
+        """Refuse inputs of another form or spacing, and label maps of other classes."""
+        check_form(self, source)
         known, given = self.classes, source.classes
         named = known != tuple(f"class {value}" for value in self.options.values)
         if self.finds_objects or not given or given == known:
@@ -118,24 +142,47 @@ class Segment(Task):
             options = replace(options, values=tuple(range(facts.classes)))
         numbered = tuple(f"class {n}" for n in range(facts.classes))
         names = model.preprocessing.classes or numbered
-        return Objects(names, options) if options.instances else cls(names, options)
+        form = (model.config.axes, model.config.in_channels)
+        return (Objects if options.instances else cls)(names, options, *form)
+
+    @property
+    def answers(self) -> type[Segmentation]:  # type: ignore[override]  # of a class it is one
+        """What ``predict`` returns."""
+        return VolumeSegmentation if self.axes == 3 else Segmentation
+
+    @property
+    def suffixes(self) -> frozenset[str]:  # type: ignore[override]  # likewise
+        """Endings of the files that ``read`` opens."""
+        return frozenset(volumes.SUFFIXES) if self.axes == 3 else images.SUFFIXES
+
+    @property
+    def tile(self) -> int:
+        """Inputs longer than that are predicted by tiles, in samples."""
+        return self.options.tile or (VOLUME_TILE if self.axes == 3 else IMAGE_TILE)
+
+    def model_fields(self) -> dict[str, Any]:
+        """How many channels a model to be trained takes."""
+        return {} if self.channels == 3 else {"in_channels": self.channels}
 
     def input_size(self, model: Any, size: Size | None) -> Size:
         """The lengths of the crops that a model is trained on.
 
         Raises:
-            UsageError: the model does not take images, or gives other outputs than the classes.
+            UsageError: the model takes other inputs than the data are, or has no head.
         """
         if not isinstance(model, TaskModel):
             raise _no_head(model)
-        if not model.backbone.takes_photos:
+        config = model.config
+        if (config.axes, config.in_channels) != (self.axes, self.channels):
+            name, shown = ("swin3d_nano", "DxHxW") if self.axes == 3 else ("swin_nano", "HxW")
             raise UsageError(
-                given=f"{model.name}, whose input has {model.config.axes} axes "
-                f"and {model.config.in_channels} channels, to segment images",
-                allowed="a model with 2 axes and 3 channels",
-                fix="use --model swin_nano or another that `vitrail list` shows with HxW",
+                given=f"{model.name}, whose input has {config.axes} axes "
+                f"and {config.in_channels} channels, to segment "
+                f"{'volumes' if self.axes == 3 else 'images'}",
+                allowed=f"a model with {self.axes} axes and {self.channels} channels",
+                fix=f"use --model {name} or another that `vitrail list` shows with {shown}",
             )
-        return tuple(size or model.preprocessing.size)
+        return as_size(size or model.preprocessing.size, self.axes, "size")
 
     def keep(
         self, part: Subset[Any], facts: Preprocessing, budget: int, skipped: Skipped
@@ -150,16 +197,7 @@ class Segment(Task):
         """Crops of the model's size, moved and shaded; to measure, whole images as they are."""
         if recipe is None:
             return PairSamples(part, self, facts)
-        own = self.options
-        motion = Motion(size=facts.size, rotate=own.rotate, scale=own.scale, flip=own.flip)
-        shade = Shade(
-            brightness=own.brightness,
-            contrast=own.contrast,
-            gamma=own.gamma,
-            channels=own.channels,
-            invert=own.invert,
-        )
-        return PairSamples(part, self, facts, (motion, shade))
+        return PairSamples(part, self, facts, (motion_of(self, facts.size), shade_of(self)))
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Stack samples of one shape; a batch of several has lists."""
@@ -189,28 +227,29 @@ class Segment(Task):
         """Dice, IoU and loss."""
         return SegmentScore(self)
 
-    def read(self, input: Any) -> Photo:
-        """Open a photo; see ``as_photo``."""
-        return as_photo(input)
+    def read(self, input: Any) -> Photo | Volume:
+        """Open a photo or a volume; see ``as_photo`` and ``as_volume``."""
+        return as_volume(input) if self.axes == 3 else as_photo(input)
 
-    def predict(self, model: nn.Module, opened: Photo, size: Size | None = None) -> Segmentation:
-        """The class of each pixel of a photo, at the photo's own size.
+    def predict(
+        self, model: nn.Module, opened: Photo | Volume, size: Size | None = None
+    ) -> Segmentation:
+        """The class of each place of an input, at the input's own size.
 
-        Large photos are segmented by tiles that overlap; only the logits of a row of tiles are in
+        Large inputs are segmented by tiles that overlap; only the logits of a row of tiles are in
         memory at once.
 
         Args:
             model: of this task, in any mode and on any device.
             opened: what ``read`` returned.
-            size: height and width to which the photo is resized for the model.
+            size: lengths to which the input is resized for the model.
         Raises:
             UsageError: the model's outputs are not finite.
         """
         facts = backbone_of(model)
         assert facts is not None
         parameter, was_training = next(model.parameters()), model.training
-        pixels = torch.from_numpy(np.array(opened.image)).movedim(-1, 0).float() / 255
-        x = self.normalised(pixels, facts.preprocessing)[None]
+        x = self.normalised(samples_of(opened), facts.preprocessing)[None]
         x = x.to(parameter.device, parameter.dtype)
         model.eval()
         try:
@@ -230,16 +269,16 @@ class Segment(Task):
         if size is None:
             yield from self.outputs(model, x)
             return
-        resized = F.interpolate(x.float(), size, mode="bilinear", antialias=True).to(x.dtype)
-        logits = torch.cat(list(self.outputs(model, resized)), 2)
-        yield F.interpolate(logits, x.shape[2:], mode="bilinear")
+        smaller = resized(x.float(), size).to(x.dtype)
+        logits = torch.cat(list(self.outputs(model, smaller)), 2)
+        yield stretched(logits, tuple(x.shape[2:]))
 
     def _prediction(
-        self, labels: np.ndarray, photo: Photo, inside: np.ndarray | None
+        self, labels: np.ndarray, opened: Photo | Volume, inside: np.ndarray | None
     ) -> Segmentation:
         own = self.options
         colours = own.colours or tuple(default_colours(len(self.classes)))
-        return Segmentation(labels, self.classes, own.values, colours, photo, own.background)
+        return self.answers(labels, self.classes, own.values, colours, opened, own.background)
 
     # ---- what a task of objects does otherwise ------------------------------------------------
 
@@ -298,10 +337,10 @@ class Segment(Task):
         Raises:
             UsageError: they are not finite.
         """
-        own = self.options
-        small = max(inputs.shape[2:]) <= own.tile
-        tile = (own.tile,) * (inputs.ndim - 2)
-        whole = [forward(inputs)] if small else bands(forward, inputs, tile, own.overlap)
+        small = max(inputs.shape[2:]) <= self.tile
+        tile = (self.tile,) * (inputs.ndim - 2)
+        overlap = self.options.overlap
+        whole = [forward(inputs)] if small else bands(forward, inputs, tile, overlap)
         for logits in whole:
             if not logits.isfinite().all():
                 raise UsageError(
@@ -329,12 +368,12 @@ class Objects(Segment):
         return (labels > 0).long()
 
     def _prediction(
-        self, labels: np.ndarray, photo: Photo, inside: np.ndarray | None
+        self, labels: np.ndarray, opened: Photo | Volume, inside: np.ndarray | None
     ) -> Segmentation:
         assert inside is not None
         objects = objects_of(labels, inside, self.options.least)
         shown, colours = (objects > 0).astype(np.int64), tuple(default_colours(2))
-        return Segmentation(shown, self.judged, (0, 1), colours, photo, objects=objects)
+        return self.answers(shown, self.judged, (0, 1), colours, opened, objects=objects)
 
     def numbers(
         self, labels: Integer[np.ndarray, "*spatial"], name: str
@@ -345,46 +384,6 @@ class Objects(Segment):
     def targets(self, numbers: Int64[Tensor, "*spatial"]) -> Int64[Tensor, "*spatial"]:
         """Background, inside and border."""
         return with_borders(numbers, self.options.border)
-
-
-class PairSamples:
-    """Images with their labels, whole or moved.
-
-    The key of a sample seeds all that is random about it.
-    """
-
-    def __init__(
-        self,
-        part: Subset[PairSource] | Subset[KeptPairs],
-        task: Segment,
-        facts: Preprocessing,
-        augment: tuple[Motion, Shade] | None = None,
-    ) -> None:
-        self.part, self.task, self.facts, self.augment = part, task, facts, augment
-
-    def __len__(self) -> int:
-        return len(self.part)
-
-    def __getitem__(self, item: tuple[int, int]) -> Sample | Unreadable:
-        position, seed = item
-        source, index = self.part.source, int(self.part.indices[position])
-        name = source.name(index)
-        try:
-            pair = source.pair(index)
-            numbers = self.task.numbers(pair.labels, name)
-        except ImageError as error:
-            return Unreadable(name, error.given)
-        image = torch.from_numpy(pair.image).float() / 255
-        if self.augment is None:
-            image = self.task.normalised(image, self.facts)
-        else:
-            motion, shade = self.augment
-            # Normalised before it is cropped, as it is where whole images are measured.
-            image = self.task.normalised(shade(image, key(seed, 1)), self.facts)
-            image, numbers = motion(image, numbers, seed)
-        labels = self.task.targets(numbers)
-        target = {"labels": labels, "numbers": numbers, "kind": source.kinds[index]}
-        return Sample(image, target, name)
 
 
 def _no_head(model: Any) -> UsageError:

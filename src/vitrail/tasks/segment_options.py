@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vitrail.data.images import MAX_LABEL
-from vitrail.data.joint import Flip
 from vitrail.errors import UsageError
 from vitrail.tasks.instances import CLASSES
 from vitrail.tasks.tiles import MAX_OVERLAP
 
+IMAGE_TILE, VOLUME_TILE = 512, 96
 UNUSED = (
     *("smoothing", "mixup", "cutmix", "mix_probability"),
     *("crop", "randaugment", "erase"),
@@ -33,7 +33,8 @@ class SegmentOptions:
         normalise: each image by its own mean and deviation, or by those of the model's weights.
         dice: weight of the Dice loss beside the cross-entropy.
         class_weights: of each class in the cross-entropy.
-        flip: axes that are flipped: none, last (left and right), or all.
+        flip: axes that are flipped: sides (left and right: the last axis of an image, the first of
+            a volume), none, first, last, or all.
         rotate: largest angle, in degrees.
         scale: largest enlargement.
         brightness: most that is added to an image, whose samples are from 0 to 1.
@@ -41,8 +42,12 @@ class SegmentOptions:
         gamma: largest exponent.
         channels: whether the order of the channels is drawn too.
         invert: share of the images in which light and dark are exchanged.
-        tile: inputs longer than that are predicted by tiles, in samples.
+        tile: inputs longer than that are predicted by tiles, in samples; by default 512 of images,
+            96 of volumes.
         overlap: share of a tile that its neighbour has too.
+        spacing: lengths of a voxel of the volumes that were learnt from, in mm; known from the
+            data.
+        mixed_spacing: learn from volumes of several spacings, as they are.
     Raises:
         UsageError: a value that cannot be.
     """
@@ -58,7 +63,7 @@ class SegmentOptions:
     normalise: Literal["image", "fixed"] = "image"
     dice: float = 1.0
     class_weights: tuple[float, ...] = ()
-    flip: Flip = "last"
+    flip: Literal["sides", "none", "first", "last", "all"] = "sides"
     rotate: float = 10.0
     scale: float = 1.25
     brightness: float = 0.1
@@ -66,8 +71,10 @@ class SegmentOptions:
     gamma: float = 1.25
     channels: bool = False
     invert: float = 0.0
-    tile: int = 512
+    tile: int | None = None
     overlap: float = 0.25
+    spacing: tuple[float, ...] = ()
+    mixed_spacing: bool = False
 
     def __post_init__(self) -> None:
         for name, low, high in _RANGES:
@@ -117,6 +124,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("invert", 0, 1),
     ("tile", 8, 1e5),
     ("overlap", 0, MAX_OVERLAP),
+    ("spacing", 1e-6, 1e6),
 )
 
 

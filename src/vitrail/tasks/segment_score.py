@@ -124,9 +124,11 @@ class SegmentScore(Score):
         return _means(sorted(self.rows, key=lambda row: row.name), self.task)
 
     def details(self) -> dict[str, Any]:
-        """Dice and IoU of each class over all images, and the results of each kind of image."""
+        """Dice of each class as the mean over images, its IoU over all of them, and the results of
+        each kind of image.
+        """
         rows = sorted(self.rows, key=lambda row: row.name)
-        dice, iou = _per_class(rows)
+        dice, iou = _dice_of_classes(rows), _iou_of_classes(rows)
         kinds = sorted({row.kind for row in rows if row.kind})
         classes = {
             name: {"dice": float(d), "iou": float(i)}
@@ -146,7 +148,7 @@ class SegmentScore(Score):
 def _means(rows: list[Measured], task: "Segment") -> dict[str, float]:
     """Results of some images; their order is that of the sums, to the last bit."""
     places = sum(int(row.true.sum()) for row in rows)
-    iou = _per_class(rows)[1]
+    iou = _iou_of_classes(rows)
     result = {
         "loss": sum(row.loss for row in rows) / max(places, 1),
         "dice": _mean(row.dice(task.options.background) for row in rows),
@@ -162,18 +164,26 @@ def _mean(values: Iterable[float]) -> float:
     return sum(found) / len(found) if found else 0.0
 
 
-def _per_class(
-    rows: list[Measured],
-) -> tuple[Float[np.ndarray, "classes"], Float[np.ndarray, "classes"]]:
-    """Dice and IoU of each class over some images; NaN where it is neither there nor found."""
+def _dice_of_classes(rows: list[Measured]) -> Float[np.ndarray, "classes"]:
+    """Mean over the images where a class is or was found; NaN where it nowhere is."""
+    both, either = (
+        np.array([row.both for row in rows]),
+        np.array([row.found + row.true for row in rows]),
+    )
+    with np.errstate(invalid="ignore"):
+        dice = np.where(either > 0, 2 * both / either, 0)
+        return dice.sum(0) / (either > 0).sum(0)
+
+
+def _iou_of_classes(rows: list[Measured]) -> Float[np.ndarray, "classes"]:
+    """Over all images; NaN where a class is neither there nor found."""
     if not rows:
-        return np.zeros(0), np.zeros(0)
+        return np.zeros(0)
     both, found, true = (
         np.sum([getattr(row, name) for row in rows], 0) for name in ("both", "found", "true")
     )
-    either = found + true
     with np.errstate(invalid="ignore"):
-        return 2 * both / either, both / (either - both)
+        return both / (found + true - both)
 
 
 def _counts(

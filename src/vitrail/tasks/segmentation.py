@@ -1,4 +1,4 @@
-"""What a model of segmentation answers for a photo: a mask of its size, to save, draw and count."""
+"""What a model of segmentation answers: a mask of the input's size, to save, draw and count."""
 
 import colorsys
 import json
@@ -11,41 +11,43 @@ from jaxtyping import Bool, Integer, UInt8
 from PIL import Image
 
 from vitrail.data.images import MAX_LABEL, Photo
+from vitrail.data.volumes import Volume
 from vitrail.errors import UsageError
 from vitrail.files import check_writable, write_text, write_whole
 from vitrail.tasks.base import Line, Prediction
 
-_MASKS, _PICTURES = (".png", ".tif", ".tiff"), (".jpg", ".jpeg", ".webp")
 _OPACITY = 0.45  # of a class over the photo
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Segmentation(Prediction):
-    """The class of each pixel of a photo.
+    """The class of each place of a photo; of volumes see ``VolumeSegmentation``.
 
     Args:
         labels: the number of a class each.
         classes: their names.
         values: what stands for each in a saved mask, as in the label maps of the training.
         colours: of each class, as #rrggbb.
-        photo: what was segmented.
+        photo: what was segmented: a photo, or a volume.
         background: whether class 0 is what remains, which is not drawn.
         objects: numbers of the objects, 0 being none, where such were found.
     """
 
     columns: ClassVar[tuple[str, ...]] = ("class", "pixels", "share", "objects")
-    endings: ClassVar[tuple[str, ...]] = _MASKS
+    endings: ClassVar[tuple[str, ...]] = (".png", ".tif", ".tiff")
+    pictures: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg", ".webp")
+    """Endings of a picture with the mask."""
 
-    labels: Integer[np.ndarray, "height width"]
+    labels: Integer[np.ndarray, "*spatial"]
     classes: tuple[str, ...]
     values: tuple[int, ...]
     colours: tuple[str, ...]
-    photo: Photo
+    photo: Photo | Volume
     background: bool = True
-    objects: Integer[np.ndarray, "height width"] | None = None
+    objects: Integer[np.ndarray, "*spatial"] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Pixels and share of each class, the number of objects, and notes on the photo."""
+        """Pixels and share of each class, the number of objects, and notes on the input."""
         pixels = np.bincount(self.labels.ravel(), minlength=len(self.classes)).tolist()
         rows = [
             {"class": name, "index": n, "pixels": count, "share": count / self.labels.size}
@@ -74,22 +76,30 @@ class Segmentation(Prediction):
         there = [row for row in answer["classes"] if row["pixels"]]
         return [*objects, *(Line(row["class"], row["share"]) for row in there)]
 
+    def numbers(self) -> Integer[np.ndarray, "*spatial"]:
+        """What the mask has at each place: the objects' numbers, or the labels of the classes.
+
+        Raises:
+            UsageError: more objects than 16 bits number.
+        """
+        if self.objects is None:
+            return np.array(self.values)[self.labels]
+        if self.objects.max() > MAX_LABEL:
+            raise UsageError(
+                given=f"{self.objects.max():,} objects",
+                allowed=f"at most {MAX_LABEL:,} in a mask of 16 bits",
+                fix="cut the image into several, or raise the task's option least",
+            )
+        return self.objects
+
     def mask(self) -> Image.Image:
         """The mask: palette indices, or 16-bit grey of objects and of labels above 255.
 
         Raises:
             UsageError: more objects than 16 bits number.
         """
-        if self.objects is not None:
-            if self.objects.max() > MAX_LABEL:
-                raise UsageError(
-                    given=f"{self.objects.max():,} objects",
-                    allowed=f"at most {MAX_LABEL:,} in a mask of 16 bits",
-                    fix="cut the image into several, or raise the task's option least",
-                )
-            return Image.fromarray(self.objects.astype(np.uint16))
-        numbers = np.array(self.values)[self.labels]
-        if numbers.max() > 255:
+        numbers = self.numbers()
+        if self.objects is not None or numbers.max() > 255:
             return Image.fromarray(numbers.astype(np.uint16))
         mask = Image.fromarray(numbers.astype(np.uint8), "P")
         palette = np.zeros((256, 3), np.uint8)
@@ -101,43 +111,64 @@ class Segmentation(Prediction):
 
     def draw(self) -> Image.Image:
         """The photo with the classes laid over it, or the objects with their outlines."""
-        photo = np.asarray(self.photo.image)
+        assert isinstance(self.photo, Photo)
+        return self.laid_over(np.asarray(self.photo.image), np.s_[:, :])
+
+    def laid_over(self, photo: UInt8[np.ndarray, "height width 3"], plane: Any) -> Image.Image:
+        """A plane of the input with what was found there laid over it.
+
+        Args:
+            photo: the plane in colours.
+            plane: what picks it out of the labels.
+        """
         if self.objects is None:
-            shown, over = self.labels > 0, _rgb(list(self.colours))[self.labels]
+            labels = self.labels[plane]
+            shown, over = labels > 0, _rgb(list(self.colours))[labels]
             if not self.background:
                 shown = np.ones_like(shown)
         else:
-            shown = self.objects > 0
-            over = _rgb(default_colours(int(self.objects.max()) + 1))[self.objects]
+            objects = self.objects[plane]
+            shown = objects > 0
+            over = _rgb(default_colours(int(self.objects.max()) + 1))[objects]
         page = photo.copy()
         page[shown] = ((1 - _OPACITY) * photo[shown] + _OPACITY * over[shown]).astype(np.uint8)
         if self.objects is not None:
-            edge = outlines(self.objects)
+            edge = outlines(self.objects[plane])
             page[edge] = over[edge]
         return Image.fromarray(page)
 
     def save(self, path: str | Path) -> Path:
-        """Write the mask (``.png``, ``.tif``), the photo with it (``.jpg``, ``.webp``), or JSON.
+        """Write the mask, the input with it as a picture, or JSON, by the ending.
+
+        The mask is ``.png`` or ``.tif``, of a volume ``.nii.gz`` or ``.nii``; the picture ``.jpg``
+        or ``.webp``, of a volume ``.png`` too.
 
         Raises:
             UsageError: another ending, or a place that cannot be written.
         """
         path = Path(path)
-        suffix = path.suffix.lower()
-        if suffix not in (*_MASKS, *_PICTURES, ".json"):
+        name = path.name.lower()
+        if not name.endswith((*self.endings, *self.pictures, ".json")):
+            stem = path.with_name(path.name.removesuffix(path.suffix))
             raise UsageError(
                 given=f"{str(path)!r}, a file ending in {path.suffix or 'nothing'}",
-                allowed="a file ending in .png or .tif for the mask, .jpg or .webp for the photo "
-                "with it, or .json",
-                fix=f"write {str(path.with_suffix('.png'))!r}",
+                allowed=f"a file ending in {' or '.join(self.endings[:2])} for the mask, "
+                f"{', '.join(self.pictures)} for a picture with it, or .json",
+                fix=f"write {str(stem) + self.endings[0]!r}",
             )
         check_writable(path, "the file")
-        if suffix == ".json":
+        if name.endswith(".json"):
             text = json.dumps(self.as_dict(), indent=2, ensure_ascii=False)
             write_text(path, text.encode("utf-8", "backslashreplace").decode() + "\n")
+        elif name.endswith(self.endings):
+            self.save_mask(path)
         else:
-            write_whole(path, (self.mask() if suffix in _MASKS else self.draw()).save)
+            write_whole(path, self.draw().save)
         return path
+
+    def save_mask(self, path: Path) -> None:
+        """Write the mask, at a place that was checked."""
+        write_whole(path, self.mask().save)
 
 
 def default_colours(count: int) -> list[str]:
