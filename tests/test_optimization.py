@@ -10,13 +10,15 @@ from torch import nn
 from torch._dynamo.exc import BackendCompilerFailed
 
 import vitrail
-from tests.support import odd_input, refuses, small
+from tests.heads.test_heads import TINY
+from tests.support import drawn, odd_input, refuses, small
 from vitrail import explain, optimization
 from vitrail.errors import UsageError
 from vitrail.fused import support
 from vitrail.fused.inference.blocks import FusedBlock
 from vitrail.layers import PatchMerging, PreNormBlock
-from vitrail.models import Backbone
+from vitrail.models import Backbone, TaskModel
+from vitrail.models.task_model import new_task_model
 from vitrail.weights import load_model, save
 
 
@@ -55,6 +57,41 @@ def test_a_narrow_type_and_the_size_that_the_weights_want() -> None:
     assert made(odd_input("2-D").bfloat16()).dtype == torch.bfloat16
     with refuses("torch.float32", "torch.bfloat16"):
         made(odd_input("2-D"))
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("head", "folded"), [("semantic_fpn", 0), ("upernet", 8), ("segformer", 1)]
+)
+def test_a_model_of_a_task_is_fused_and_checked_as_a_whole(head: str, folded: int) -> None:
+    bare = small("2-D", num_classes=0, out_indices=(0, 1), feature_norms=True)
+    made = drawn(new_task_model(bare, "segment", head, TINY[head], 3)).eval()
+    example = odd_input("2-D")
+    fast = vitrail.optimize(made, example)
+    assert isinstance(fast, TaskModel)
+    assert facts(fast) is fast.backbone.optimization
+    assert (facts(fast).path, facts(fast).difference < 1e-5) == ("fused", True)
+    assert any(isinstance(module, FusedBlock) for module in fast.backbone.modules())
+    count = sum(isinstance(module, nn.BatchNorm2d) for module in made.head.modules())
+    assert count == folded
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in fast.head.modules())
+    x = torch.randn(1, 3, 33, 18)
+    torch.testing.assert_close(fast(x), made(x).detach(), atol=1e-4, rtol=1e-4)
+    narrow = facts(vitrail.optimize(made, example, dtype=torch.bfloat16))
+    assert 0 < narrow.difference <= narrow.allowed < 0.1
+
+
+@needs_compiler
+def test_a_head_that_a_path_changes_is_not_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = small("2-D", num_classes=0, out_indices=(0, 1), feature_norms=True)
+    made = drawn(new_task_model(bare, "segment", "segformer", TINY["segformer"], 3)).eval()
+
+    def spoil(head: nn.Module) -> None:
+        head.norm = nn.Identity()
+
+    monkeypatch.setattr(optimization.fused, "fold_in_head", spoil)
+    with refuses("path='fused', which differs from the model", "path='eager'"):
+        vitrail.optimize(made, odd_input("2-D"))
 
 
 @needs_compiler

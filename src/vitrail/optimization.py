@@ -37,8 +37,9 @@ def optimize(
 
     On a CPU with a C++ compiler, the blocks of every Vitrail backbone in the module are computed by
     kernels that are built once for the processor: attention in place, norms and sums within the
-    linear layers, a perceptron's hidden channels never out of the cache; what surrounds the
-    backbones stays as it is. Otherwise ``torch.compile`` with frozen weights serves, which needs a
+    linear layers, a perceptron's hidden channels never out of the cache; a
+    head's convolutions take in the batch norms behind them, what else surrounds the backbones
+    stays as it is. Otherwise ``torch.compile`` with frozen weights serves, which needs a
     C++ compiler too on a CPU; and where neither works, the model as it is. If a path fails, a
     warning is issued and the next is tried; with an explicit ``path=``, the failure raises.
 
@@ -52,7 +53,7 @@ def optimize(
         model: any module; it is not changed. A model of timm, torchvision or transformers that
             ``from_model`` takes is converted first, or needs a ``path``.
         example: an input, on the model's device; default random numbers of the weights'
-            size, for a backbone or an ``nn.Sequential`` that begins with one.
+            size, for a backbone, a model of a task, or an ``nn.Sequential`` that begins with one.
         dtype: of weights and inputs; default the model's own. bfloat16 is twice as fast as
             float32 where the processor has instructions for it.
         path: ``"fused"``, ``"compiled"`` or ``"eager"``; default the first of them that can serve.
@@ -187,6 +188,9 @@ def _checked(made: nn.Module, found: Optimization) -> nn.Module:
 def _fuse(model: nn.Module) -> None:
     for backbone in backbones_in(model):
         fused.fuse(backbone)
+    for module in model.modules():
+        if isinstance(module, TaskModel):
+            fused.fold_in_head(module.head)
 
 
 def _fuse_training(model: nn.Module) -> None:

@@ -13,7 +13,7 @@ from vitrail.data.sources import LabelledImages, open_source, relabel
 from vitrail.data.transforms import eval_transform
 from vitrail.errors import UsageError
 from vitrail.export import ExportReport, Int8Report, export_int8, open_export
-from vitrail.models import Backbone
+from vitrail.models import Backbone, TaskModel
 from vitrail.tasks.classify import ClassifyScore
 from vitrail.training.evaluation import evaluate
 
@@ -41,7 +41,7 @@ class Runs(nn.Module):
 
 
 def export_and_measure(
-    model: Backbone,
+    model: Backbone | TaskModel,
     out: Path,
     size: tuple[int, ...] | None,
     calibrate: list[str],
@@ -64,6 +64,12 @@ def export_and_measure(
     Raises:
         UsageError: data that cannot be read, or a model that takes no images or gives no classes.
     """
+    if isinstance(model, TaskModel):
+        raise UsageError(
+            f"--int8 for a model for task {model.task.name}",
+            "a backbone or a classifier, whose images --calibrate reads",
+            "use vitrail.export.export_int8 in Python, with your own inputs",
+        )
     if not model.takes_photos or (test and model.bare):
         raise UsageError(
             f"--int8 {'--test ' if test else ''}for a model with {model.config.axes} axes, "

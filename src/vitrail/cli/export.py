@@ -85,7 +85,7 @@ def run(
 
     checked_target(out, tuple(_WRITERS))  # before anything that takes time
     check_apart(out, model, weights, *(photo or ()), *(calibrate or ()), *(test or ()))
-    loaded, source = load_model(model, weights)
+    loaded, source = load_model(model, weights, any_task=True)
     lengths = parse_size(size, axes=loaded.config.axes)
     about: dict[str, Any] = {"dynamic": not static, "photos": photo or None}
     if int8:
@@ -135,7 +135,7 @@ def _check_names(
 
 
 def _no_photos(model: Any) -> str:
-    if not model.takes_photos:
+    if not model.config.takes_photos:
         return "none (the model takes no colour images)"
     return f"none (to compare on some: {install_words('demo')}, or --photo FILE)"
 

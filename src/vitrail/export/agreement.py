@@ -1,7 +1,7 @@
 """Run a model and what was exported of it on the same inputs: noise of many sizes, and photos."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,16 @@ from vitrail.data.images import open_photo
 from vitrail.errors import UsageError
 from vitrail.export.photos import Photos, photo_inputs
 from vitrail.export.program import as_it_runs
-from vitrail.export.sizes import LARGEST_BATCH, checked_size, size_range, trial_shapes
-from vitrail.models import Backbone, check_original
+from vitrail.export.sizes import (
+    LARGEST_BATCH,
+    Exported,
+    checked_size,
+    size_range,
+    trial_shapes,
+)
+from vitrail.models import TaskModel, check_original
 from vitrail.shapes import Size
+from vitrail.tasks import task_of
 
 TOLERANCE = 1e-4  # of the largest output, or absolute where outputs are below one
 
@@ -51,14 +58,14 @@ class Order:
     """What is to be exported, and on which inputs it has to agree.
 
     Args:
-        model: any backbone.
+        model: what ``checked_size`` takes.
         path: the file to write.
         size: lengths of the input, in samples.
         dynamic: serve batches and sizes of the whole ``size_range``, not one input of ``size``.
         photos: files of photos to compare on; None for those that scikit-image brings along.
     """
 
-    model: Backbone
+    model: Exported
     path: Path
     size: Size
     dynamic: bool
@@ -76,7 +83,7 @@ class Order:
 
 
 def ordered(
-    model: Backbone, path: Path, size: int | Size | None, dynamic: bool, photos: Photos
+    model: Exported, path: Path, size: int | Size | None, dynamic: bool, photos: Photos
 ) -> Order:
     """Return what is to be exported, after checking the size and the photos.
 
@@ -117,10 +124,11 @@ def outputs(out: Any) -> list[Tensor]:
 
 
 def description(order: Order) -> dict[str, Any]:
-    """Return what a file says of itself: preprocessing, classes and sizes."""
-    preprocessing, (smallest, largest) = order.model.preprocessing, order.lengths
-    return {
-        "model": order.model.name or type(order.model).__name__,
+    """Return what a file says of itself: preprocessing, classes and sizes; its task."""
+    model = order.model
+    preprocessing, (smallest, largest) = model.preprocessing, order.lengths
+    about: dict[str, Any] = {
+        "model": model.name or type(model).__name__,
         "smallest": smallest,
         "largest": largest,
         "batch": order.batch,
@@ -131,11 +139,17 @@ def description(order: Order) -> dict[str, Any]:
         "std": preprocessing.std,
         "classes": preprocessing.classes,
     }
+    if isinstance(model, TaskModel):
+        task = task_of(model)
+        about |= {"classes": task.classes, "task": task.name, "options": asdict(task.options)}
+    return about
 
 
-def output_names(model: Backbone) -> list[str]:
+def output_names(model: Exported) -> list[str]:
     """Return what a file calls its outputs."""
-    return [f"features_{stage}" for stage in model.out_indices] if model.bare else ["logits"]
+    if isinstance(model, TaskModel) or not model.bare:
+        return ["logits"]
+    return [f"features_{stage}" for stage in model.out_indices]
 
 
 def _inputs(order: Order) -> Iterator[tuple[str, Float[Tensor, "batch channels *spatial"]]]:

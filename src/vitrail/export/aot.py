@@ -15,14 +15,14 @@ from vitrail.export.photos import Photos
 from vitrail.export.program import export_program
 from vitrail.export.pt2 import COMPILED
 from vitrail.export.safety import damaged
+from vitrail.export.sizes import Exported
 from vitrail.files import whole_or_absent
-from vitrail.models import Backbone
 from vitrail.shapes import Size
 from vitrail.weights.save import checked_target
 
 
 def export_aot(
-    model: Backbone,
+    model: Exported,
     path: str | Path,
     size: int | Size | None = None,
     *,
@@ -39,7 +39,7 @@ def export_aot(
     what you or people you trust have written.
 
     Args:
-        model: any backbone; it is not changed.
+        model: a backbone, or a model of segmentation; it is not changed.
         path: the file to write, ending in ``.aoti.pt2``.
         size: lengths of the input, in samples; default those of the weights' preprocessing.
         dynamic: serve batches and sizes of the whole ``size_range``, not one input of ``size``.

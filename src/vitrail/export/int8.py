@@ -26,9 +26,8 @@ from vitrail.export.openvino import export_openvino, open_openvino
 from vitrail.export.photos import Photos
 from vitrail.export.program import as_it_runs
 from vitrail.export.quantisers import quantise_onnx, quantise_openvino
-from vitrail.export.sizes import checked_size, size_range
+from vitrail.export.sizes import Exported, checked_size, size_range
 from vitrail.files import files_of, whole_or_absent
-from vitrail.models import Backbone
 from vitrail.shapes import Size
 from vitrail.threads import wait_for_idle_threads
 from vitrail.weights.save import checked_target
@@ -48,7 +47,8 @@ class Int8Report:
         inputs: how many inputs the ranges of numbers were taken from.
         file_bytes: sizes of the float32 file and of the 8-bit one.
         error: norm of the outputs' change over the norm of the outputs, on those inputs.
-        same: share of those inputs whose first guess is the model's; None without a head.
+        same: share of those inputs, or of their samples, whose first guess is the model's; None
+            without a head.
         batch: how many inputs were put in at once.
         seconds: of such a batch, with the float32 file and with the 8-bit one: medians of runs in
             turns, with as many threads as the runtime takes; None unless ``timed``.
@@ -65,7 +65,7 @@ class Int8Report:
 
 
 def export_int8(
-    model: Backbone,
+    model: Exported,
     path: str | Path,
     images: Iterable[Float[Tensor, "channels *spatial"]],
     size: int | Size | None = None,
@@ -80,7 +80,7 @@ def export_int8(
     images such as the model will see, preprocessed for it: some hundreds are enough.
 
     Args:
-        model: any backbone; it is not changed.
+        model: a backbone, or a model of segmentation; it is not changed.
         path: the file to write, ending in ``.onnx`` or ``.xml``.
         images: inputs of one size that the graph serves, for calibration.
         size: lengths of the input, in samples; default those of the weights' preprocessing.
@@ -109,7 +109,7 @@ def export_int8(
     return Int8Report(whole, target, count, sizes, error, same, len(batches[0]), seconds)
 
 
-def _batches(model: Backbone, images: list[Tensor], size: Size, dynamic: bool) -> list[Tensor]:
+def _batches(model: Exported, images: list[Tensor], size: Size, dynamic: bool) -> list[Tensor]:
     if not images:
         raise UsageError(
             "no images to calibrate with",
@@ -140,17 +140,18 @@ def _between(least: int, n: int, most: int) -> bool:
     return least <= n <= most
 
 
-def _change(model: Backbone, run: Runner, batches: list[Tensor]) -> tuple[float, float | None]:
+def _change(model: Exported, run: Runner, batches: list[Tensor]) -> tuple[float, float | None]:
     """Return the relative change of the outputs, and the share of unchanged first guesses."""
     parameter = next(model.parameters())
-    squares, changes, same, count = 0.0, 0.0, 0, 0
+    squares, changes, same, count = 0.0, 0.0, 0.0, 0
     for batch in batches:
         with as_it_runs(model), torch.no_grad():
             expected = outputs(model(batch.to(parameter.device, parameter.dtype)))
         for ours, theirs in zip(expected, run(batch), strict=True):
             squares += ours.double().square().sum().item()
             changes += (ours.cpu().double() - theirs.double()).square().sum().item()
-            same += int((ours.cpu().argmax(1) == theirs.argmax(1)).sum()) if ours.ndim == 2 else 0
+            guesses = (ours.cpu().argmax(1) == theirs.argmax(1)).reshape(len(batch), -1)
+            same += guesses.double().mean(1).sum().item()
         count += len(batch)
     error = (changes / max(squares, 1e-30)) ** 0.5
     if not error <= LARGEST_ERROR:

@@ -22,8 +22,8 @@ from vitrail.export.agreement import (
 from vitrail.export.photos import Photos
 from vitrail.export.program import AXES, export_program
 from vitrail.export.safety import check_onnx, damaged
+from vitrail.export.sizes import Exported
 from vitrail.files import whole_or_absent
-from vitrail.models import Backbone
 from vitrail.shapes import Size
 from vitrail.weights.save import checked_target
 
@@ -32,7 +32,7 @@ LARGEST = 2**31 - 2**24  # bytes of weights; a protobuf file ends at 2 GiB
 
 
 def export_onnx(
-    model: Backbone,
+    model: Exported,
     path: str | Path,
     size: int | Size | None = None,
     *,
@@ -45,7 +45,7 @@ def export_onnx(
     any length are called batch, and depth, height and width, or length in 1-D.
 
     Args:
-        model: any backbone; it is not changed.
+        model: a backbone, or a model of segmentation; it is not changed.
         path: the file to write, ending in ``.onnx``.
         size: lengths of the input, in samples; default those of the weights' preprocessing.
         dynamic: serve batches and sizes of the whole ``size_range``, not one input of ``size``.

@@ -12,8 +12,8 @@ from vitrail.export.agreement import ExportReport, Order, Runner, compare, descr
 from vitrail.export.onnx import write_onnx
 from vitrail.export.photos import Photos
 from vitrail.export.safety import damaged
+from vitrail.export.sizes import Exported
 from vitrail.files import whole_or_absent
-from vitrail.models import Backbone
 from vitrail.shapes import Size
 from vitrail.weights.save import checked_target
 
@@ -21,7 +21,7 @@ ENDING = ".xml"
 
 
 def export_openvino(
-    model: Backbone,
+    model: Exported,
     path: str | Path,
     size: int | Size | None = None,
     *,
@@ -34,7 +34,7 @@ def export_openvino(
     where the processor can; the comparison sets float32 (``INFERENCE_PRECISION_HINT``).
 
     Args:
-        model: any backbone; it is not changed.
+        model: a backbone, or a model of segmentation; it is not changed.
         path: the file to write, ending in ``.xml``; a ``.bin`` of the same name goes beside it.
         size: lengths of the input, in samples; default those of the weights' preprocessing.
         dynamic: serve batches and sizes of the whole ``size_range``, not one input of ``size``.

@@ -8,8 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vitrail.data.images import open_photo
-from vitrail.export.sizes import size_range
-from vitrail.models import Backbone
+from vitrail.export.sizes import Exported, size_range
 from vitrail.shapes import Size
 
 _NAMES = ("chelsea.png", "coffee.png", "rocket.jpg")  # in scikit-image's folder of data
@@ -18,7 +17,7 @@ Photos = Sequence[str | Path] | None  # files; None for those that scikit-image 
 
 
 def photo_inputs(
-    model: Backbone, photos: Photos, size: Size, *, dynamic: bool
+    model: Exported, photos: Photos, size: Size, *, dynamic: bool
 ) -> Iterator[tuple[str, Float[Tensor, "1 3 height width"]]]:
     """Give photos as a model takes them, with their names.
 
@@ -31,7 +30,7 @@ def photo_inputs(
     Raises:
         UsageError: a file that is no photo, or photos were given and torchvision is missing.
     """
-    if not model.takes_photos:
+    if not model.config.takes_photos:
         return
     files = own_photos() if photos is None else [Path(photo) for photo in photos]
     if not files:
@@ -55,7 +54,7 @@ def own_photos() -> list[Path]:
     return [folder / name for name in _NAMES if (folder / name).is_file()]
 
 
-def _in_proportion(model: Backbone, size: Size, photo: Size) -> Size:
+def _in_proportion(model: Exported, size: Size, photo: Size) -> Size:
     smallest, largest = size_range(model)
     lengths = (min(size) * n // min(photo) for n in photo)
     return tuple(

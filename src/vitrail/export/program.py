@@ -9,9 +9,15 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config as symbolic_config
 
-from vitrail.export.sizes import LARGEST_BATCH, check_blocks, checked_size, example_size, size_range
+from vitrail.export.sizes import (
+    LARGEST_BATCH,
+    Exported,
+    check_blocks,
+    checked_size,
+    example_size,
+    size_range,
+)
 from vitrail.layers import Attend, WindowAttention
-from vitrail.models import Backbone
 from vitrail.patterns import Window
 from vitrail.shapes import Size
 
@@ -19,7 +25,7 @@ AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 
 def export_program(
-    model: Backbone,
+    model: Exported,
     size: int | Size | None = None,
     *,
     dynamic: bool = True,
@@ -67,7 +73,7 @@ def export_program(
 
 @contextmanager
 def as_it_runs(
-    model: Backbone, *, full_windows: bool = False, backend: str | None = None
+    model: Exported, *, full_windows: bool = False, backend: str | None = None
 ) -> Iterator[None]:
     """Put a model into evaluation mode for a while; all of it is afterwards as it was.
 

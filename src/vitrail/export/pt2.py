@@ -12,8 +12,8 @@ from vitrail.export.agreement import ExportReport, Runner, compare, description,
 from vitrail.export.photos import Photos
 from vitrail.export.program import export_program
 from vitrail.export.safety import check_program, damaged
+from vitrail.export.sizes import Exported
 from vitrail.files import whole_or_absent
-from vitrail.models import Backbone
 from vitrail.shapes import Size
 from vitrail.weights.save import checked_target
 
@@ -22,7 +22,7 @@ COMPILED = ".aoti.pt2"  # of what torch's compiler made of a program
 
 
 def export_pt2(
-    model: Backbone,
+    model: Exported,
     path: str | Path,
     size: int | Size | None = None,
     *,
@@ -32,7 +32,7 @@ def export_pt2(
     """Write a torch.export program, and compare it with the model before it takes its place.
 
     Args:
-        model: any backbone; it is not changed.
+        model: a backbone, or a model of segmentation; it is not changed.
         path: the file to write, ending in ``.pt2``.
         size: lengths of the input, in samples; default those of the weights' preprocessing.
         dynamic: serve batches and sizes of the whole ``size_range``, not one input of ``size``.

@@ -5,28 +5,33 @@ import math
 
 from vitrail.errors import UsageError
 from vitrail.layers import AbsolutePosition
-from vitrail.models import Backbone, TaskModel
+from vitrail.models import Backbone, TaskModel, backbone_of
 from vitrail.patterns import Axial, Global, Pattern, SparseFixed, SparseStrided, Window
 from vitrail.shapes import Size, as_size
 
+Exported = Backbone | TaskModel
+TASKS = ("segment",)  # whose models give one tensor for one input
 LARGEST_BATCH = 1024
 _LARGEST = {1: 2**20, 2: 4096, 3: 4096}  # samples along each axis, by number of axes
 _LARGEST_INTERPOLATED = 2**16  # beyond it, torch takes minutes to reason about interpolation
 
 
-def size_range(model: Backbone) -> tuple[Size, Size]:
+def size_range(model: Exported) -> tuple[Size, Size]:
     """Return the least and the greatest lengths of an input that one exported graph serves.
 
     From one sample up, with three exceptions: where the window gives way to small maps
     (``shift_rule`` ``"clamp"`` or ``"shortest"``), every map must keep the full window; torch
-    does not export a single token in 3-D, or one whose absolute position is interpolated; nor a
-    line or grid of one token that attends to itself alone, where its length may change.
+    does not export a single token in 3-D (under a head of a task, in no stage), or one whose
+    absolute position is interpolated; nor a line or grid of one token that attends to itself
+    alone, where its length may change.
     """
     config = model.config
     smooth = any(isinstance(m, AbsolutePosition) and m.resize == "smooth" for m in model.modules())
     tokens = [1] * config.axes
     if config.axes == 3 or smooth:
         tokens[-1] = 2
+    if config.axes == 3 and isinstance(model, TaskModel):  # whose head convolves the last map
+        tokens[-1] = config.stage_strides[-1][-1] // config.patch[-1] + 1
     for patterns, strides in zip(_patterns(model), config.stage_strides, strict=False):
         for pattern in patterns:
             if isinstance(pattern, Axial | Global) and not pattern.prefix:
@@ -46,11 +51,11 @@ def size_range(model: Backbone) -> tuple[Size, Size]:
     return smallest, (most,) * config.axes
 
 
-def checked_size(model: Backbone, size: int | Size | None, dynamic: bool) -> Size:
-    if isinstance(model, TaskModel):
+def checked_size(model: Exported, size: int | Size | None, dynamic: bool) -> Size:
+    if isinstance(model, TaskModel) and model.task.name not in TASKS:
         raise UsageError(
-            f"a model for task {model.task.name} to export",
-            "a backbone, with a classifier or without",
+            f"a model for task {model.task.name} to export, whose outputs are no fixed tensors",
+            f"a backbone, with a classifier or without; or a model for task {', '.join(TASKS)}",
             "export model.backbone, whose outputs are the maps",
         )
     lengths = as_size(model.preprocessing.size if size is None else size, model.config.axes, "size")
@@ -67,7 +72,7 @@ def checked_size(model: Backbone, size: int | Size | None, dynamic: bool) -> Siz
     return lengths
 
 
-def trial_shapes(model: Backbone, size: Size) -> tuple[Size, ...]:
+def trial_shapes(model: Exported, size: Size) -> tuple[Size, ...]:
     """Return shapes on both sides of the first stage's switches of padding and shift."""
     smallest, _ = size_range(model)
     extent = tuple(
@@ -82,7 +87,7 @@ def trial_shapes(model: Backbone, size: Size) -> tuple[Size, ...]:
     return tuple((batch, *s) for batch, s in zip(batches, dict.fromkeys(fitting), strict=False))
 
 
-def example_size(model: Backbone) -> Size:
+def example_size(model: Exported) -> Size:
     """Return a size at which every stage has several windows and pads the last, on every axis."""
     strides, longest = model.config.stage_strides[-1], map(max, _extents(model))
     return tuple(
@@ -91,7 +96,7 @@ def example_size(model: Backbone) -> Size:
     )
 
 
-def check_blocks(model: Backbone) -> None:
+def check_blocks(model: Exported) -> None:
     """Refuse blocks whose length is the root of a length that no graph knows."""
     for pattern in itertools.chain.from_iterable(_patterns(model)):
         if isinstance(pattern, SparseFixed | SparseStrided) and pattern.block is None:
@@ -102,14 +107,15 @@ def check_blocks(model: Backbone) -> None:
             )
 
 
-def _patterns(model: Backbone) -> list[list[Pattern]]:
+def _patterns(model: Exported) -> list[list[Pattern]]:
     """Return which tokens attend to which in each stage, layer by layer."""
-    layers = model.attention_layers()
-    stages = range(len(model.stages))
+    backbone = backbone_of(model)
+    assert backbone is not None
+    layers, stages = backbone.attention_layers(), range(len(backbone.stages))
     return [[layer.module.pattern for layer in layers if layer.stage == stage] for stage in stages]
 
 
-def _extents(model: Backbone, stages: int | None = None) -> list[list[int]]:
+def _extents(model: Exported, stages: int | None = None) -> list[list[int]]:
     """Return for each axis the lengths, in tokens, at which a pattern of some stage switches."""
     lengths: list[list[int]] = [[1] for _ in range(model.config.axes)]
     for pattern in itertools.chain.from_iterable(_patterns(model)[:stages]):

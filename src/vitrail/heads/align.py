@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from vitrail.shapes import Size
+from vitrail.shapes import Size, known
 
 Align = Literal["strides", "stretch"]
 _LINEAR = ("linear", "bilinear", "trilinear")
@@ -55,7 +55,7 @@ def stretched(
     x: Float[Tensor, "batch dim *spatial"], lengths: Size
 ) -> Float[Tensor, "batch dim *finer"]:
     """Return a map interpolated linearly to other lengths, its borders on theirs."""
-    if tuple(x.shape[2:]) == tuple(lengths):
+    if all(known(n == length) for n, length in zip(x.shape[2:], lengths, strict=True)):
         return x
     return F.interpolate(x, list(lengths), mode=_LINEAR[len(lengths) - 1], align_corners=False)
 
@@ -84,7 +84,11 @@ def fitted(
 ) -> Float[Tensor, "batch dim *cut"]:
     """Return a map cut off at the ends of its axes; a short axis repeats its last cell."""
     for axis, length in enumerate(lengths, 2):
-        if length < x.shape[axis]:
+        if torch.compiler.is_exporting():  # one graph for both, whichever is longer
+            if not known(length == x.shape[axis]):
+                places = torch.arange(length, device=x.device).clamp(max=x.shape[axis] - 1)
+                x = x.index_select(axis, places)
+        elif length < x.shape[axis]:
             x = x.narrow(axis, 0, length)
         elif length > x.shape[axis]:
             last = x.narrow(axis, x.shape[axis] - 1, 1)

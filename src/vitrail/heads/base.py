@@ -1,7 +1,7 @@
 """What every head is: a frozen config, and a module from maps to outputs."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -65,6 +65,8 @@ class Head(nn.Module):
 
     classify: nn.Module
     align: Align = "strides"
+    normed: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Names of convolutions of its own, each with the norm that takes all of its output."""
 
     def __init__(self, config: Any, shape: HeadShape) -> None:
         super().__init__()

@@ -45,6 +45,7 @@ class SegFormerHead(Head):
     """
 
     config: SegFormerConfig
+    normed = (("fuse", "norm"),)
 
     def __init__(self, config: SegFormerConfig, shape: HeadShape) -> None:
         super().__init__(config, shape)

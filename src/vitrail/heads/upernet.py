@@ -14,6 +14,7 @@ from vitrail.errors import UsageError
 from vitrail.heads.align import Align, on_grid, stretched
 from vitrail.heads.base import Head, HeadConfig, HeadShape
 from vitrail.heads.convolutions import BATCH_NORMS, CONVOLUTIONS, check_dims
+from vitrail.layers.embed import channels_first, channels_last
 from vitrail.ops.reduce import adaptive_mean
 
 
@@ -92,8 +93,8 @@ class UPerNet(Head):
         """Return the coarsest map with the means of its regions beside it."""
         lengths, parts = tuple(x.shape[2:]), [x]
         for cells, unit in zip(self.config.pools, self.pool, strict=True):
-            means = adaptive_mean(x.movedim(1, -1), (cells,) * len(lengths)).movedim(-1, 1)
-            parts.append(stretched(unit(means), lengths))
+            means = adaptive_mean(channels_last(x), (cells,) * len(lengths))
+            parts.append(stretched(unit(channels_first(means)), lengths))
         return self.bottleneck(torch.cat(parts, dim=1))
 
     def _on(self, x: Tensor, level: int, other: Tensor, target: int) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vitrail.errors import UsageError
 from vitrail.layers import AbsolutePosition, PatchEmbed, PrefixTokens
+from vitrail.layers.embed import channels_first as to_channels_first
 from vitrail.models.config import BackboneConfig
 from vitrail.models.hub import HubModel
 from vitrail.models.inputs import check_input
@@ -214,7 +215,7 @@ class Backbone(HubModel, Parts, nn.Module):
             _, x = self._pass(stage, x)
             if index in self.out_indices:
                 out = self.feature_norms[str(index)](x) if norm else x
-                maps.append(out.movedim(-1, 1).contiguous() if channels_first else out)
+                maps.append(to_channels_first(out).contiguous() if channels_first else out)
         return maps
 
     def forward_intermediates(

@@ -1,5 +1,7 @@
 """Batch norms of inference: two numbers a channel, which the convolution beside them takes in."""
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -25,6 +27,21 @@ def fold_batch_norms(model: nn.Module) -> None:
             _fold(module, "conv2", behind="norm2")
         elif isinstance(module, ConvStem):
             _fold(module, "proj", behind="norm")
+
+
+def fold_in_head(head: nn.Module) -> None:
+    """Let a head's convolutions compute the batch norms that follow them, in place.
+
+    Args:
+        head: in evaluation mode. Norms follow in an ``nn.Sequential``, or as the head's ``normed``
+            says.
+    """
+    for module in head.modules():
+        if type(module) is nn.Sequential:
+            for conv, norm in pairwise(dict(module.named_children())):
+                _fold(module, conv, behind=norm)
+    for conv, norm in getattr(head, "normed", ()):
+        _fold(head, conv, behind=norm)
 
 
 def _fold(parent: nn.Module, name: str, *, behind: str, before: str = "") -> None:
