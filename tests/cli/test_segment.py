@@ -10,9 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.crew import together
 from tests.tasks.pairs import pair, write_pairs
 from vitrail import create_model, load, predict
 from vitrail.cli import main
+from vitrail.cli._models import model_to_train
 from vitrail.heads import SemanticFPNConfig
 from vitrail.models import TaskModel
 from vitrail.tasks.segmentation import Segmentation
@@ -91,6 +93,23 @@ def test_evaluate(weights, data, capsys) -> None:
     assert f"Dice {answer['dice']:.4f}" in shown
     assert "odd" in shown
     assert "warm" in shown
+
+
+def test_several_processes_measure_what_one_does(weights, data, tmp_path, capsys) -> None:
+    """Twelve images in batches of two over two and three processes: some get stand-ins."""
+    words = ["evaluate", str(data), "--weights", str(weights), "--json", "-b", "2"]
+    assert main.run([*words, "--device", "cpu"]) == 0
+    alone = json.loads(capsys.readouterr().out)
+    for count in (2, 3):
+        done = together(tmp_path / str(count), count, *words, "--device", "cpu")
+        assert [one.code for one in done] == [0] * count, done
+        assert not any(one.out for one in done[1:])
+        found = json.loads(done[0].out)
+        for rows in ("per_class", "per_kind"):
+            for name, row in alone[rows].items():
+                assert found[rows][name] == pytest.approx(row, rel=1e-6)
+        for name in ("images", "skipped", "dice", "iou", "loss"):
+            assert found[name] == pytest.approx(alone[name], rel=1e-6)
 
 
 def test_evaluate_skips_and_reports(weights, data, tmp_path, capsys) -> None:
@@ -181,6 +200,18 @@ def test_a_backbone_of_another_file_gets_a_head(data, tmp_path) -> None:
     assert isinstance(model, TaskModel)
     name = "stages.0.blocks.0.attn.qkv.weight"
     assert torch.equal(model.backbone.state_dict()[name], classifier.state_dict()[name])
+
+
+def test_a_classifier_starts_from_a_model_that_segments(weights, caplog) -> None:
+    """The backbone is taken, and the rest is listed."""
+    learnt = load(weights)
+    model = model_to_train(None, str(weights), num_classes=5)
+    assert "head.weight: the file has no classifier" in caplog.text
+    assert "weights of other parts were left out" in caplog.text
+    assert model.num_classes == 5
+    name = "stages.0.blocks.0.attn.qkv.weight"
+    assert torch.equal(model.state_dict()[name], learnt.state_dict()[f"backbone.{name}"])
+    assert model(torch.zeros(1, 3, 16, 16)).shape == (1, 5)
 
 
 def test_a_head_goes_on_unless_the_classes_are_others(data, weights, tmp_path) -> None:

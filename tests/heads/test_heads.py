@@ -132,7 +132,8 @@ def test_every_entry_serves_a_task() -> None:
     ("task", "head", "given", "fix"),
     [
         ("segmnt", None, "task='segmnt', which is not known", "task='segment'"),
-        ("classify", "semantic_fpn", "task='classify', which has no head", "task='segment'"),
+        ("classify", "unet", "head='unet' for task='classify'", "add task='segment'"),
+        ("classify", None, "task='classify', which has no head", "task='segment'"),
         ("segment", "fpn", "head='fpn' for task='segment'", "head='semantic_fpn'"),
     ],
 )

@@ -1,5 +1,6 @@
 import json
 import os
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -224,3 +225,14 @@ def test_another_name_of_weights_that_come_along_is_refused_with_all_names():
         read_source("bundled:cats")
     assert all(row.weights in error.value.allowed for row in shipped.shipped())
     assert "vitrail list --bundled" in error.value.fix
+
+
+def test_what_is_no_weights(tmp_path) -> None:
+    with pytest.raises(UsageError, match=r"'swin_nano', which is the name of a model[\s\S]*"
+                       r"create_model\('swin_nano', weights"):  # fmt: skip
+        read_source("swin_nano")
+    with zipfile.ZipFile(tmp_path / "cells.zip", "w") as archive:
+        archive.writestr("images/a.png", b"")
+    words = r"a zip of data \(images/a.png\)[\s\S]*vitrail train \S*cells.zip"
+    with pytest.raises(UsageError, match=words):
+        read_source(str(tmp_path / "cells.zip"))

@@ -1,5 +1,6 @@
 """The model of an argument, or of the options --model and --weights."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -109,7 +110,9 @@ def load_model(
 
 
 def model_to_train(name: str | None, weights: str | None, **config_fields: Any) -> "Backbone":
-    """Return the model that training starts from: without a checkpoint, one of random numbers.
+    """Return the classifier that training starts from: without a checkpoint, of random numbers.
+
+    Of a checkpoint of another task, the backbone is taken and what is left out is listed.
 
     Args:
         name: of the model, or a checkpoint; None for the model the weights are of.
@@ -119,9 +122,18 @@ def model_to_train(name: str | None, weights: str | None, **config_fields: Any) 
         UsageError: as ``load_model``.
     """
     from vitrail import create_model
+    from vitrail.weights import open_head
 
     if weights in (None, "none") and (name is None or not is_checkpoint(name)):
         return create_model(name or DEFAULT_MODEL, **config_fields)
+    source = name if name is not None and is_checkpoint(name) else weights
+    if name in (None, source) and source is not None and open_head(source) is not None:
+        found, _ = load_model(name, weights, any_task=True)
+        inner = found.backbone.config
+        own = {field.name: getattr(inner, field.name) for field in fields(inner)}
+        for what in ("num_classes", "out_indices", "feature_norms"):  # as the head wanted them
+            del own[what]
+        return create_model(found.name, weights=source, **{**own, **config_fields})
     return load_model(name, weights, **config_fields)[0]
 
 

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vitrail.cli._shared import JsonOption, complete_model, console, nearest, print_json
+from vitrail.cli._shared import (
+    JsonOption,
+    complete_model,
+    console,
+    nearest,
+    option_words,
+    print_json,
+)
 from vitrail.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,17 +32,28 @@ def run(
     bundled: Annotated[
         bool, typer.Option("--bundled", help="List the weights that come with the package.")
     ] = False,
+    task: Annotated[
+        str | None, typer.Option("--task", help="List the options (--set) of a task.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the models that can be created, with their parameters, window and input size.
 
     With --weights, list the published weights that --weights of the other commands, and `weights=`
     of `vitrail.create_model`, take by name. `imagenet1k` stands for those marked with *. With
-    --bundled, list those that come with the package, for every task.
+    --bundled, list those that come with the package, for every task. With --task, list what
+    `vitrail train --task NAME --set NAME=VALUE` takes, with its defaults.
     """
     from vitrail import list_models
     from vitrail.models import names_near
 
+    if task is not None:
+        if weights or bundled or pattern != "*":
+            raise UsageError(
+                f"--task {task} with other words", "--task alone", "leave the others out"
+            )
+        print_options(task, as_json)
+        return
     if bundled:
         if weights or pattern != "*":
             raise UsageError(
@@ -132,6 +150,28 @@ def print_table(rows: list[dict[str, Any]]) -> None:
             row["mechanism"],
         )
     console().print(table)
+
+
+def print_options(name: str, as_json: bool) -> None:
+    """Print the options of a task: a block of lines each, or JSON.
+
+    Raises:
+        UsageError: there is no such task.
+    """
+    from rich.text import Text
+
+    from vitrail.tasks import task_named
+    from vitrail.tasks.options import described
+
+    with option_words(task="--task"):
+        rows = described(task_named(name))
+    if as_json:
+        print_json(rows)
+        return
+    out = console()
+    for row in rows:
+        out.print(Text(f"--set {row['name']}={row['default']}", style="bold"))
+        out.print(Text(f"  {row['help']}"))
 
 
 def print_bundled(as_json: bool) -> None:

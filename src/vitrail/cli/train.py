@@ -36,11 +36,15 @@ DATA_HELP = (
 def run(
     data: Annotated[list[str], typer.Argument(metavar="DATA", help=DATA_HELP)],
     model: OptionalModel = None,
-    task: Annotated[str, _option("What is learnt: classify or segment.")] = "classify",
+    task: Annotated[
+        str | None, _option("What is learnt: classify or segment; by default what DATA look like.")
+    ] = None,
     settings_of_task: Annotated[
         list[str] | None,
         _option(
-            "An option of the task as NAME=VALUE, e.g. balance=true; may be repeated.", "--set"
+            "An option of the task as NAME=VALUE, e.g. balance=true; may be repeated. "
+            "`vitrail list --task segment` shows them.",
+            "--set",
         ),
     ] = None,
     head: Annotated[
@@ -146,7 +150,7 @@ def run(
     import torch
 
     from vitrail.files import check_apart, check_folder, check_outside
-    from vitrail.tasks import task_named
+    from vitrail.tasks import task_for, task_named
     from vitrail.tasks.options import options_of
     from vitrail.training.checkpoint import read_run
     from vitrail.training.interrupt import TrainingStopped
@@ -168,8 +172,13 @@ def run(
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda", "a machine with a GPU that torch finds", "--device cpu")
     parse_size(size, axes=None)  # the model's axes are known later
-    with option_words(task="--task"):
-        kind = task_named(task)
+    if task is None:
+        kind, reason = task_for(data)
+        if int(os.environ.get("RANK", "0")) == 0:
+            typer.echo(f"task {kind.name}, as the data look: {reason}", err=True)
+    else:
+        with option_words(task="--task"):
+            kind = task_named(task)
     _refuse_unused(kind, locals())
     options = options_of(kind, settings_of_task or ())
     resumed = read_run(out) if resume else None
@@ -205,7 +214,7 @@ def run(
     fields: dict[str, Any] = {} if drop_path is None else {"drop_path": drop_path}
     fields["frozen_stages"] = frozen_stages(freeze)  # and not those of a checkpoint's own run
     with option_words(frozen_stages="--freeze", drop_path="--drop-path"):
-        if task == "classify":
+        if kind.name == "classify":
             if head is not None:
                 raise UsageError(
                     f"--head {head} for --task classify",
@@ -216,7 +225,7 @@ def run(
         else:
             names = learnt.classes
             fields |= learnt.model_fields()
-            network = task_model_to_train(task, head, model, weights, names, **fields)
+            network = task_model_to_train(kind.name, head, model, weights, names, **fields)
     lengths = parse_size(size, axes=network.config.axes)
     if freeze == "backbone":
         network.requires_grad_(False)

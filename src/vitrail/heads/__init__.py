@@ -52,6 +52,12 @@ def head_for(task: str, head: str | HeadConfig | None = None) -> tuple[str, Head
     Raises:
         UsageError: no head serves the task, or not this one.
     """
+    if task == "classify" and isinstance(head, str) and head in HEADS:
+        raise UsageError(
+            f"head={head!r} for task='classify', whose head is the model's own",
+            f"a head together with its task: {' or '.join(HEADS[head].tasks)}",
+            f"add task={HEADS[head].tasks[0]!r}",
+        )
     known = {name: entry for name, entry in HEADS.items() if task in entry.tasks}
     if not known:
         tasks = sorted({"classify", *(name for entry in HEADS.values() for name in entry.tasks)})

@@ -14,6 +14,7 @@ from vitrail.data.augment import Augmentation
 from vitrail.data.batch import Batch, Sample, Samples, WholeBatches, collate
 from vitrail.data.dataset import Skipped, Subset
 from vitrail.data.images import SUFFIXES
+from vitrail.data.outline import Outline
 from vitrail.data.sources import Source
 from vitrail.models import Preprocessing
 from vitrail.shapes import Size
@@ -186,6 +187,8 @@ class Task(ABC):
     """
 
     name: ClassVar[str]
+    layout: ClassVar[str] = "its own data"
+    """How its data are laid out, for messages."""
     best: ClassVar[str]
     """The score that ``best.safetensors`` follows; higher is better."""
     train_columns: ClassVar[tuple[Column, ...]]
@@ -205,6 +208,15 @@ class Task(ABC):
 
     classes: tuple[str, ...]
     options: Any
+
+    @classmethod
+    def recognises(cls, data: Outline) -> str | None:
+        """Why data look like this task's, in words; None where they do not.
+
+        Args:
+            data: what they look like from outside.
+        """
+        return None
 
     @classmethod
     @abstractmethod

@@ -16,7 +16,8 @@ from vitrail.data.augment import BatchAugment, Mix
 from vitrail.data.batch import Batch, Samples, WholeBatches
 from vitrail.data.dataset import ImageSamples, MemorySource, Skipped, Subset, load_into_memory
 from vitrail.data.dataset import split as split_by_class
-from vitrail.data.images import Photo, as_photo
+from vitrail.data.images import SUFFIXES, Photo, as_photo
+from vitrail.data.outline import Outline
 from vitrail.data.sources import LabelledImages, open_source
 from vitrail.data.transforms import eval_transform, train_transform
 from vitrail.errors import UsageError
@@ -135,6 +136,7 @@ class Classify(Task):
     """
 
     name: ClassVar[str] = "classify"
+    layout: ClassVar[str] = "one folder of images a class, zips of such, or torchvision:NAME"
     best: ClassVar[str] = "top1"
     train_columns: ClassVar = (Column("top1", "accuracy", share=True),)
     val_columns: ClassVar = (
@@ -146,6 +148,14 @@ class Classify(Task):
     answers: ClassVar = Classification
 
     weights: tuple[float, ...] | None = None
+
+    @classmethod
+    def recognises(cls, data: Outline) -> str | None:
+        """Folders of images, by whose names nothing else is meant."""
+        if data.name.startswith("torchvision:"):
+            return "a data set of torchvision"
+        other = data.lower & {"images", "jpegimages", "annotations"}
+        return None if other or not data.holds(SUFFIXES) else "folders of images"
 
     @classmethod
     def open(

@@ -1,6 +1,8 @@
 """A task's options from words such as ``balance=true``, each of the type of its field."""
 
 import difflib
+import inspect
+import re
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -32,6 +34,38 @@ def options_of(task: type[Task], words: Iterable[str]) -> Any:
             raise _unknown(task, word, name, known)
         found[name] = _typed(known[name], value, word, name)
     return task.Options(**found)
+
+
+def described(task: type[Task]) -> list[dict[str, str]]:
+    """Return the name, default and meaning of each of a task's options, as ``--set`` takes them.
+
+    What they mean is what the docstring of the task's ``Options`` says of its fields.
+    """
+    meanings = _arguments(inspect.getdoc(task.Options) or "")
+    default = task.Options()
+    return [
+        {
+            "name": field.name,
+            "default": _word(getattr(default, field.name)),
+            "help": meanings.get(field.name, ""),
+        }
+        for field in fields(task.Options)
+    ]
+
+
+def _arguments(doc: str) -> dict[str, str]:
+    """What a docstring's section ``Args:`` says of each argument, on one line."""
+    section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", doc, re.DOTALL | re.MULTILINE)
+    entries = re.findall(r"^ {4}(\w+): (.*?)(?=^ {4}\w+: |\Z)", section[1] if section else "",
+                         re.DOTALL | re.MULTILINE)  # fmt: skip
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+def _word(value: Any) -> str:
+    """A value as ``--set`` takes it."""
+    if isinstance(value, tuple):
+        return ",".join(map(_word, value))
+    return str(value).lower() if isinstance(value, bool) or value is None else f"{value}"
 
 
 def options_from(task: type[Task], stored: Mapping[str, Any]) -> Any:

@@ -14,6 +14,8 @@ from vitrail.data import images, volumes
 from vitrail.data.batch import Batch, Sample
 from vitrail.data.dataset import Skipped, Subset
 from vitrail.data.images import MAX_LABEL, ImageError, Photo, as_photo
+from vitrail.data.layout import LABEL_FOLDERS
+from vitrail.data.outline import Outline
 from vitrail.data.pairs import PairSource, load_pairs, open_pairs, split_pairs
 from vitrail.data.volumes import Volume, as_volume
 from vitrail.errors import UsageError
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 else:
     Self = Any  # the shape checker looks at one method at a time, where Self means nothing
 
+_VOID = 255  # what label maps of many sets have where nobody knows
 MAX_CLASSES = 256
 """More different labels than that number objects, and no classes."""
 
@@ -60,6 +63,7 @@ class Segment(Task):
     """
 
     name: ClassVar[str] = "segment"
+    layout: ClassVar[str] = "images/ with labels/ or masks/, in a folder or zips"
     best: ClassVar[str] = "dice"
     train_columns: ClassVar = (Column("dice", "Dice"),)
     val_columns: ClassVar = (LOSS, Column("dice", "Dice"), Column("iou", "IoU"))
@@ -71,6 +75,12 @@ class Segment(Task):
     options: SegmentOptions
     axes: int = 2
     channels: int = 3
+
+    @classmethod
+    def recognises(cls, data: Outline) -> str | None:
+        """``images/`` with ``labels/`` or ``masks/``."""
+        found = [name for name in LABEL_FOLDERS if name in data.folders]
+        return f"images/ with {found[0]}/" if found and "images" in data.folders else None
 
     @classmethod
     def open(cls, data: Sequence[str], *, train: bool, root: Path, download: bool) -> PairSource:
@@ -105,6 +115,8 @@ class Segment(Task):
             found = tuple(n for n in numbers.tolist() if n != options.ignore)
             values = options.values or found
             _check_values(values, options.ignore)
+            if options.ignore == _VOID and _VOID in numbers and not options.values:
+                _check_void(values)
             names = tuple(f"class {value}" for value in values)
         else:
             palette = _first_palette(part)
@@ -392,6 +404,17 @@ def _no_head(model: Any) -> UsageError:
         allowed="a model that was created, or trained, with task='segment'",
         fix="train one: vitrail train DATA --task segment --weights FILE",
     )
+
+
+def _check_void(values: tuple[int, ...]) -> None:
+    """Refuse to ignore 255 of masks that are drawn in greys, where it is white and a class."""
+    if values != tuple(range(len(values))):
+        shown = ",".join(map(str, values[:20]))
+        raise UsageError(
+            given=f"label maps with the labels {shown} and {_VOID}, which by default is ignored",
+            allowed=f"labels 0, 1, 2, ... beside an ignored {_VOID}; or a word on what {_VOID} is",
+            fix=f"use --set ignore=none if {_VOID} is a class; if not, --set values={shown}",
+        )
 
 
 def _check_values(values: tuple[int, ...], ignore: int | None) -> None:

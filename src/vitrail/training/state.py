@@ -171,8 +171,8 @@ def extend(schedule: Schedule, run: dict[str, Any], recipe: Recipe, per_epoch: i
 
 def _check_same(now: dict[str, Any], then: dict[str, Any], path: Path) -> None:
     """Refuse to go on with another model, other data or another recipe."""
-    flat_now, flat_then = now | now["recipe"], then | then["recipe"]
-    free = {"recipe"}
+    flat_now, flat_then = (run | run["recipe"] | run.get("options", {}) for run in (now, then))
+    free = {"recipe", "options"}
     if flat_now["epochs"] != flat_then.get("epochs"):  # an extension, which has its own warm-up
         free |= {"epochs", "warmup_epochs"}
     for name, value in flat_now.items():

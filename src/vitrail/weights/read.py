@@ -112,6 +112,7 @@ def tensors_of(loaded: Any, where: str = "the file") -> Content:
     )
 
 
+_DATA = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".csv", ".txt", ".json", ".npz", ".gz")
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".pkl")
 
 
@@ -163,6 +164,14 @@ def _check_zip(path: Path) -> None:
         return
     with zipfile.ZipFile(path) as archive:
         whole = sum(entry.file_size for entry in archive.infolist())
+        files = [name for name in archive.namelist() if not name.endswith("/")]
+    # torch stores a pickle called data.pkl; a damaged file may have lost it, and has no pictures.
+    if files and files[0].lower().endswith(_DATA):
+        raise UsageError(
+            f"{path}, a zip of data ({files[0]}) and no weights",
+            "a safetensors file, or a state dict saved by torch.save",
+            f"give the file of weights; to learn from these data: vitrail train {path}",
+        )
     _check_growth(whole, path, "unpack to")
 
 

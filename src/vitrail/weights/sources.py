@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vitrail.errors import UsageError
+from vitrail.models import CATALOG
 from vitrail.models.download import download
 from vitrail.weights import beside
 from vitrail.weights.read import SUFFIXES, Content, read_file, tensors_of
@@ -45,6 +46,12 @@ def read_source(source: Source) -> Content:
         return _read_path(path)
     if _HUB_ID.fullmatch(source):
         return _read_parts(*fetch(source))
+    if source in CATALOG:
+        raise UsageError(
+            f"weights {source!r}, which is the name of a model",
+            "a file, a folder, a state dict, 'bundled', or a hub repository owner/name",
+            f"name both: create_model({source!r}, weights=...), or --model {source} --weights ...",
+        )
     raise UsageError(
         f"weights {source!r}",
         "a file, a folder, a state dict, 'bundled', or a hub repository owner/name",
