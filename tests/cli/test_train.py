@@ -249,7 +249,9 @@ def test_bad_options(words, named, fix, data, tmp_path, capsys) -> None:
 
 
 def test_an_empty_class(tmp_path, capsys) -> None:
-    (tmp_path / "data" / "cat").mkdir(parents=True)
+    for name in ("cat", "dog"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    (tmp_path / "data" / "dog" / "1.png").touch()
     assert main.run(["train", str(tmp_path / "data"), "-o", str(tmp_path / "out")]) == 2
     assert "class folder 'cat'" in capsys.readouterr().err
 

@@ -127,7 +127,7 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path, content, what, fix):
 
 def test_a_zip_that_is_no_checkpoint_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "w.pth", "w") as archive:
-        archive.writestr("photo.jpg", b"x")
+        archive.writestr("something", b"x")
     with pytest.raises(UsageError, match=r"w\.pth, a file that torch cannot read") as error:
         read_file(tmp_path / "w.pth")
     assert error.value.fix

@@ -174,7 +174,7 @@ def run(
     parse_size(size, axes=None)  # the model's axes are known later
     if task is None:
         kind, reason = task_for(data)
-        if int(os.environ.get("RANK", "0")) == 0:
+        if kind.name != "classify" and int(os.environ.get("RANK", "0")) == 0:
             typer.echo(f"task {kind.name}, as the data look: {reason}", err=True)
     else:
         with option_words(task="--task"):
