@@ -135,18 +135,17 @@ def _with_head(
         if opened is None:
             raise UsageError(
                 f"task={task!r} without num_classes",
-                "the number of classes, the background included",
+                "the number of classes" + ("" if task == "detect" else ", the background included"),
                 "add num_classes=2, say",
             )
         classes = opened.task.classes
-    if classes < 2:
-        raise UsageError(
-            f"num_classes={classes} for task={task!r}",
-            "2 or more, the background included",
-            "use num_classes=2",
-        )
+    fewest, which = (
+        (1, "1 or more") if task == "detect" else (2, "2 or more, the background included")
+    )
+    if classes < fewest:
+        raise UsageError(f"num_classes={classes} for task={task!r}", which, "use num_classes=2")
     depths = fields.get("depths", CATALOG[name].config.depths)
-    fields = {"out_indices": tuple(range(len(depths))), "feature_norms": True, **fields}
+    fields = {"out_indices": kind[1].stages(len(depths)), "feature_norms": True, **fields}
     backbone = create_model(name, num_classes=0, weights=weights, **fields)
     model = new_task_model(backbone, task, *kind, classes)
     if opened is not None:

@@ -40,10 +40,11 @@ SIZES = [
 
 
 def test_every_head_is_tried_here() -> None:
-    assert TINY.keys() == HEADS.keys()
+    dense = {name for name, entry in HEADS.items() if entry.tasks != ("detect",)}
+    assert TINY.keys() == dense, "detectors are tried in test_detection.py"
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", TINY)
 @pytest.mark.parametrize(("lengths", "strides"), SIZES)
 def test_any_rank_any_size_and_every_parameter_learns(name, lengths, strides) -> None:
     torch.manual_seed(0)
@@ -60,7 +61,7 @@ def test_any_rank_any_size_and_every_parameter_learns(name, lengths, strides) ->
         assert single or parameter.grad.abs().sum() > 0, what
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", TINY)
 def test_a_location_sees_every_level(name) -> None:
     torch.manual_seed(0)
     strides, dims = [(4, 4), (8, 8), (16, 16)], (4, 4, 4)
@@ -83,7 +84,7 @@ def test_a_unet_draws_from_the_input_at_its_own_resolution() -> None:
     assert (head(maps, other) - head(maps, x)).abs().amax(1)[0, 16, 16] > 0
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", TINY)
 def test_a_new_start_on_the_meta_device(name) -> None:
     with torch.device("meta"):
         head = HEADS[name].head(TINY[name], shape((4, 4), [(4,), (8,)]))
@@ -96,7 +97,7 @@ def test_a_new_start_on_the_meta_device(name) -> None:
         assert tensor.isfinite().all(), what
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", TINY)
 def test_a_model_with_each_head_is_saved_and_loaded(name, tmp_path) -> None:
     tiny = {"dim": 8, "depths": (1, 1), "num_heads": (1, 2), "window": (2, 2)}
     model = vitrail.create_model(

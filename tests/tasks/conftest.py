@@ -11,15 +11,17 @@ import torch
 from PIL import Image
 from torch import nn
 
+from tests.tasks.boxes import CLASSES, write_boxes
 from tests.tasks.pairs import pair, write_pairs
 from vitrail import create_model
-from vitrail.heads import SemanticFPNConfig
+from vitrail.heads import FCOSConfig, SemanticFPNConfig
+from vitrail.models import TaskModel
 
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Data by the task's name; of ``classify``, 3 classes of 10, 20 and 42 pictures of 16 x 16;
-    of ``segment``, 72 pictures with label maps of 3 classes.
+    of ``segment``, 72 pictures with label maps of 3 classes; of ``detect``, as many with boxes.
     """
     path = tmp_path_factory.mktemp("data") / "classify.zip"
     with zipfile.ZipFile(path, "w") as archive:
@@ -30,7 +32,20 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
                 stream = io.BytesIO()
                 Image.fromarray(pixels).save(stream, "PNG")
                 archive.writestr(f"{name}/{number:02d}.png", stream.getvalue())
-    return {"classify": path, "segment": write_pairs(path.with_name("segment.zip"), 72)}
+    return {
+        "classify": path,
+        "segment": write_pairs(path.with_name("segment.zip"), 72),
+        "detect": write_boxes(path.with_name("detect.zip"), 72),
+    }
+
+
+def tiny_detector() -> TaskModel:
+    torch.manual_seed(0)
+    fields = {"dim": 8, "depths": (1, 1), "num_heads": (1, 2), "window": (2, 2)}
+    head = FCOSConfig(pyramid_dim=64, convs=1, first=0)
+    model = create_model("swin_nano", task="detect", head=head, num_classes=2, **fields)
+    model.preprocessing = replace(model.preprocessing, size=(16, 16), classes=CLASSES)
+    return model
 
 
 @pytest.fixture
@@ -43,14 +58,14 @@ def tiny_model() -> dict[str, nn.Module]:
     dense = create_model("swin_nano", task="segment", head=head, num_classes=3, **fields)
     dense.preprocessing = replace(dense.preprocessing, size=(16, 16))
     dense.preprocessing = replace(dense.preprocessing, classes=("class 0", "class 1", "class 2"))
-    return {"classify": model, "segment": dense}
+    return {"classify": model, "segment": dense, "detect": tiny_detector()}
 
 
 @pytest.fixture
 def tiny_input() -> dict[str, Image.Image]:
     """What a model of each task predicts for."""
     photo = Image.fromarray(pair(0)[0])
-    return {"classify": photo, "segment": photo}
+    return dict.fromkeys(("classify", "segment", "detect"), photo)
 
 
 class PerImage(nn.Module):
@@ -75,8 +90,21 @@ class PerPixel(PerImage):
         return self.map(x.movedim(1, -1)).movedim(-1, 1)
 
 
+class PerBox(nn.Module):
+    """A tiny detector; counts its calls."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.inner = tiny_detector()
+        self.calls = 0
+
+    def forward(self, x, *targets):
+        self.calls += 1
+        return self.inner.train(bool(targets))(x, *targets)
+
+
 @pytest.fixture
-def any_model(task) -> PerImage:
-    """A model of linear algebra for the task at hand."""
-    kinds = {"classify": PerImage, "segment": PerPixel}
+def any_model(task) -> nn.Module:
+    """A small model for the task at hand."""
+    kinds = {"classify": PerImage, "segment": PerPixel, "detect": PerBox}
     return kinds[task.name](len(task.classes))

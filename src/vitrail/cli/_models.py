@@ -163,7 +163,7 @@ def task_model_to_train(
     from vitrail import create_model
     from vitrail.heads import head_for
     from vitrail.models import TaskModel
-    from vitrail.models.task_model import new_task_model
+    from vitrail.models.task_model import new_task_model, with_maps
 
     known = name is not None and not is_checkpoint(name)
     if known or (weights in (None, "none") and name is None):
@@ -185,10 +185,12 @@ def task_model_to_train(
             chosen_head = found.head_facts.config
         bare = found.backbone
     else:
-        stages = tuple(range(len(found.config.depths)))
-        bare_fields = {"num_classes": 0, "out_indices": stages, "feature_norms": True}
+        everything = tuple(range(len(found.config.depths)))
+        bare_fields = {"num_classes": 0, "out_indices": everything, "feature_norms": True}
         bare = load_model(name, weights, **{**bare_fields, **config_fields})[0]
-    return new_task_model(bare, task, *head_for(task, chosen_head), len(classes))
+    kind, config = head_for(task, chosen_head)
+    bare = with_maps(bare, config.stages(len(bare.config.depths)))
+    return new_task_model(bare, task, kind, config, len(classes))
 
 
 def _fix(error: "Misfit", name: str | None, weights: str) -> str:

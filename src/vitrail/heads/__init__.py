@@ -4,6 +4,14 @@ from typing import NamedTuple
 
 from vitrail.errors import UsageError, shown
 from vitrail.heads.base import Head, HeadConfig, HeadShape
+from vitrail.heads.detection import (
+    Detector,
+    DetectorConfig,
+    FasterRCNNConfig,
+    FCOSConfig,
+    MaskRCNNConfig,
+    RetinaNetConfig,
+)
 from vitrail.heads.segformer import SegFormerConfig, SegFormerHead
 from vitrail.heads.semantic_fpn import SemanticFPN, SemanticFPNConfig
 from vitrail.heads.unet import UNet, UNetConfig
@@ -11,10 +19,16 @@ from vitrail.heads.upernet import UPerNet, UPerNetConfig
 
 __all__ = [
     "HEADS",
+    "Detector",
+    "DetectorConfig",
     "Entry",
+    "FCOSConfig",
+    "FasterRCNNConfig",
     "Head",
     "HeadConfig",
     "HeadShape",
+    "MaskRCNNConfig",
+    "RetinaNetConfig",
     "SegFormerConfig",
     "SegFormerHead",
     "SemanticFPN",
@@ -40,6 +54,10 @@ HEADS: dict[str, Entry] = {
     "unet": Entry(UNetConfig(), UNet, ("segment",)),
     "upernet": Entry(UPerNetConfig(), UPerNet, ("segment",)),
     "segformer": Entry(SegFormerConfig(), SegFormerHead, ("segment",)),
+    "fcos": Entry(FCOSConfig(), Detector, ("detect",)),
+    "retinanet": Entry(RetinaNetConfig(), Detector, ("detect",)),
+    "faster_rcnn": Entry(FasterRCNNConfig(), Detector, ("detect",)),
+    "mask_rcnn": Entry(MaskRCNNConfig(), Detector, ("detect",)),
 }
 
 

@@ -19,6 +19,10 @@ class HeadConfig:
     def __post_init__(self) -> None:
         check_fields(self)
 
+    def stages(self, count: int) -> tuple[int, ...]:
+        """Return the stages whose maps the head takes, of so many."""
+        return tuple(range(count))
+
     @classmethod
     def of_json(cls, values: dict[str, Any]) -> "HeadConfig":
         """Return the config that was written as JSON, which has lists only.

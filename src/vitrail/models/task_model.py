@@ -127,13 +127,11 @@ class TaskModel(HubModel, nn.Module):
         self.backbone.reset_parameters()
         self.head.reset_parameters()
 
-    def forward(
-        self, x: Float[Tensor, "batch channels *samples"]
-    ) -> Float[Tensor, "batch outputs *rest"]:
-        """Return the head's outputs."""
+    def forward(self, x: Float[Tensor, "batch channels *samples"], *targets: Any) -> Any:
+        """Return the head's outputs; a detector takes targets in training, and returns losses."""
         norm = self.backbone.config.feature_norms
         maps = self.backbone.features(x, channels_first=True, norm=norm)
-        return self.head(maps, x)
+        return self.head(maps, x, *targets)
 
     def more_metadata(self) -> dict[str, str]:
         """What a file says besides. Its model is of this class, which older readers do not know."""
@@ -209,6 +207,23 @@ def with_head(
     model = TaskModel(backbone, task, head)
     copy_all(model.head, state)
     return model
+
+
+def with_maps(backbone: Backbone, stages: tuple[int, ...]) -> Backbone:
+    """Return a bare backbone with the maps of these stages, each with a norm.
+
+    Args:
+        backbone: bare; returned itself where it has them.
+        stages: numbers of stages, from 0.
+    """
+    config = backbone.config
+    if config.out_indices == stages and config.feature_norms:
+        return backbone
+    changed = replace(config, out_indices=stages, feature_norms=True)
+    about = {"preprocessing": backbone.preprocessing, "name": backbone.name}
+    made, own = type(backbone)(changed, **about), backbone.state_dict()
+    copy_all(made, {k: own.get(k, t) for k, t in made.state_dict().items()})
+    return made
 
 
 def new_task_model(

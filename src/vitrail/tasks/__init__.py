@@ -26,6 +26,7 @@ __all__ = [
 # Where each task is; loaded when it is used, for some need packages that others do not.
 TASKS = {
     "classify": "vitrail.tasks.classify:Classify",
+    "detect": "vitrail.tasks.detect:Detect",
     "segment": "vitrail.tasks.segment:Segment",
 }
 

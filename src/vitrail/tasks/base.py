@@ -263,6 +263,10 @@ class Task(ABC):
         """Fields of the config that a model to be trained needs, such as its input's channels."""
         return {}
 
+    def by(self, model: Any) -> "Task":
+        """The task as a model does it, whose head may give more than another."""
+        return self
+
     def check(self, source: Any) -> None:  # noqa: B027  # by default any data will do
         """Refuse data to measure on whose classes are not the task's.
 

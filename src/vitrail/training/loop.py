@@ -78,8 +78,8 @@ class Run:
         settings: Settings,
         size: Size | None = None,
     ) -> None:
-        self.task, self.recipe, self.settings = task, recipe, settings
-        self.size = task.input_size(model, size)
+        self.task, self.recipe, self.settings = task.by(model), recipe, settings
+        self.size = self.task.input_size(model, size)
         self.accelerator = start_accelerator(recipe, settings)
         self.interrupt = Interrupt(repeats=self.accelerator.num_processes == 1)
         self.lock: FolderLock | None = None
