@@ -1,4 +1,4 @@
-"""torchvision's detectors on our maps: any size, no second normalisation, exact places, bad input."""
+"""torchvision's detectors on our maps: any size, nothing normalised twice, exact places."""
 
 import sys
 from dataclasses import replace

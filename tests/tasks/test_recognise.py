@@ -17,6 +17,7 @@ from vitrail.tasks.options import described, options_of
 
 LAYOUTS = {
     "classify": ("cat/1.jpg", "dog/2.JPG"),
+    "detect": ("Annotations/1.xml", "JPEGImages/1.jpg"),
     "segment": ("images/1.png", "labels/1.png", "classes.txt"),
 }
 

@@ -37,7 +37,7 @@ def run(
             metavar="DATA",
             help="A folder of class folders, zips of class folders ('test-*.zip'), or "
             "torchvision:CIFAR10 (its test part); of a model that segments, folders or zips with "
-            "images/ and labels/.",
+            "images/ and labels/; of a detector, images with COCO's JSON or VOC's XML.",
         ),
     ],
     model: OptionalModel = None,
@@ -72,7 +72,7 @@ def run(
 
     A model that segments is measured by its mean Dice over images, IoU and loss, and the precision
     of objects where it finds such; on whole images of any size, and by the kinds of a CSV beside
-    the data.
+    the data. A detector is measured by its mean average precision, as COCO defines it.
 
     Each image is resized and cropped as for a prediction, in 32-bit floats. The first images that
     cannot be read are named on stderr, and all of them by --json.

@@ -31,7 +31,7 @@ from vitrail.cli._shared import (
     size_words,
 )
 from vitrail.errors import UsageError
-from vitrail.files import check_folder
+from vitrail.files import check_folder, write_text
 
 if TYPE_CHECKING:
     from vitrail.data.inputs import Input
@@ -64,7 +64,7 @@ def run(
             "-o",
             help="Where answers are written: a .json or .csv file, or a folder, which also gets "
             "masks and pictures, and which the same command continues after a kill; of one input, "
-            "also the file of its mask (.png; .nii.gz of a volume).",
+            "also the file of its mask or picture (.png; .nii.gz of a volume).",
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -75,7 +75,8 @@ def run(
     A classifier answers with its most probable classes, each photo resized and cropped to the size
     that the weights were trained at, if --size names no other. A model that segments answers with
     the share of each class, the number of objects where it finds such, and a mask of the photo's
-    own size.
+    own size; a detector with the class, score and box of each object, in the photo's pixels: left,
+    top, right, bottom.
 
     Among several inputs, one that cannot be opened is reported on stderr and the others are still
     predicted; the exit code is then 2. With -o FOLDER, results lie as the inputs lie in theirs;
@@ -106,6 +107,8 @@ def run(
         answers = print_text(reported(found, len(job.inputs)), facts, job)
     if job.journal is not None:
         job.journal.write(answers)
+        for name, text in job.task.answers.together(answers, job.task.classes).items():
+            write_text(job.journal.folder / name, text)
     if any("error" in answer for answer in answers):
         raise typer.Exit(2)
 

@@ -29,7 +29,8 @@ def _option(text: str, *names: str, **more: Any) -> Any:
 
 DATA_HELP = (
     "A folder of class folders, zips of class folders ('train-*.zip'), or torchvision:CIFAR10; "
-    "to segment, folders or zips with images/ and labels/."
+    "to segment, folders or zips with images/ and labels/; to detect, images with COCO's JSON "
+    "(train.zip with train.json) or VOC's XML."
 )
 
 
@@ -37,7 +38,8 @@ def run(
     data: Annotated[list[str], typer.Argument(metavar="DATA", help=DATA_HELP)],
     model: OptionalModel = None,
     task: Annotated[
-        str | None, _option("What is learnt: classify or segment; by default what DATA look like.")
+        str | None,
+        _option("What is learnt: classify, detect or segment; by default what DATA look like."),
     ] = None,
     settings_of_task: Annotated[
         list[str] | None,
@@ -49,7 +51,10 @@ def run(
     ] = None,
     head: Annotated[
         str | None,
-        _option("Head of --task segment: semantic_fpn (default), unet, upernet or segformer."),
+        _option(
+            "Head of --task segment: semantic_fpn (default), unet, upernet or segformer; of --task "
+            "detect: fcos (default), retinanet, faster_rcnn or mask_rcnn."
+        ),
     ] = None,
     out: Annotated[
         Path, _option("Folder for weights, checkpoints and logs.", "--output", "-o")

@@ -15,6 +15,7 @@ from vitrail.data.coco import read_coco
 from vitrail.data.dataset import Subset
 from vitrail.data.images import SUFFIXES, ImageError, decode
 from vitrail.data.listing import Listed, Listing, Objects
+from vitrail.data.outline import Outline
 from vitrail.data.pairs import CLASS_LISTS
 from vitrail.data.rle import ShapeError, mask_of
 from vitrail.data.rng import key, permutation
@@ -141,14 +142,19 @@ def open_boxes(data: Sequence[str | os.PathLike[str]]) -> BoxSource:
     return BoxSource(stores, listings)
 
 
-def has_boxes(path: Path) -> bool:
-    """Whether a folder, a zip or a list looks like images with boxes."""
-    if path.suffix.lower() == ".json":
-        return path.is_file()
-    if not path.is_dir() and not zipfile.is_zipfile(path):
-        return False
-    store = FolderStore(path) if path.is_dir() else ZipStore(path)
-    return _list_beside(path) is not None or _list_inside(store) is not None or bool(_xmls(store))
+def boxes_in(data: Outline) -> str | None:
+    """Why data look like images with boxes, in words; None where they do not."""
+    path = None if data.name.startswith("torchvision:") else expand(data.name, ALLOWED)[0]
+    if path is not None and path.suffix.lower() == ".json":
+        return "images listed in JSON"
+    if path is not None and (beside := _list_beside(path)):
+        return f"images with {beside.name} beside them"
+    if data.holds((".xml",), "Annotations"):
+        return "images with Annotations/ in XML"
+    inside = sorted(name for name in data.files if name in _NAMES)
+    if inside or data.holds((".json",), "annotations"):
+        return f"images with {inside[0] if inside else 'annotations/ in JSON'}"
+    return None
 
 
 def split_boxes(

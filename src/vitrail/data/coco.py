@@ -71,7 +71,7 @@ def _parsed(file: bytes, name: str) -> dict[str, list[dict[str, Any]]]:
     for part in ("images", "categories"):
         if not content[part]:
             raise _no_coco(f"{name!r}, whose list {part!r} is empty")
-    return content
+    return {part: content[part] for part in _PARTS}
 
 
 def _no_coco(given: str) -> UsageError:

@@ -172,6 +172,19 @@ class Prediction(ABC):
         return [{"answer": json.dumps(answer, ensure_ascii=False)}]
 
     @classmethod
+    def together(cls, answers: list[dict[str, Any]], classes: tuple[str, ...]) -> dict[str, str]:
+        """Files that a folder of results has once, with the answers for all inputs.
+
+        Args:
+            answers: in the order of the inputs, each with the input's name as ``photo``; of one
+                that cannot be opened ``error``.
+            classes: names of the model's classes.
+        Returns:
+            The content of each file, by its name.
+        """
+        return {}
+
+    @classmethod
     def lines(cls, answer: dict[str, Any]) -> list[Line]:
         """What is printed for people, without ``notes``."""
         return [Line(f"{key}: {value}") for key, value in answer.items() if key != "notes"]

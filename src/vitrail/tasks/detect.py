@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from vitrail.data.batch import Batch, Sample, Unreadable
 from vitrail.data.box_motion import BoxMotion, Moved, fitted, moved
-from vitrail.data.boxes import BoxSource, open_boxes, split_boxes
+from vitrail.data.boxes import BoxSource, boxes_in, open_boxes, split_boxes
 from vitrail.data.dataset import Subset
 from vitrail.data.images import ImageError, Photo, as_photo
 from vitrail.data.joint import Shade
+from vitrail.data.outline import Outline
 from vitrail.data.rle import run_lengths
 from vitrail.data.rng import key
 from vitrail.errors import UsageError
@@ -41,14 +42,21 @@ class Detect(Task):
     """Detection: the boxes of objects."""
 
     name: ClassVar[str] = "detect"
+    layout: ClassVar[str] = "images with COCO's JSON beside or in them, or VOC's Annotations/"
     best: ClassVar[str] = "map"
     train_columns: ClassVar = (Column("class_loss", "classes"), Column("box_loss", "boxes"))
     val_columns: ClassVar = (Column("map", "mAP"), Column("map50", "mAP50"))
     Options: ClassVar = DetectOptions
+    answers: ClassVar = Detection
     unused: ClassVar = UNUSED
     with_masks: ClassVar[bool] = False
 
     options: DetectOptions
+
+    @classmethod
+    def recognises(cls, data: Outline) -> str | None:
+        """COCO's JSON, or Pascal VOC's folders."""
+        return boxes_in(data)
 
     @classmethod
     def open(cls, data: Sequence[str], *, train: bool, root: Path, download: bool) -> BoxSource:

@@ -4,11 +4,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Bool, Float, Int64
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -18,7 +18,7 @@ from vitrail.data.rle import mask_of, run_lengths
 from vitrail.errors import UsageError
 from vitrail.files import check_writable, write_text, write_whole
 from vitrail.shapes import Size
-from vitrail.tasks.base import Prediction
+from vitrail.tasks.base import Line, Prediction
 from vitrail.tasks.segmentation import default_colours
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
@@ -97,7 +97,7 @@ def found_in(answer: dict[str, Tensor], lengths: Size, size: Size) -> Found:
 
 def pasted(
     mask: Float[Tensor, "rows columns"], box: Sequence[float], size: Size
-) -> UInt8[np.ndarray, "height width"]:
+) -> Bool[np.ndarray, "height width"]:
     """A mask of an image's size from probabilities within a box.
 
     Args:
@@ -106,7 +106,7 @@ def pasted(
         size: height and width of the image.
     """
     left, top, right, bottom = box
-    whole = np.zeros(size, dtype=np.uint8)
+    whole = np.zeros(size, dtype=bool)
     (first, last), (begin, end) = (
         (int(np.floor(low)), min(int(np.ceil(high)), length))
         for low, high, length in ((top, bottom, size[0]), (left, right, size[1]))
@@ -129,9 +129,57 @@ class Detection(Prediction):
         photo: in which they are.
     """
 
+    columns: ClassVar[tuple[str, ...]] = ("class", "score", "left", "top", "right", "bottom")
+    endings: ClassVar[tuple[str, ...]] = _PICTURES
+
     found: Found
     classes: tuple[str, ...]
     photo: Photo
+
+    @classmethod
+    def files(cls, name: str) -> dict[str, str]:
+        """The photo with its objects."""
+        return {"overlay": "-overlay.jpg"}
+
+    @classmethod
+    def rows(cls, answer: dict[str, Any]) -> list[dict[str, Any]]:
+        """One for each object."""
+        sides = cls.columns[2:]
+        return [one | dict(zip(sides, one["box"], strict=True)) for one in answer["objects"]]
+
+    @classmethod
+    def lines(cls, answer: dict[str, Any]) -> list[Line]:
+        """The number of objects, and the box and score of each."""
+        objects = answer["objects"]
+        count = Line(f"{len(objects):,} object{'' if len(objects) == 1 else 's'}")
+        width = max((len(one["class"]) for one in objects), default=0)
+        rows = (
+            Line(
+                f"{one['class']:<{width}}  " + " ".join(f"{n:7.1f}" for n in one["box"]),
+                one["score"],
+            )
+            for one in objects
+        )
+        return [count, *rows]
+
+    @classmethod
+    def together(cls, answers: list[dict[str, Any]], classes: tuple[str, ...]) -> dict[str, str]:
+        """All objects in COCO's form, with their scores."""
+        images, objects = [], []
+        for number, answer in enumerate((a for a in answers if "error" not in a), 1):
+            height, width = answer["size"]
+            about = {"file_name": answer["photo"], "height": height, "width": width}
+            images.append({"id": number} | about)
+            for one in answer["objects"]:
+                left, top, right, bottom = one["box"]
+                box = [left, top, round(right - left, 2), round(bottom - top, 2)]
+                row = {"id": len(objects) + 1, "image_id": number, "category_id": one["index"] + 1}
+                row |= {"bbox": box, "area": round(box[2] * box[3], 2), "iscrowd": 0}
+                row |= {"segmentation": one["mask"]} if "mask" in one else {}
+                objects.append(row | {"score": one["score"]})
+        categories = [{"id": n, "name": name} for n, name in enumerate(classes, 1)]
+        content = {"images": images, "categories": categories, "annotations": objects}
+        return {"detections.json": json.dumps(content) + "\n"}
 
     def as_dict(self) -> dict[str, Any]:
         """The class, score and box of each object, and notes on the photo.
