@@ -14,9 +14,9 @@ from jaxtyping import UInt8
 from vitrail.data.coco import read_coco
 from vitrail.data.dataset import Subset
 from vitrail.data.images import SUFFIXES, ImageError, decode
+from vitrail.data.layout import CLASS_LISTS
 from vitrail.data.listing import Listed, Listing, Objects
 from vitrail.data.outline import Outline
-from vitrail.data.pairs import CLASS_LISTS
 from vitrail.data.rle import ShapeError, mask_of
 from vitrail.data.rng import key, permutation
 from vitrail.data.sources import expand
