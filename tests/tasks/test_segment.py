@@ -18,6 +18,7 @@ from vitrail.data.dataset import Skipped
 from vitrail.errors import UsageError
 from vitrail.models import Preprocessing
 from vitrail.tasks import segment_score
+from vitrail.tasks.instances import CLASSES
 from vitrail.tasks.losses import IGNORED, cross_entropy, soft_dice
 from vitrail.tasks.options import options_of
 from vitrail.tasks.segment import Objects, Segment
@@ -220,6 +221,18 @@ def test_soft_dice_of_sure_answers_is_the_dice() -> None:
         assert value == pytest.approx((2 * both + 1) / (either + 1))
     ignored = torch.where(found == labels, labels, IGNORED)
     assert torch.allclose(soft_dice(sure, ignored), torch.ones(3))
+
+
+def test_the_dice_of_objects_counts_inside_and_border_as_one() -> None:
+    task = Objects(CLASSES, SegmentOptions(instances=True, ignore=None))
+    logits = torch.randn(2, 3, 6, 7, generator=torch.Generator().manual_seed(0))
+    labels = torch.randint(0, 3, (2, 6, 7), generator=torch.Generator().manual_seed(1))
+    share = task.judged_logits(logits).softmax(1)
+    assert torch.allclose(share[:, 1], logits.softmax(1)[:, 1:].sum(1))
+    batch = Batch(logits, {"labels": labels}, ("a", "b"), torch.ones(2, dtype=torch.bool))
+    dice = task.loss(lambda x: x, batch, Recipe())[1]["dice"]
+    both, either = (share[:, 1] * (labels > 0)).sum(), share[:, 1].sum() + (labels > 0).sum()
+    assert float(dice) == pytest.approx(float((2 * both + 1) / (either + 1)))
 
 
 def test_a_step_down_the_loss_makes_it_smaller(data) -> None:

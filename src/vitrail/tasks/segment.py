@@ -228,9 +228,10 @@ class Segment(Task):
         )
 
     def loss(self, forward: Forward, batch: Batch, recipe: Recipe) -> tuple[Tensor, dict[str, Any]]:
-        """Cross-entropy, and one minus the soft Dice of the classes but the background."""
+        """Cross-entropy, and one minus the soft Dice of what is judged but the background."""
         logits, labels = forward(batch.inputs).float(), batch.targets["labels"]
-        dice = soft_dice(logits, labels)[int(self.options.background) :].mean()
+        each = soft_dice(self.judged_logits(logits), self.as_judged(labels))
+        dice = each[int(self.options.background) :].mean()
         cross = cross_entropy(logits, labels, self.options.class_weights)
         loss = cross + self.options.dice * (1 - dice)
         return loss, {"dice": dice.detach()}
@@ -302,6 +303,12 @@ class Segment(Task):
     def as_judged(self, labels: Int64[Tensor, "*any"]) -> Int64[Tensor, "*any"]:
         """Numbers of these from numbers of the model's classes."""
         return labels
+
+    def judged_logits(
+        self, logits: Float[Tensor, "batch classes *spatial"]
+    ) -> Float[Tensor, "batch judged *spatial"]:
+        """Logits of these from logits of the model's classes."""
+        return logits
 
     def numbers(
         self, labels: Integer[np.ndarray, "*spatial"], name: str
@@ -378,6 +385,12 @@ class Objects(Segment):
     def as_judged(self, labels: Int64[Tensor, "*any"]) -> Int64[Tensor, "*any"]:
         """Inside and border are of an object."""
         return (labels > 0).long()
+
+    def judged_logits(
+        self, logits: Float[Tensor, "batch classes *spatial"]
+    ) -> Float[Tensor, "batch judged *spatial"]:
+        """The Dice of a thin border by itself would be highest for one drawn too wide."""
+        return torch.stack((logits[:, 0], logits[:, 1:].logsumexp(1)), dim=1)
 
     def _prediction(
         self, labels: np.ndarray, opened: Photo | Volume, inside: np.ndarray | None
