@@ -244,10 +244,11 @@ def test_a_folder_that_cannot_be_listed(tmp_path, monkeypatch) -> None:
 
 
 def test_a_tar_has_to_be_unpacked(tmp_path) -> None:
-    for name in ("my data.tar", "data.tar.gz"):
+    words = {"my data.tar": "no image with a class", "data.tar.gz": "neither a folder nor"}
+    for name, given in words.items():
         with tarfile.open(tmp_path / name, "w") as archive:
             archive.add(make_folder(tmp_path / "f", ENTRIES), "f")
-        with pytest.raises(UsageError, match=rf"neither a folder nor[\s\S]*tar -xf '?.*{name}"):
+        with pytest.raises(UsageError, match=rf"{given}[\s\S]*tar -xf '?.*{name}"):
             open_source(tmp_path / name)
 
 

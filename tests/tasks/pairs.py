@@ -27,6 +27,12 @@ def pair(number: int, size: tuple[int, int] = (24, 20)) -> tuple[np.ndarray, np.
     return image, objects
 
 
+def pair_files(number: int, size: tuple[int, int] = (24, 20)) -> dict[str, bytes]:
+    """An image with its label map, as a sample of a shard."""
+    image, objects = (Image.fromarray(one) for one in pair(number, size))
+    return {"png": encoded(image), "seg.png": encoded(objects)}
+
+
 def write_pairs(
     path: Path, count: int, *, sizes: tuple[tuple[int, int], ...] = ((24, 20),)
 ) -> Path:

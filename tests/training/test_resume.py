@@ -11,8 +11,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from tests.tasks.pairs import write_pairs
+from tests.tasks.pairs import pair_files, write_pairs
 from tests.tasks.volumes import write_volumes
+from tests.training.conftest import picture
+from vitrail.data.shards import write_shards
 from vitrail.errors import UsageError
 from vitrail.training import checkpoint
 from vitrail.training.lock import FolderLock
@@ -120,6 +122,26 @@ def test_killed_while_it_segments(launch, tmp_path) -> None:
     kill_at(launch, "step 5", tmp_path / "marker", out=str(tmp_path / "out"), **job)
     resumed = {**job, "settings": {**SETTINGS, "resume": True}}
     finish(launch, out=str(tmp_path / "out"), **resumed)
+    same(tmp_path / "whole", tmp_path / "out")
+
+
+@pytest.mark.parametrize("task", ["classify", "segment"])
+def test_killed_over_uneven_shards(task, launch, tmp_path) -> None:
+    """In the middle of an epoch, with more shards than are drawn from at a time."""
+    counts = (1, 4, 2, 3, 1, 5, 2, 1, 4, 3, 2)
+    for shard, count in enumerate(counts):
+        numbers = range(10 * shard, 10 * shard + count)
+        labelled = (
+            (f"{n}", {"png": picture(n % 2, n), "cls": str(n % 2).encode()}) for n in numbers
+        )
+        pairs = ((f"{n}", pair_files(n)) for n in numbers)
+        write_shards(labelled if task == "classify" else pairs, tmp_path, name=f"{shard:02d}")
+    settings = {**SETTINGS, "memory": 0}
+    job = {"data": str(tmp_path / "*.tar"), "task": task, "settings": settings}
+    job |= {"recipe": {"batch_size": 5, "epochs": 3}}
+    finish(launch, out=str(tmp_path / "whole"), **job)
+    kill_at(launch, "step 5", tmp_path / "marker", out=str(tmp_path / "out"), **job)
+    finish(launch, out=str(tmp_path / "out"), **{**job, "settings": {**settings, "resume": True}})
     same(tmp_path / "whole", tmp_path / "out")
 
 

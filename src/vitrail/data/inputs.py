@@ -1,4 +1,4 @@
-"""Inputs to be predicted: files, folders of them, patterns, and standard input."""
+"""Inputs to be predicted: files, folders of them, patterns, tar shards, and standard input."""
 
 import glob
 import os
@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from vitrail.data.images import MAX_BYTES, Encoded
-from vitrail.data.sources import image_files
+from vitrail.data.shards import image_of, is_shard, samples_in
+from vitrail.data.sources import braces, expand, image_files
 from vitrail.data.stores import unlisted
+from vitrail.data.tars import Member, OpenFiles, TarStore
 from vitrail.errors import UsageError
 
 STANDARD_INPUT = "-"
@@ -22,13 +24,23 @@ class Input:
     Args:
         name: as a user would write it.
         place: path of its results below their folder, without an ending.
+        store: the shard it lies in.
+        member: where in that.
     """
 
     name: str
     place: PurePath
+    store: TarStore | None = None
+    member: Member | None = None
 
     def read(self) -> str | Encoded:
-        """What a task's ``read`` opens."""
+        """What a task's ``read`` opens.
+
+        Raises:
+            ImageError: a shard's member cannot be read.
+        """
+        if self.store is not None and self.member is not None:
+            return Encoded(self.store.content(self.member), self.name)
         if self.name == STANDARD_INPUT:
             return Encoded(sys.stdin.buffer.read(MAX_BYTES + 1), "standard input")
         return self.name
@@ -36,7 +48,7 @@ class Input:
     def stamp(self) -> tuple[int, int] | None:
         """Bytes and time of the file, which change with it; None where there is none."""
         try:
-            facts = os.stat(self.name)
+            facts = os.stat(self.name if self.store is None else self.store.path)
         except (OSError, ValueError):
             return None
         return facts.st_size, facts.st_mtime_ns
@@ -51,8 +63,9 @@ def inputs_of(
     itself, the folder of a file, or that of a pattern's part without wildcards.
 
     Args:
-        words: files, folders, which are searched with the folders in them, patterns, and "-" for
-            standard input.
+        words: files, folders, which are searched with the folders in them, patterns, shards, of
+            which every image is an input, also as ``train-{0000..0009}.tar``, and "-" for standard
+            input.
         endings: of the files that count in a folder.
         results: a folder of results, in which folders and patterns find no input.
     Raises:
@@ -74,8 +87,22 @@ def inputs_of(
                     f"use --output {results.parent / (results.absolute().name + '-results')}",
                 )
         found |= dict.fromkeys(names)
-    root = os.path.commonpath(homes) if homes else ""
-    return [Input(name, _place(name, root, endings)) for name in found]
+    root, files, inputs = os.path.commonpath(homes) if homes else "", OpenFiles(), list[Input]()
+    for name in found:
+        if is_shard(Path(name)):
+            inputs += _of_shard(TarStore(Path(name), files), root, endings)
+        else:
+            inputs.append(Input(name, _place(name, root, endings)))
+    return inputs
+
+
+def _of_shard(store: TarStore, root: str, endings: Collection[str]) -> Iterator[Input]:
+    """The inputs in a shard; label maps and classes are none."""
+    place = _place(str(store.path), root, (".tar",))
+    for key, sample in samples_in(store).items():
+        member = image_of(store, sample, endings)
+        if member is not None:
+            yield Input(store.name(member.name), place / key, store, member)
 
 
 def _files(word: str, endings: Collection[str]) -> Iterator[str]:
@@ -94,6 +121,8 @@ def _files(word: str, endings: Collection[str]) -> Iterator[str]:
                 "name the files themselves, if their names end otherwise",
             )
         yield from found
+    elif not Path(word).exists() and braces(word) != [word]:
+        yield from map(str, expand(word))
     elif glob.has_magic(word) and not Path(word).exists():
         matches = sorted(glob.glob(word, recursive=True))
         if not matches:

@@ -60,7 +60,7 @@ class Layout:
             for entry, parts in self.parts.items():
                 if parts == (name,):
                     lines = self.store.read(entry).decode("utf-8-sig", "replace").splitlines()
-                    return _distinct([line.strip() for line in lines], self.store.name(entry))
+                    return distinct([line.strip() for line in lines], self.store.name(entry))
         return ()
 
     def _below(self, folder: str) -> list[str]:
@@ -106,7 +106,12 @@ class Layout:
             )
 
 
-def _distinct(lines: list[str], name: str) -> tuple[str, ...]:
+def distinct(lines: list[str], name: str) -> tuple[str, ...]:
+    """The names in the lines of a list of classes.
+
+    Raises:
+        UsageError: one is there twice, or there are none.
+    """
     names = tuple(line for line in lines if line)
     twice = sorted({one for one in names if names.count(one) > 1})
     if twice or not names:

@@ -18,8 +18,10 @@ from vitrail.data.images import MAX_LABEL, ImageError, LabelPicture
 from vitrail.data.layout import LAYOUT, Files, Layout, facts_of
 from vitrail.data.readers import IMAGES, LABELS, Picture, suffix_of
 from vitrail.data.rng import key, permutation
+from vitrail.data.shards import ShardLayout, is_shard
 from vitrail.data.sources import expand
 from vitrail.data.stores import FolderStore, Store, ZipStore
+from vitrail.data.tars import OpenFiles, TarStore
 from vitrail.data.volumes import misplaced, spacing_of
 from vitrail.errors import UsageError
 
@@ -58,7 +60,8 @@ class PairSource:
 
     ``kinds`` and ``groups`` come from a CSV beside the data (``train.csv`` for ``train.zip``) with
     a column ``id``, the stem: a word for each image by which scores are also given, and a number
-    that images of one origin share, so that a split does not part them.
+    that images of one origin share, so that a split does not part them. ``shards`` are the numbers
+    of the shards that the images lie in, where all lie in such.
     """
 
     def __init__(self, stores: Sequence[Store], tables: Sequence[Path]) -> None:
@@ -76,7 +79,7 @@ class PairSource:
         kinds: list[str] = []
         groups: list[tuple[int, str]] = []
         for number, (store, table) in enumerate(zip(stores, tables, strict=True)):
-            layout = Layout(store)
+            layout = ShardLayout(store) if isinstance(store, TarStore) else Layout(store)
             self._files += layout.pairs(number)
             classes = layout.classes()
             if classes and self.classes and classes != self.classes:
@@ -93,6 +96,8 @@ class PairSource:
                 kinds.append(row.get("kind") or "")
                 groups.append((number, row.get("group") or f"alone {file.stem}"))
         self.kinds = tuple(kinds)
+        tars = all(isinstance(store, TarStore) for store in stores)
+        self.shards = np.array([f.store for f in self._files]) if tars else None
         self.groups = np.unique([f"{n} {group}" for n, group in groups], return_inverse=True)[1]
 
     def __len__(self) -> int:
@@ -216,14 +221,18 @@ def open_pairs(data: Sequence[str | os.PathLike[str]]) -> PairSource:
 
     Args:
         data: folders, zips, or patterns such as ``train-*.zip``, each with ``images/`` and
-            ``labels/`` (or ``masks/``), perhaps below one folder more.
+            ``labels/`` (or ``masks/``), perhaps below one folder more; or tar shards.
     Raises:
         UsageError: there are no such data, or a file of a pair is missing.
     """
-    allowed = "folders or zips that hold images/ and labels/ (or masks/)"
+    allowed = "folders or zips that hold images/ and labels/ (or masks/), or tar shards"
     paths = [path for item in data for path in expand(os.fspath(item), allowed)]
     stores: list[Store] = []
+    files = OpenFiles()
     for path in paths:
+        if is_shard(path):
+            stores.append(TarStore(path, files))
+            continue
         if not path.is_dir() and not zipfile.is_zipfile(path):
             damaged = path.suffix.lower() == ".zip"
             raise UsageError(

@@ -3,6 +3,7 @@
 import glob
 import inspect
 import os
+import re
 import shlex
 import zipfile
 from collections.abc import Collection, Iterable, Sequence
@@ -14,10 +15,12 @@ import numpy as np
 from PIL import Image
 
 from vitrail.data.images import SUFFIXES, decode, to_rgb
+from vitrail.data.shards import ShardImages, is_shard
 from vitrail.data.stores import FolderStore, ZipStore, is_hidden, paths_of, unlisted, unreadable
 from vitrail.errors import UsageError
 from vitrail.extras import missing_extra
 
+_MAX_RANGE = 1_000_000
 _FIX_LAYOUT = "put the images into one folder a class: DATA/cat/1.jpg, DATA/dog/2.jpg, ..."
 
 
@@ -152,7 +155,7 @@ def open_source(
 
     Args:
         data: a folder of class folders, a zip of class folders, a pattern such as ``train-*.zip``,
-            several zips, or ``torchvision:NAME``.
+            several zips; tar shards, also as ``train-{0000..0009}.tar``; or ``torchvision:NAME``.
         train: which part of a torchvision data set.
         root: where torchvision data sets lie.
         download: whether a missing torchvision data set may be downloaded.
@@ -169,6 +172,8 @@ def open_source(
     paths = [path for item in given for path in expand(os.fspath(item))]
     if len(paths) == 1 and paths[0].is_dir():
         return FolderSource(paths[0])
+    if all(map(is_shard, paths)):
+        return ShardImages(paths)
     for path in paths:
         _check_zip(path)
     return ZipSource(paths)
@@ -192,7 +197,7 @@ def _check_zip(path: Path) -> None:
     )
 
 
-ALLOWED = "a folder of class folders, zips ('train-*.zip'), or torchvision:NAME"
+ALLOWED = "a folder of class folders, zips ('train-*.zip'), tar shards, or torchvision:NAME"
 
 
 def expand(item: str, allowed: str = ALLOWED) -> list[Path]:
@@ -203,7 +208,15 @@ def expand(item: str, allowed: str = ALLOWED) -> list[Path]:
     """
     if Path(item).exists():
         return [Path(item)]
-    matches = sorted(glob.glob(os.path.expanduser(item)))
+    found = {word: sorted(glob.glob(os.path.expanduser(word))) for word in braces(item)}
+    matches = [path for paths in found.values() for path in paths]
+    lost = [word for word, paths in found.items() if not paths]
+    if matches and lost:
+        raise UsageError(
+            given=f"{item!r}, of which {lost[0]!r} does not exist",
+            allowed="a range whose files are all there",
+            fix="fetch what is missing, or name a shorter range",
+        )
     if not matches:
         raise UsageError(
             given=f"{item!r}, which does not exist"
@@ -212,6 +225,17 @@ def expand(item: str, allowed: str = ALLOWED) -> list[Path]:
             fix="check the path; relative paths start at the current folder",
         )
     return [Path(match) for match in matches]
+
+
+def braces(word: str) -> list[str]:
+    """What a word with ranges such as ``{0000..0009}`` stands for."""
+    match = re.search(r"\{(\d+)\.\.(\d+)\}", word)
+    if match is None or int(match[2]) - int(match[1]) > _MAX_RANGE:
+        return [word]
+    wide = len(match[1])
+    numbers = (f"{n:0{wide}d}" for n in range(int(match[1]), int(match[2]) + 1))
+    before, after = word[: match.start()], word[match.end() :]
+    return [full for n in numbers for full in braces(before + n + after)]
 
 
 def image_files(folder: Path, root: Path, endings: Collection[str] = SUFFIXES) -> list[str]:

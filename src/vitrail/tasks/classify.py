@@ -154,6 +154,9 @@ class Classify(Task):
         """Folders of images, by whose names nothing else is meant."""
         if data.name.startswith("torchvision:"):
             return "a data set of torchvision"
+        if data.tar:
+            labelled = any(name.endswith((".cls", ".json")) for name in data.files)
+            return "shards of images with classes" if labelled else None
         other = data.lower & {"images", "jpegimages", "annotations"}
         return None if other or not data.holds(SUFFIXES) else "folders of images"
 

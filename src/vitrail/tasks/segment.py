@@ -17,6 +17,7 @@ from vitrail.data.images import MAX_LABEL, ImageError, Photo, as_photo
 from vitrail.data.layout import LABEL_FOLDERS
 from vitrail.data.outline import Outline
 from vitrail.data.pairs import PairSource, load_pairs, open_pairs, split_pairs
+from vitrail.data.shards import LABEL_MAPS
 from vitrail.data.volumes import Volume, as_volume
 from vitrail.errors import UsageError
 from vitrail.heads.align import stretched
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 else:
     Self = Any  # the shape checker looks at one method at a time, where Self means nothing
 
+_MAPS = tuple(f".{ending}" for ending in LABEL_MAPS)
 _VOID = 255  # what label maps of many sets have where nobody knows
 MAX_CLASSES = 256
 """More different labels than that number objects, and no classes."""
@@ -79,6 +81,8 @@ class Segment(Task):
     @classmethod
     def recognises(cls, data: Outline) -> str | None:
         """``images/`` with ``labels/`` or ``masks/``."""
+        if data.tar and any(name.lower().endswith(tuple(_MAPS)) for name in data.files):
+            return "shards of images with label maps"
         found = [name for name in LABEL_FOLDERS if name in data.folders]
         return f"images/ with {found[0]}/" if found and "images" in data.folders else None
 

@@ -4,29 +4,44 @@ share them.
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from vitrail.data.batch import Batch, Sample, Samples, Unreadable, WholeBatches
-from vitrail.data.dataset import Skipped
+from vitrail.data.dataset import Skipped, Subset
 from vitrail.data.rng import key, permutation
 from vitrail.errors import UsageError
 from vitrail.training.interrupt import leave_signals_to_the_run
 
+WINDOW = 8
+"""Shards from which images are drawn together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The images of each process at each step."""
+    """The images of each process at each step.
+
+    Args:
+        images: how many there are.
+        batch: images a step, over all processes.
+        seed: decides their order, another each epoch.
+        rank: this process' number.
+        processes: how many share a batch.
+        shards: number of the shard in which each image lies. Shards are then drawn, and images from
+            ``WINDOW`` shards at a time, so that few are read from at once.
+    """
 
     images: int
     batch: int
     seed: int
     rank: int = 0
     processes: int = 1
+    shards: np.ndarray | None = field(default=None, compare=False, repr=False)
+
+    kept: dict[int, np.ndarray] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.batch > self.images:
@@ -46,20 +61,34 @@ class Plan:
         ``images``.
         """
         epoch, place = divmod(step, self.steps_per_epoch)
-        order = _epoch_order(self.seed, epoch, self.images)
+        if epoch not in self.kept:  # computed once an epoch, of which one is in use at a time
+            self.kept.clear()
+            self.kept[epoch] = self._drawn(key(self.seed, epoch, 0x02DE2))
+        order = self.kept[epoch]
         share = self.batch // self.processes
         start = place * self.batch + self.rank * share
         return order[start : start + share].copy()
+
+    def _drawn(self, seed: int) -> np.ndarray:
+        """All images' numbers in the order of an epoch: 8 bytes an image."""
+        if self.shards is None:
+            return permutation(seed, self.images)
+        names, of = np.unique(self.shards, return_inverse=True)
+        rank_of = np.empty(len(names), dtype=np.int64)
+        rank_of[permutation(key(seed, 0x54A2), len(names))] = np.arange(len(names))
+        # By window of shards first, and in a window as drawn.
+        drawn = permutation(seed, self.images)
+        return drawn[np.argsort(rank_of[of][drawn] // WINDOW, kind="stable")]
 
     def epoch_key(self, step: int) -> int:
         """Seed of the augmentation in the epoch that ``step`` belongs to."""
         return key(self.seed, step // self.steps_per_epoch, 0xA06)
 
 
-@lru_cache(maxsize=1)
-def _epoch_order(seed: int, epoch: int, images: int) -> np.ndarray:
-    """All images' numbers in the order of an epoch: 8 bytes an image, computed once an epoch."""
-    return permutation(key(seed, epoch, 0x02DE2), images)
+def shards_of(part: Subset[Any]) -> np.ndarray | None:
+    """Number of the shard in which each sample of a part lies; None where they lie in none."""
+    shards = getattr(part.source, "shards", None)
+    return None if shards is None else shards[part.indices]
 
 
 class BatchSource(Dataset[tuple[Batch, list[Unreadable]] | UsageError]):

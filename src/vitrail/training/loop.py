@@ -33,7 +33,7 @@ from vitrail.training.checkpoint import Checkpoint
 from vitrail.training.ema import Average
 from vitrail.training.evaluation import evaluate
 from vitrail.training.interrupt import Interrupt, TrainingStopped
-from vitrail.training.loader import BatchSource, Plan, batches, nothing_readable
+from vitrail.training.loader import BatchSource, Plan, batches, nothing_readable, shards_of
 from vitrail.training.lock import FolderLock
 from vitrail.training.logs import write_skipped
 from vitrail.training.machine import Settings, in_first_process, start_accelerator
@@ -143,6 +143,8 @@ class Run:
             seed=recipe.seed,
             rank=self.accelerator.process_index,
             processes=self.accelerator.num_processes,
+            # Also of images kept in memory: their order does not depend on that.
+            shards=shards_of(train if len(self.train) == len(train) else self.train),
         )
         self.schedule = planned(recipe, self.plan.steps_per_epoch)
         samples = task.samples(self.train, facts, recipe)
