@@ -37,7 +37,7 @@ def tar(path: Path, *files: tuple[str, bytes]) -> Path:
 
 
 def greys(source: ShardImages) -> list[int]:
-    return [source.image(n).getpixel((0, 0))[0] for n in range(len(source.labels))]
+    return [int(np.asarray(source.image(n))[0, 0, 0]) for n in range(len(source.labels))]
 
 
 def test_what_webdataset_writes(tmp_path) -> None:
