@@ -15,7 +15,7 @@ from tests.support import drawn, refuses, small
 from vitrail.attention.reference import probabilities
 from vitrail.explain import Trace, capture, digest, erf, gradcam, gradient_rollout
 from vitrail.explain.gradient_rollout import attention_ends
-from vitrail.models import Backbone
+from vitrail.models import Backbone, TaskModel, backbones_in
 
 SIZE = (21, 31)
 
@@ -26,11 +26,13 @@ def net(name: str, seed: int) -> tuple[Backbone, Tensor]:
     return drawn(MECHANISMS[name](), seed).double().eval(), image
 
 
-def retained(model: Backbone, image: Tensor, cls: int) -> dict[str, tuple[Tensor, Tensor]]:
+def retained(
+    model: Backbone | TaskModel, image: Tensor, target: int | Callable[[Tensor], Tensor]
+) -> dict[str, tuple[Tensor, Tensor]]:
     """Attention and its gradient, with every softmax really a node of the graph."""
     kept: dict[str, Tensor] = {}
     with ExitStack() as hooks:
-        for layer in model.attention_layers():
+        for layer in backbones_in(model)[0].attention_layers():
 
             def leave(
                 attend: Any, args: Any, kwargs: Any, output: Tensor, block: str = layer.around
@@ -43,7 +45,8 @@ def retained(model: Backbone, image: Tensor, cls: int) -> dict[str, tuple[Tensor
             hooks.callback(
                 layer.module.attend.register_forward_hook(leave, with_kwargs=True).remove
             )
-        score = model(image)[0, cls]
+        out = model(image)
+    score = out[0, target] if isinstance(target, int) else target(out)
     gradients = torch.autograd.grad(score, list(kept.values()))
     return {
         block: (weights[0].detach(), gradient[0])

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,8 @@ import pytest
 import torch
 
 import vitrail
-from tests.heads.test_heads import TINY
-from tests.support import CONFIGS, drawn, refuses, unchecked
+from tests.segmenters import NAMES, SIZE, segmenter
+from tests.support import refuses, unchecked
 from vitrail.cli.main import run
 from vitrail.export import (
     export_int8,
@@ -22,24 +21,11 @@ from vitrail.export import (
     size_range,
 )
 from vitrail.export.agreement import ExportReport
-from vitrail.models import HeadFacts, Swin, TaskFacts, TaskModel
-from vitrail.models.preprocessing import Preprocessing
+from vitrail.models import TaskModel
 from vitrail.tasks import task_of
 from vitrail.weights import save
 
 pytestmark = pytest.mark.compile
-
-NAMES = ("ground", "tree", "house")
-SIZE = (16, 24)
-
-
-def segmenter(head: str, kind: str = "2-D", task: str = "segment", **changes: object) -> TaskModel:
-    """A model whose stages pad, and whose maps end beyond the input at most sizes."""
-    bare = replace(CONFIGS[kind], depths=(1, 1), out_indices=(0, 1), feature_norms=True)
-    backbone = Swin(replace(bare, num_classes=0, **changes), preprocessing=Preprocessing(
-        size=SIZE if kind == "2-D" else (24,) * CONFIGS[kind].axes, classes=NAMES))  # fmt: skip
-    facts = TaskFacts(name=task, classes=len(NAMES), options={})
-    return drawn(TaskModel(backbone, facts, HeadFacts(name=head, config=TINY[head]))).eval()
 
 
 def assert_agrees(model: TaskModel, path: Path) -> None:

@@ -173,8 +173,8 @@ def test_files_for_the_wrong_hands(model, path, tmp_path) -> None:
         vitrail.predict(later, torch.zeros(3, 8, 8, dtype=torch.uint8))
     with refuses("a model for task depth to export", "export model.backbone"):
         export_onnx(later, tmp_path / "m.onnx")
-    with refuses("a model for task segment", "explore a classifier"):
-        vitrail.explore(model, torch.zeros(3, 8, 8, dtype=torch.uint8))
+    with refuses("a model for task depth", "explore its backbone"):
+        vitrail.explore(later, torch.zeros(3, 8, 8, dtype=torch.uint8))
 
 
 # ---- what starts from a file -------------------------------------------------------------------

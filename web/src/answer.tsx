@@ -24,7 +24,8 @@ function Seen({ trace }: { trace: TraceView }): JSX.Element {
 
 export function Answer({ app }: { app: App }): JSX.Element {
   const trace = app.trace.value;
-  const { answer, model, at_trained_size: trained } = trace.manifest;
+  const { answer, model, outcome, at_trained_size: trained } = trace.manifest;
+  const parts = outcome.classes.map(({ label, share: value, class: id }) => ({ label, value, id })).sort((a, b) => b.value - a.value).slice(0, 6);
   const bars = answer.map(({ label, probability, class: id }) => ({ label, value: probability, id }));
   return (
     <section class="card answer" aria-labelledby="vitrail-answer">
@@ -33,8 +34,10 @@ export function Answer({ app }: { app: App }): JSX.Element {
       <div>
         {answer.length > 0 && <Bars bars={bars} label="Most probable classes" chosen={app.state.cls.value}
           onChoose={(id) => { app.state.cls.value = id; }} />}
+        {parts.length > 0 && <Bars bars={parts} label="Shares of the pixels by class" chosen={app.state.cls.value} onChoose={(id) => { app.state.cls.value = id; }} />}
         <p class="note">
-          {answer.length > 0 ? `The ${answer.length} most probable of ${plural(model.classes, "class")}. Choose one to see what supports it.`
+          {parts.length > 0 ? `A class for every pixel, of ${plural(model.classes, "class")}: what each covers. Choose one to see what supports it.`
+            : answer.length > 0 ? `The ${answer.length} most probable of ${plural(model.classes, "class")}. Choose one to see what supports it.`
             : "This model has no classifier: it answers with features only."}
         </p>
         {trained && <p class="note trained">

@@ -7,17 +7,19 @@ export interface Manifest {
   /**
    * Name and version of this form.
    */
-  format: "vitrail-trace/2";
+  format: "vitrail-trace/3";
   /**
    * Of the software that made it.
    */
   versions: string;
+  subject: Subject;
   photo: Photo;
   model: Model;
   /**
    * The most probable classes, best first.
    */
   answer: Answer[];
+  outcome: Outcome;
   /**
    * What the model answers at the size of its weights, where the trace has another; null else, and for weights that were not trained.
    */
@@ -66,6 +68,19 @@ export interface Manifest {
   arrays: {
     [k: string]: ArrayFacts;
   };
+}
+/**
+ * What the model was shown.
+ */
+export interface Subject {
+  /**
+   * An image, along two axes.
+   */
+  kind: "image";
+  /**
+   * Names of the axes, in the order of every length and place.
+   */
+  axes: string[];
 }
 /**
  * The photo that the model was shown.
@@ -184,6 +199,52 @@ export interface Answer {
    * From 0 to 1.
    */
   probability: number;
+}
+/**
+ * What the model gives: a class, whose probabilities are the answer; or the class of every place.
+ */
+export interface Outcome {
+  /**
+   * Which of them it is.
+   */
+  kind: "class" | "mask";
+  /**
+   * Name of an array: u8 [height, width], the number of the class of each pixel of the input.
+   */
+  mask: string | null;
+  /**
+   * Name of an array: u8 [height, width], 255 times the probability of that class.
+   */
+  certainty: string | null;
+  /**
+   * Whether class 0 is what remains, which is not drawn.
+   */
+  background: boolean;
+  /**
+   * Of a mask, every class in the order of their numbers.
+   */
+  classes: MaskClass[];
+}
+/**
+ * A class of a mask.
+ */
+export interface MaskClass {
+  /**
+   * Its number.
+   */
+  class: number;
+  /**
+   * Its name.
+   */
+  label: string;
+  /**
+   * Its colour, as #rrggbb.
+   */
+  colour: string;
+  /**
+   * Of the pixels, from 0 to 1.
+   */
+  share: number;
 }
 /**
  * An answer at the size of the model's weights.

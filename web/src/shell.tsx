@@ -6,7 +6,7 @@ import { Provenance } from "./provenance";
 import { chooseSide, type App } from "./state";
 import { Boundary } from "./ui/Boundary";
 import { Switch } from "./ui/Switch";
-import { Tour, pyramid, views } from "./views";
+import { Tour, pyramid, viewsOf } from "./views";
 
 function Header({ app }: { app: App }): JSX.Element {
   const { model, photo } = app.trace.value.manifest;
@@ -51,6 +51,7 @@ function Sides({ app }: { app: App }): JSX.Element {
 
 function Tabs({ app }: { app: App }): JSX.Element | null {
   const list = useRef<HTMLDivElement>(null);
+  const views = viewsOf(app.trace.value.manifest);
   const shown = views.find(({ id }) => id === app.state.view.value) ?? views[0];
   if (!shown) return null;
   const move = (event: KeyboardEvent) => {

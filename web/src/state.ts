@@ -1,6 +1,7 @@
 // The one mutable state: a signal a field, kept in the address so that a link shows the same view.
 import { batch, effect, signal, type ReadonlySignal, type Signal } from "@preact/signals";
 import type { Block } from "./rows";
+import { mostOf } from "./mask";
 import type { TraceView } from "./trace";
 
 export interface Selection {
@@ -48,9 +49,11 @@ export function tokenAt(block: Block, place: [number, number], input: number[]):
 }
 
 export function defaults(trace: TraceView): Selection {
-  const { blocks, photo, answer, methods } = trace.manifest;
+  const { blocks, photo, answer, methods, outcome } = trace.manifest;
+  // What a head reads lies behind the last block.
+  const [view, block] = outcome.kind === "class" ? ["canvas", 0] : ["outcome", blocks.length - 1];
   return {
-    view: "canvas", block: 0, head: -1, token: tokenAt(blocks[0], [0.46, 0.46], photo.input), cls: answer[0]?.class ?? 0,
+    view, block, head: -1, token: tokenAt(blocks[block], [0.46, 0.46], photo.input), cls: answer[0]?.class ?? mostOf(trace),
     method: methods[0]?.id ?? "", shift: 0, step: 0, side: "A", sort: "index",
     size: Math.max(...photo.input), window: blocks.find((block) => block.cut)?.cut?.window[0] ?? 7,
     metric: "flops",

@@ -140,6 +140,9 @@ export class TraceView {
     return this.map2d(name);
   }
 
+  // A map of a method for a class at one pixel of a mask, computed on demand.
+  mapAt(method: string, cls: number, [y, x]: readonly [number, number]): Promise<Map2d> { return this.map2d(`map/${method}/${cls}/${y}/${x}`); }
+
   async map2d(name: string): Promise<Map2d> {
     const { shape: [height, width], data } = await this.array(name);
     return { height, width, values: data instanceof Float32Array ? data : Float32Array.from(data) };

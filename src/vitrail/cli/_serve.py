@@ -60,7 +60,7 @@ def serve_photo(
     if photo is not None:
         open_photo(photo)
     bundled = model in (None, DEFAULT_MODEL) and weights in (None, "bundled")
-    models = Models() if bundled else Models(*load_model(model, weights))
+    models = Models() if bundled else Models(*load_model(model, weights, any_task=True))
     state = make_state(models)
     listener = bind(host or DEFAULT_HOST, port or 0)
     if photo is not None:

@@ -85,7 +85,7 @@ def run(
     for given in filter(None, (photo, against_photo)):
         open_photo(given)  # what is no picture is refused before models are read
     say("reading the model")
-    loaded, source = load_model(model, weights)
+    loaded, source = load_model(model, weights, any_task=True)
 
     from vitrail.explorer import explore
 
@@ -115,8 +115,16 @@ def summary(report: "Report", path: Path) -> dict[str, object]:
         "top": rows(report.manifest["answer"]),
         "trained_size": list(trained_size(report)),
         "top_at_trained_size": rows(answer_at_trained_size(report)),
+        **covered(report),
         "report": str(path.resolve()),
     }
+
+
+def covered(report: "Report") -> dict[str, list[dict[str, Any]]]:
+    """Return what each class of a mask covers, with the keys that every verb uses."""
+    found = report.manifest["outcome"]["classes"]
+    keys = {"class": "label", "index": "class", "share": "share"}
+    return {"mask": [{k: row[v] for k, v in keys.items()} for row in found]} if found else {}
 
 
 def rows(answer: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -153,7 +161,8 @@ def print_answer(report: "Report", path: Path) -> None:
         out.print(Text("These weights are untrained: the answer means nothing.", style="yellow"))
     table = Table(box=None, pad_edge=False, show_header=False)
     block = "█" if prints("█") else "#"
-    for label, probability in report.top():
+    covers = [(row["class"], row["share"]) for row in covered(report).get("mask", [])]
+    for label, probability in report.top() or covers:
         bar = Text(block * round(30 * probability), style="blue")
         table.add_row(Text(single_line(label)), Text(f"{probability:6.1%}"), bar)
     out.print(table)

@@ -19,7 +19,7 @@ from vitrail.explain.pooling import by_token, check_drawable, merge_of, spread_c
 from vitrail.explain.subject import subject
 from vitrail.explain.trace import CHUNK, BlockTrace, MergeTrace, ModelFacts, Trace, spread
 from vitrail.layers import Attend, ConvMerging, DepthwiseMlp, MBConv
-from vitrail.models import AttentionLayer, Backbone
+from vitrail.models import AttentionLayer, Backbone, TaskModel
 from vitrail.models.stage import Stage
 from vitrail.patterns import PooledQueries
 from vitrail.shapes import Size
@@ -76,18 +76,17 @@ def capture(
             if stage.prefix is not None:
                 _watch_prefix(number, stage.prefix, grids, hooks)
         logits = model(image)
+    answers = isinstance(logits, Tensor) and (config.num_classes or model is not backbone)
+    dense = isinstance(model, TaskModel) and isinstance(logits, Tensor) and logits.ndim > 2
     return Trace(
-        model=_facts(backbone, weights, transform),
+        model=_facts(model, backbone, weights, transform),
         spatial=tuple(image.shape[2:]),
         blocks=tuple(blocks),
         merges=tuple(merges),
         # Pooled features of a model without a head are no logits.
-        logits=(
-            logits[0].float().cpu()
-            if isinstance(logits, Tensor) and (config.num_classes or model is not backbone)
-            else torch.empty(0)
-        ),
-        classes=backbone.preprocessing.classes if model is backbone else None,
+        logits=logits[0].float().cpu() if answers and not dense else torch.empty(0),
+        classes=backbone.preprocessing.classes if model is backbone or dense else None,
+        dense=logits[0].float().cpu() if dense else None,
     )
 
 
@@ -268,19 +267,23 @@ def one_image(image: Tensor, axes: int) -> Tensor:
     return image
 
 
-def _facts(model: Backbone, weights: str, transform: Sequence[str]) -> ModelFacts:
-    embed: Any = model.embed
+def _facts(
+    model: nn.Module, backbone: Backbone, weights: str, transform: Sequence[str]
+) -> ModelFacts:
+    embed: Any = backbone.embed
+    with_head = isinstance(model, TaskModel)
+    whole = model if with_head else backbone
     return ModelFacts(
-        name=model.name or type(model).__name__,
+        name=backbone.name or type(backbone).__name__,
         weights=weights,
-        trained=model.preprocessing.trained,
-        sha256=digest(model),
-        parameters=sum(p.numel() for p in model.parameters()),
-        patch=model.config.patch,
+        trained=backbone.preprocessing.trained,
+        sha256=digest(whole),
+        parameters=sum(p.numel() for p in whole.parameters()),
+        patch=backbone.config.patch,
         overlap=tuple(embed.proj.padding),
-        pool=model.config.global_pool,
+        pool="" if with_head else backbone.config.global_pool,
         transform=tuple(transform),
-        mixers=_mixers(model),
+        mixers=_mixers(backbone),
     )
 
 

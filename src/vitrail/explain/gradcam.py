@@ -11,16 +11,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vitrail.explain.gradients import class_score, differentiable, stage_number
+from vitrail.explain.gradients import differentiable, stage_number
 from vitrail.explain.subject import subject
+from vitrail.explain.targets import Target, target_score
 from vitrail.models import Backbone
 from vitrail.shapes import Size
 
 
 def gradcam(
-    model: nn.Module, image: Float[Tensor, "..."], cls: int, stage: int = -1
+    model: nn.Module, image: Float[Tensor, "..."], target: Target, stage: int = -1
 ) -> Float[Tensor, "*grid"]:
-    """Return where a stage's features support a class.
+    """Return where a stage's features support a class, or raise another number of the output.
 
     The gradient of the class' logit, averaged over the grid, weighs each channel; where the sum
     of the weighed channels is below zero, the map is zero.
@@ -30,14 +31,15 @@ def gradcam(
     stage, explained is what its last block's attention is given (``norm1``), as is usual for ViT.
 
     Args:
-        model: a Vitrail classifier of any rank; it is left as it was found.
+        model: a Vitrail classifier or model of segmentation, of any rank; it is left as it was
+            found.
         image: one input, normalised as the model expects it.
-        cls: number of the class.
+        target: number of the class; or a function of the output, such as ``class_at(cls, place)``.
         stage: number of the stage, from 0; negative numbers count from the end.
     Returns:
         The map on the stage's grid: 0 and above, of no fixed scale.
     Raises:
-        UsageError: no classifier, no such class, or no such stage.
+        UsageError: no classifier, no such class or target, or no such stage.
     """
     kept: list[Tensor] = []
     grids: list[Size] = []
@@ -54,7 +56,7 @@ def gradcam(
         owner, layer = explained(backbone, stage)
         hooks.callback(owner.register_forward_pre_hook(enter).remove)
         hooks.callback(layer.register_forward_hook(leave).remove)
-        score = class_score(model, image, cls)
+        score = target_score(model, image, target)
         (gradient,) = torch.autograd.grad(score, kept)
     prefix = 0 if owner.prefix is None else owner.prefix.count
     # A list of all tokens where there are prefix tokens, else a grid.

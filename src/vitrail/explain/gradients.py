@@ -55,33 +55,6 @@ def probe(model: nn.Module, image: Float[Tensor, "..."]) -> Float[Tensor, "1 cha
     return image.to(weight.device, weight.dtype).clone().requires_grad_()
 
 
-def class_score(model: nn.Module, image: Float[Tensor, "..."], cls: int) -> Float[Tensor, ""]:
-    """Return the logit of a class.
-
-    Raises:
-        UsageError: a model without a head, or no such class.
-    """
-    batch = probe(model, image)
-    model, backbone = subject(model)
-    if model is backbone and backbone.head is None:
-        raise UsageError(
-            f"class {cls} of a model without a head",
-            "a model that classifies",
-            "create it with num_classes of 1 or more, or use method 'rollout'",
-        )
-    logits: Tensor = model(batch)
-    if logits.ndim != 2:
-        raise UsageError(
-            f"class {cls} of a model with global_pool=''",
-            "a model that gives one output",
-            "create it with global_pool='avg'",
-        )
-    if not 0 <= cls < logits.shape[1]:
-        last = logits.shape[1] - 1
-        raise UsageError(f"cls={cls}", f"0 to {last}", f"use cls={min(max(cls, 0), last)}")
-    return logits[0, cls]
-
-
 def stage_number(model: Backbone, stage: int) -> int:
     """Return the number of a stage from 0 up, of one that may count from the end."""
     count = len(model.stages)

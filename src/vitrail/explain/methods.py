@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from vitrail.explain.gradcam import gradcam
 from vitrail.explain.gradient_rollout import gradient_rollout
 from vitrail.explain.rollout import rollout_all
+from vitrail.explain.targets import Target
 from vitrail.explain.trace import ModelFacts, Trace
 
 
@@ -36,7 +37,7 @@ class Method:
     per_class: bool
     kind: Literal["routing", "gradient"]
     grid: int
-    compute: Callable[[nn.Module, Tensor, Trace, int], Tensor]
+    compute: Callable[[nn.Module, Tensor, Trace, Target], Tensor]
     attention_only: bool = True
 
     def named(self, facts: ModelFacts) -> tuple[str, str]:
@@ -46,21 +47,22 @@ class Method:
         return f"{self.title} (approximate)", f"{self.text} {facts.caveat}"
 
     def map(
-        self, model: nn.Module, image: Float[Tensor, "..."], trace: Trace, cls: int
+        self, model: nn.Module, image: Float[Tensor, "..."], trace: Trace, target: Target
     ) -> Float[Tensor, "*grid"]:
-        """Return the map of a class.
+        """Return the map of a class, or of another number of the output.
 
         Args:
             model: a Vitrail model of any rank; it is left as it was found.
             image: one input, normalised as the model expects it.
             trace: of the same model and image.
-            cls: number of the class; a method without ``per_class`` ignores it.
+            target: number of the class, or a function of the output (``class_at``); a method
+                without ``per_class`` ignores it.
         Returns:
             Values of 0 and above on the tokens of the stage ``grid``.
         Raises:
             UsageError: ``per_class`` and no such class, or a model that does not classify.
         """
-        return self.compute(model, image, trace, cls)
+        return self.compute(model, image, trace, target)
 
 
 _ALL = (
@@ -73,7 +75,7 @@ _ALL = (
         False,
         "routing",
         0,
-        lambda model, image, trace, cls: rollout_all(trace),
+        lambda model, image, trace, target: rollout_all(trace),
     ),
     Method(
         "gradient-rollout",
@@ -83,7 +85,7 @@ _ALL = (
         True,
         "gradient",
         0,
-        lambda model, image, trace, cls: gradient_rollout(model, image, cls, trace),
+        lambda model, image, trace, target: gradient_rollout(model, image, target, trace),
     ),
     Method(
         "gradcam",
@@ -94,7 +96,7 @@ _ALL = (
         True,
         "gradient",
         -1,
-        lambda model, image, trace, cls: gradcam(model, image, cls),
+        lambda model, image, trace, target: gradcam(model, image, target),
         attention_only=False,
     ),
 )

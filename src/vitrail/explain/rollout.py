@@ -21,13 +21,14 @@ import math
 from collections.abc import Iterator
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vitrail.errors import UsageError
 from vitrail.explain.pieces import pieces
 from vitrail.explain.routing import Part, descend, taken
 from vitrail.explain.trace import BlockTrace, Position, Trace
+from vitrail.shapes import Size
 
 
 def rollout(
@@ -79,6 +80,61 @@ def rollout_all(trace: Trace, *, residual: float = 0.5) -> Float[Tensor, "*grid"
     """
     rows = rollout_rows(trace, answer_row(trace), len(trace.blocks) - 1, residual=residual)
     return rows[-1][0]
+
+
+def rollout_from(
+    trace: Trace,
+    where: Size | Bool[Tensor, "*samples"],
+    block: int = -1,
+    *,
+    residual: float = 0.5,
+) -> Float[Tensor, "*grid"]:
+    """Return where the tokens under a sample, or under a region of samples, were routed from.
+
+    Args:
+        trace: what was captured, of any rank.
+        where: a sample's place in the input, from 0 along each axis; or True for each sample of a
+            region, such as those of a class or in a box.
+        block: number of the block in the trace behind which the tokens are; default the last one.
+        residual: what a token keeps of itself in each block, from 0 up to, not including, 1.
+    Returns:
+        Shares of the tokens of the first stage, which sum to one, in float64: the mean over the
+        region's samples.
+    Raises:
+        UsageError: no such block or sample, an empty region, or a residual out of range.
+    """
+    number = block_number(trace, block)
+    last = trace.blocks[number]
+    cells = samples_per_token(trace, where, last)
+    row = torch.zeros(1, tokens(last), dtype=torch.float64)
+    row[0, last.pattern.prefix :] = cells / cells.sum()
+    return rollout_rows(trace, row, number, residual=residual)[-1][0]
+
+
+def samples_per_token(
+    trace: Trace, where: Size | Bool[Tensor, "*samples"], block: BlockTrace
+) -> Float[Tensor, " tokens"]:
+    """Return how many samples of a region lie over each token of a block's grid."""
+    if isinstance(where, Tensor):
+        places = where.nonzero() if tuple(where.shape) == trace.spatial else None
+        given = f"a region of shape {tuple(where.shape)} with {int(where.sum())} samples"
+    else:
+        inside = len(where) == len(trace.spatial) and all(
+            0 <= p < n for p, n in zip(where, trace.spatial, strict=True)
+        )
+        places = torch.tensor([where]) if inside else None
+        given = f"where={tuple(where)}"
+    if places is None or not len(places):
+        raise UsageError(
+            f"{given} of an input of {trace.spatial} samples",
+            "a place from 0 along each axis, or a region of the input's shape with a sample",
+            f"use where={tuple(n // 2 for n in trace.spatial)}",
+        )
+    # Samples that no patch takes in count to the last token of their axis.
+    token = torch.zeros(len(places), dtype=torch.int64)
+    for axis, (stride, length) in enumerate(zip(block.stride, block.spatial, strict=True)):
+        token = token * length + (places[:, axis] // stride).clamp(max=length - 1)
+    return torch.bincount(token, minlength=math.prod(block.spatial)).double()
 
 
 def rollout_rows(

@@ -389,6 +389,7 @@ class Trace:
         merges: every step between stages.
         logits: the model's output, one number a class.
         classes: names of the classes, where they are known.
+        dense: the logits of every sample, of a model of segmentation, whose ``logits`` are empty.
     """
 
     model: ModelFacts
@@ -397,6 +398,7 @@ class Trace:
     merges: tuple[MergeTrace, ...]
     logits: Float[Tensor, "classes"]
     classes: tuple[str, ...] | None = None
+    dense: Float[Tensor, "outputs *samples"] | None = None
 
     def top(self, count: int = 5) -> list[tuple[str, float]]:
         """Return the most probable classes with their probabilities, best first."""

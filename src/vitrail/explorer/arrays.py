@@ -7,7 +7,7 @@ Beside the stored names, these are understood:
   keys]``;
 - ``b{i}/mean``: the mean of the heads, u8 ``[groups, queries, keys]``; ``b{i}/bias``, f16;
 - ``map/{method}/{class}``, ``erf/{stage}/{y}/{x}``, ``rollout/{block}/{y}/{x}``: f16
-  ``[height, width]``.
+  ``[height, width]``; of a mask also ``map/{method}/{class}/{y}/{x}``, of the class at a pixel.
 """
 
 import hashlib
@@ -33,6 +33,7 @@ _NAMES = {
     "mean": rf"b{_NUMBER}/mean",
     "bias": rf"b{_NUMBER}/bias",
     "map": rf"map/([a-z0-9_-]{{1,40}})/{_NUMBER}",
+    "place": rf"map/([a-z0-9_-]{{1,40}})/{_NUMBER}/{_NUMBER}/{_NUMBER}",
     "erf": rf"erf/{_NUMBER}/{_NUMBER}/{_NUMBER}",
     "rollout": rf"rollout/{_NUMBER}/{_NUMBER}/{_NUMBER}",
 }
@@ -107,7 +108,7 @@ class Arrays:
         raise KeyError(name)
 
     def _made(self, kind: str, name: str, parts: tuple[str, ...]) -> np.ndarray | None:
-        if kind in ("map", "erf", "rollout"):
+        if kind in ("map", "place", "erf", "rollout"):
             return self.maps.make(kind, parts)
         number = int(parts[0])
         if number >= len(self.trace.blocks):

@@ -24,13 +24,23 @@ from vitrail.explain.modes import evaluating
 from vitrail.explorer.arrays import Arrays
 from vitrail.explorer.checks import Adapted, Compared, Unobserved
 from vitrail.explorer.manifest import Blocks, Subject, check_size, describe
-from vitrail.explorer.photo import SHORTER, Prepared, prepare, whole_photo
+from vitrail.explorer.photo import (
+    LONGEST,
+    SHORTER,
+    Prepared,
+    prepare,
+    whole_at_most,
+    whole_photo,
+)
 from vitrail.explorer.recipe import model_source, photo_source
 from vitrail.explorer.report import Report
-from vitrail.models import Backbone, TaskModel, unwrapped
+from vitrail.models import Backbone, TaskModel, backbone_of, unwrapped
 from vitrail.shapes import Size
+from vitrail.tasks import task_of
+from vitrail.tasks.segment import Segment
 from vitrail.weights import from_model, load_backbone, peer_difference
 
+Explored = Backbone | TaskModel
 # What each step of ``iter_trace`` adds, as a person waiting for it reads it.
 STEPS = ("attention", "maps", "checks and costs", "scores of the maps")
 
@@ -66,8 +76,9 @@ def explore(
     """Run a model on a photo and return the page that shows how it attends.
 
     Args:
-        model: a Vitrail model for images, or one of timm, torchvision or transformers, which is
-            converted and compared with the conversion on this photo; it is left as it was found.
+        model: a Vitrail model that classifies or segments images, or one of timm, torchvision or
+            transformers, which is converted and compared with the conversion on this photo; it is
+            left as it was found.
         photo: a file, a Pillow image, or an array or tensor of one; see ``data.images.as_photo``.
         size: height and width of the model's input, in pixels; default see ``default_size``.
         source: where the weights came from, for the record.
@@ -140,47 +151,44 @@ def iter_trace(
     source, name = options.get("source"), options.get("name", "photo")
     peer, warned = None, ""
     model = unwrapped(model)
-    if isinstance(model, TaskModel):
-        raise UsageError(
-            f"a model for task {model.task.name}",
-            "a classifier of photos",
-            "explore a classifier: vitrail.create_model('swin_nano', weights='bundled')",
-        )
-    if not isinstance(model, Backbone):
+    if not isinstance(model, Backbone | TaskModel):
         peer = model
         model, warned = _converted(model)
-    backbone = _checked(model)
-    prepared = _prepared(backbone, picture, options.get("size"))
+    whole = _checked(model)
+    prepared = _prepared(whole, picture, options.get("size"))
     wanted = () if peer is None else (_wanted(peer),)
     trace = capture(
-        backbone,
+        whole,
         prepared.input,
         weights=_source(source),
         transform=(*options.get("notes", ()), *prepared.steps, *wanted),
     )
-    if source is None and peer is None and _is_bundled(backbone, trace.model.sha256):
+    if source is None and peer is None and _is_bundled(whole, trace.model.sha256):
         source = "bundled"
     subject = Subject(
         trace=trace,
-        model=backbone,
+        model=whole,
         prepared=prepared,
         name=single_line(name),
         versions=_versions(),
-        python=(model_source(backbone, source and _source(source), peer), photo_source(name)),
+        python=(model_source(whole, source and _source(source), peer), photo_source(name)),
         scored=options.get("scored"),
     )
 
     def compare() -> Compared:
-        own = _plain_run(backbone, prepared.input, trace.logits)
-        theirs = None if peer is None else _compared(peer, backbone, prepared.input, warned)
-        return Compared(own, theirs, _at_trained_size(backbone, trace, picture))
+        own = _plain_run(whole, prepared.input, trace)
+        theirs = None
+        if peer is not None:
+            assert isinstance(whole, Backbone)
+            theirs = _compared(peer, whole, prepared.input, warned)
+        return Compared(own, theirs, _at_trained_size(whole, trace, picture))
 
     for manifest, arrays in describe(subject, compare):
         yield trace, manifest, arrays
 
 
 def _at_trained_size(
-    model: Backbone, trace: Trace, picture: Image.Image
+    model: Explored, trace: Trace, picture: Image.Image
 ) -> Float[Tensor, "classes"] | None:
     """Return the logits at the size of the weights, where the trace is of another size.
 
@@ -193,34 +201,47 @@ def _at_trained_size(
         return model(_prepared(model, picture, own).input)[0].float().cpu()
 
 
-def _prepared(model: Backbone, picture: Image.Image, size: Size | None) -> Prepared:
+def _prepared(model: Explored, picture: Image.Image, size: Size | None) -> Prepared:
     """Make the model's input from a picture, unless its attention would take minutes."""
     size = default_size(model, (picture.height, picture.width)) if size is None else tuple(size)
-    prepared = prepare(picture, model.preprocessing, size)
+    facts, task = model.preprocessing, None
+    if isinstance(model, TaskModel):
+        facts, task = replace(facts, crop=1.0), task_of(model)
+        assert isinstance(task, Segment)
+    prepared = prepare(picture, facts, size, task)
     check_size(blocks_at(model, size), size)
     parameter = next(model.parameters())
     return replace(prepared, input=prepared.input.to(parameter.device, parameter.dtype))
 
 
-def default_size(model: Backbone, photo: Size | None = None) -> Size:
+def default_size(model: Explored, photo: Size | None = None) -> Size:
     """Return the height and width at which a model is explored by default.
 
     That is the size of its weights. A model of small images gets the whole photo at a larger size:
-    64 pixels along its shorter side, and at most 128 along the longer one.
+    64 pixels along its shorter side, and at most 128 along the longer one. A model of segmentation
+    gets the whole photo at its own size, or with 512 pixels along its longer side.
 
     Args:
         model: a model for images.
         photo: height and width of the photo, which otherwise counts as a square.
     """
-    shorter = SHORTER.get(model.name or "")
+    if isinstance(model, TaskModel) and photo is not None:
+        return whole_at_most(photo, LONGEST)
+    shorter = None if isinstance(model, TaskModel) else SHORTER.get(model.name or "")
     if shorter is not None:
         return whole_photo(photo or (1, 1), shorter, model.config.patch)
     return model.preprocessing.size
 
 
-def _checked(model: nn.Module) -> Backbone:
-    assert isinstance(model, Backbone)
-    if not model.takes_photos:
+def _checked(model: nn.Module) -> Explored:
+    assert isinstance(model, Backbone | TaskModel)
+    if isinstance(model, TaskModel) and model.task.name != Segment.name:
+        raise UsageError(
+            f"a model for task {model.task.name}",
+            "a model that classifies or segments photos",
+            "explore its backbone: vitrail.explore(model.backbone, photo)",
+        )
+    if not model.config.takes_photos:
         axes, channels = model.config.axes, model.config.in_channels
         raise UsageError(
             f"a {type(model).__name__} with {axes} spatial axes and {channels} channels",
@@ -230,18 +251,20 @@ def _checked(model: nn.Module) -> Backbone:
     return model
 
 
-def _is_bundled(model: Backbone, sha256: str) -> bool:
+def _is_bundled(model: Explored, sha256: str) -> bool:
     """Return whether a model that was given as it is has the weights that come with the package."""
-    if model.name not in SHORTER:
+    if model.name not in SHORTER or isinstance(model, TaskModel):
         return False
     bundled = load_backbone("bundled")
     return bundled.name == model.name and digest(bundled) == sha256
 
 
-def blocks_at(model: Backbone, size: Size) -> Blocks:
+def blocks_at(model: Explored, size: Size) -> Blocks:
     """Return every block's pattern with the grid that it will meet, give or take a token."""
+    backbone = backbone_of(model)
+    assert backbone is not None
     blocks = []
-    for layer in model.attention_layers():
+    for layer in backbone.attention_layers():
         stride = model.config.stage_strides[layer.stage]
         spatial = tuple(-(-n // s) for n, s in zip(size, stride, strict=True))
         blocks.append((layer.module.pattern, spatial))
@@ -249,7 +272,7 @@ def blocks_at(model: Backbone, size: Size) -> Blocks:
 
 
 def _plain_run(
-    model: Backbone, image: Float[Tensor, "1 3 height width"], logits: Float[Tensor, "classes"]
+    model: Explored, image: Float[Tensor, "1 3 height width"], trace: Trace
 ) -> Unobserved:
     """Run the model without hooks: its output then, and how long it takes."""
     with evaluating(model):
@@ -257,6 +280,7 @@ def _plain_run(
         out = model(image)
         seconds = time.perf_counter() - start
     # Without logits there is nothing to compare; the blocks' own outputs are checked besides.
+    logits = trace.logits if trace.dense is None else trace.dense
     answered = isinstance(out, Tensor) and logits.numel() > 0
     difference = _difference(out[0].float().cpu(), logits) if answered else 0.0
     return Unobserved(difference, 1000 * seconds)

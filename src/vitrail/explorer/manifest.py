@@ -19,8 +19,9 @@ from vitrail.explorer.arrays import Arrays
 from vitrail.explorer.blocks import describe_block, plan
 from vitrail.explorer.checks import Adapted, Compared, Unobserved, describe_checks
 from vitrail.explorer.costs import describe_cost
+from vitrail.explorer.outcome import describe_outcome, mapped_classes
 from vitrail.explorer.photo import Prepared, picture_bytes
-from vitrail.models import Backbone
+from vitrail.models import Backbone, TaskModel, backbone_of
 from vitrail.patterns import Pattern
 from vitrail.shapes import Size
 
@@ -46,7 +47,7 @@ class Subject:
     """
 
     trace: Trace
-    model: Backbone
+    model: Backbone | TaskModel
     prepared: Prepared
     name: str
     versions: str
@@ -83,10 +84,14 @@ def describe(
     # What is known without the comparison; "checks" stay pending until it is there.
     manifest["checks"] = describe_checks(trace, missing, stats, None, None)
     yield step()
-    found, parts = maps.describe(source, arrays)
+    found, parts = maps.describe(source, arrays, mapped_classes(trace, manifest["outcome"]))
     yield step(**parts)
     unobserved, adapted, logits = compare()
-    costs = describe_cost(model, trace.spatial, [_side_ms(trace, unobserved)])
+    backbone = backbone_of(model)
+    assert backbone is not None
+    costs = describe_cost(backbone, trace.spatial, [_side_ms(trace, unobserved)])
+    if backbone is not model:
+        costs["mechanisms"][-1]["label"] += ", without its head"
     yield step(
         model=_model(trace, adapted),
         at_trained_size=None if logits is None else _at_trained_size(trace, model, logits),
@@ -103,11 +108,13 @@ def _first(subject: Subject, arrays: Arrays) -> tuple[dict[str, Any], float]:
     kept = plan(trace.blocks)
     described = [describe_block(block, i, kept, arrays) for i, block in enumerate(trace.blocks)]
     manifest = {
-        "format": "vitrail-trace/2",
+        "format": "vitrail-trace/3",
         "versions": subject.versions,
+        "subject": {"kind": "image", "axes": ["height", "width"]},
         "photo": _photo(subject, arrays),
         "model": _model(trace, None),
         "answer": _answer(trace),
+        "outcome": describe_outcome(trace, subject.model, arrays),
         "at_trained_size": None,
         "stages": _stages(trace, arrays),
         "blocks": [facts for facts, _ in described],
@@ -195,7 +202,7 @@ def _model(trace: Trace, adapted: Adapted | None) -> dict[str, Any]:
         "overlap": list(facts.overlap),
         "pool": facts.pool,
         "caveat": facts.caveat,
-        "classes": trace.logits.numel(),
+        "classes": trace.logits.numel() if trace.dense is None else len(trace.dense),
         "class_names": None if classes is None else list(classes),
         "transform": list(facts.transform),
         "adapted": None
@@ -213,7 +220,7 @@ def _answer(trace: Trace) -> list[dict[str, Any]]:
 
 
 def _at_trained_size(
-    trace: Trace, model: Backbone, logits: Float[Tensor, "classes"]
+    trace: Trace, model: Backbone | TaskModel, logits: Float[Tensor, "classes"]
 ) -> dict[str, Any]:
     other = replace(trace, logits=logits)
     return {"size": list(model.preprocessing.size), "answer": _answer(other)}

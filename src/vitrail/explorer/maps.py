@@ -10,13 +10,13 @@ from torch.nn import functional as F
 
 from vitrail.analysis import reach
 from vitrail.errors import UsageError
-from vitrail.explain import Trace, rollout
+from vitrail.explain import Target, Trace, class_at, rollout
 from vitrail.explain.erf import erf
 from vitrail.explain.faithfulness import STEPS, Curve, curves
 from vitrail.explain.methods import METHODS, Method
 from vitrail.explain.study import published
 from vitrail.explorer.arrays import Arrays
-from vitrail.models import Backbone
+from vitrail.models import Backbone, TaskModel, backbone_of
 
 SIDE = 128  # values along an axis of a map of pixels, at most: beyond, squares are averaged
 # Pixels of an input beyond which nothing that needs gradients is made unasked: at 2048 x 2048, one
@@ -36,15 +36,15 @@ class Source(NamedTuple):
     """What maps are made from: a trace, its model and its input."""
 
     trace: Trace
-    model: Backbone
+    model: Backbone | TaskModel
     image: Tensor
 
     def make(self, kind: str, parts: tuple[str, ...]) -> Float[np.ndarray, "height width"] | None:
-        """Return a map (``map``, ``erf`` or ``rollout``) by the parts of its name, in float16.
+        """Return a map (``map``, ``place``, ``erf``, ``rollout``) by its name's parts, in float16.
 
         None for one that there is not.
         """
-        made = {"map": map_of, "erf": erf_of, "rollout": rollout_of}[kind]
+        made = {"map": map_of, "place": map_of, "erf": erf_of, "rollout": rollout_of}[kind]
         grid = made(self, *parts)
         return None if grid is None else as_half(grid)
 
@@ -52,8 +52,14 @@ class Source(NamedTuple):
     def methods(self) -> dict[str, Method]:
         """The methods that this trace can have; those of ``quick`` are stored, others on demand."""
         weights = max(math.prod(block.shape) for block in self.trace.blocks)
-        gradients = self.trace.logits.numel() > 0 and (self._small or weights <= WEIGHTS)
+        gradients = self.classes > 0 and (self._small or weights <= WEIGHTS)
         return {id: m for id, m in METHODS.items() if gradients or m.kind == "routing"}
+
+    @property
+    def classes(self) -> int:
+        """How many classes the model tells apart."""
+        dense = self.trace.dense
+        return self.trace.logits.numel() if dense is None else len(dense)
 
     @property
     def quick(self) -> dict[str, Method]:
@@ -65,19 +71,22 @@ class Source(NamedTuple):
         return self.trace.spatial[0] * self.trace.spatial[1] <= PIXELS
 
 
-def describe(source: Source, arrays: Arrays) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Make the maps of the best class, and store them.
+def describe(
+    source: Source, arrays: Arrays, classes: list[int]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Make the maps of some classes, and store them.
 
     Args:
         source: the trace with its model and input.
         arrays: where the maps are stored.
+        classes: their numbers, the most important one first.
     Returns:
-        The maps by method, and the parts of a manifest that describe them.
+        The maps of the first class by method, and the parts of a manifest that describe them all.
     """
-    best = _best(source)
     found = {
-        id: method.map(source.model, source.image, source.trace, best)
+        (id, cls): method.map(source.model, source.image, source.trace, cls)
         for id, method in source.quick.items()
+        for cls in (classes if method.per_class else classes[:1])
     }
     listed: list[dict[str, Any]] = []
     for m in source.methods.values():
@@ -85,18 +94,18 @@ def describe(source: Source, arrays: Arrays) -> tuple[dict[str, Tensor], dict[st
         listed.append({"id": m.id, "title": title, "text": text, "per_class": m.per_class,
                      "layer": m.kind})  # fmt: skip
     maps = []
-    for id, grid in found.items():
+    for (id, cls), grid in found.items():
         per_class = METHODS[id].per_class
-        name = arrays.add(f"map/{id}/{best if per_class else 0}", as_half(_scaled(grid)))
-        maps.append({"method": id, "class": best if per_class else None, "stage": None})
+        name = arrays.add(f"map/{id}/{cls if per_class else 0}", as_half(_scaled(grid)))
+        maps.append({"method": id, "class": cls if per_class else None, "stage": None})
         maps[-1]["array"] = name
-    stages = range(len(source.model.stages))
+    stages = sorted({block.stage for block in source.trace.blocks})
     parts = {
         "methods": listed,
         "maps": maps,
         "reach": [_reach(source, stage, arrays) for stage in stages],
     }
-    return found, parts
+    return {id: grid for (id, cls), grid in found.items() if cls == classes[0]}, parts
 
 
 def score(
@@ -134,17 +143,30 @@ def as_half(grid: Float[Tensor, "height width"]) -> Float[np.ndarray, "height wi
     return grid.detach().cpu().numpy().astype(np.float16)
 
 
-def map_of(source: Source, method: str, cls: str) -> Tensor | None:
+def map_of(source: Source, method: str, cls: str, *place: str) -> Tensor | None:
     """Return the map of a method for a class, or None for one that there is not.
 
+    Args:
+        source: the trace with its model and input.
+        method: its id.
+        cls: number of the class.
+        place: row and column of the pixel whose class it is, where each pixel has one.
     Raises:
-        UsageError: a map that needs gradients, of a model and an input too large for them.
+        UsageError: a map that needs gradients, of a model and an input too large for them; a class
+            of a mask that no pixel has, without a place.
     """
-    if method not in METHODS or int(cls) >= max(1, source.trace.logits.numel()):
+    if method not in METHODS or int(cls) >= max(1, source.classes):
         return None
+    target: Target = int(cls)
+    if place:
+        pixel = tuple(map(int, place))
+        dense = source.trace.dense is not None and METHODS[method].per_class
+        if not dense or not _inside(pixel, source.trace.spatial):
+            return None
+        target = class_at(target, pixel)
     if method not in source.methods:
         _refuse(source, f"the map {method}")
-    made = METHODS[method].map(source.model, source.image, source.trace, int(cls))
+    made = METHODS[method].map(source.model, source.image, source.trace, target)
     return _scaled(made)
 
 
@@ -175,7 +197,9 @@ def _reach(source: Source, stage: int, arrays: Arrays) -> dict[str, Any]:
     """Tell what the middle token at the end of a stage can be influenced by, and is."""
     grid = next(block.spatial for block in source.trace.blocks if block.stage == stage)
     middle = tuple(n // 2 for n in grid)
-    seen = reach(source.model, source.trace.spatial, stage, -1, middle).nonzero()
+    backbone = backbone_of(source.model)
+    assert backbone is not None
+    seen = reach(backbone, source.trace.spatial, stage, -1, middle).nonzero()
     box = None
     if len(seen):
         box = [*seen.min(0).values.tolist(), *(seen.max(0).values + 1).tolist()]

@@ -13,12 +13,14 @@ from vitrail.data.pixels import cut_out, frame_of, normalised
 from vitrail.errors import UsageError
 from vitrail.models import Preprocessing
 from vitrail.shapes import Size
+from vitrail.tasks.segment import Segment
 
 # Shorter side of the input where the user gives no size, for models of small images: more than
 # their weights were made for, so that the photo can still be recognised by eye.
 SHORTER: dict[str, int] = {"swin_nano": 64}
 SHOWN = 800  # longest side of the picture in the report, in pixels
 Box = tuple[float, float, float, float]  # left, top, right, bottom
+LONGEST = 512  # side of the input of a model of segmentation, where the user gives no size
 LARGEST = 2048  # longest side of an input: beyond it a report would be too large to open
 
 
@@ -54,13 +56,16 @@ def whole_photo(photo: Size, shorter: int, patch: Size) -> Size:
     return tuple(max(1, round(n / p)) * p for n, p in zip(lengths, patch, strict=True))
 
 
-def prepare(photo: Image.Image, preprocessing: Preprocessing, size: Size) -> Prepared:
+def prepare(
+    photo: Image.Image, preprocessing: Preprocessing, size: Size, task: Segment | None = None
+) -> Prepared:
     """Resize, crop the centre and normalise.
 
     Args:
         photo: 8-bit RGB.
         preprocessing: the preprocessing of the model's weights.
         size: height and width of the input, in pixels.
+        task: of a model of segmentation, which normalises in a way of its own.
     Raises:
         UsageError: not a height and a width, or too large a size.
     """
@@ -82,18 +87,36 @@ def prepare(photo: Image.Image, preprocessing: Preprocessing, size: Size) -> Pre
         (left + size[1]) * ratio[0],
         (top + size[0]) * ratio[1],
     )
+    mean, std = _numbers(preprocessing.mean), _numbers(preprocessing.std)
+    said = f"mean {mean} subtracted, divided by {std}"
+    if task is None:
+        input = normalised(pixels, preprocessing.mean, preprocessing.std)
+    else:
+        input = task.normalised(pixels.float() / 255, preprocessing)
+        if task.options.normalise == "image":
+            said = "its own mean subtracted, divided by its own deviation"
     return Prepared(
-        input=normalised(pixels, preprocessing.mean, preprocessing.std)[None],
+        input=input[None],
         seen=Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()),
         shown=_enlarged(photo, part, size),
         original=(height, width),
         steps=(
             f"resized to {target[0]} × {target[1]} ({preprocessing.interpolation}, antialiased)",
             f"centre {size[0]} × {size[1]} kept",
-            f"mean {_numbers(preprocessing.mean)} subtracted, "
-            f"divided by {_numbers(preprocessing.std)}",
+            said,
         ),
     )
+
+
+def whole_at_most(photo: Size, longest: int) -> Size:
+    """Return a photo's own height and width, or smaller ones in its proportions.
+
+    Args:
+        photo: height and width of the photo.
+        longest: length that no side exceeds, in pixels.
+    """
+    factor = min(1.0, longest / max(photo))
+    return tuple(max(1, round(n * factor)) for n in photo)
 
 
 def picture_bytes(picture: Image.Image, *, exact: bool) -> tuple[str, bytes]:

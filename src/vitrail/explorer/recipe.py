@@ -7,13 +7,15 @@ from typing import Any
 
 from torch import nn
 
-from vitrail.models import CATALOG, Backbone
+from vitrail.models import CATALOG, Backbone, TaskModel
 from vitrail.weights import was_trained
 
 _HUB = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def model_source(model: Backbone, source: str | None, peer: nn.Module | None = None) -> str:
+def model_source(
+    model: Backbone | TaskModel, source: str | None, peer: nn.Module | None = None
+) -> str:
     """Return lines of Python that make a variable ``model``.
 
     Args:
@@ -24,6 +26,8 @@ def model_source(model: Backbone, source: str | None, peer: nn.Module | None = N
     """
     if peer is not None:
         return _peer_source(peer)
+    if isinstance(model, TaskModel):
+        return _task_source(source)
     if model.name not in CATALOG:
         kind = type(model).__name__
         return (
@@ -32,8 +36,7 @@ def model_source(model: Backbone, source: str | None, peer: nn.Module | None = N
             f"model = {kind}(config).eval()"
         )
     changed = _changed(model)
-    known = source == "bundled" or (source is not None and _HUB.fullmatch(source))
-    if known or (source is not None and source.endswith((".safetensors", ".pt", ".pth", ".bin"))):
+    if _is_loaded(source):
         changed.append(f"weights={source!r}")
     lines = ["import vitrail", f"model = vitrail.create_model({', '.join(changed)})"]
     if source is not None and source.startswith("none"):
@@ -43,6 +46,24 @@ def model_source(model: Backbone, source: str | None, peer: nn.Module | None = N
         lines.insert(1, "# The explored model was given as it is: load its weights into this one.")
         lines[2] += ".eval()"
     return "\n".join(lines)
+
+
+def _is_loaded(source: str | None) -> bool:
+    """Return whether words say where weights can be loaded from."""
+    if source is None:
+        return False
+    known = source.startswith("bundled") or _HUB.fullmatch(source) is not None
+    return known or source.endswith((".safetensors", ".pt", ".pth", ".bin"))
+
+
+def _task_source(source: str | None) -> str:
+    if _is_loaded(source):
+        return f"import vitrail\nmodel = vitrail.load({source!r})"
+    return (
+        "import vitrail\n"
+        "# The explored model was given as it is: load it from its file.\n"
+        "model = vitrail.load('model.safetensors')"
+    )
 
 
 def photo_source(name: str) -> str:

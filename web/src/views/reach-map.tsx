@@ -44,8 +44,8 @@ export function MethodMap({ app }: { app: App }): JSX.Element {
 
 // Classes whose map can be had, in the order of the answer.
 function known(app: App, { id }: Method): number[] {
-  const { answer, maps, on_demand: demand } = app.trace.value.manifest;
-  if (demand) return [...new Set([...answer.map(({ class: cls }) => cls), app.state.cls.value])];
+  const { answer, maps, outcome, on_demand: demand } = app.trace.value.manifest;
+  if (demand) return [...new Set([...outcome.classes.flatMap(({ class: cls, share }) => (share > 0 ? [cls] : [])), ...answer.map(({ class: cls }) => cls), app.state.cls.value])];
   return [...new Set(maps.flatMap((map) => (map.method === id && map.class !== null ? [map.class] : [])))];
 }
 

@@ -1044,6 +1044,35 @@ function M() {
 	if (1 === g4.push(this)) (n.requestAnimationFrame || A3)(F3);
 }
 
+// src/mask.ts
+async function loadMask(trace) {
+	const { mask: mask2, certainty } = trace.manifest.outcome;
+	const [labels, sure] = await Promise.all([trace.array(mask2), trace.array(certainty)]);
+	const [height, width] = labels.shape;
+	return { height, width, labels: labels.data, certainty: sure.data };
+}
+function classAt(trace, mask2, [y5, x3]) {
+	const cell2 = y5 * mask2.width + x3;
+	const cls = mask2.labels[cell2];
+	return { cls, label: trace.manifest.outcome.classes[cls]?.label ?? `class ${cls}`, certainty: mask2.certainty[cell2] / 255 };
+}
+var colours = (trace) => trace.manifest.outcome.classes.map(({ colour: colour2 }) => [1, 3, 5].map((at) => parseInt(colour2.slice(at, at + 2), 16)));
+function pixelsOf({ height, width, labels }, table2, background) {
+	const canvas2 = document.createElement("canvas");
+	[canvas2.width, canvas2.height] = [width, height];
+	const pen2 = canvas2.getContext("2d");
+	const pixels2 = pen2.createImageData(width, height);
+	labels.forEach((cls, cell2) => {
+		if (cls > 0 || !background) pixels2.data.set([...table2[cls], 255], 4 * cell2);
+	});
+	pen2.putImageData(pixels2, 0, 0);
+	return canvas2;
+}
+function mostOf({ manifest: { outcome: { classes, background } } }) {
+	const things = classes.filter(({ class: id, share: share2 }) => share2 > 0 && (id > 0 || !background));
+	return things.reduce((best, row) => row.share > best.share ? row : best, things[0] ?? { class: 0, share: 0 }).class;
+}
+
 // src/state.ts
 var SORTS = ["index", "distance", "entropy"];
 var tokens = (block) => block.prefix + block.spatial[0] * block.spatial[1];
@@ -1057,20 +1086,21 @@ function tokenAt(block, place, input) {
 	return block.prefix + y5 * block.spatial[1] + x3;
 }
 function defaults(trace) {
-	const { blocks, photo: photo3, answer: answer4, methods } = trace.manifest;
+	const { blocks, photo: photo3, answer: answer4, methods, outcome: outcome2 } = trace.manifest;
+	const [view, block] = outcome2.kind === "class" ? ["canvas", 0] : ["outcome", blocks.length - 1];
 	return {
-		view: "canvas",
-		block: 0,
+		view,
+		block,
 		head: -1,
-		token: tokenAt(blocks[0], [0.46, 0.46], photo3.input),
-		cls: answer4[0]?.class ?? 0,
+		token: tokenAt(blocks[block], [0.46, 0.46], photo3.input),
+		cls: answer4[0]?.class ?? mostOf(trace),
 		method: methods[0]?.id ?? "",
 		shift: 0,
 		step: 0,
 		side: "A",
 		sort: "index",
 		size: Math.max(...photo3.input),
-		window: blocks.find((block) => block.cut)?.cut?.window[0] ?? 7,
+		window: blocks.find((block2) => block2.cut)?.cut?.window[0] ?? 7,
 		metric: "flops"
 	};
 }
@@ -1741,6 +1771,10 @@ var TraceView = class {
 		if (!this.manifest.on_demand && !this.source.has(name2)) throw new Missing(name2);
 		return this.map2d(name2);
 	}
+	// A map of a method for a class at one pixel of a mask, computed on demand.
+	mapAt(method, cls, [y5, x3]) {
+		return this.map2d(`map/${method}/${cls}/${y5}/${x3}`);
+	}
 	async map2d(name2) {
 		const { shape: [height, width], data } = await this.array(name2);
 		return { height, width, values: data instanceof Float32Array ? data : Float32Array.from(data) };
@@ -2082,13 +2116,13 @@ function paintPixels(canvas2, { height, width, values }, options = {}) {
 	const pixels2 = context.createImageData(width, height);
 	const low = options.low ?? Math.min(0, least(values));
 	const high = options.high ?? greatest(values);
-	const [colours, span, alpha] = [table(options.stops), high > low ? 255 / (high - low) : 0, 255 * (options.alpha ?? 1)];
+	const [colours2, span, alpha] = [table(options.stops), high > low ? 255 / (high - low) : 0, 255 * (options.alpha ?? 1)];
 	for (let cell2 = 0; cell2 < values.length; cell2++) {
 		if (options.hidden?.(cell2) || Number.isNaN(values[cell2])) continue;
 		const at = 4 * Math.min(255, Math.max(0, Math.round((values[cell2] - low) * span)));
-		pixels2.data[4 * cell2] = colours[at];
-		pixels2.data[4 * cell2 + 1] = colours[at + 1];
-		pixels2.data[4 * cell2 + 2] = colours[at + 2];
+		pixels2.data[4 * cell2] = colours2[at];
+		pixels2.data[4 * cell2 + 1] = colours2[at + 1];
+		pixels2.data[4 * cell2 + 2] = colours2[at + 2];
 		pixels2.data[4 * cell2 + 3] = alpha;
 	}
 	context.putImageData(pixels2, 0, 0);
@@ -6939,6 +6973,286 @@ function mergeCode(app, { number: number4, parent }) {
 }
 var merge2 = { id: "merge", title: "Merge", Component: Merge };
 
+// src/views/reach-canvas.ts
+function fit2(canvas2, width, height) {
+	const ratio = window.devicePixelRatio || 1;
+	[canvas2.width, canvas2.height] = [Math.round(width * ratio), Math.round(height * ratio)];
+	Object.assign(canvas2.style, { width: `${width}px`, height: `${height}px` });
+	const context = canvas2.getContext("2d");
+	context.setTransform(ratio, 0, 0, ratio, 0, 0);
+	return context;
+}
+function darken(context, { height, width }, lit, area2) {
+	const dark = document.createElement("canvas");
+	[dark.width, dark.height] = [width, height];
+	const pen2 = dark.getContext("2d");
+	const pixels2 = pen2.createImageData(width, height);
+	for (let cell2 = 0; cell2 < height * width; cell2++) if (!lit(cell2)) pixels2.data.set([12, 10, 18, 185], 4 * cell2);
+	pen2.putImageData(pixels2, 0, 0);
+	context.imageSmoothingEnabled = false;
+	context.drawImage(dark, ...area2);
+}
+
+// src/views/reach-panel.tsx
+function Panel2({ app, id, tag, title, map: map2, mask: mask2, caption, code, missing }) {
+	return a4("section", { class: "part panel", "data-panel": id, children: [
+		a4("p", { class: "tag", children: tag }),
+		a4(
+			Figure,
+			{
+				app,
+				id,
+				title,
+				caption,
+				numbers: map2 ? () => ({ shape: [map2.height, map2.width], data: map2.values }) : void 0,
+				table: map2 ? () => brightest(map2, app.trace.value.manifest.photo.input) : void 0,
+				python: () => `${prelude(app)}
+${code}`,
+				children: [
+					a4(Over, { app, map: map2, mask: mask2 ?? false, label: title }),
+					missing && a4("p", { class: "note", children: missing })
+				]
+			}
+		)
+	] });
+}
+function Over({ app, map: map2, mask: mask2, label: label2 }) {
+	const trace = app.trace.value;
+	const { value: image } = useLoaded(() => trace.image("shown"), [trace]);
+	const [high, wide] = trace.manifest.photo.input;
+	const ref = usePaint((canvas2, width) => {
+		const height = width * high / wide;
+		const context = fit2(canvas2, width, height);
+		if (image) context.drawImage(image, 0, 0, width, height);
+		if (map2 && mask2) darken(context, map2, (cell2) => map2.values[cell2] > 0, [0, 0, width, height]);
+		else if (map2) drawHeat(context, map2, [0, 0, width, height], { alpha: 0.72 });
+	}, [image, map2, mask2, high, wide]);
+	return a4("div", { class: "over", style: { aspectRatio: `${wide} / ${high}` }, children: a4("canvas", { ref, role: "img", "aria-label": label2 }) });
+}
+function brightest({ height, width, values }, input) {
+	const order = Array.from(values.keys()).sort((a5, b4) => values[b4] - values[a5]).slice(0, 200);
+	const span = (at, many, axis) => `${Math.round(at * input[axis] / many)}–${Math.round((at + 1) * input[axis] / many) - 1}`;
+	return {
+		columns: ["pixel rows", "pixel columns", "value"],
+		rows: order.map((cell2) => [span(Math.floor(cell2 / width), height, 0), span(cell2 % width, width, 1), values[cell2]])
+	};
+}
+
+// src/views/outcome.tsx
+var MOVES3 = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+var lastOf = (trace, stage) => Math.max(...trace.manifest.stages[stage].blocks);
+function Outcome({ app }) {
+	const trace = app.trace.value;
+	const { blocks, stages: stages2, photo: { input } } = trace.manifest;
+	const { value: mask2, error } = useLoaded(() => loadMask(trace), [trace]);
+	const [kept, keep] = d2(null);
+	const [block, token] = [app.state.block.value, app.state.token.value];
+	const facts = blocks[block];
+	const own = kept && kept.block === block && kept.token === token ? kept.pixel : null;
+	const middle = (token < facts.prefix ? [0.5, 0.5] : placeOf(facts, token, input)).map((p5, axis) => Math.min(input[axis] - 1, Math.floor(p5 * input[axis])));
+	const pixel = own ?? middle;
+	const ends = lastOf(trace, facts.stage) === block;
+	A2(() => {
+		if (!ends) chooseBlock(app, lastOf(trace, stages2.length - 1));
+	}, [ends]);
+	const choose = (at, stage = facts.stage) => {
+		const chosen = lastOf(trace, stage);
+		const place = at.map((n3, axis) => (n3 + 0.5) / input[axis]);
+		chooseBlock(app, chosen, place);
+		keep({ pixel: at, block: chosen, token: tokenAt(blocks[chosen], place, input) });
+		if (!mask2) return;
+		const { cls, label: label2, certainty } = classAt(trace, mask2, at);
+		app.state.cls.value = cls;
+		app.say(`Pixel row ${at[0] + 1}, column ${at[1] + 1}: ${label2}, ${share(certainty)}.`);
+	};
+	return a4("div", { class: "outcome", children: [
+		error && a4("p", { class: "warning", role: "alert", children: error }),
+		a4("div", { class: "outcome-columns", children: [
+			mask2 && a4(Picture2, { app, mask: mask2, pixel, onChoose: choose }),
+			a4("div", { class: "outcome-looks", children: [
+				stages2.length > 1 && a4(
+					Switch,
+					{
+						label: "Look from the end of",
+						value: String(facts.stage),
+						choices: stages2.map((_4, stage) => ({ id: String(stage), label: `Stage ${stage + 1}` })),
+						onChange: (stage) => choose(pixel, Number(stage))
+					}
+				),
+				a4(Looked, { app, block, token, pixel }),
+				a4(Raised, { app, pixel })
+			] })
+		] })
+	] });
+}
+var outcome = { id: "outcome", title: "Mask", Component: Outcome, shown: ({ outcome: { kind } }) => kind === "mask" };
+function Picture2({ app, mask: mask2, pixel, onChoose }) {
+	const trace = app.trace.value;
+	const { outcome: { classes }, photo: { input } } = trace.manifest;
+	const facts = trace.manifest.blocks[app.state.block.value];
+	const [shown, show] = d2(true);
+	const [strength, cover] = d2(50);
+	const { cls, label: label2, certainty } = classAt(trace, mask2, pixel);
+	return a4(
+		Figure,
+		{
+			app,
+			id: "mask",
+			title: "What the model takes each pixel for",
+			readout: a4("span", { "data-class-at": cls, children: [
+				"Pixel row ",
+				pixel[0] + 1,
+				", column ",
+				pixel[1] + 1,
+				": ",
+				a4("b", { children: label2 }),
+				", ",
+				share(certainty),
+				"; ",
+				tokenWords(facts, app.state.token.value),
+				" of the ",
+				times(facts.spatial),
+				" tokens after ",
+				blockName(facts)
+			] }),
+			caption: "Click, or use the arrow keys, to choose a place. The mask is what the model gives at this size of input; nothing is smoothed.",
+			table: () => ({ columns: ["class", "name", "share of the pixels"], rows: classes.map((row) => [row.class, row.label, row.share]), data: (row) => ({ class: classes[row].class }) }),
+			numbers: () => ({ shape: [mask2.height, mask2.width], data: Float32Array.from(mask2.labels) }),
+			python: () => `${prelude(app)}
+mask = report.arrays.get("outcome/mask")  # the number of each pixel's class`,
+			children: [
+				a4(Painted, { app, mask: mask2, pixel, strength: shown ? strength / 100 : 0, onChoose }),
+				a4(Legend2, { app }),
+				a4("div", { class: "controls", children: [
+					a4("label", { class: "check", children: [
+						a4("input", { type: "checkbox", "data-mask-shown": true, checked: shown, onInput: (event) => show(event.currentTarget.checked) }),
+						" show the mask"
+					] }),
+					a4(Slider, { label: "Mask", value: strength, min: 0, max: 100, disabled: !shown, words: (n3) => `${n3} %`, onInput: cover })
+				] }),
+				a4("p", { class: "away", id: "mask-hint", children: [
+					plural(input[0], "row"),
+					" of ",
+					plural(input[1], "pixel"),
+					"; arrows move by a token."
+				] })
+			]
+		}
+	);
+}
+function Painted({ app, mask: mask2, pixel, strength, onChoose }) {
+	const trace = app.trace.value;
+	const [high, wide] = trace.manifest.photo.input;
+	const { stride, spatial, prefix } = trace.manifest.blocks[app.state.block.value];
+	const token = app.state.token.value - prefix;
+	const { value: image } = useLoaded(() => trace.image("shown"), [trace]);
+	const ref = usePaint((canvas2, width) => {
+		const height = width * high / wide;
+		const context = fit2(canvas2, width, height);
+		if (image) context.drawImage(image, 0, 0, width, height);
+		context.imageSmoothingEnabled = false;
+		if (strength > 0) {
+			context.globalAlpha = strength;
+			context.drawImage(pixelsOf(mask2, colours(trace), trace.manifest.outcome.background), 0, 0, width, height);
+			context.globalAlpha = 1;
+		}
+		const unit2 = [height / high, width / wide];
+		if (token >= 0) strokeEdges(context, outline(Math.floor(token / spatial[1]) * stride[0], token % spatial[1] * stride[1], stride[0], stride[1]), unit2, "#ffd84a", 2);
+		strokeEdges(context, cross(pixel, 4 / unit2[0], 4 / unit2[1]), unit2, "#ffffff", 1.5);
+	}, [image, mask2, strength, pixel[0], pixel[1], token, stride, high, wide]);
+	const at = (event) => {
+		const box = event.currentTarget.getBoundingClientRect();
+		const places = [(event.clientY - box.top) / box.height, (event.clientX - box.left) / box.width];
+		onChoose(places.map((p5, axis) => Math.min([high, wide][axis] - 1, Math.max(0, Math.floor(p5 * [high, wide][axis])))));
+	};
+	const press2 = (event) => {
+		const move = MOVES3[event.key];
+		if (!move || event.altKey || event.ctrlKey || event.metaKey) return;
+		event.preventDefault();
+		onChoose(pixel.map((n3, axis) => Math.min([high, wide][axis] - 1, Math.max(0, n3 + move[axis] * stride[axis]))));
+	};
+	return a4("div", { class: "over", style: { aspectRatio: `${wide} / ${high}` }, children: a4(
+		"canvas",
+		{
+			ref,
+			class: "canvas",
+			"data-mask": true,
+			tabIndex: 0,
+			role: "application",
+			"aria-roledescription": "picture of classes",
+			"aria-describedby": "mask-hint",
+			"aria-label": `The photo with the class of each of its ${times([high, wide])} pixels`,
+			onClick: at,
+			onKeyDown: press2
+		}
+	) });
+}
+var cross = ([y5, x3], high, wide) => [[y5 + 0.5 - high, x3 + 0.5, y5 + 0.5 + high, x3 + 0.5], [y5 + 0.5, x3 + 0.5 - wide, y5 + 0.5, x3 + 0.5 + wide]];
+function Legend2({ app }) {
+	const { classes, background } = app.trace.value.manifest.outcome;
+	return a4("ul", { class: "mask-legend", "aria-label": "Classes; choose one to see what raises it at the chosen pixel", children: classes.map(({ class: id, label: label2, colour: colour2, share: part }) => a4("li", { children: a4("button", { type: "button", "data-mask-class": id, "aria-pressed": app.state.cls.value === id, onClick: () => {
+		app.state.cls.value = id;
+	}, children: [
+		a4("svg", { viewBox: "0 0 14 14", "aria-hidden": "true", children: a4("rect", { width: "14", height: "14", rx: "3", fill: background && id === 0 ? "none" : colour2, stroke: "currentColor" }) }),
+		label2,
+		a4("span", { class: "number", children: share(part) })
+	] }) }, id)) });
+}
+function Looked({ app, block, token, pixel }) {
+	const trace = app.trace.value;
+	const { value: map2, error } = useLoaded(() => trace.rollout(block, token), [trace, block, token]);
+	return a4(
+		Panel2,
+		{
+			app,
+			id: "looked",
+			tag: "attention is routing, not importance",
+			title: "What did this pixel look at?",
+			map: map2,
+			missing: error,
+			code: `from vitrail.explain import rollout_from
+map = rollout_from(trace, (${pixel.join(", ")}), block=${block})  # of the first stage's tokens; sums to one`,
+			caption: a4($, { children: [
+				"Rollout of the token over the pixel: weights multiplied back through ",
+				plural(block + 1, "block"),
+				". The head reads the maps of all stages; choose another to look from there."
+			] })
+		}
+	);
+}
+function Raised({ app, pixel }) {
+	const trace = app.trace.value;
+	const { methods, on_demand: demand, outcome: { classes } } = trace.manifest;
+	const offered = methods.filter(({ per_class: own }) => own);
+	const method = offered.find(({ id }) => id === app.state.method.value) ?? offered[0];
+	const cls = app.state.cls.value;
+	const { value: map2, error, fresh } = useLoaded(() => method && demand ? trace.mapAt(method.id, cls, pixel) : null, [trace, method?.id, cls, pixel[0], pixel[1]]);
+	if (!method) return null;
+	if (!demand) return a4("p", { class: "note", "data-raised": "no", children: [
+		"What raises a class at one pixel takes the model: ",
+		a4("code", { children: "vitrail explore PHOTO --serve" }),
+		" and notebooks show it. Maps of whole classes are under “Reach”."
+	] });
+	return a4("div", { "data-raised": cls, children: [
+		a4(Switch, { label: "Method", value: method.id, choices: offered.map(({ id, title }) => ({ id, label: title })), onChange: (id) => {
+			app.state.method.value = id;
+		} }),
+		a4(
+			Panel2,
+			{
+				app,
+				id: "raised",
+				tag: "gradient of the class's score",
+				title: `What raises “${classes[cls]?.label ?? cls}” here?`,
+				map: fresh ? map2 : null,
+				missing: fresh ? error : "Being computed…",
+				code: `map = report.arrays.get("map/${method.id}/${cls}/${pixel.join("/")}")`,
+				caption: method.text
+			}
+		)
+	] });
+}
+
 // src/ui/Glyph.tsx
 var tone = (block) => block.second ? "sw" : "w";
 function Glyph({ block }) {
@@ -7276,71 +7590,6 @@ function halfWithin({ height, width, values }, input) {
 	return cells2[cells2.length - 1].off;
 }
 
-// src/views/reach-canvas.ts
-function fit2(canvas2, width, height) {
-	const ratio = window.devicePixelRatio || 1;
-	[canvas2.width, canvas2.height] = [Math.round(width * ratio), Math.round(height * ratio)];
-	Object.assign(canvas2.style, { width: `${width}px`, height: `${height}px` });
-	const context = canvas2.getContext("2d");
-	context.setTransform(ratio, 0, 0, ratio, 0, 0);
-	return context;
-}
-function darken(context, { height, width }, lit, area2) {
-	const dark = document.createElement("canvas");
-	[dark.width, dark.height] = [width, height];
-	const pen2 = dark.getContext("2d");
-	const pixels2 = pen2.createImageData(width, height);
-	for (let cell2 = 0; cell2 < height * width; cell2++) if (!lit(cell2)) pixels2.data.set([12, 10, 18, 185], 4 * cell2);
-	pen2.putImageData(pixels2, 0, 0);
-	context.imageSmoothingEnabled = false;
-	context.drawImage(dark, ...area2);
-}
-
-// src/views/reach-panel.tsx
-function Panel2({ app, id, tag, title, map: map2, mask: mask2, caption, code, missing }) {
-	return a4("section", { class: "part panel", "data-panel": id, children: [
-		a4("p", { class: "tag", children: tag }),
-		a4(
-			Figure,
-			{
-				app,
-				id,
-				title,
-				caption,
-				numbers: map2 ? () => ({ shape: [map2.height, map2.width], data: map2.values }) : void 0,
-				table: map2 ? () => brightest(map2, app.trace.value.manifest.photo.input) : void 0,
-				python: () => `${prelude(app)}
-${code}`,
-				children: [
-					a4(Over, { app, map: map2, mask: mask2 ?? false, label: title }),
-					missing && a4("p", { class: "note", children: missing })
-				]
-			}
-		)
-	] });
-}
-function Over({ app, map: map2, mask: mask2, label: label2 }) {
-	const trace = app.trace.value;
-	const { value: image } = useLoaded(() => trace.image("shown"), [trace]);
-	const [high, wide] = trace.manifest.photo.input;
-	const ref = usePaint((canvas2, width) => {
-		const height = width * high / wide;
-		const context = fit2(canvas2, width, height);
-		if (image) context.drawImage(image, 0, 0, width, height);
-		if (map2 && mask2) darken(context, map2, (cell2) => map2.values[cell2] > 0, [0, 0, width, height]);
-		else if (map2) drawHeat(context, map2, [0, 0, width, height], { alpha: 0.72 });
-	}, [image, map2, mask2, high, wide]);
-	return a4("div", { class: "over", style: { aspectRatio: `${wide} / ${high}` }, children: a4("canvas", { ref, role: "img", "aria-label": label2 }) });
-}
-function brightest({ height, width, values }, input) {
-	const order = Array.from(values.keys()).sort((a5, b4) => values[b4] - values[a5]).slice(0, 200);
-	const span = (at, many, axis) => `${Math.round(at * input[axis] / many)}–${Math.round((at + 1) * input[axis] / many) - 1}`;
-	return {
-		columns: ["pixel rows", "pixel columns", "value"],
-		rows: order.map((cell2) => [span(Math.floor(cell2 / width), height, 0), span(cell2 % width, width, 1), values[cell2]])
-	};
-}
-
 // src/views/reach-map.tsx
 function MethodMap({ app }) {
 	const trace = app.trace.value;
@@ -7395,8 +7644,8 @@ function MethodMap({ app }) {
 	] });
 }
 function known2(app, { id }) {
-	const { answer: answer4, maps, on_demand: demand } = app.trace.value.manifest;
-	if (demand) return [.../* @__PURE__ */ new Set([...answer4.map(({ class: cls }) => cls), app.state.cls.value])];
+	const { answer: answer4, maps, outcome: outcome2, on_demand: demand } = app.trace.value.manifest;
+	if (demand) return [.../* @__PURE__ */ new Set([...outcome2.classes.flatMap(({ class: cls, share: share2 }) => share2 > 0 ? [cls] : []), ...answer4.map(({ class: cls }) => cls), app.state.cls.value])];
 	return [...new Set(maps.flatMap((map2) => map2.method === id && map2.class !== null ? [map2.class] : []))];
 }
 function className(app, cls) {
@@ -7626,9 +7875,9 @@ function Reach({ app }) {
 					Switch,
 					{
 						label: "Look from the end of",
-						value: blocks[block] === blocks[lastOf(trace, facts.stage)] ? String(facts.stage) : "",
+						value: blocks[block] === blocks[lastOf2(trace, facts.stage)] ? String(facts.stage) : "",
 						choices: stages2.map((_4, stage) => ({ id: String(stage), label: `Stage ${stage + 1}` })),
-						onChange: (stage) => chooseBlock(app, lastOf(trace, Number(stage)))
+						onChange: (stage) => chooseBlock(app, lastOf2(trace, Number(stage)))
 					}
 				)
 			] }),
@@ -7648,7 +7897,7 @@ function Reach({ app }) {
 	] });
 }
 var reach = { id: "reach", title: "Reach", Component: Reach };
-var lastOf = (trace, stage) => Math.max(...trace.manifest.stages[stage].blocks);
+var lastOf2 = (trace, stage) => Math.max(...trace.manifest.stages[stage].blocks);
 function Could({ app, trace, found }) {
 	const { photo: { input } } = trace.manifest;
 	const facts = trace.manifest.blocks[app.state.block.value];
@@ -7732,6 +7981,7 @@ function Moved({ app, trace, block, token }) {
 
 // src/views/index.ts
 var views = [canvas, heads, reach, merge2, cost3, audit];
+var viewsOf = (manifest) => [outcome, ...views].filter(({ shown }) => !shown || shown(manifest));
 
 // src/figures.tsx
 async function mountFigure(root2, traces) {
@@ -7816,7 +8066,8 @@ function Seen({ trace }) {
 }
 function Answer({ app }) {
 	const trace = app.trace.value;
-	const { answer: answer4, model, at_trained_size: trained } = trace.manifest;
+	const { answer: answer4, model, outcome: outcome2, at_trained_size: trained } = trace.manifest;
+	const parts = outcome2.classes.map(({ label: label2, share: value2, class: id }) => ({ label: label2, value: value2, id })).sort((a5, b4) => b4.value - a5.value).slice(0, 6);
 	const bars = answer4.map(({ label: label2, probability, class: id }) => ({ label: label2, value: probability, id }));
 	return a4("section", { class: "card answer", "aria-labelledby": "vitrail-answer", children: [
 		a4("h2", { id: "vitrail-answer", children: "What it answers" }),
@@ -7833,7 +8084,10 @@ function Answer({ app }) {
 					}
 				}
 			),
-			a4("p", { class: "note", children: answer4.length > 0 ? `The ${answer4.length} most probable of ${plural(model.classes, "class")}. Choose one to see what supports it.` : "This model has no classifier: it answers with features only." }),
+			parts.length > 0 && a4(Bars, { bars: parts, label: "Shares of the pixels by class", chosen: app.state.cls.value, onChoose: (id) => {
+				app.state.cls.value = id;
+			} }),
+			a4("p", { class: "note", children: parts.length > 0 ? `A class for every pixel, of ${plural(model.classes, "class")}: what each covers. Choose one to see what supports it.` : answer4.length > 0 ? `The ${answer4.length} most probable of ${plural(model.classes, "class")}. Choose one to see what supports it.` : "This model has no classifier: it answers with features only." }),
 			trained && a4("p", { class: "note trained", children: `The weights are for ${times(trained.size)} pixels; there the answer is ${trained.answer[0].label}, ${share(trained.answer[0].probability)}.` })
 		] })
 	] });
@@ -7913,20 +8167,21 @@ function Sides({ app }) {
 }
 function Tabs({ app }) {
 	const list = T2(null);
-	const shown = views.find(({ id }) => id === app.state.view.value) ?? views[0];
+	const views2 = viewsOf(app.trace.value.manifest);
+	const shown = views2.find(({ id }) => id === app.state.view.value) ?? views2[0];
 	if (!shown) return null;
 	const move = (event) => {
-		const step3 = { ArrowRight: 1, ArrowLeft: -1, Home: -views.length, End: views.length }[event.key];
+		const step3 = { ArrowRight: 1, ArrowLeft: -1, Home: -views2.length, End: views2.length }[event.key];
 		if (step3 === void 0) return;
 		event.preventDefault();
-		const at = views.indexOf(shown);
-		const next = Math.abs(step3) > 1 ? step3 < 0 ? 0 : views.length - 1 : (at + step3 + views.length) % views.length;
-		app.state.view.value = views[next].id;
+		const at = views2.indexOf(shown);
+		const next = Math.abs(step3) > 1 ? step3 < 0 ? 0 : views2.length - 1 : (at + step3 + views2.length) % views2.length;
+		app.state.view.value = views2[next].id;
 		list.current?.querySelectorAll("[role=tab]")[next]?.focus();
 	};
 	const { Component } = shown;
 	return a4("section", { class: "views", "aria-label": "Views", children: [
-		a4("div", { class: "tabs", role: "tablist", "aria-label": "Views", ref: list, onKeyDown: move, children: views.map(({ id, title }) => a4(
+		a4("div", { class: "tabs", role: "tablist", "aria-label": "Views", ref: list, onKeyDown: move, children: views2.map(({ id, title }) => a4(
 			"button",
 			{
 				type: "button",
