@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 from vitrail import fused
 from vitrail.attention.cpp import build
 from vitrail.errors import UsageError
+from vitrail.heads import Detector
 from vitrail.models import Backbone, Optimization, TaskModel, backbones_in, check_original
 from vitrail.weights.peers import convertible
 
@@ -88,7 +89,7 @@ def _for_inference(
     frozen = copy.deepcopy(model).eval().requires_grad_(False)
     exact = copy.deepcopy(frozen).float() if example.dtype in NARROW else frozen
     with torch.no_grad():
-        wanted = _flat(exact(example.to(next(exact.parameters()))))
+        wanted = _flat(_compared(exact)(example.to(next(exact.parameters()))))
     del exact
     if dtype is not None:
         frozen.to(dtype)
@@ -98,12 +99,12 @@ def _for_inference(
     def served(name: str) -> tuple[nn.Module, Tensor]:
         made = frozen if name == "eager" else copy.deepcopy(frozen)
         _PATHS[name](made)
-        return made, _flat(made(x))
+        return made, _flat(_compared(made)(x))
 
     with torch.no_grad():
         allowed = TOLERANCE
         if kind in NARROW:
-            allowed = 2 * _difference(_flat(frozen(x)), wanted) + NARROW[kind]
+            allowed = 2 * _difference(_flat(_compared(frozen)(x)), wanted) + NARROW[kind]
         (made, found), chosen, reasons = _first_to_serve(served, frozen, path)
     difference = _difference(found, wanted)
     return _checked(made, Optimization(chosen, kind, difference, allowed, reasons))
@@ -146,7 +147,7 @@ def _with_gradients(model: nn.Module, example: Tensor) -> list[Tensor]:
     """Return a model's outputs, and the gradients of their squares' sum by what is trained."""
     trained = [p for p in model.parameters() if p.requires_grad]
     with torch.enable_grad():
-        out = _flat(model(example.to(next(model.parameters()))))
+        out = _flat(_compared(model)(example.to(next(model.parameters()))))
         if not trained:
             return [out.detach()]
         found = torch.autograd.grad(
@@ -326,6 +327,8 @@ def _in_two_places(model: nn.Module, backbones: list[Backbone]) -> tuple[str, st
 
 def _why_not_compiled(model: nn.Module) -> str | None:
     """Return why torch.compile cannot serve, or None if it can."""
+    if _detects(model):
+        return "a detector, the number of whose boxes is none of its input's shape"
     if _device(model).type == "cpu" and build.compiler() is None:
         return "no C++ compiler, which torch.compile needs on a CPU"
     return None
@@ -365,6 +368,15 @@ def _checked_example(model: nn.Module, example: Tensor | None) -> Tensor:
     return torch.randn(shape, generator=generator, device="cpu").to(parameter)
 
 
+def _compared(model: nn.Module) -> nn.Module:
+    """Return what is compared: of a detector its backbone, for a last bit may decide on a box."""
+    return model.backbone if _detects(model) else model  # type: ignore[return-value]
+
+
+def _detects(model: nn.Module) -> bool:
+    return isinstance(model, TaskModel) and isinstance(model.head, Detector)
+
+
 def _flat(outputs: object) -> Tensor:
     """Return all numbers of an output, tensors in any nesting, in one row."""
     tensors = [x for x in tree_leaves(outputs) if isinstance(x, Tensor)]
@@ -372,6 +384,8 @@ def _flat(outputs: object) -> Tensor:
 
 
 def _difference(found: Tensor, wanted: Tensor) -> float:
+    if found.shape != wanted.shape:
+        return float("inf")
     scale = wanted.abs().max().item() or 1.0
     return (found - wanted).abs().max().item() / scale
 

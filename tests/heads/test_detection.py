@@ -5,11 +5,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torchvision
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 import vitrail
 from tests.heads.pyramids import maps_of, shape
-from tests.support import refuses
+from tests.support import refuses, unchecked
+from vitrail.export import export_onnx
 from vitrail.heads import (
     HEADS,
     Detector,
@@ -179,3 +183,64 @@ def test_without_torchvision(monkeypatch) -> None:
     monkeypatch.delattr("vitrail.heads.torchvision_parts", raising=False)
     with refuses("a detector, without torchvision", "detect"):
         Detector(TINY["fcos"], shape((4, 4), STRIDES[:2]))
+
+
+def test_its_cost_is_counted_without_numbers() -> None:
+    """All that is computed of shapes, beside torch's own count of a run with numbers."""
+    model = detector("fcos").eval()
+    own = vitrail.cost(model, (40, 56), batch=2)
+    assert own.head.parameters > sum(p.numel() for p in model.head.parameters())
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.head(maps_of((40, 56), [(4, 4), (8, 8)], (16, 32)), torch.zeros(2, 3, 40, 56))
+    assert own.head.flops.total == counter.get_total_flops()
+    assert own.training_peak is not None
+    for name in TINY:
+        found = vitrail.cost(detector(name), (40, 56), training=False)
+        more = vitrail.cost(detector(name), (80, 56), training=False)
+        assert more.head.flops.total > found.head.flops.total > 0
+
+
+class Levels(nn.Module):
+    """Any backbone as torchvision's own detectors take one."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.out_channels = backbone, 16
+        self.even = nn.ModuleList(nn.Conv2d(n, 16, 1) for n in (8, 16, 32))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        maps = (one.movedim(-1, 1) for one in self.inner(x))
+        both = zip(self.even, maps, strict=True)
+        return {str(n): conv(one) for n, (conv, one) in enumerate(both)}
+
+
+def test_a_fast_backbone_finds_the_same_boxes() -> None:
+    """In our adapter, and in a detector that a user has built of torchvision's parts."""
+    x = torch.randn(1, 3, 64, 96)
+    for name in ("fcos", "mask_rcnn"):
+        model = detector(name).eval()
+        fast = vitrail.optimize(model, x)
+        for key, value in model(x)[0].items():
+            torch.testing.assert_close(fast(x)[0][key], value, atol=1e-3, rtol=1e-4)
+    torch.manual_seed(0)
+    bare = vitrail.create_model("swin_nano", num_classes=0, out_indices=(0, 1, 2), **BODY)
+    anchors = AnchorGenerator(((8,), (16,), (32,)), ((1.0,),) * 3)
+    theirs = torchvision.models.detection.RetinaNet(
+        Levels(bare), 2, 64, 96, anchor_generator=anchors, score_thresh=0.005
+    )
+    fast = vitrail.optimize(theirs.eval(), x)
+    (wanted,), (found,) = theirs(x), fast(x)
+    assert len(wanted["boxes"])
+    for key, value in wanted.items():
+        torch.testing.assert_close(found[key], value, atol=1e-3, rtol=1e-4)
+
+
+def test_a_detector_is_not_compiled_as_a_whole() -> None:
+    with refuses("a detector, the number of whose boxes", "leave path out"):
+        vitrail.optimize(detector("fcos"), path="compiled")
+
+
+def test_export_refuses_it_by_name(tmp_path) -> None:
+    with unchecked(), refuses("a model for task detect to export", "export model.backbone"):
+        export_onnx(detector("fcos"), tmp_path / "m.onnx")
+    assert not any(tmp_path.iterdir())

@@ -179,20 +179,21 @@ class Detector(Head):
                 (objects, height, width).
         Returns:
             For each input ``boxes``, ``scores`` from the highest on, and ``labels``; of a Mask
-            R-CNN ``masks`` too, (objects, 1, 28, 28): probabilities within each box.
+            R-CNN ``masks`` too, (objects, 1, 28, 28): probabilities within each box. On the meta
+            device, which has no numbers to choose boxes by, what these are chosen from.
         """
+        kind = next(self.parameters()).dtype
+        levels = [level.to(kind) for level in maps]
+        if x.is_meta:
+            return _parts().products(self.detector, levels, x.to(kind))
         if self.training and targets is None:
             raise UsageError(
                 "a detector in training mode without targets",
                 "model(x, targets), which returns its losses; or the mode of evaluation",
                 "call model.eval() first",
             )
-        kind = next(self.parameters()).dtype
         with torch.autocast(x.device.type, enabled=False):
-            return _parts().detect(
-                self.detector, [level.to(kind) for level in maps], x, targets if self.training
-                else None,
-            )  # fmt: skip
+            return _parts().detect(self.detector, levels, x, targets if self.training else None)
 
 
 def _parts() -> Any:

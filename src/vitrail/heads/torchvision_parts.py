@@ -133,6 +133,27 @@ def detect(
     return [{**each, "labels": each["labels"] - shift} for each in found]
 
 
+def products(detector: Any, maps: list[Tensor], x: Tensor) -> list[Tensor]:
+    """What a detector computes of shapes alone: all but the choice of boxes, which needs numbers.
+
+    Of an R-CNN's second stage, as many regions as there are at most.
+    """
+    levels = detector.backbone(Given(x, maps))
+    if not isinstance(detector, FasterRCNN):
+        return list(detector.head(list(levels.values())).values())
+    found = [level for part in detector.rpn.head(list(levels.values())) for level in part]
+    heads, dim = detector.roi_heads, detector.backbone.out_channels
+    sampler = heads.fg_bg_sampler
+    learnt = sampler.batch_size_per_image, sampler.positive_fraction
+    regions = learnt[0] if detector.training else detector.rpn.post_nms_top_n()
+    found += heads.box_predictor(heads.box_head(x.new_empty(regions * len(x), dim, 7, 7)))
+    if heads.has_mask():
+        shown = int(learnt[0] * learnt[1]) if detector.training else heads.detections_per_img
+        inside = heads.mask_head(x.new_empty(shown * len(x), dim, 14, 14))
+        found.append(heads.mask_predictor(inside))
+    return found
+
+
 def build(config: DetectorConfig, shape: HeadShape) -> nn.Module:
     """Build a detector.
 
