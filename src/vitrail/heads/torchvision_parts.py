@@ -141,6 +141,10 @@ def products(detector: Any, maps: list[Tensor], x: Tensor) -> list[Tensor]:
     levels = detector.backbone(Given(x, maps))
     if not isinstance(detector, FasterRCNN):
         return list(detector.head(list(levels.values())).values())
+    return _products_of_regions(detector, levels, x)
+
+
+def _products_of_regions(detector: Any, levels: dict[str, Tensor], x: Tensor) -> list[Tensor]:
     found = [level for part in detector.rpn.head(list(levels.values())) for level in part]
     heads, dim = detector.roi_heads, detector.backbone.out_channels
     sampler = heads.fg_bg_sampler

@@ -19,6 +19,7 @@ _OTHERS = (
     (r"attn\.meta_mlp", "timm's swinv2_cr, another model than Swin V2"),
     (r"optimizer|param_groups", "the state of an optimiser"),
 )
+_CHILDREN = re.compile(r"((?:.*\.)?body\.)1\.0\.attn\.relative_position_bias_table")
 _ANCHORS = tuple(dict.fromkeys(anchor for family in FAMILIES for anchor in family.anchors))
 
 
@@ -69,6 +70,7 @@ def detect(state: State, *, like: Family | None = None) -> Detected:
     """
     if not state:
         raise UsageError("an empty state dict", "the weights of a Swin", "pass model.state_dict()")
+    state = _with_features(state)
     prefix = _prefix(state)
     inner = {key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)}
     family, name = _recognised(inner, like)
@@ -99,6 +101,22 @@ def _recognised(state: State, like: Family | None) -> tuple[Family | None, str |
         if name is not None and (name, family.kind) in FORMATS:
             return family, name
     return None, None
+
+
+def _with_features(state: State) -> State:
+    """Restore a torchvision Swin's own names: its detectors drop ``features.`` before its stages.
+
+    ``BackboneWithFPN`` takes the children of ``model.features`` by name.
+    """
+    bare = next((m for key in state if (m := _CHILDREN.fullmatch(key))), None)
+    if bare is None:
+        return state
+    start = bare[1]
+    inner = re.compile(re.escape(start) + r"\d+\.")
+    return {
+        start + "features." + key.removeprefix(start) if inner.match(key) else key: tensor
+        for key, tensor in state.items()
+    }
 
 
 def _prefix(state: State) -> str:
