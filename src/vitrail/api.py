@@ -124,8 +124,9 @@ def _with_head(
     from vitrail.weights import find, open_head, take_head
 
     name = canonical_name(name)
+    entry = CATALOG[name]
     published = weights is not None and find(name, weights) is not None
-    opened = None if weights is None or published else open_head(weights)
+    opened = None if weights is None or published else open_head(weights, entry.config)
     if opened is not None and opened.task.name == task and head in (None, opened.head.name):
         head = opened.head.config
     kind = head_for(task, head)
@@ -144,8 +145,8 @@ def _with_head(
     )
     if classes < fewest:
         raise UsageError(f"num_classes={classes} for task={task!r}", which, "use num_classes=2")
-    depths = fields.get("depths", CATALOG[name].config.depths)
-    fields = {"out_indices": kind[1].stages(len(depths)), "feature_norms": True, **fields}
+    stages = kind[1].stages(len(fields.get("depths", entry.config.depths)))
+    fields = {"out_indices": stages, "feature_norms": not entry.model.stage_normed, **fields}
     backbone = create_model(name, num_classes=0, weights=weights, **fields)
     model = new_task_model(backbone, task, *kind, classes)
     if opened is not None:

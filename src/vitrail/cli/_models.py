@@ -185,8 +185,8 @@ def task_model_to_train(
             chosen_head = found.head_facts.config
         bare = found.backbone
     else:
-        everything = tuple(range(len(found.config.depths)))
-        bare_fields = {"num_classes": 0, "out_indices": everything, "feature_norms": True}
+        everything, norms = tuple(range(len(found.config.depths))), not found.stage_normed
+        bare_fields = {"num_classes": 0, "out_indices": everything, "feature_norms": norms}
         bare = load_model(name, weights, **{**bare_fields, **config_fields})[0]
     kind, config = head_for(task, chosen_head)
     bare = with_maps(bare, config.stages(len(bare.config.depths)))

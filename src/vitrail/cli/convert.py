@@ -7,7 +7,7 @@ import typer
 from vitrail.cli._shared import JsonOption, complete_model, parse_size, print_json
 
 _FORMATS = ("official", "timm", "timm-old", "torchvision", "transformers", "transformers-old",
-            "mmdet", "mmpretrain", "video-official", "vitrail")  # fmt: skip
+            "mmdet", "mmpretrain", "mmseg", "smp", "video-official", "vitrail")  # fmt: skip
 
 
 def _complete_format(incomplete: str) -> list[str]:

@@ -3,7 +3,9 @@
 ``"strides"`` keeps every cell where it is: a cell of stride 32 covers 32 samples, also where the
 end of the input was padded to a whole cell; what lies beyond the input is cut off. ``"stretch"``
 fits the grid to the given lengths, as transformers, mmsegmentation and segmentation_models_pytorch
-do; the two differ where a stride does not divide the input.
+do; the two differ where a stride does not divide the input. ``"corners"`` is ``"stretch"`` among
+maps, and puts the centres of a map's outermost cells on the outermost samples of the input, as
+segmentation_models_pytorch does.
 """
 
 from typing import Literal
@@ -15,7 +17,7 @@ from torch.nn import functional as F
 
 from vitrail.shapes import Size, known
 
-Align = Literal["strides", "stretch"]
+Align = Literal["strides", "stretch", "corners"]
 _LINEAR = ("linear", "bilinear", "trilinear")
 
 
@@ -30,7 +32,7 @@ def on_grid(
         lengths: of the finer grid.
         align: how.
     """
-    if align == "stretch":
+    if align != "strides":
         return stretched(x, lengths)
     fine, coarse = strides
     ratio = tuple(c // f for f, c in zip(fine, coarse, strict=True))
@@ -48,6 +50,9 @@ def to_samples(
         lengths: of the input, in samples.
         align: how.
     """
+    if align == "corners":
+        mode = _LINEAR[len(lengths) - 1]
+        return F.interpolate(x, list(lengths), mode=mode, align_corners=True)
     return on_grid(x, ((1,) * len(lengths), stride), lengths, align)
 
 

@@ -5,6 +5,7 @@ published segmentation models. The same lines serve sequences, images and volume
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -17,6 +18,11 @@ from vitrail.heads.convolutions import BATCH_NORMS, CONVOLUTIONS, check_dims
 from vitrail.layers.embed import channels_first, channels_last
 from vitrail.ops.reduce import adaptive_mean
 
+if TYPE_CHECKING:
+    from typing import Self
+else:
+    Self = Any  # the shape checker looks at one method at a time, where Self means nothing
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UPerNetConfig(HeadConfig):
@@ -28,6 +34,11 @@ class UPerNetConfig(HeadConfig):
         drop: probability of dropping a channel before the classifier.
         norm_eps: added to the variance by every BatchNorm.
         align: how a map comes to a finer grid; see ``vitrail.heads.align``.
+        aux_dim: channels of an auxiliary head, which published weights were trained with; 0 for
+            none. It is kept and written again, has no part in the outputs, and does not train.
+        aux_level: the map that it reads.
+        aux_convs: how many convolutions it has.
+        aux_joined: whether a further one joins their output with the map.
     """
 
     dim: int = 512
@@ -35,14 +46,60 @@ class UPerNetConfig(HeadConfig):
     drop: float = 0.1
     norm_eps: float = 1e-5
     align: Align = "strides"
+    aux_dim: int = 0
+    aux_level: int = 2
+    aux_convs: int = 1
+    aux_joined: bool = False
 
     def __post_init__(self) -> None:
         HeadConfig.__post_init__(self)
-        check_dims(self, "dim")
+        check_dims(self, "dim", "aux_convs")
+        for name in ("aux_dim", "aux_level"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name}={getattr(self, name)}", "0 or more", f"use {name}=0")
         if isinstance(self.pools, int):
             object.__setattr__(self, "pools", (self.pools,))
         if not self.pools or min(self.pools) < 1:
             raise UsageError(f"pools={self.pools}", "numbers from 1", "use pools=(1, 2, 3, 6)")
+
+
+def unit(axes: int, channels: int, dim: int, kernel: int, norm_eps: float) -> nn.Sequential:
+    """Return a convolution, its norm and a rectifier."""
+    convolution = CONVOLUTIONS[axes](channels, dim, kernel, padding=kernel // 2, bias=False)
+    return nn.Sequential(convolution, BATCH_NORMS[axes](dim, eps=norm_eps), nn.ReLU())
+
+
+class Auxiliary(nn.Module):
+    """Logits out of one map by convolutions: what helped a published head to train.
+
+    Args:
+        config: the head's numbers.
+        shape: what the head gets and gives.
+    Raises:
+        UsageError: there is no such map.
+    """
+
+    def __init__(self, config: UPerNetConfig, shape: HeadShape) -> None:
+        super().__init__()
+        if config.aux_level >= len(shape.dims):
+            raise UsageError(f"aux_level={config.aux_level} of {len(shape.dims)} maps",
+                             f"0 to {len(shape.dims) - 1}", "use aux_level=0")  # fmt: skip
+        self.config = config
+        axes, dim, first = shape.axes, config.aux_dim, shape.dims[config.aux_level]
+        widths = [first, *[dim] * (config.aux_convs - 1)]
+        self.convs = nn.Sequential(*(unit(axes, w, dim, 3, config.norm_eps) for w in widths))
+        self.joined = (
+            unit(axes, first + dim, dim, 3, config.norm_eps) if config.aux_joined else None
+        )
+        self.classify = CONVOLUTIONS[axes](dim, shape.outputs, 1)
+
+    def forward(
+        self, maps: list[Float[Tensor, "batch ..."]]
+    ) -> Float[Tensor, "batch outputs *grid"]:
+        """Return the logits on the map's own grid."""
+        x = maps[self.config.aux_level]
+        y = self.convs(x)
+        return self.classify(y if self.joined is None else self.joined(torch.cat([x, y], dim=1)))
 
 
 class UPerNet(Head):
@@ -67,13 +124,19 @@ class UPerNet(Head):
         self.fuse = self._unit(len(shape.dims) * dim, 3)
         self.drop = nn.Dropout(config.drop)
         self.classify = CONVOLUTIONS[shape.axes](dim, shape.outputs, 1)
+        self.auxiliary = Auxiliary(config, shape) if config.aux_dim else None
         self.reset_parameters()
+        self.requires_grad_()
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Train or freeze the head; an auxiliary head, which no output depends on, stays frozen."""
+        super().requires_grad_(requires_grad)
+        if self.auxiliary is not None:
+            self.auxiliary.requires_grad_(False)
+        return self
 
     def _unit(self, channels: int, kernel: int) -> nn.Sequential:
-        axes, dim = self.shape.axes, self.config.dim
-        convolution = CONVOLUTIONS[axes](channels, dim, kernel, padding=kernel // 2, bias=False)
-        norm = BATCH_NORMS[axes](dim, eps=self.config.norm_eps)
-        return nn.Sequential(convolution, norm, nn.ReLU())
+        return unit(self.shape.axes, channels, self.config.dim, kernel, self.config.norm_eps)
 
     def logits(
         self, maps: list[Float[Tensor, "batch ..."]]

@@ -8,6 +8,7 @@ from vitrail.models.focal import Focal, FocalConfig, FocalFast, FocalFastConfig
 from vitrail.models.hiera import Hiera, HieraConfig
 from vitrail.models.maxvit import MaxViT, MaxViTConfig
 from vitrail.models.mechanism_swin import MechanismSwin, MechanismSwinConfig
+from vitrail.models.mit import MiT, MiTConfig
 from vitrail.models.optimized import Optimization, check_original
 from vitrail.models.parts import AttentionLayer, Block, place_of
 from vitrail.models.preprocessing import Preprocessing
@@ -38,6 +39,8 @@ __all__ = [
     "MaxViTConfig",
     "MechanismSwin",
     "MechanismSwinConfig",
+    "MiT",
+    "MiTConfig",
     "Optimization",
     "PVTConfig",
     "PVTV2Config",

@@ -27,7 +27,8 @@ else:
 class Backbone(HubModel, Parts, nn.Module):
     """A hierarchy of stages over embedded patches, with a classifier on top.
 
-    A family whose last norm comes after the tokens are pooled says so by ``norm_pooled``.
+    A family whose last norm comes after the tokens are pooled says so by ``norm_pooled``, one whose
+    stages each end with a norm by ``stage_normed``.
 
     Args:
         config: every number of the model.
@@ -38,6 +39,7 @@ class Backbone(HubModel, Parts, nn.Module):
     """
 
     norm_pooled: ClassVar[bool] = False
+    stage_normed: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -4,7 +4,18 @@ import difflib
 from typing import NamedTuple
 
 from vitrail.errors import UsageError
-from vitrail.models import focal, hiera, maxvit, mechanism_swin, pvt, pvt_v2, swin, swin_v2, vit
+from vitrail.models import (
+    focal,
+    hiera,
+    maxvit,
+    mechanism_swin,
+    mit,
+    pvt,
+    pvt_v2,
+    swin,
+    swin_v2,
+    vit,
+)
 from vitrail.models.aliases import ALIASES, alias_of
 from vitrail.models.backbone import Backbone
 from vitrail.models.config import BackboneConfig
@@ -12,6 +23,7 @@ from vitrail.models.focal import Focal, FocalFast
 from vitrail.models.hiera import Hiera
 from vitrail.models.maxvit import MaxViT
 from vitrail.models.mechanism_swin import MechanismSwin
+from vitrail.models.mit import MiT
 from vitrail.models.preprocessing import Preprocessing
 from vitrail.models.pvt import PVT
 from vitrail.models.pvt_v2 import PVTV2
@@ -76,6 +88,12 @@ CATALOG: dict[str, Entry] = {
     "pvt_v2_b3": Entry(pvt_v2.PVT_V2_B3, PVTV2, _PVT),
     "pvt_v2_b4": Entry(pvt_v2.PVT_V2_B4, PVTV2, _PVT),
     "pvt_v2_b5": Entry(pvt_v2.PVT_V2_B5, PVTV2, _PVT),
+    "mit_b0": Entry(mit.MIT_B0, MiT, _PVT),
+    "mit_b1": Entry(mit.MIT_B1, MiT, _PVT),
+    "mit_b2": Entry(mit.MIT_B2, MiT, _PVT),
+    "mit_b3": Entry(mit.MIT_B3, MiT, _PVT),
+    "mit_b4": Entry(mit.MIT_B4, MiT, _PVT),
+    "mit_b5": Entry(mit.MIT_B5, MiT, _PVT),
     "focal_tiny": Entry(focal.FOCAL_TINY, Focal, _FOCAL),
     "focal_small": Entry(focal.FOCAL_SMALL, Focal, _FOCAL),
     "focal_base": Entry(focal.FOCAL_BASE, Focal, _FOCAL),

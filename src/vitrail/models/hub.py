@@ -293,7 +293,7 @@ def check_weights(model: nn.Module, state: dict[str, Tensor]) -> None:
         )
     for key, tensor in state.items():
         check_dense(key, tensor)
-        if count := count_not_finite(tensor):
+        if not tensor.is_meta and (count := count_not_finite(tensor)):
             raise UsageError(
                 f"{key}, of which {count} of {tensor.numel()} numbers are NaN or infinite",
                 "finite numbers",

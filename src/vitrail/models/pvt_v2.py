@@ -46,6 +46,8 @@ class PVTV2Config(PyramidConfig):
 class PVTV2(Pyramid):
     """Attention to a reduced or pooled grid, overlapping patches, convolutions in perceptrons."""
 
+    stage_normed: ClassVar[bool] = True
+
     config: PVTV2Config
     config_class: ClassVar[type[PVTV2Config]] = PVTV2Config
 

@@ -129,9 +129,12 @@ class TaskModel(HubModel, nn.Module):
 
     def forward(self, x: Float[Tensor, "batch channels *samples"], *targets: Any) -> Any:
         """Return the head's outputs; a detector takes targets in training, and returns losses."""
+        return self.head(self.maps(x), x, *targets)
+
+    def maps(self, x: Float[Tensor, "batch channels *samples"]) -> list[Float[Tensor, "batch ..."]]:
+        """Return what the head makes its outputs of: maps, channels first."""
         norm = self.backbone.config.feature_norms
-        maps = self.backbone.features(x, channels_first=True, norm=norm)
-        return self.head(maps, x, *targets)
+        return self.backbone.features(x, channels_first=True, norm=norm)
 
     def more_metadata(self) -> dict[str, str]:
         """What a file says besides. Its model is of this class, which older readers do not know."""
@@ -178,6 +181,12 @@ def parts_of(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, 
     return inner, head
 
 
+def joined(backbone: Mapping[str, Tensor], head: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of a backbone and of a head under the names of the whole model."""
+    parts = ((_BACKBONE, backbone), (_HEAD, head))
+    return {part + key: tensor for part, state in parts for key, tensor in state.items()}
+
+
 def facts_of(meta: Mapping[str, str]) -> tuple[TaskFacts, HeadFacts]:
     """Return what a file's metadata say of its task and its head.
 
@@ -201,10 +210,22 @@ def with_head(
     Raises:
         UsageError: a damaged description, or tensors that are not the head's.
     """
-    task, head = facts_of(meta)
+    return head_on(backbone, *facts_of(meta), state)
+
+
+def head_on(
+    backbone: Backbone, task: TaskFacts, head: HeadFacts, state: Mapping[str, Tensor]
+) -> TaskModel:
+    """Put a head with its weights on a backbone, on its device and in its type.
+
+    Raises:
+        UsageError: tensors that are not the head's.
+    """
     shape = shape_of(backbone, task)
     hub.check_weights(hub.empty(HEADS[head.name].head, head.config, shape=shape), dict(state))
     model = TaskModel(backbone, task, head)
+    parameter = next(backbone.parameters())
+    model.head.to(parameter.device, parameter.dtype)
     copy_all(model.head, state)
     return model
 

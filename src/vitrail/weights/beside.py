@@ -1,4 +1,4 @@
-"""What the JSON files beside weights say: labels, the input, and what no shape shows.
+"""What files say beside their weights: labels, the input, and what no shape shows.
 
 transformers and timm write a ``config.json``, transformers a ``preprocessor_config.json`` as well.
 """
@@ -15,7 +15,7 @@ from vitrail.errors import UsageError, shown
 FILES = ("config.json", "preprocessor_config.json")
 _LARGEST = 1 << 24  # bytes: the labels of a million classes
 _RESAMPLING = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
-_MODEL_TYPES = ("swin", "swinv2", "pvt", "pvt_v2")
+_MODEL_TYPES = ("swin", "swinv2", "pvt", "pvt_v2", "segformer")
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Beside:
 
     Args:
         classes: name of each class.
+        colours: of each class as #rrggbb.
         input: fields of its ``Preprocessing``.
         window: its window, stage by stage, in tokens.
         num_heads: its heads, stage by stage.
@@ -31,6 +32,7 @@ class Beside:
     """
 
     classes: tuple[str, ...] | None = None
+    colours: tuple[str, ...] | None = None
     input: Mapping[str, Any] = field(default_factory=dict)
     window: tuple[tuple[int, int], ...] | None = None
     num_heads: tuple[int, ...] | None = None
@@ -62,6 +64,27 @@ def read_beside(paths: Mapping[str, Path]) -> Beside:
         ) from error
 
 
+def read_meta(meta: Any) -> Beside:
+    """Read the ``meta`` in a checkpoint of OpenMMLab: names and colours of the classes, if any."""
+    found = meta if isinstance(meta, Mapping) else {}
+    own = found.get("dataset_meta")
+    found = own if isinstance(own, Mapping) else found
+    names, palette = (found.get(key, found.get(key.upper())) for key in ("classes", "palette"))
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        return Beside()
+    colours = [_colour(colour) for colour in palette] if isinstance(palette, list | tuple) else []
+    whole = len(colours) == len(names) and None not in colours
+    return Beside(tuple(names), tuple(map(str, colours)) if whole else None)
+
+
+def _colour(values: Any) -> str | None:
+    if not isinstance(values, list | tuple) or len(values) != 3:
+        return None
+    if not all(type(value) is int and 0 <= value < 256 for value in values):
+        return None
+    return "#{:02x}{:02x}{:02x}".format(*values)
+
+
 def _object(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _LARGEST:
@@ -82,17 +105,20 @@ def _transformers(config: dict[str, Any]) -> dict[str, Any]:
     """Read the settings of a transformers model."""
     about: dict[str, Any] = {"classes": _labels(config.get("id2label"))}
     kind = config.get("model_type")
+    if kind == "upernet" and isinstance(inner := config.get("backbone_config"), dict):
+        return _transformers(inner) | about
     if kind not in _MODEL_TYPES:
         return about
     _check_transformers(config)
     fields: dict[str, Any] = {}
-    if (eps := config.get("layer_norm_eps")) is not None:
+    eps = config.get("layer_norm_eps")
+    if eps is not None and kind != "segformer":  # which has it, and no use for it
         fields["norm_eps"] = float(eps)
         if kind in ("pvt", "pvt_v2"):
             fields["embed_norm_eps"] = float(eps)
     if "image_size" in config:
         about["input"] = {"size": _pair(config["image_size"])}
-    if kind in ("pvt", "pvt_v2") and "num_attention_heads" in config:
+    if kind in ("pvt", "pvt_v2", "segformer") and "num_attention_heads" in config:
         about["num_heads"] = _whole_numbers(config["num_attention_heads"])
     if kind == "swinv2" and {"window_size", "image_size", "depths"} <= config.keys():
         before = config.get("pretrained_window_sizes") or []
@@ -117,7 +143,7 @@ def _check_transformers(config: dict[str, Any]) -> None:
     kernels, strides = config.get("patch_sizes"), config.get("strides")
     if kernels is None or strides is None:
         return
-    second = config["model_type"] == "pvt_v2"
+    second = config["model_type"] != "pvt"
     expected = [(k + 1) // 2 if second else k for k in _whole_numbers(kernels)]
     if list(_whole_numbers(strides)) != expected:
         raise UsageError(

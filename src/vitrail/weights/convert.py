@@ -4,16 +4,29 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from vitrail.errors import UsageError
 from vitrail.files import check_apart
-from vitrail.models import CATALOG, Backbone, BackboneConfig, Entry, canonical_name, hub
+from vitrail.models import (
+    CATALOG,
+    Backbone,
+    BackboneConfig,
+    Entry,
+    TaskModel,
+    canonical_name,
+    hub,
+)
+from vitrail.models.task_model import joined
 from vitrail.models.tensors import count_not_finite
+from vitrail.shapes import Size
 from vitrail.weights import formats, rules
 from vitrail.weights.families import Hints, family_of
 from vitrail.weights.fit import fit
 from vitrail.weights.formats import Format
+from vitrail.weights.head_formats import HeadFormat, OpenedHead, format_for
 from vitrail.weights.infer import infer_config, name_of
 from vitrail.weights.load import (
     Weights,
+    as_bare,
     behaviour_of,
     check_kind,
     describe_input,
@@ -55,19 +68,46 @@ def kind_of(config: BackboneConfig) -> str:
     return family_of(config).kind
 
 
-def to_format(model: Backbone, to: str) -> State:
+def to_format(model: Backbone | TaskModel, to: str) -> State:
     """Return a model's weights in a peer's names, shapes and order.
 
     Args:
-        model: the model.
+        model: the model, with the head of a task or without.
         to: the format, e.g. ``"timm"``: what that package's ``load_state_dict`` takes.
     Raises:
-        UsageError: no such format for such a model.
+        UsageError: no such format for such a model, or it has no place for its head.
     """
-    target = formats.get(to, kind_of(model.config))
-    listed = _rules(target, model.config)
-    state, _ = rules.write(model.state_dict(), listed, model.config, model.preprocessing.size)
-    return _prefixed(state, target)
+    size, config = model.preprocessing.size, model.config
+    target = formats.get(to, kind_of(config))
+    if not isinstance(model, TaskModel):
+        state, _ = rules.write(model.state_dict(), _rules(target, config), config, size)
+        return _prefixed(state, target)
+    if to == "vitrail":
+        return model.state_dict()
+    name = model.head_facts.name
+    whole = format_for(to, target.kind, name)
+    if whole is None:
+        others = [f for f in formats.NAMES if format_for(f, target.kind, name)]
+        raise UsageError(
+            f"a model with the head {name}, as {to}",
+            ", ".join([*others, "vitrail"]),
+            f"use {(others or ['vitrail'])[0]!r}, or to_format(model.backbone, {to!r}) for the "
+            "backbone alone",
+        )
+    backbone, head = model.backbone.state_dict(), model.head.state_dict()
+    return _whole(backbone, head, whole, target, config, size)[0]
+
+
+def _whole(
+    backbone: State, head: State, whole: HeadFormat, target: Format, config: BackboneConfig,
+    size: Size | None,
+) -> tuple[State, list[str]]:  # fmt: skip
+    """Return a model's weights in a format, and those of ours that it has no place for."""
+    moved, own = whole.owned(head, len(config.depths))
+    inner, left = rules.write(backbone | moved, _rules(target, config), config, size)
+    beside, rest = rules.write(own, whole.rules(len(config.depths)), config)
+    written = {whole.placed(k, target.outside): t for k, t in inner.items()} | beside
+    return written, [*left, *(f"head.{key}" for key in rest)]
 
 
 def convert(
@@ -97,26 +137,51 @@ def convert(
     name = model or weights.name or name_of(config)
     described = _described(config, weights, name)
     size = described.preprocessing.size if _size_is_known(weights, name) else None
-    rules_of_target = _rules(target, config)
-    written, left = rules.write(weights.reading.state, rules_of_target, config, size)
+    written, left = _written(weights, target, config, size)
     notes = [*weights.notes]
     if size is None and any(isinstance(r, Buffer) and r.what == "mask" and r.make
-                            for r in rules_of_target):  # fmt: skip
+                            for r in _rules(target, config)):  # fmt: skip
         notes.append("attn_mask was not written: the input size is not known; name the model")
     bad = [key for key, tensor in weights.reading.state.items() if count_not_finite(tensor)]
     if bad:
         notes.append(f"{len(bad)} weights hold NaN or infinite numbers ({bad[0]}, ...)")
-    if weights.detected.beside:
-        notes.append(f"{len(weights.detected.beside)} weights of other parts were left out")
+    beside = weights.detected.beside if weights.head is None else weights.head.left
+    if beside:
+        notes.append(f"{len(beside)} weights of other parts were left out")
     metadata = {"format": "pt"}  # transformers refuses a safetensors file without it
     if target.name == "vitrail":
-        metadata = hub.metadata(described)
+        metadata = hub.metadata(_with_head(described, weights.head))
     elif note := other_behaviour(f"{to} models", behaviour_of(target, config), config):
         notes.append(note)
-    save_state(_prefixed(written, target), out, metadata=metadata, wrap=target.wrap)
+    save_state(written, out, metadata=metadata, wrap=target.wrap)
     unknown = tuple(weights.reading.unknown)
-    source_name = weights.detected.format.name
+    source_name = (weights.head and weights.head.format) or weights.detected.format.name
     return Conversion(source_name, to, name, len(written), tuple(left), unknown, tuple(notes))
+
+
+def _written(
+    weights: Weights, target: Format, config: BackboneConfig, size: Size | None
+) -> tuple[State, list[str]]:
+    """Return the weights in the names of a format, and those of ours that it has no place for."""
+    ours, opened = weights.reading.state, weights.head
+    if opened is None:
+        state, left = rules.write(ours, _rules(target, config), config, size)
+        return _prefixed(state, target), left
+    if target.name == "vitrail":
+        return joined(ours, opened.state), []
+    whole = format_for(target.name, target.kind, opened.head.name)
+    if whole is not None:
+        return _whole(ours, opened.state, whole, target, config, size)
+    state, left = rules.write(ours, _rules(target, config), config, size)
+    return _prefixed(state, target), [*left, *(f"head.{key}" for key in opened.state)]
+
+
+def _with_head(backbone: Backbone, opened: OpenedHead | None) -> Backbone | TaskModel:
+    """Return an empty model for its description, with its head."""
+    if opened is None:
+        return backbone
+    backbone.preprocessing = replace(backbone.preprocessing, classes=opened.classes)
+    return hub.empty(TaskModel, backbone, task=opened.task, head=opened.head)
 
 
 def _config(weights: Weights, entry: Entry | None, *, needed: bool) -> BackboneConfig:
@@ -144,6 +209,7 @@ def _config(weights: Weights, entry: Entry | None, *, needed: bool) -> BackboneC
         # Nothing that is written depends on the window or the heads: any will do.
         hints = Hints(ours=weights.detected.format.name == "vitrail", guess=True)
         config = infer_config(weights.reading, family=weights.family, hints=hints)
+        config = config if weights.head is None else as_bare(config)
     model = hub.empty(model_class_of(config), config, name=name_of(config))
     check_kind(weights, model)
     fitted = fit(weights.reading.state, model, weights.config)

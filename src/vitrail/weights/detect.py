@@ -97,7 +97,8 @@ def detect(state: State, *, like: Family | None = None) -> Detected:
 
 def _recognised(state: State, like: Family | None) -> tuple[Family | None, str | None]:
     for family in (*([like] if like else []), *FAMILIES):
-        name = family.recognise(state)
+        recognise = (family is like and family.recognise_named) or family.recognise
+        name = recognise(state)
         if name is not None and (name, family.kind) in FORMATS:
             return family, name
     return None, None

@@ -15,7 +15,7 @@ from vitrail.models import (
     TaskModel,
     hub,
 )
-from vitrail.models.task_model import parts_of, with_head
+from vitrail.models.task_model import facts_of, head_on, parts_of
 from vitrail.models.tensors import copy_all, count_not_finite
 from vitrail.models.words import check_fields
 from vitrail.weights import rules
@@ -23,6 +23,7 @@ from vitrail.weights.beside import Beside
 from vitrail.weights.detect import Detected, detect
 from vitrail.weights.families import Family, Format, Hints, family_of, models
 from vitrail.weights.fit import NO_CLASSIFIER, fit
+from vitrail.weights.head_formats import OpenedHead, family_in, read_head
 from vitrail.weights.infer import infer_config, name_of
 from vitrail.weights.report import Entry as ReportEntry
 from vitrail.weights.report import LoadReport
@@ -51,8 +52,7 @@ class Weights:
         name: their model's name, if the file says.
         notes: what a user may want to know.
         beside: what the files beside theirs say.
-        task: what the file of a model of a task says besides its tensors.
-        head: the head's weights in it.
+        head: what the file of a model of a task has besides the backbone.
     """
 
     detected: Detected
@@ -63,8 +63,7 @@ class Weights:
     name: str | None = None
     notes: tuple[str, ...] = ()
     beside: Beside = field(default_factory=Beside)
-    task: Mapping[str, str] | None = None
-    head: State = field(default_factory=dict)
+    head: OpenedHead | None = None
 
     @property
     def behaviour(self) -> dict[str, Any]:
@@ -101,7 +100,7 @@ def open_weights(
     """
     content = read_source(source)
     family = family_of(like) if like is not None else None
-    detected = detect(content.state, like=family)
+    detected = detect(content.state, like=family or family_in(content.state))
     grids = family.grids(like) if family is not None and like is not None else None
     reading = rules.read(detected.state, detected.rules(grids))
     notes, beside = tuple(content.notes), content.beside
@@ -113,7 +112,9 @@ def open_weights(
         opened = Weights(detected, reading, found.config, None, wanted, found.name, notes)
         if "task" not in content.metadata:
             return opened
-        return replace(opened, task=content.metadata, head=parts_of(content.state)[1])
+        head = parts_of(content.state)[1]
+        return replace(opened, head=OpenedHead(*facts_of(content.metadata), head, wanted.classes))
+    read = read_head(content.state, detected, reading.state, beside)
     config, unclear = None, None
     try:
         hints = Hints(
@@ -124,9 +125,17 @@ def open_weights(
         )
         config = infer_config(reading, family=detected.family, hints=hints)
         config = replace(config, **beside.fields)
+        if read is not None:
+            config = as_bare(config)
     except UsageError as error:
         unclear = error  # the model that they are for may say the rest
-    return Weights(detected, reading, config, unclear, notes=notes, beside=beside)
+    return Weights(detected, reading, config, unclear, notes=notes, beside=beside, head=read)
+
+
+def as_bare(config: BackboneConfig) -> BackboneConfig:
+    """Return the configuration of a backbone whose maps, of all stages, go to a head."""
+    outs = config.out_indices or tuple(range(len(config.depths)))
+    return replace(config, num_classes=0, out_indices=outs)
 
 
 def load(model: Backbone, source: Source, *, strict: bool = True) -> LoadReport:
@@ -201,7 +210,7 @@ def _fitted(model: Backbone, weights: Weights, *, strict: bool) -> tuple[LoadRep
 
 def _own_norm(entry: ReportEntry, weights: Weights) -> ReportEntry:
     """A backbone under a task's head has norms of its stages; a classifier's own starts anew."""
-    if weights.task is None or entry.status != "missing" or not entry.key.startswith("norm."):
+    if weights.head is None or entry.status != "missing" or not entry.key.startswith("norm."):
         return entry
     return ReportEntry(entry.key, "fresh", "the file is of another task, without a last norm")
 
@@ -268,13 +277,13 @@ def load_model(source: Source, *, window: Any = None, **config_fields: Any) -> B
     check_fields(name or "the model", weights.config, config_fields)
     config = replace(weights.config, **weights.behaviour | config_fields)
     preprocessing = weights.preprocessing or (entry.preprocessing if entry else None)
-    if weights.task is None:
+    if weights.head is None:
         return _filled(model_class_of(config), config, weights, preprocessing, name)
-    inner = replace(weights, detected=replace(weights.detected, beside=()))  # the head is not lost
+    head = weights.head
+    inner = replace(weights, detected=replace(weights.detected, beside=head.left))
     backbone = _filled(model_class_of(config), config, inner, preprocessing, name)
-    if preprocessing is not None:
-        backbone.preprocessing = replace(backbone.preprocessing, classes=preprocessing.classes)
-    return with_head(backbone, weights.task, weights.head).eval()
+    backbone.preprocessing = replace(backbone.preprocessing, classes=head.classes)
+    return head_on(backbone, head.task, head.head, head.state).eval()
 
 
 def load_backbone(source: Source, **fields: Any) -> Backbone:

@@ -17,18 +17,20 @@ import torch
 from torch import Tensor, nn
 
 from vitrail.errors import UsageError
-from vitrail.models import Backbone
+from vitrail.models import Backbone, TaskModel
 from vitrail.shapes import Size
 from vitrail.weights.families import Peer
 from vitrail.weights.families.live import reset_output
 
-Convert = Callable[[nn.Module], tuple[Backbone, Peer]]
+Ours = Backbone | TaskModel
+Convert = Callable[[nn.Module], tuple[Ours, Peer]]
+PACKAGES = ("timm", "torchvision", "transformers", "segmentation_models_pytorch", "monai")
 # Of more parameters than this, two copies of 8 bytes each are too much, and too slow.
 _LARGE = 100_000_000
 _TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3}
 
 
-def compare(model: nn.Module, ours: Backbone, peer: Peer, convert: Convert) -> None:
+def compare(model: nn.Module, ours: Ours, peer: Peer, convert: Convert) -> None:
     """Refuse a conversion that does not compute what the peer does.
 
     Args:
@@ -62,7 +64,7 @@ def compare(model: nn.Module, ours: Backbone, peer: Peer, convert: Convert) -> N
         _compare_at(peer.other_size or size, copied, drawn, peer)
 
 
-def _compare_at(size: Size, copied: nn.Module, ours: Backbone, peer: Peer) -> None:
+def _compare_at(size: Size, copied: nn.Module, ours: Ours, peer: Peer) -> None:
     """Compare a copy of a peer with its conversion on an input of that size."""
     parameter = next(copied.parameters())
     generator = torch.Generator().manual_seed(0)
@@ -73,7 +75,7 @@ def _compare_at(size: Size, copied: nn.Module, ours: Backbone, peer: Peer) -> No
     except Exception as error:
         raise _failure(copied, size, error) from error
     tolerance = _TOLERANCES[parameter.dtype]
-    worst = _difference(_listed(ours(x)), theirs)
+    worst = _difference(_listed(peer.run(ours, x)), theirs)
     if worst > tolerance and peer.departure is not None:
         both = copy.deepcopy(copied)
         peer.departure.remove(both)
@@ -90,7 +92,7 @@ def _run(copied: nn.Module, x: Tensor, peer: Peer) -> list[Tensor]:
     return [_tokens(out) for out in peer.answers(copied(x))]
 
 
-def difference_on(x: Tensor, model: nn.Module, ours: Backbone, peer: Peer) -> tuple[float, float]:
+def difference_on(x: Tensor, model: nn.Module, ours: Ours, peer: Peer) -> tuple[float, float]:
     """Return how far a peer and its conversion differ on an input, and the peer's largest value.
 
     Args:
@@ -102,7 +104,7 @@ def difference_on(x: Tensor, model: nn.Module, ours: Backbone, peer: Peer) -> tu
     copied = copy.deepcopy(model).eval()
     reset_output(copied)
     with torch.no_grad():
-        theirs, mine = [_tokens(out) for out in peer.answers(copied(x))], _listed(ours(x))
+        theirs, mine = [_tokens(out) for out in peer.answers(copied(x))], _listed(peer.run(ours, x))
     pairs = zip(mine, theirs, strict=True)
     return (
         max(float((a - b).abs().max()) for a, b in pairs),
@@ -178,7 +180,7 @@ def _refusal(model: nn.Module, size: Size, worst: float) -> UsageError:
     package = next(
         c.__module__.partition(".")[0]
         for c in type(model).__mro__
-        if c.__module__.partition(".")[0] in ("timm", "torchvision", "transformers")
+        if c.__module__.partition(".")[0] in PACKAGES
     )
     foreign = {
         f"{name or 'the model'} is a {_kind(module)}"

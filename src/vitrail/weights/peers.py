@@ -1,4 +1,4 @@
-"""Take over a live model of timm, torchvision or transformers, with the same outputs.
+"""Take over a live model of another library, with the same outputs.
 
 No peer is imported: a module is recognised by the name of its class. Its structure is read from
 the shapes of its weights, its behaviour (windows, heads, what padding does) from its attributes.
@@ -13,17 +13,26 @@ import torch
 from torch import Tensor, nn
 
 from vitrail.errors import UsageError
-from vitrail.models import CATALOG, Backbone, BackboneConfig, Preprocessing, unwrapped
+from vitrail.models import (
+    CATALOG,
+    Backbone,
+    BackboneConfig,
+    Preprocessing,
+    TaskModel,
+    unwrapped,
+)
+from vitrail.models.task_model import head_on
 from vitrail.weights import rules
 from vitrail.weights.detect import Detected, detect
 from vitrail.weights.families import FAMILIES, Hints, Peer
+from vitrail.weights.head_formats import OpenedHead, family_in, read_head
 from vitrail.weights.infer import infer_config, name_of
-from vitrail.weights.load import Weights, load_opened
+from vitrail.weights.load import Weights, as_bare, load_opened
 from vitrail.weights.peer_check import compare, difference_on
 
 
-def from_model(model: nn.Module, *, check: bool = True) -> Backbone:
-    """Return the Vitrail model with the outputs of a live model of timm, torchvision, transformers.
+def from_model(model: nn.Module, *, check: bool = True) -> Any:
+    """Return the Vitrail model with the outputs of a live model of another library.
 
     Args:
         model: the peer's module; it is not changed. Wrappers of torch (compiled, data parallel)
@@ -32,7 +41,8 @@ def from_model(model: nn.Module, *, check: bool = True) -> Backbone:
             it pads, with its weights and with random ones; that takes two forward passes of each,
             on one input. Models on the meta device are not run.
     Returns:
-        A new model on the same device, in the same mode and type; of several types, the widest.
+        A new model on the same device, in the same mode and type; of several types, the widest. It
+        is a ``TaskModel`` for a peer with the head of a task, otherwise a ``Backbone``.
         Its config says how it differs from a fresh one of ours; a Swin has ``padding="visible"``,
         ``mask_value=-100``, and the peer's ``shift_rule``, ``patch_fit`` and ``bias_lookup``.
     Raises:
@@ -54,22 +64,35 @@ def from_model(model: nn.Module, *, check: bool = True) -> Backbone:
     return ours.train(model.training)
 
 
-def _converted(model: nn.Module) -> tuple[Backbone, Peer]:
+def _converted(model: nn.Module) -> tuple[Backbone | TaskModel, Peer]:
     """Return our model of a peer, and what was read of the peer."""
     peer = _read(model)
-    detected = detect(model.state_dict() if peer.state is None else peer.state)
+    state = model.state_dict() if peer.state is None else peer.state
+    detected = detect(state, like=family_in(state))
     reading = rules.read(detected.state, detected.rules(peer.grids))
     # The reader knows their values, and on the meta device they have none.
     reading.buffers = {key: kept for key, kept in reading.buffers.items() if not kept.is_meta}
+    head = None
+    if peer.head is not None:
+        head = read_head(state, detected, reading.state, known=peer.head)
     windows = None if peer.windows is None else tuple(peer.windows)
     hints = Hints(window=windows, num_heads=peer.num_heads)
     config = infer_config(reading, family=detected.family, hints=hints)
     config = replace(config, **dict(detected.format.fields) | peer.fields)
     parameters = list(model.parameters())
     widest = reduce(torch.promote_types, {parameter.dtype for parameter in parameters})
+    if head is not None:
+        detected, config = replace(detected, beside=head.left), as_bare(config)
     ours = _build(config, detected, peer).to(parameters[0].device, widest)
-    load_opened(ours, Weights(detected, reading, config))
-    return ours.train(model.training), peer
+    load_opened(ours, Weights(detected, reading, config, head=head))
+    whole = ours if head is None else _with_head(ours, head, peer)
+    return whole.train(model.training), peer
+
+
+def _with_head(backbone: Backbone, opened: OpenedHead, peer: Peer) -> TaskModel:
+    """Return our model of a peer with a head."""
+    task = replace(opened.task, options=opened.task.options | peer.options)
+    return head_on(backbone, task, opened.head, opened.state)
 
 
 def _accelerators(model: nn.Module) -> list[int]:
@@ -87,7 +110,7 @@ def convertible(model: nn.Module) -> bool:
     return True
 
 
-def peer_difference(model: nn.Module, ours: Backbone, x: Tensor) -> tuple[float, float]:
+def peer_difference(model: nn.Module, ours: Backbone | TaskModel, x: Tensor) -> tuple[float, float]:
     """Return how far a live peer and its conversion differ on an input, and the largest value.
 
     Args:
@@ -101,11 +124,11 @@ def peer_difference(model: nn.Module, ours: Backbone, x: Tensor) -> tuple[float,
 
 def _check_kind(model: Any) -> None:
     """Refuse what is no module, our own models, and weights that are not floating-point."""
-    if not isinstance(model, nn.Module) or isinstance(model, Backbone):
-        own = isinstance(model, Backbone)
+    own = isinstance(model, Backbone | TaskModel)
+    if own or not isinstance(model, nn.Module):
         raise UsageError(
             f"a Vitrail {type(model).__name__}" if own else f"{model!r}",
-            "a module of timm, torchvision or transformers",
+            "a module of timm, torchvision, transformers, or another library that is known here",
             "use it as it is" if own else "build the model; by name, use vitrail.create_model",
         )
     for name, parameter in model.named_parameters():

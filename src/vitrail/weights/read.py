@@ -17,7 +17,7 @@ from torch import Tensor
 from vitrail.errors import UsageError, shown
 from vitrail.models import hub
 from vitrail.models.tensors import check_numbers
-from vitrail.weights.beside import Beside
+from vitrail.weights.beside import Beside, read_meta
 from vitrail.weights.rules import State
 
 # Where training scripts put the weights, in order of preference.
@@ -91,6 +91,7 @@ def tensors_of(loaded: Any, where: str = "the file") -> Content:
     """
     notes: list[str] = []
     content = loaded
+    beside = read_meta(loaded.get("meta")) if isinstance(loaded, Mapping) else Beside()
     for _ in range(_NESTED):
         if not isinstance(content, Mapping):
             break
@@ -98,7 +99,7 @@ def tensors_of(loaded: Any, where: str = "the file") -> Content:
         wrapped = [key for key in WRAPPERS if _holds_tensors(content.get(key), _NESTED, set())]
         if len(state) > 1 or (state and not wrapped):
             check_numbers(state)
-            return Content({k: v.detach() for k, v in state.items()}, notes=notes)
+            return Content({k: v.detach() for k, v in state.items()}, notes=notes, beside=beside)
         if not wrapped:
             break
         if wrapped[1:]:

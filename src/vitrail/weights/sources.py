@@ -93,7 +93,8 @@ def _read_parts(parts: list[Path], others: Mapping[str, Path]) -> Content:
     content = read_file(parts[0])
     for part in parts[1:]:
         content.state |= read_file(part).state
-    content.beside = beside.read_beside(others)
+    if others:
+        content.beside = beside.read_beside(others)
     return content
 
 

@@ -87,6 +87,11 @@ def channels_last(out: Any) -> list[Tensor]:
     return [out] if isinstance(out, Tensor) else [*out]
 
 
+def called(model: Any, x: Tensor) -> Any:
+    """Return a model's outputs."""
+    return model(x)
+
+
 def unchanged(copied: Any) -> None:
     """Leave a copy of a peer as it is."""
     del copied
@@ -122,6 +127,9 @@ class Peer:
         reset: brings a copy back to what it was when it was built.
         departure: what the conversion does otherwise on purpose.
         notes: what its user has to know of the conversion.
+        run: computes what ``answers`` returns with the conversion; default its outputs.
+        head: fields of the configuration of its task's head that no shape shows.
+        options: of its task.
     """
 
     fields: dict[str, Any]
@@ -135,6 +143,9 @@ class Peer:
     reset: Callable[[Any], None] = unchanged
     departure: Departure | None = None
     notes: list[str] = field(default_factory=list)
+    run: Callable[[Any, Tensor], Any] = called
+    head: dict[str, Any] | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 Reader = Callable[[Any], Peer | None]
@@ -159,6 +170,8 @@ class Family:
         anchors: keys, without prefix, of which every file has one: the patch embedding.
         recognise: returns the format of a state dict without prefixes, or None if it is not of
             this family.
+        recognise_named: the same where the weights are said to be of this family; default
+            ``recognise``.
         infer: returns the configuration that follows from shapes and hints.
         identity: properties of a configuration by which the catalog's models are distinguished.
         advised: fields to name where a file's model differs from the one it is loaded into.
@@ -182,6 +195,7 @@ class Family:
     identity: tuple[str, ...]
     advised: tuple[str, ...]
     holds: Callable[[BackboneConfig], bool]
+    recognise_named: Callable[[State], str | None] | None = None
     behaviour: tuple[str, ...] = ()
     readers: Mapping[tuple[str, str], Reader] = field(default_factory=dict)
     reshape: Callable[[Reading, BackboneConfig | None, BackboneConfig], Reshape] | None = None

@@ -24,12 +24,15 @@ def timm_input(model: Any) -> dict[str, Any]:
 
 def transformers_input(settings: Any) -> dict[str, Any]:
     """Return the preprocessing in the settings of a transformers model."""
-    wanted: dict[str, Any] = {"size": pair(settings.image_size)}
+    return {"size": pair(settings.image_size)} | labels_of(settings)
+
+
+def labels_of(settings: Any) -> dict[str, Any]:
+    """Return the names of a transformers model's classes, if it has any."""
     labels = dict(getattr(settings, "id2label", None) or {})
     names = tuple(str(labels[i]) for i in sorted(labels))
-    if names and not all(name == f"LABEL_{i}" for i, name in enumerate(names)):
-        wanted["classes"] = names
-    return wanted
+    placeholders = all(name == f"LABEL_{i}" for i, name in enumerate(names))
+    return {} if placeholders else {"classes": names}
 
 
 def channels_first_answers(out: Any) -> list[Tensor]:
@@ -219,3 +222,23 @@ def norm_eps(model: nn.Module, name: str = "norm_eps") -> float:
         name: what the peer calls it.
     """
     return only({m.eps for m in model.modules() if isinstance(m, nn.LayerNorm)}, name)
+
+
+def overlapping(settings: Any) -> dict[str, Any]:
+    """Return patches and strides of transformers' PVT v2: of the first stage, and of the others."""
+    stages = settings.num_encoder_blocks
+    kernels = [pair(size) for size in settings.patch_sizes[:stages]]
+    strides = [pair(size) for size in settings.strides[:stages]]
+    for name, sizes in (("patch_sizes", kernels), ("strides", strides)):
+        if len({*sizes[1:]}) > 1:
+            raise UsageError(
+                f"a PVT v2 with {name}={getattr(settings, name)}",
+                f"{name} that are equal from the second stage on",
+                "use the peer itself",
+            )
+    found: dict[str, Any] = {"patch": strides[0], "patch_kernel": kernels[0]}
+    if stages > 1:
+        found |= {"merge": strides[1], "merge_kernel": kernels[1]}
+    # Zeros at the end are what an odd kernel has there anyway; with an even one they add a token.
+    even = any(length % 2 == 0 for kernel in kernels for length in kernel)
+    return found | ({"patch_fit": "floor"} if even else {})

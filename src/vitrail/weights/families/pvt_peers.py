@@ -18,6 +18,7 @@ from vitrail.weights.families.live import (
     check_norms,
     odd_size,
     only,
+    overlapping,
     pair,
     pool,
     reset_output,
@@ -97,7 +98,7 @@ def _read_transformers(model: Any, part: str = "") -> Peer:
                 "its outputs differ there (ADR 36)"
             ]
     else:
-        fields |= _overlapping(settings)
+        fields |= overlapping(settings)
         other = odd_size(fields["patch"], pair(max(settings.sr_ratios)))
     if part == "Model":
         fields["global_pool"] = ""  # all tokens: it pools none
@@ -165,26 +166,6 @@ def _check_patches(settings: Any) -> None:
             "strides equal to patch_sizes, and both equal from the second stage on",
             "use the peer itself",
         )
-
-
-def _overlapping(settings: Any) -> dict[str, Any]:
-    """Return patches and their strides of a PVT v2: one for the first stage, one for the others."""
-    stages = settings.num_encoder_blocks
-    kernels = [pair(size) for size in settings.patch_sizes[:stages]]
-    strides = [pair(size) for size in settings.strides[:stages]]
-    for name, sizes in (("patch_sizes", kernels), ("strides", strides)):
-        if len({*sizes[1:]}) > 1:
-            raise UsageError(
-                f"a PVT v2 with {name}={getattr(settings, name)}",
-                f"{name} that are equal from the second stage on",
-                "use the peer itself",
-            )
-    found: dict[str, Any] = {"patch": strides[0], "patch_kernel": kernels[0]}
-    if stages > 1:
-        found |= {"merge": strides[1], "merge_kernel": kernels[1]}
-    # Zeros at the end are what an odd kernel has there anyway; with an even one they add a token.
-    even = any(length % 2 == 0 for kernel in kernels for length in kernel)
-    return found | ({"patch_fit": "floor"} if even else {})
 
 
 def _transformers(prefix: str, *parts: str) -> dict[tuple[str, str], Reader]:

@@ -14,6 +14,7 @@ from vitrail.weights.families.live import (
     check_norms,
     check_parts,
     check_values,
+    labels_of,
     norm_eps,
     odd_size,
     only,
@@ -205,6 +206,26 @@ def _read_transformers(model: Any, part: str = "") -> Peer:
     return peer
 
 
+def _read_upernet(model: Any) -> Peer | None:
+    """Read transformers' UPerNet on a Swin, whose auxiliary head has no part in its logits."""
+    if type(model.backbone).__name__ != "SwinBackbone":
+        return None
+    settings = model.config
+    convs = settings.auxiliary_num_convs if model.auxiliary_head is not None else 1
+    check_values(model, [("auxiliary_num_convs", max(convs, 1), convs)])
+    peer = _read_transformers(model.backbone, "Backbone")
+    peer.head = {"pools": tuple(settings.pool_scales), "drop": 0.0}
+    peer.options = {"normalise": "fixed", "ignore": settings.loss_ignore_index}
+    peer.preprocessing = {"size": peer.preprocessing["size"]} | labels_of(settings)
+    peer.answers, peer.reset = transformers_answers, _forget_all
+    return peer
+
+
+def _forget_all(copied: Any) -> None:
+    reset_output(copied)
+    _forget(copied.backbone)
+
+
 def _layers(model: Any) -> list[tuple[Any, int, int]]:
     """Return the layers of transformers' Swin, each with the window and shift it was built with."""
     layers = [m for m in model.modules() if hasattr(m, "set_shift_and_window_size")]
@@ -249,6 +270,7 @@ READERS: dict[tuple[str, str], Reader] = {
         for prefix in ("Swin", "Swinv2")
         for part in ("ForImageClassification", "Model", "Backbone")
     },
+    ("transformers", "UperNetForSemanticSegmentation"): _read_upernet,
 }
 
 

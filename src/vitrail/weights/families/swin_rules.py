@@ -175,6 +175,9 @@ def _torchvision(kind: Kind, stages: int, grids: Grids | None) -> list[AnyRule]:
 def _transformers(kind: Kind, stages: int, grids: Grids | None, *, names: Names) -> list[AnyRule]:
     del stages
     rules = _shared(names, kind, grids) + _merge(names)
+    # A backbone's own save_pretrained writes the old names, but for this one.
+    norm = Template("swin.layernorm.{leaf}")
+    rules.append(Ignore(norm, "of a last norm, which a bare backbone has no use for"))
     old = names is _TRANSFORMERS_OLD and kind == "swin"
     rules += _buffers(names, kind, index=buffers.square_index if old else None)
     return rules + _pretraining("embeddings.mask_token")
@@ -278,8 +281,9 @@ def formats() -> list[Format]:
         *(Format(name, "swin_v2", partial(_transformers, "swin_v2", names=_TRANSFORMERS_OLD),
                  ("swinv2.", ""), beside, fields=_VISIBLE)
           for name in ("transformers", "transformers-old")),
-        Format("mmdet", "swin", partial(_mm, "swin", classifier=False),
-               ("backbone.", ""), (), "state_dict", fields=_VISIBLE | _ALWAYS),
+        *(Format(name, "swin", partial(_mm, "swin", classifier=False),
+                 ("backbone.", ""), (), "state_dict", fields=_VISIBLE | _ALWAYS)
+          for name in ("mmdet", "mmseg")),
         Format("torchvision", "video", partial(_torchvision, "video"), stage=_PARTS,
                fields=_SLICED),
         Format("video-official", "video", partial(_official, "video", names=_VIDEO, index=square),
