@@ -134,7 +134,7 @@ def convert(
     weights = open_weights(source, like=entry.config if entry else None, window=window)
     target = formats.get(to, weights.family.kind)
     config = _config(weights, entry, needed=_needs_config(target, weights.detected.stages))
-    name = model or weights.name or name_of(config)
+    name = model or weights.name or name_of(config, under_head=weights.head is not None)
     described = _described(config, weights, name)
     size = described.preprocessing.size if _size_is_known(weights, name) else None
     written, left = _written(weights, target, config, size)

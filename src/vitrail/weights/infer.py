@@ -1,6 +1,6 @@
 """Read a configuration from the shapes of a state dict, in our names."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from vitrail.errors import UsageError
@@ -54,11 +54,17 @@ def family_of_state(state: State) -> Family:
     return next(known, FAMILIES[0])
 
 
-def name_of(config: BackboneConfig) -> str | None:
+def name_of(config: BackboneConfig, *, under_head: bool = False) -> str | None:
     """Return the catalog's name for a model with this structure, or None.
 
     Only what decides the parameters and the windows counts, and not the number of classes.
+
+    Args:
+        config: of a model.
+        under_head: whether it is the backbone of a head, which takes the maps of all stages.
     """
+    if under_head:
+        config = replace(config, out_indices=None)
     family = family_of(config)
     for name, entry in CATALOG.items():
         known = entry.config

@@ -272,7 +272,7 @@ def load_model(source: Source, *, window: Any = None, **config_fields: Any) -> B
     if weights.config is None:
         assert weights.unclear is not None
         raise weights.unclear
-    name = weights.name or name_of(weights.config)
+    name = weights.name or name_of(weights.config, under_head=weights.head is not None)
     entry = CATALOG.get(name) if name else None
     check_fields(name or "the model", weights.config, config_fields)
     config = replace(weights.config, **weights.behaviour | config_fields)

@@ -151,7 +151,7 @@ def was_trained(model: nn.Module) -> bool:
 
 
 def _build(config: BackboneConfig, detected: Detected, peer: Peer) -> Backbone:
-    name = name_of(config)
+    name = name_of(config, under_head=peer.head is not None)
     preprocessing = CATALOG[name].preprocessing if name else None
     if preprocessing is None and "size" in peer.preprocessing:
         preprocessing = Preprocessing(size=peer.preprocessing["size"])

@@ -212,7 +212,7 @@ def _read_upernet(model: Any) -> Peer | None:
         return None
     settings = model.config
     convs = settings.auxiliary_num_convs if model.auxiliary_head is not None else 1
-    check_values(model, [("auxiliary_num_convs", max(convs, 1), convs)])
+    check_values(model, [("auxiliary_num_convs", convs, max(convs, 1))])
     peer = _read_transformers(model.backbone, "Backbone")
     peer.head = {"pools": tuple(settings.pool_scales), "drop": 0.0}
     peer.options = {"normalise": "fixed", "ignore": settings.loss_ignore_index}
