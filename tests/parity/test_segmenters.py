@@ -344,7 +344,7 @@ def test_the_official_codes_names(build, name) -> None:
 def test_a_damaged_head_is_refused_and_another_format_named() -> None:
     ours = vitrail.from_model(drawn(upernet()).eval(), check=False)
     state = to_format(ours, "mmseg")
-    with refuses("upernet, as timm", "use 'official'"):
+    with refuses("upernet, as timm", "use 'transformers'"):
         to_format(ours, "timm")
     lacking = {k: v for k, v in state.items() if k != "decode_head.lateral_convs.1.bn.weight"}
     with refuses("lateral.1.1.weight", "weights"):

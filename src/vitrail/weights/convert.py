@@ -22,7 +22,7 @@ from vitrail.weights import formats, rules
 from vitrail.weights.families import Hints, family_of
 from vitrail.weights.fit import fit
 from vitrail.weights.formats import Format
-from vitrail.weights.head_formats import HeadFormat, OpenedHead, format_for
+from vitrail.weights.head_formats import HeadFormat, OpenedHead, format_for, names_for
 from vitrail.weights.infer import infer_config, name_of
 from vitrail.weights.load import (
     Weights,
@@ -78,22 +78,23 @@ def to_format(model: Backbone | TaskModel, to: str) -> State:
         UsageError: no such format for such a model, or it has no place for its head.
     """
     size, config = model.preprocessing.size, model.config
-    target = formats.get(to, kind_of(config))
     if not isinstance(model, TaskModel):
+        target = formats.get(to, kind_of(config))
         state, _ = rules.write(model.state_dict(), _rules(target, config), config, size)
         return _prefixed(state, target)
     if to == "vitrail":
         return model.state_dict()
-    name = model.head_facts.name
-    whole = format_for(to, target.kind, name)
+    kind, name = kind_of(config), model.head_facts.name
+    whole = format_for(to, kind, name)
     if whole is None:
-        others = [f for f in formats.NAMES if format_for(f, target.kind, name)]
+        others = names_for(kind, name)
         raise UsageError(
             f"a model with the head {name}, as {to}",
             ", ".join([*others, "vitrail"]),
             f"use {(others or ['vitrail'])[0]!r}, or to_format(model.backbone, {to!r}) for the "
             "backbone alone",
         )
+    target = formats.get(whole.backbone, kind)
     backbone, head = model.backbone.state_dict(), model.head.state_dict()
     return _whole(backbone, head, whole, target, config, size)[0]
 
@@ -132,12 +133,14 @@ def convert(
     model = None if model is None else canonical_name(model)
     entry = None if model is None else CATALOG[model]
     weights = open_weights(source, like=entry.config if entry else None, window=window)
-    target = formats.get(to, weights.family.kind)
+    kind, opened = weights.family.kind, weights.head
+    whole = format_for(to, kind, opened.head.name) if opened else None
+    target = formats.get(whole.backbone if whole else to, kind)
     config = _config(weights, entry, needed=_needs_config(target, weights.detected.stages))
     name = model or weights.name or name_of(config, under_head=weights.head is not None)
     described = _described(config, weights, name)
     size = described.preprocessing.size if _size_is_known(weights, name) else None
-    written, left = _written(weights, target, config, size)
+    written, left = _written(weights, whole, target, config, size)
     notes = [*weights.notes]
     if size is None and any(isinstance(r, Buffer) and r.what == "mask" and r.make
                             for r in _rules(target, config)):  # fmt: skip
@@ -160,8 +163,9 @@ def convert(
 
 
 def _written(
-    weights: Weights, target: Format, config: BackboneConfig, size: Size | None
-) -> tuple[State, list[str]]:
+    weights: Weights, whole: HeadFormat | None, target: Format, config: BackboneConfig,
+    size: Size | None,
+) -> tuple[State, list[str]]:  # fmt: skip
     """Return the weights in the names of a format, and those of ours that it has no place for."""
     ours, opened = weights.reading.state, weights.head
     if opened is None:
@@ -169,7 +173,6 @@ def _written(
         return _prefixed(state, target), left
     if target.name == "vitrail":
         return joined(ours, opened.state), []
-    whole = format_for(target.name, target.kind, opened.head.name)
     if whole is not None:
         return _whole(ours, opened.state, whole, target, config, size)
     state, left = rules.write(ours, _rules(target, config), config, size)

@@ -51,7 +51,7 @@ def _recognise(kind: str, state: State, *, named: bool = False) -> str | None:
         named: its model is known to be of that kind, so that names which several have are its.
     """
     second = has(state, r"\.mlp\.dwconv\.")
-    if second != (kind != "pvt") or (kind == "mit" and not (named or _is_mit(state))):
+    if second != (kind != "pvt") or (second and not named and (kind == "mit") != _is_mit(state)):
         return None
     if "embed.proj.weight" in state:
         return "vitrail" if has(state, r"^stages\.\d+\.blocks\.\d+\.attn\.kv\.") else None

@@ -195,6 +195,5 @@ MIT = (
            ("classifier.",), stage=r"stages\.(\d+)\.", fields=_TORCH_EPS),
     Format("transformers-old", "mit", partial(_second, SEGFORMER_OLD), ("segformer.", ""),
            ("classifier.",), stage=r"encoder\.block\.(\d+)\.", fields=_TORCH_EPS),
-    Format("smp", "mit", partial(_second, OFFICIAL), stage=_BLOCKS),
     vitrail("mit"),
 )  # fmt: skip

@@ -281,9 +281,8 @@ def formats() -> list[Format]:
         *(Format(name, "swin_v2", partial(_transformers, "swin_v2", names=_TRANSFORMERS_OLD),
                  ("swinv2.", ""), beside, fields=_VISIBLE)
           for name in ("transformers", "transformers-old")),
-        *(Format(name, "swin", partial(_mm, "swin", classifier=False),
-                 ("backbone.", ""), (), "state_dict", fields=_VISIBLE | _ALWAYS)
-          for name in ("mmdet", "mmseg")),
+        Format("mmdet", "swin", partial(_mm, "swin", classifier=False),
+               ("backbone.", ""), (), "state_dict", fields=_VISIBLE | _ALWAYS),
         Format("torchvision", "video", partial(_torchvision, "video"), stage=_PARTS,
                fields=_SLICED),
         Format("video-official", "video", partial(_official, "video", names=_VIDEO, index=square),

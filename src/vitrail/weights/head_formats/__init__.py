@@ -13,7 +13,15 @@ from vitrail.weights.head_formats import segformer, upernet
 from vitrail.weights.head_formats.base import HeadFormat, OpenedHead
 from vitrail.weights.rules import State
 
-__all__ = ["HEAD_FORMATS", "HeadFormat", "OpenedHead", "family_in", "format_for", "read_head"]
+__all__ = [
+    "HEAD_FORMATS",
+    "HeadFormat",
+    "OpenedHead",
+    "family_in",
+    "format_for",
+    "names_for",
+    "read_head",
+]
 
 HEAD_FORMATS: tuple[HeadFormat, ...] = (*segformer.FORMATS, *upernet.FORMATS)
 
@@ -22,6 +30,11 @@ def format_for(name: str, kind: str, head: str) -> HeadFormat | None:
     """Return the format of that name that holds such a head on a backbone of that kind."""
     known = (f for f in HEAD_FORMATS if (f.name, f.kind, f.head) == (name, kind, head))
     return next(known, None)
+
+
+def names_for(kind: str, head: str) -> list[str]:
+    """Return the names of the formats that hold such a head on a backbone of that kind."""
+    return [f.name for f in HEAD_FORMATS if (f.kind, f.head) == (kind, head)]
 
 
 def family_in(state: Mapping[str, Any]) -> Family | None:
@@ -53,7 +66,7 @@ def read_head(
              if f.kind == detected.family.kind for key in others if _at(key, f.anchor)]  # fmt: skip
     if not there:
         return None
-    found, prefix = next((f for f in there if f[0].name == detected.format.name), there[0])
+    found, prefix = next((f for f in there if f[0].backbone == detected.format.name), there[0])
     inner = {k.removeprefix(prefix): t for k, t in others.items() if k.startswith(prefix)}
     reading = rules.read(inner, found.rules(detected.stages))
     for theirs, own in found.moved(detected.stages).items():

@@ -16,13 +16,14 @@ class HeadFormat:
     """A format for models of a task: a backbone's format, and a list of rules for a head.
 
     Args:
-        name: of the format of the backbone, and of the whole.
+        name: of the format.
         kind: of the backbone.
         head: name of the head.
         anchor: a key that every file has, without a prefix.
         rules: builds the list of rules for a number of stages.
         infer: returns the head's configuration, from its weights in our names and fields that are
             known.
+        backbone: name of the backbone's format.
         prefix: of the backbone's keys, as they are written.
         outside: of those that stand beside the backbone's prefix in its own format; default the
             same.
@@ -37,6 +38,7 @@ class HeadFormat:
     anchor: str
     rules: Callable[[int], list[AnyRule]]
     infer: Callable[[State, Mapping[str, Any]], HeadConfig]
+    backbone: str
     prefix: str
     outside: str | None = None
     moved: Callable[[int], Mapping[str, str]] = lambda _: {}

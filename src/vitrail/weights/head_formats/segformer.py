@@ -55,15 +55,21 @@ def _infer(state: State, known: Mapping[str, Any], *, align: Any) -> SegFormerCo
 
 
 _STRETCH = {"align": "stretch", "norm_eps": 1e-5}
-_CORNERS = _STRETCH | {"align": "corners"}
+
+
+def _format(name: str, anchor: str, rules: Any, backbone: str, prefix: str) -> HeadFormat:
+    fields = _STRETCH | ({"align": "corners"} if name == "smp" else {})
+    infer = partial(_infer, align=fields["align"])
+    return HeadFormat(name, "mit", "segformer", anchor, rules, infer, backbone, prefix,
+                      options=_FIXED, fields=fields)  # fmt: skip
+
+
 FORMATS = (
-    *(HeadFormat(name, "mit", "segformer", anchor, partial(_transformers, projections=projections),
-                 partial(_infer, align="stretch"), "segformer.", options=_FIXED, fields=_STRETCH)
-      for name, projections in (("transformers", "decode_head.linear_projections"),
-                                ("transformers-old", "decode_head.linear_c"))
-      for anchor in ("decode_head.linear_fuse.weight",)),
-    HeadFormat("smp", "mit", "segformer", "decoder.fuse_stage.0.weight", _smp,
-               partial(_infer, align="corners"), "encoder.", options=_FIXED, fields=_CORNERS),
-    HeadFormat("official", "mit", "segformer", "decode_head.linear_fuse.conv.weight", _official,
-               partial(_infer, align="stretch"), "backbone.", options=_FIXED, fields=_STRETCH),
+    *(
+        _format(name, "decode_head.linear_fuse.weight",
+                partial(_transformers, projections=f"decode_head.{word}"), name, "segformer.")
+        for name, word in (("transformers", "linear_projections"), ("transformers-old", "linear_c"))
+    ),
+    _format("smp", "decoder.fuse_stage.0.weight", _smp, "official", "encoder."),
+    _format("official", "decode_head.linear_fuse.conv.weight", _official, "official", "backbone."),
 )  # fmt: skip

@@ -80,6 +80,7 @@ def _format(
         f"decode_head.fpn_bottleneck.{anchor}",
         partial(_rules, norm=norm, classifier=classifier),
         _infer,
+        "mmdet" if name == "mmseg" else name,
         prefix,
         "backbone.",
         options={"normalise": "fixed"},
