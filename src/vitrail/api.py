@@ -207,13 +207,16 @@ def predict(
     return task.predict(model, task.read(input), lengths)
 
 
-def from_model(model: nn.Module, *, check: bool = True) -> Backbone:
-    """Return the Vitrail model with the outputs of a live model of timm, torchvision, transformers.
+def from_model(model: nn.Module, *, check: bool = True) -> Any:
+    """Return the Vitrail model with the outputs of a live model of another library.
 
     Args:
-        model: the peer's Swin, PVT or ViT; it is not changed.
+        model: a backbone or classifier of timm, torchvision or transformers; a SegFormer or UPerNet
+            of transformers; segmentation_models_pytorch's Segformer. It is not changed.
         check: run a copy of it beside the conversion, on one input of its own size and on one that
             it pads, and refuse what differs.
+    Returns:
+        A ``Backbone``; of a peer with the head of a task, a ``TaskModel``.
     Raises:
         UsageError: a module of another kind, one with settings that no model here has, or one that
             computes something else than its class does.

@@ -81,7 +81,7 @@ def test_logits_equal_transformers(peer, ours, size) -> None:
 
 
 def test_an_auxiliary_head_is_kept_and_has_no_part_in_training() -> None:
-    peer = drawn(upernet(auxiliary_num_convs=2, auxiliary_concat_input=True).double()).eval()
+    peer: Any = drawn(upernet(auxiliary_num_convs=2, auxiliary_concat_input=True).double()).eval()
     ours, x = vitrail.from_model(peer), image(75, 93)
     with torch.no_grad():
         maps = peer.backbone.forward_with_filtered_kwargs(x).feature_maps

@@ -38,6 +38,7 @@ PYRAMID: dict[str, Any] = {
     "dims": (12, 24), "depths": (2, 2), "num_heads": (3, 6), "num_classes": 5,
     "mlp_ratios": (2.0, 3.0), "reductions": ((4, 4), (1, 1)),
 }  # fmt: skip
+WIDE: dict[str, Any] = {"mlp_ratios": (4.0, 4.0)}
 POSITIONS: dict[str, Any] = {"positions": ((14, 14), (7, 7))}
 VIT: dict[str, Any] = {"dim": 24, "depths": (2,), "num_heads": (3,), "num_classes": 5,
                        "patch": (8, 8), "positions": (7, 7)}  # fmt: skip
@@ -55,7 +56,7 @@ MODELS: dict[str, Callable[..., Backbone]] = {
     "video": lambda **f: Swin(SwinConfig(**NUMBERS | VIDEO | f)),
     "pvt": lambda **f: PVT(PVTConfig(**PYRAMID | POSITIONS | f)),
     "pvt_v2": lambda **f: PVTV2(PVTV2Config(**PYRAMID | f)),
-    "mit": lambda **f: MiT(MiTConfig(**PYRAMID | {"mlp_ratios": (4.0, 4.0)} | f)),
+    "mit": lambda **f: MiT(MiTConfig(**PYRAMID | WIDE | f)),
     "vit": lambda **f: ViT(ViTConfig(**VIT | f)),
     "focal": lambda **f: Focal(FocalConfig(**FOCAL | LEVELS | f)),
     "focal_fast": lambda **f: FocalFast(FocalFastConfig(**FOCAL | COUNT | f)),

@@ -21,8 +21,7 @@ class MiTConfig(PVTV2Config):
 class MiT(PVTV2):
     """Attention to a reduced grid, overlapping patches, convolutions in perceptrons."""
 
-    config: MiTConfig
-    config_class: ClassVar[type[MiTConfig]] = MiTConfig
+    config_class: ClassVar[type[PVTV2Config]] = MiTConfig
 
 
 MIT_B1 = MiTConfig()

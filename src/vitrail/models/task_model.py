@@ -231,16 +231,16 @@ def head_on(
 
 
 def with_maps(backbone: Backbone, stages: tuple[int, ...]) -> Backbone:
-    """Return a bare backbone with the maps of these stages, each with a norm.
+    """Return a bare backbone with the maps of these stages, each with one norm.
 
     Args:
         backbone: bare; returned itself where it has them.
         stages: numbers of stages, from 0.
     """
-    config = backbone.config
-    if config.out_indices == stages and config.feature_norms:
+    config, norms = backbone.config, not backbone.stage_normed
+    if config.out_indices == stages and (config.feature_norms or not norms):
         return backbone
-    changed = replace(config, out_indices=stages, feature_norms=True)
+    changed = replace(config, out_indices=stages, feature_norms=norms)
     about = {"preprocessing": backbone.preprocessing, "name": backbone.name}
     made, own = type(backbone)(changed, **about), backbone.state_dict()
     copy_all(made, {k: own.get(k, t) for k, t in made.state_dict().items()})

@@ -80,6 +80,7 @@ def _compare_at(size: Size, copied: nn.Module, ours: Ours, peer: Peer) -> None:
         both = copy.deepcopy(copied)
         peer.departure.remove(both)
         config = replace(ours.config, **peer.departure.fields)
+        assert isinstance(ours, Backbone)  # no peer with a head departs
         plain = type(ours)(config).to(parameter.device, parameter.dtype).eval()
         plain.load_state_dict(ours.state_dict())
         worst = _difference(_listed(plain(x)), _run(both, x, peer))
