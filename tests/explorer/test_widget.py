@@ -23,6 +23,7 @@ Answers = list[tuple[dict[str, Any], bytes]]
 
 MANIFEST = {
     "model": {"classes": 10},
+    "outcome": {"kind": "class"},
     "methods": [{"id": "rollout"}],
     "photo": {"name": "cat.png"},
     "blocks": [
@@ -192,6 +193,7 @@ def test_what_is_assigned_is_merged_into_the_selection(widget: ExplorerWidget) -
         ({"token": 24}, "token=24", "use token=23"),
         ({"block": 1, "token": 7}, "token=7", "use token=6"),
         ({"cls": 10}, "cls=10", "use cls=9"),
+        ({"view": "outcome"}, "view='outcome'", "use view='canvas'"),  # there is no mask
         ({"block": True}, "block=True", "use block=0"),
         ({"view": "heds"}, "view='heds'", "use view='canvas'"),
         ({"method": "magic"}, "method='magic'", "use method='rollout'"),

@@ -21,7 +21,7 @@ from vitrail.explorer.arrays import DTYPES
 from vitrail.explorer.page import ArraySource, Side, static
 
 PART = 4_000_000  # bytes of one message's buffer
-VIEWS = ("canvas", "heads", "reach", "merge", "cost", "audit")  # as in web/src/view.ts
+VIEWS = ("canvas", "heads", "reach", "merge", "cost", "audit", "outcome")  # as in web/src/view.ts
 METRICS = ("flops", "attention", "memory", "pairs", "time")  # as in web/src/costs.ts
 
 
@@ -126,7 +126,7 @@ def check_selection(manifest: Mapping[str, Any], chosen: Mapping[str, Any], bloc
         "window": (1, 1000),
     }
     words = {
-        "view": VIEWS,
+        "view": tuple(v for v in VIEWS if v != "outcome" or manifest["outcome"]["kind"] == "mask"),
         "method": tuple(method["id"] for method in manifest["methods"]),
         "side": ("A", "B"),
         "sort": ("index", "distance", "entropy"),
