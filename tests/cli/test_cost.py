@@ -5,14 +5,17 @@ import csv
 import io
 import json
 import sys
+import zipfile
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import vitrail
 from tests.support import refuses
+from tests.tasks.pairs import encoded, write_pairs
 from vitrail.analysis import (
     advise_window,
     advise_windows,
@@ -265,3 +268,52 @@ def test_a_budget_is_judged_in_one_line() -> None:
     assert "training with AdamW 50%" in budget_advice(whole, 2 * total)
     assert budget_advice(whole, total - 1).startswith("runs, does not train: ")
     assert budget_advice(whole, whole.inference_peak - 1).startswith("does not fit: ")
+
+
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory) -> str:
+    """Two boxes of 9 x 10 pixels in each of three images."""
+    return str(write_pairs(tmp_path_factory.mktemp("data") / "set.zip", 3))
+
+
+def test_advice_on_data(objects: str, tmp_path: Path, capsys: Captured) -> None:
+    plot = tmp_path / "objects.png"
+    words = ["cost", "--advise", "swin_nano", objects, "pvt_v2_b0", "--plot", str(plot), "--json"]
+    words += ["--size", "64"]
+    assert run(words) == 0
+    facts = json.loads(capsys.readouterr().out)["objects"]
+    assert (facts["count"], facts["images"], facts["skipped"]) == (6, 3, 0)
+    assert set(facts["samples"].values()) == {10.0}
+    stage = facts["models"][0]["stages"][1]  # 4 pixels a token, windows of 4 x 4
+    assert (stage["stride"], stage["window"]) == ([4, 4], [4, 4])
+    assert (stage["tokens"]["0.5"], stage["needed"], stage["fits"]) == (2.5, 3, 1.0)
+    assert stage["whole"] == pytest.approx((1 - 9 / 16) * (1 - 10 / 16))
+    assert facts["models"][0]["stages"][0]["fits"] == 0, "10 pixels are 5 tokens of 2"
+    assert facts["models"][1]["stages"][0]["window"] is None
+    assert plot.stat().st_size > 1000
+    more = ["--size", "64", "--memory", "1GB"]
+    assert run(["cost", "swin_nano", "--advise", objects, *more, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out).keys() == {"memory", "windows", "models", "objects"}
+    assert run(["cost", "--advise", objects, "--size", "64"]) == 0
+    out = capsys.readouterr().out
+    assert "6 objects in 3 images" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_advice_on_data_without_objects(objects: str, tmp_path: Path, capsys: Captured) -> None:
+    assert run(["cost", "swin1d_tiny", "--advise", objects]) == 2
+    assert "objects with 2 axes for swin1d_tiny" in capsys.readouterr().err
+    for name in ("cat", "dog"):
+        (tmp_path / "classes" / name).mkdir(parents=True)
+        (tmp_path / "classes" / name / "1.png").touch()
+    assert run(["cost", "--advise", str(tmp_path / "classes")]) == 2
+    assert "data of task classify, whose labels show no objects" in capsys.readouterr().err
+    with zipfile.ZipFile(tmp_path / "empty.zip", "w") as archive:
+        blank = encoded(Image.new("L", (8, 8)))
+        archive.writestr("images/1.png", blank)
+        archive.writestr("labels/1.png", blank)
+    assert run(["cost", "--advise", str(tmp_path / "empty.zip")]) == 2
+    assert "whose 1 readable label(s) show no object" in capsys.readouterr().err
+    words = ["--size", "64", "--memory", "1GB", "--plot", str(tmp_path / "a.png")]
+    assert run(["cost", "swin_nano", "--advise", *words]) == 2
+    assert "--advise without data" in capsys.readouterr().err

@@ -8,16 +8,19 @@ from vitrail.analysis.advice import (
     position_advice,
 )
 from vitrail.analysis.cost import BlockCost, Cost, Flops, PartCost, StageCost, cost
+from vitrail.analysis.extents import QUANTILES, StageFit, quantiles, stage_fits
 from vitrail.analysis.memory import measured_peak
 from vitrail.analysis.reach import ReceptiveField, StageReach, reach, receptive_field
 
 __all__ = [
+    "QUANTILES",
     "BlockCost",
     "Cost",
     "Flops",
     "PartCost",
     "ReceptiveField",
     "StageCost",
+    "StageFit",
     "StageReach",
     "WindowAdvice",
     "advise_window",
@@ -26,6 +29,8 @@ __all__ = [
     "cost",
     "measured_peak",
     "position_advice",
+    "quantiles",
     "reach",
     "receptive_field",
+    "stage_fits",
 ]

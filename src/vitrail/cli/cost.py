@@ -47,7 +47,11 @@ def run(
     ] = None,
     advise: Annotated[
         bool,
-        typer.Option("--advise", help="Name windows and models that suit --size and --memory."),
+        typer.Option(
+            "--advise",
+            help="Name windows and models that suit --size and --memory; of data among the "
+            "arguments, how large objects are in tokens and which windows see them whole.",
+        ),
     ] = False,
     as_json: JsonOption = False,
     as_csv: Annotated[
@@ -61,22 +65,46 @@ def run(
 
     Nothing is computed, so any size is answered in seconds. A multiply-add is two FLOPs; GMAC is
     what papers mostly call FLOPs. Memory is what tensors take, without an allocator's rounding.
+
+    vitrail cost swin_tiny --advise DATA, with DATA as for training, measures the objects in label
+    maps (what hangs together under one label) or boxes, in tokens of each stage. --size and
+    --memory are not needed then.
     """
     budget = None if memory is None else parse_memory(memory)
     if dtype not in _DTYPES:
         raise UsageError(f"--dtype {dtype}", f"one of {', '.join(_DTYPES)}", "--dtype float32")
-    models = checked_models(models)
+    data: list[str] = []
     if advise:
-        _advise(models, size or [], windows or [], budget, batch, dtype, as_json)
+        from vitrail.cli._objects import data_among
+
+        models, data = data_among(models or [])
+    models = checked_models(models)
+    if plot is not None:
+        from vitrail.cli._cost_plot import check_plot
+
+        check_plot(plot)
+    if advise:
+        if plot is not None and not data:
+            raise UsageError(
+                f"--plot {plot} for --advise without data",
+                "--plot with data, whose objects are drawn, or without --advise",
+                "leave --plot out, or name the data too",
+            )
+        facts = _advise_data(models, data, size or [], batch, dtype, plot) if data else None
+        if facts is not None and not as_json:
+            from vitrail.cli._objects import print_objects
+
+            print_objects(facts)
+        if facts is not None and budget is None:
+            if as_json:
+                print_json({"objects": facts})
+            return
+        _advise(models, size or [], windows or [], budget, batch, dtype, as_json, facts)
         return
     if not models:
         raise UsageError(
             "vitrail cost without a model", "names out of `vitrail list`", "vitrail cost swin_tiny"
         )
-    if plot is not None:
-        from vitrail.cli._cost_plot import check_plot
-
-        check_plot(plot)
     costs = collect(models, size or [], windows or [], batch, dtype)
     if as_json:
         print_json([_with_fits(row, budget) for row in costs])
@@ -200,6 +228,31 @@ def to_csv(costs: list["Cost"]) -> str:
     return text.getvalue()
 
 
+def _advise_data(
+    models: list[str],
+    data: list[str],
+    sizes: list[str],
+    batch: int,
+    dtype: str,
+    plot: Path | None,
+) -> dict[str, Any]:
+    """Measure and, where a file is named, draw the objects in data; return what is known."""
+    from vitrail.cli import _objects
+    from vitrail.cli._models import DEFAULT_MODEL
+    from vitrail.models import CATALOG
+
+    found = _objects.measure(data)
+    default = {1: "swin1d_tiny", 2: DEFAULT_MODEL, 3: "swin3d_nano"}
+    models = models or [default[found.extents.shape[1]]]
+    costs = collect(models, sizes[:1], [], batch, dtype)
+    known = {name: CATALOG[name].config for name in models if name in CATALOG}
+    windows = {name: getattr(config, "windows", None) for name, config in known.items()}
+    facts = _objects.as_dict(found, costs, windows)
+    if plot is not None:
+        _objects.draw(found, facts, plot)
+    return facts
+
+
 def _advise(
     models: list[str],
     sizes: list[str],
@@ -208,6 +261,7 @@ def _advise(
     batch: int,
     dtype: str,
     as_json: bool,
+    facts: dict[str, Any] | None,
 ) -> None:
     if len(sizes) != 1 or budget is None:
         raise UsageError(
@@ -227,7 +281,8 @@ def _advise(
     # The window of the first model that has one: its tables are what a user would go on with.
     trained = next((stages[0][0] for stages in per_stage if stages), 7)
     if as_json:
-        print_json(advice_as_dict(costs, tried, budget, trained))
+        objects = {} if facts is None else {"objects": facts}
+        print_json(advice_as_dict(costs, tried, budget, trained) | objects)
     else:
         print_advice(costs, tried, budget, trained)
 

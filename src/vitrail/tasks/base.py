@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
@@ -16,6 +18,7 @@ from vitrail.data.dataset import Skipped, Subset
 from vitrail.data.images import SUFFIXES
 from vitrail.data.outline import Outline
 from vitrail.data.sources import Source
+from vitrail.errors import UsageError
 from vitrail.models import Preprocessing
 from vitrail.shapes import Size
 
@@ -279,6 +282,23 @@ class Task(ABC):
     def by(self, model: Any) -> "Task":
         """The task as a model does it, whose head may give more than another."""
         return self
+
+    @classmethod
+    def extents(cls, source: Any, index: int) -> Float[np.ndarray, "objects axes"]:
+        """Lengths of the objects that one sample's labels show, along each axis, in samples.
+
+        Args:
+            source: what ``open`` returned.
+            index: which sample.
+        Raises:
+            ImageError: its labels cannot be read.
+            UsageError: the task's labels show no objects.
+        """
+        raise UsageError(
+            given=f"data of task {cls.name}, whose labels show no objects",
+            allowed="images with label maps, or with boxes",
+            fix="leave the data out for advice on --size and --memory alone",
+        )
 
     def check(self, source: Any) -> None:  # noqa: B027  # by default any data will do
         """Refuse data to measure on whose classes are not the task's.

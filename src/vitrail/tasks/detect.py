@@ -64,6 +64,13 @@ class Detect(Task):
         return open_boxes(data)
 
     @classmethod
+    def extents(cls, source: BoxSource, index: int) -> Float[np.ndarray, "objects axes"]:
+        """Height and width of the boxes that stand for one object."""
+        objects = source.objects(index)
+        left, top, right, bottom = objects.boxes[~objects.crowd].T.astype(np.float64)
+        return np.stack([bottom - top, right - left], 1)
+
+    @classmethod
     def split(
         cls, source: BoxSource, share: float, seed: int
     ) -> tuple[Subset[BoxSource], Subset[BoxSource]]:

@@ -24,7 +24,14 @@ from vitrail.heads.align import stretched
 from vitrail.models import Preprocessing, TaskModel, backbone_of
 from vitrail.shapes import Size, as_size
 from vitrail.tasks.base import LOSS, Column, Forward, Recipe, Task
-from vitrail.tasks.instances import CLASSES, INSIDE, objects_of, scikit_image, with_borders
+from vitrail.tasks.instances import (
+    CLASSES,
+    INSIDE,
+    extents_of,
+    objects_of,
+    scikit_image,
+    with_borders,
+)
 from vitrail.tasks.losses import IGNORED, cross_entropy, soft_dice
 from vitrail.tasks.options import options_from
 from vitrail.tasks.segment_options import IMAGE_TILE, UNUSED, VOLUME_TILE, SegmentOptions
@@ -90,6 +97,18 @@ class Segment(Task):
     def open(cls, data: Sequence[str], *, train: bool, root: Path, download: bool) -> PairSource:
         """Open folders or zips with ``images/`` and ``labels/``; see ``open_pairs``."""
         return open_pairs(data)
+
+    @classmethod
+    def extents(cls, source: PairSource, index: int) -> Float[np.ndarray, "objects axes"]:
+        """Of what hangs together under one label that is not 0.
+
+        The label 255 is left out where others occur in the data, and 254 is none of them.
+        """
+        numbers = set(source.survey.numbers.tolist()) - {0}
+        labels = source.labels(index).numbers
+        if len(numbers) > 1 and _VOID - 1 not in numbers:
+            labels = np.where(labels == _VOID, 0, labels)
+        return extents_of(labels)
 
     @classmethod
     def split(
