@@ -236,7 +236,8 @@ def test_advice_names_each_size_of_model_once() -> None:
         *models
     }
     assert not {"swin_base_384", "swin_v2_base_w24_384", "swin_v2_base_22k_w16"} & {*models}
-    assert _one_of_each(3) == ["video_swin_tiny", "video_swin_small", "video_swin_base"]
+    videos = ["video_swin_tiny", "video_swin_small", "video_swin_base"]
+    assert _one_of_each(3) == [*videos, "swin3d_nano"]
 
 
 @pytest.mark.parametrize("window", [3, 4, 7, 50])
