@@ -16,6 +16,7 @@ from vitrail import explain, optimization
 from vitrail.errors import UsageError
 from vitrail.fused import support
 from vitrail.fused.inference.blocks import FusedBlock
+from vitrail.heads import FCOSConfig
 from vitrail.layers import PatchMerging, PreNormBlock
 from vitrail.models import Backbone, TaskModel
 from vitrail.models.task_model import new_task_model
@@ -79,6 +80,18 @@ def test_a_model_of_a_task_is_fused_and_checked_as_a_whole(head: str, folded: in
     torch.testing.assert_close(fast(x), made(x).detach(), atol=1e-4, rtol=1e-4)
     narrow = facts(vitrail.optimize(made, example, dtype=torch.bfloat16))
     assert 0 < narrow.difference <= narrow.allowed < 0.1
+
+
+@needs_compiler
+def test_a_detector_in_a_narrow_type_keeps_the_type_of_its_head() -> None:
+    bare = small("2-D", num_classes=0, out_indices=(0, 1), feature_norms=True)
+    head = FCOSConfig(pyramid_dim=64, convs=1, first=0, score=0.0)
+    made = drawn(new_task_model(bare, "detect", "fcos", head, 3)).eval()
+    fast = vitrail.optimize(made, odd_input("2-D"), dtype=torch.bfloat16)
+    assert isinstance(fast, TaskModel)
+    assert {p.dtype for p in fast.head.parameters()} == {torch.float32}
+    (found,) = fast(torch.randn(1, 3, 33, 18).bfloat16())  # torch's own choice of boxes has none
+    assert found["boxes"].dtype == torch.float32 and len(found["boxes"])
 
 
 @needs_compiler
