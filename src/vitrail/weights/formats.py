@@ -11,7 +11,7 @@ FORMATS: dict[tuple[str, str], Format] = {
     (found.name, found.kind): found for family in FAMILIES for found in family.formats
 }
 NAMES = ("official", "timm", "timm-old", "torchvision", "transformers", "transformers-old",
-         "mmdet", "mmpretrain", "video-official", "vitrail")  # fmt: skip
+         "mmdet", "mmpretrain", "mmseg", "smp", "video-official", "vitrail")  # fmt: skip
 
 
 def names_for(kind: str) -> list[str]:
