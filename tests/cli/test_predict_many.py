@@ -13,6 +13,10 @@ from tests.crew import together
 from tests.tasks.pairs import pair
 from vitrail import create_model
 from vitrail.cli import main
+from vitrail.cli._crew import Crew
+from vitrail.cli._results import Places
+from vitrail.cli.predict import Job
+from vitrail.data.inputs import Input
 from vitrail.heads import SemanticFPNConfig
 from vitrail.tasks.segment import Segment
 from vitrail.weights import save
@@ -197,3 +201,25 @@ def test_several_processes_do_what_one_does(weights, photos, tmp_path, capsys) -
         assert found == expected
     with Image.open(tmp_path / "3" / "z.png") as mask:
         assert np.asarray(mask).shape == (18, 24)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_each_input_is_of_one_process(count, monkeypatch) -> None:
+    """Shares of what is left do not overlap, and miss nothing."""
+    inputs = [Input(str(number), Path(str(number))) for number in range(8)]
+    known = {"3": {"photo": "3"}}
+    shares: list[list[str]] = []
+
+    def gather(own: dict[str, Any]) -> list[dict[str, Any]]:
+        shares.append([*own])
+        return [{one.name: {} for one in inputs}]
+
+    monkeypatch.setattr(Job, "answer", lambda job, one, places: {"photo": one.name})
+    for rank in range(count):
+        crew = Crew()
+        crew.rank, crew.processes = rank, count
+        monkeypatch.setattr(crew, "gather", gather)
+        no: Any = None
+        Job(no, no, inputs, None, None, {}, crew, None, known).share(Places(), known)
+    assert sorted(name for share in shares for name in share) == [*"0124567"]
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
