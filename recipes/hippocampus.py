@@ -49,9 +49,9 @@ def main() -> None:
     )
     recipe = Recipe(
         epochs=chosen.epochs,
-        batch_size=4,
-        lr=1e-3,
-        warmup_epochs=3,
+        batch_size=2,
+        lr=5e-3,
+        warmup_epochs=1,
         ema=0.995,
         seed=chosen.seed,
     )
