@@ -16,6 +16,7 @@ from vitrail.weights import save
 TINY = {"dim": 8, "depths": (1, 1), "num_heads": (1, 2), "window": (2, 2, 2)}
 QUICK = ["--task", "segment", "--epochs", "1", "-b", "2", "--size", "8", "--device", "cpu"]
 QUICK += ["--workers", "0", "--val-part", "0.3", "--lr", "1e-3", "--ema", "0"]
+QUICK += ["--precision", "fp32"]
 
 
 @pytest.fixture(scope="module")

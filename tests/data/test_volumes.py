@@ -165,7 +165,7 @@ def test_headers_are_judged_before_voxels_are_unpacked() -> None:
 
 def test_pairs_of_volumes(tmp_path) -> None:
     source = open_pairs([write_volumes(tmp_path / "set.zip", 3)])
-    assert source.form == (3, 1)
+    assert source.form == (3, 1, False)
     assert source.survey.numbers.tolist() == [0, 1, 2]
     assert dict(source.survey.spacings) == {(1, 1, 2): 3}
     pair = source.pair(1)

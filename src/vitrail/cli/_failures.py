@@ -20,6 +20,8 @@ EXTRA_OF = {
     "matplotlib": "plot",
     "skimage": "demo",
     "nibabel": "volumes",
+    "tifffile": "tiff",
+    "zarr": "tiff",
     "timm": "peers",
     "transformers": "peers",
     "starlette": "serve",

@@ -2,60 +2,27 @@
 
 import os
 import zipfile
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, UInt8, UInt16
 
+from vitrail.data.array_pairs import ArrayPairs
 from vitrail.data.batch import Unreadable
 from vitrail.data.dataset import Skipped, Subset
-from vitrail.data.images import MAX_LABEL, ImageError, LabelPicture
+from vitrail.data.images import ImageError, LabelPicture
 from vitrail.data.layout import LAYOUT, Files, Layout, facts_of
+from vitrail.data.pair import Pair, Pairs
 from vitrail.data.readers import IMAGES, LABELS, Picture, suffix_of
 from vitrail.data.rng import key, permutation
 from vitrail.data.shards import ShardLayout, is_shard
 from vitrail.data.sources import expand
 from vitrail.data.stores import FolderStore, Store, ZipStore
 from vitrail.data.tars import OpenFiles, TarStore
-from vitrail.data.volumes import misplaced, spacing_of
 from vitrail.errors import UsageError
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """An input with a number at each of its places.
-
-    Args:
-        image: samples of 8 bits, or from 0 to 1; channels first.
-        labels: as they are stored.
-        colours: red, green and blue of the numbers from 0 on, where the file has them.
-    """
-
-    image: UInt8[np.ndarray, "channels *spatial"] | Float32[np.ndarray, "channels *spatial"]
-    labels: UInt16[np.ndarray, "*spatial"]
-    colours: tuple[tuple[int, int, int], ...] = ()
-
-
-class Survey(NamedTuple):
-    """What all label maps together hold; those that cannot be read are left out.
-
-    Args:
-        numbers: that occur, sorted.
-        colours: the first palette.
-        spacings: how many volumes have which lengths of a voxel, in mm.
-    """
-
-    numbers: np.ndarray
-    colours: tuple[tuple[int, int, int], ...]
-    spacings: Counter[tuple[float, ...]]
-
-
-class PairSource:
+class PairSource(Pairs):
     """Images with label maps, in the order of their stores and stems.
 
     ``kinds`` and ``groups`` come from a CSV beside the data (``train.csv`` for ``train.zip``) with
@@ -108,6 +75,11 @@ class PairSource:
         file = self._files[index]
         return self.stores[file.store].name(file.image)
 
+    def label_name(self, index: int) -> str:
+        """The label map's path."""
+        file = self._files[index]
+        return self.stores[file.store].name(file.labels)
+
     def labels(self, index: int) -> LabelPicture:
         """The label map of number ``index``.
 
@@ -129,74 +101,6 @@ class PairSource:
         store = self.stores[file.store]
         return IMAGES[suffix_of(file.image)](store.read(file.image), store.name(file.image))
 
-    def pair(self, index: int) -> Pair:
-        """Number ``index``.
-
-        Raises:
-            ImageError: one of its files cannot be read, or the two differ in size or in place.
-        """
-        image, labels = self.image(index), self.labels(index)
-        file = self._files[index]
-        name, spatial = self.stores[file.store].name(file.labels), image.samples.shape[1:]
-        if labels.numbers.shape != spatial:
-            own, wanted = (" x ".join(map(str, s)) for s in (labels.numbers.shape, spatial))
-            raise ImageError(
-                given=f"{name!r}, a label map of {own} for an image of {wanted}",
-                allowed="a label map of its image's size",
-                fix="make it of the image as it is, or leave both out",
-            )
-        if image.affine is not None and misplaced(labels.affine, image.affine, spatial):
-            raise ImageError(
-                given=f"{name!r}, a label map that lies elsewhere than its volume (its affine)",
-                allowed="voxels of the label map where those of the volume are",
-                fix="resample it onto the volume, or copy the volume's affine if that is right",
-            )
-        return Pair(image.samples, labels.numbers, labels.colours)
-
-    @cached_property
-    def form(self) -> tuple[int, int]:
-        """How many spatial axes and channels the first image has that can be read.
-
-        Raises:
-            ImageError: none can be read.
-        """
-        first: ImageError | None = None
-        for index in range(len(self)):
-            try:
-                channels, *spatial = self.image(index).samples.shape
-            except ImageError as error:
-                first = first or error
-                continue
-            return len(spatial), channels
-        assert first is not None, "a source has pairs"
-        raise first
-
-    @cached_property
-    def survey(self) -> Survey:
-        """What all label maps hold, read once.
-
-        Raises:
-            ImageError: none can be read.
-        """
-        seen = np.zeros(MAX_LABEL + 1, dtype=bool)
-        colours: tuple[tuple[int, int, int], ...] = ()
-        spacings: Counter[tuple[float, ...]] = Counter()
-        first: ImageError | None = None
-        for index in range(len(self)):
-            try:
-                labels = self.labels(index)
-            except ImageError as error:
-                first = first or error
-                continue
-            seen[labels.numbers] = True
-            colours = colours or labels.colours
-            if labels.affine is not None:
-                spacings[spacing_of(labels.affine)] += 1
-        if not seen.any():
-            assert first is not None, "a source has pairs"
-            raise first
-        return Survey(np.flatnonzero(seen), colours, spacings)
-
 
 class KeptPairs:
     """Pairs that lie decoded in memory."""
@@ -216,17 +120,23 @@ class KeptPairs:
         return self._pairs[index]
 
 
-def open_pairs(data: Sequence[str | os.PathLike[str]]) -> PairSource:
+def open_pairs(data: Sequence[str | os.PathLike[str]]) -> Pairs:
     """Open images with label maps.
 
     Args:
         data: folders, zips, or patterns such as ``train-*.zip``, each with ``images/`` and
-            ``labels/`` (or ``masks/``), perhaps below one folder more; or tar shards.
+            ``labels/`` (or ``masks/``), perhaps below one folder more; tar shards; or one .npz
+            with the arrays ``images`` and ``labels``.
     Raises:
         UsageError: there are no such data, or a file of a pair is missing.
     """
-    allowed = "folders or zips that hold images/ and labels/ (or masks/), or tar shards"
+    allowed = (
+        "folders or zips that hold images/ and labels/ (or masks/), tar shards, or one .npz of "
+        "arrays"
+    )
     paths = [path for item in data for path in expand(os.fspath(item), allowed)]
+    if len(paths) == 1 and paths[0].is_file() and paths[0].suffix.lower() == ".npz":
+        return ArrayPairs(paths[0])
     stores: list[Store] = []
     files = OpenFiles()
     for path in paths:
@@ -249,9 +159,7 @@ def open_pairs(data: Sequence[str | os.PathLike[str]]) -> PairSource:
     return PairSource(stores, tables)
 
 
-def split_pairs(
-    source: PairSource, share: float, seed: int
-) -> tuple[Subset[PairSource], Subset[PairSource]]:
+def split_pairs(source: Pairs, share: float, seed: int) -> tuple[Subset[Pairs], Subset[Pairs]]:
     """Cut a source into a training and a validation subset; images of one group stay together.
 
     Args:
@@ -279,7 +187,7 @@ def split_pairs(
 
 
 def load_pairs(
-    part: Subset[PairSource], budget: int, skipped: Skipped
+    part: Subset[Pairs], budget: int, skipped: Skipped
 ) -> tuple[Subset[KeptPairs], int] | None:
     """Decode pairs once, if they fit.
 

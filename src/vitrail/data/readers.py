@@ -5,27 +5,89 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Shaped
 
-from vitrail.data import volumes
-from vitrail.data.images import SUFFIXES, LabelPicture, decode, decode_labels
+from vitrail.data import rasters, volumes
+from vitrail.data.images import (
+    MAX_LABEL,
+    SUFFIXES,
+    ImageError,
+    LabelPicture,
+    decode,
+    decode_labels,
+)
 
 
 class Picture(NamedTuple):
     """A decoded image of any rank.
 
     Args:
-        samples: 8-bit, or from 0 to 1; channels first.
+        samples: channels first; 8-bit, or from 0 to 1, if it is not raw.
         affine: from its places to mm, where it is a volume.
+        raw: its samples have a range of their own: they are neither 8-bit nor from 0 to 1.
     """
 
-    samples: UInt8[np.ndarray, "channels *spatial"] | Float32[np.ndarray, "channels *spatial"]
+    samples: Shaped[np.ndarray, "channels *spatial"]
     affine: Float[np.ndarray, "4 4"] | None = None
+    raw: bool = False
 
 
 def _photo(file: bytes, name: str) -> Picture:
     # Of its own: writable.
     return Picture(np.moveaxis(np.array(decode(file, name).image), -1, 0))
+
+
+def _tiff(file: bytes, name: str) -> Picture:
+    """As a photo what Pillow opens; with tifffile what has other channels or numbers."""
+    try:
+        return _photo(file, name)
+    except ImageError:
+        if not rasters.is_tiff(file):
+            raise
+    return samples_of_array(rasters.open_raster(file, name).whole(), name)
+
+
+def _array(file: bytes, name: str) -> Picture:
+    return samples_of_array(rasters.decode_array(file, name), name)
+
+
+def samples_of_array(array: np.ndarray, name: str) -> Picture:
+    """An array, channels first, as an image.
+
+    Raises:
+        ImageError: it is none, or has samples that are not finite.
+    """
+    array = rasters.of_array(array, name).whole()
+    if array.dtype == np.uint8:
+        return Picture(array)
+    if not (np.abs(array) <= np.finfo(np.float32).max).all():  # NaN is not
+        raise ImageError(
+            given=f"{name!r}, with samples that are NaN or infinite",
+            allowed="numbers of float32",
+            fix="replace them where they come from, for example by numpy.nan_to_num",
+        )
+    return Picture(array.astype(np.float32), raw=True)
+
+
+def _array_labels(file: bytes, name: str) -> LabelPicture:
+    return labels_of_array(rasters.decode_array(file, name), name)
+
+
+def labels_of_array(array: np.ndarray, name: str) -> LabelPicture:
+    """An array of whole numbers as a label map.
+
+    Raises:
+        ImageError: it is none.
+    """
+    whole = array.dtype.kind in "buif" and array.size and 1 <= array.ndim <= 3
+    if not whole or not (array.min() >= 0 and array.max() <= MAX_LABEL and not (array % 1).any()):
+        raise ImageError(
+            given=f"{name!r}, a label map of {array.dtype} with shape {array.shape}"
+            + (f", from {array.min()} to {array.max()}" if whole else ""),
+            allowed=f"whole numbers from 0 to {MAX_LABEL} with one to three axes",
+            fix="save the numbers of the classes, one at each place",
+        )
+    return LabelPicture(array.astype(np.uint16))
 
 
 def _volume(file: bytes, name: str) -> Picture:
@@ -35,12 +97,15 @@ def _volume(file: bytes, name: str) -> Picture:
 
 IMAGES: dict[str, Callable[[bytes, str], Picture]] = {
     **dict.fromkeys(sorted(SUFFIXES), _photo),
+    **dict.fromkeys((".tif", ".tiff"), _tiff),
+    **dict.fromkeys((".npy", ".npz"), _array),
     **dict.fromkeys(volumes.SUFFIXES, _volume),
 }
 LABELS: dict[str, Callable[[bytes, str], LabelPicture]] = {
     ".png": decode_labels,
     ".tif": decode_labels,
     ".tiff": decode_labels,
+    **dict.fromkeys((".npy", ".npz"), _array_labels),
     **dict.fromkeys(volumes.SUFFIXES, volumes.decode_volume_labels),
 }
 

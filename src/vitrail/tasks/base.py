@@ -300,6 +300,16 @@ class Task(ABC):
             fix="leave the data out for advice on --size and --memory alone",
         )
 
+    def input_facts(self, facts: Preprocessing) -> Preprocessing:
+        """What a model's file is to say of its input, with what the training data say of it.
+
+        Args:
+            facts: those of the model that training starts from.
+        Raises:
+            UsageError: they do not fit the data.
+        """
+        return facts
+
     def check(self, source: Any) -> None:  # noqa: B027  # by default any data will do
         """Refuse data to measure on whose classes are not the task's.
 

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from vitrail.data import images, volumes
 from vitrail.data.batch import Batch, Sample
 from vitrail.data.dataset import Skipped, Subset
-from vitrail.data.images import MAX_LABEL, ImageError, Photo, as_photo
+from vitrail.data.images import MAX_LABEL, ImageError
 from vitrail.data.layout import LABEL_FOLDERS
 from vitrail.data.outline import Outline
-from vitrail.data.pairs import PairSource, load_pairs, open_pairs, split_pairs
+from vitrail.data.pair import Pairs
+from vitrail.data.pairs import load_pairs, open_pairs, split_pairs
+from vitrail.data.rasters import Moments, Raster
 from vitrail.data.shards import LABEL_MAPS
-from vitrail.data.volumes import Volume, as_volume
 from vitrail.errors import UsageError
 from vitrail.heads.align import stretched
 from vitrail.models import Preprocessing, TaskModel, backbone_of
@@ -34,15 +35,21 @@ from vitrail.tasks.instances import (
 )
 from vitrail.tasks.losses import IGNORED, cross_entropy, soft_dice
 from vitrail.tasks.options import options_from
+from vitrail.tasks.raster_segmentation import RasterSegmentation, predict_raster
+from vitrail.tasks.segment_classes import VOID, with_classes
 from vitrail.tasks.segment_options import IMAGE_TILE, UNUSED, VOLUME_TILE, SegmentOptions
 from vitrail.tasks.segment_samples import (
+    Opened,
     PairSamples,
     check_form,
+    moments_of,
     motion_of,
     one_spacing,
+    open_input,
     resized,
     samples_of,
     shade_of,
+    standardised,
 )
 from vitrail.tasks.segment_score import SegmentScore
 from vitrail.tasks.segmentation import Segmentation, default_colours
@@ -55,9 +62,6 @@ else:
     Self = Any  # the shape checker looks at one method at a time, where Self means nothing
 
 _MAPS = tuple(f".{ending}" for ending in LABEL_MAPS)
-_VOID = 255  # what label maps of many sets have where nobody knows
-MAX_CLASSES = 256
-"""More different labels than that number objects, and no classes."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +73,12 @@ class Segment(Task):
         options: the task's own.
         axes: spatial axes of an input: 2 of images, 3 of volumes.
         channels: of an input.
+        moments: mean and deviation of each channel of the training data, where inputs are
+            normalised by these.
     """
 
     name: ClassVar[str] = "segment"
-    layout: ClassVar[str] = "images/ with labels/ or masks/, in a folder or zips"
+    layout: ClassVar[str] = "images/ with labels/ or masks/, in a folder or zips; or one .npz"
     best: ClassVar[str] = "dice"
     train_columns: ClassVar = (Column("dice", "Dice"),)
     val_columns: ClassVar = (LOSS, Column("dice", "Dice"), Column("iou", "IoU"))
@@ -84,41 +90,42 @@ class Segment(Task):
     options: SegmentOptions
     axes: int = 2
     channels: int = 3
+    moments: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
     @classmethod
     def recognises(cls, data: Outline) -> str | None:
-        """``images/`` with ``labels/`` or ``masks/``."""
+        """``images/`` with ``labels/`` or ``masks/``, or arrays of these names."""
         if data.tar and any(name.lower().endswith(tuple(_MAPS)) for name in data.files):
             return "shards of images with label maps"
+        if {"images.npy", "labels.npy"} <= data.files:
+            return "the arrays images and labels"
         found = [name for name in LABEL_FOLDERS if name in data.folders]
         return f"images/ with {found[0]}/" if found and "images" in data.folders else None
 
     @classmethod
-    def open(cls, data: Sequence[str], *, train: bool, root: Path, download: bool) -> PairSource:
+    def open(cls, data: Sequence[str], *, train: bool, root: Path, download: bool) -> Pairs:
         """Open folders or zips with ``images/`` and ``labels/``; see ``open_pairs``."""
         return open_pairs(data)
 
     @classmethod
-    def extents(cls, source: PairSource, index: int) -> Float[np.ndarray, "objects axes"]:
+    def extents(cls, source: Pairs, index: int) -> Float[np.ndarray, "objects axes"]:
         """Of what hangs together under one label that is not 0.
 
         The label 255 is left out where others occur in the data, and 254 is none of them.
         """
         numbers = set(source.survey.numbers.tolist()) - {0}
         labels = source.labels(index).numbers
-        if len(numbers) > 1 and _VOID - 1 not in numbers:
-            labels = np.where(labels == _VOID, 0, labels)
+        if len(numbers) > 1 and VOID - 1 not in numbers:
+            labels = np.where(labels == VOID, 0, labels)
         return extents_of(labels)
 
     @classmethod
-    def split(
-        cls, source: PairSource, share: float, seed: int
-    ) -> tuple[Subset[PairSource], Subset[PairSource]]:
+    def split(cls, source: Pairs, share: float, seed: int) -> tuple[Subset[Pairs], Subset[Pairs]]:
         """Cut by images; those of one group stay together."""
         return split_pairs(source, share, seed)
 
     @classmethod
-    def build(cls, part: Subset[PairSource], options: SegmentOptions) -> "Segment":
+    def build(cls, part: Subset[Pairs], options: SegmentOptions) -> "Segment":
         """The task of images with label maps.
 
         Raises:
@@ -126,29 +133,19 @@ class Segment(Task):
                 volumes have several spacings.
         """
         source = part.source
-        if source.form[0] == 3:
+        form = source.form[:2]
+        if options.normalise == "auto":
+            options = replace(options, normalise="data" if source.form.raw else "image")
+        moments = moments_of(part) if options.normalise == "data" else None
+        if form[0] == 3:
             options = replace(options, spacing=one_spacing(source.survey.spacings, options))
         if options.instances:
             scikit_image()
-            return Objects(CLASSES, replace(options, ignore=None), *source.form)
-        names, colours = options.classes or source.classes, options.colours
-        values = options.values or tuple(range(len(names)))
-        if not names:
-            numbers, palette, _ = source.survey
-            found = tuple(n for n in numbers.tolist() if n != options.ignore)
-            values = options.values or found
-            _check_values(values, options.ignore)
-            if options.ignore == _VOID and _VOID in numbers and not options.values:
-                _check_void(values)
-            names = tuple(f"class {value}" for value in values)
-        else:
-            palette = _first_palette(part)
-        if len(palette) > max(values) and not colours:
-            colours = tuple("#{:02x}{:02x}{:02x}".format(*palette[value]) for value in values)
-        options = replace(options, classes=names, values=values, colours=colours)
-        return cls(names, options, *source.form)
+            return Objects(CLASSES, replace(options, ignore=None), *form, moments)
+        options = with_classes(part, options)
+        return cls(options.classes, options, *form, moments)
 
-    def check(self, source: PairSource) -> None:
+    def check(self, source: Pairs) -> None:
         """Refuse inputs of another form or spacing, and label maps of other classes."""
         check_form(self, source)
         known, given = self.classes, source.classes
@@ -188,7 +185,8 @@ class Segment(Task):
     @property
     def suffixes(self) -> frozenset[str]:  # type: ignore[override]  # likewise
         """Endings of the files that ``read`` opens."""
-        return frozenset(volumes.SUFFIXES) if self.axes == 3 else images.SUFFIXES
+        pictures = (frozenset[str](), images.SUFFIXES, frozenset(volumes.SUFFIXES))
+        return pictures[self.axes - 1] | {".npy", ".npz"}
 
     @property
     def tile(self) -> int:
@@ -263,25 +261,25 @@ class Segment(Task):
         """Dice, IoU and loss."""
         return SegmentScore(self)
 
-    def read(self, input: Any) -> Photo | Volume:
-        """Open a photo or a volume; see ``as_photo`` and ``as_volume``."""
-        return as_volume(input) if self.axes == 3 else as_photo(input)
+    def read(self, input: Any) -> Opened:
+        """Open a photo, a volume, or an image of any channels; see ``open_input``."""
+        return open_input(input, self.axes, self.channels)
 
-    def predict(
-        self, model: nn.Module, opened: Photo | Volume, size: Size | None = None
-    ) -> Segmentation:
+    def predict(self, model: nn.Module, opened: Opened, size: Size | None = None) -> Segmentation:
         """The class of each place of an input, at the input's own size.
 
         Large inputs are segmented by tiles that overlap; only the logits of a row of tiles are in
-        memory at once.
+        memory at once, and of a TIFF only the samples of a tile.
 
         Args:
             model: of this task, in any mode and on any device.
             opened: what ``read`` returned.
             size: lengths to which the input is resized for the model.
         Raises:
-            UsageError: the model's outputs are not finite.
+            UsageError: the model's outputs are not finite, or a TIFF is too large to be resized.
         """
+        if isinstance(opened, Raster):
+            return predict_raster(self, model, opened, size)
         facts = backbone_of(model)
         assert facts is not None
         parameter, was_training = next(model.parameters()), model.training
@@ -298,7 +296,7 @@ class Segment(Task):
         finally:
             model.train(was_training)
         whole = torch.cat(labels).numpy()
-        return self._prediction(whole, opened, torch.cat(insides).numpy() if insides else None)
+        return self.prediction(whole, opened, torch.cat(insides).numpy() if insides else None)
 
     def _outputs_at(self, model: nn.Module, x: Tensor, size: Size | None) -> Iterator[Tensor]:
         """Logits at the input's own size, of a model that sees it at another one."""
@@ -309,12 +307,15 @@ class Segment(Task):
         logits = torch.cat(list(self.outputs(model, smaller)), 2)
         yield stretched(logits, tuple(x.shape[2:]))
 
-    def _prediction(
-        self, labels: np.ndarray, opened: Photo | Volume, inside: np.ndarray | None
+    def prediction(
+        self, labels: np.ndarray, opened: Opened, inside: np.ndarray | None
     ) -> Segmentation:
         own = self.options
         colours = own.colours or tuple(default_colours(len(self.classes)))
-        return self.answers(labels, self.classes, own.values, colours, opened, own.background)
+        return self._kind(opened)(labels, self.classes, own.values, colours, opened, own.background)
+
+    def _kind(self, opened: Opened) -> type[Segmentation]:
+        return RasterSegmentation if isinstance(opened, Raster) else self.answers
 
     # ---- what a task of objects does otherwise ------------------------------------------------
 
@@ -361,15 +362,36 @@ class Segment(Task):
 
     # ---- inputs and outputs -------------------------------------------------------------------
 
+    def input_facts(self, facts: Preprocessing) -> Preprocessing:
+        """With the statistics of the training data, where inputs are normalised by these."""
+        if self.moments is not None:
+            return replace(facts, mean=self.moments[0], std=self.moments[1])
+        if self.options.normalise == "fixed" and len(facts.mean) != self.channels:
+            raise UsageError(
+                given=f"normalise=fixed for {self.channels} channels, and a model that knows the "
+                f"mean of {len(facts.mean)}",
+                allowed="a model whose weights were made for such inputs",
+                fix="use --set normalise=data",
+            )
+        return facts
+
     def normalised(
-        self, image: Float[Tensor, "channels *spatial"], facts: Preprocessing
+        self, image: Float[Tensor, "channels *spatial"], facts: Preprocessing, raw: bool = False
     ) -> Float[Tensor, "channels *spatial"]:
-        """An input for the model from samples between 0 and 1."""
-        if self.options.normalise == "image":
-            return (image - image.mean()) / image.std(correction=0).clamp_min(1e-3)
-        shape = (-1, *(1,) * (image.ndim - 1))
-        mean, std = (torch.tensor(v).reshape(shape) for v in (facts.mean, facts.std))
-        return (image - mean) / std
+        """An input for the model.
+
+        Args:
+            image: samples between 0 and 1, or raw ones.
+            facts: of the model.
+            raw: samples have a range of their own; by channel, and clipped to 4 deviations.
+        """
+        if self.options.normalise in ("fixed", "data"):
+            return standardised(image, facts.mean, facts.std, raw)
+        if raw:
+            moments = Moments()
+            moments.add(image.numpy())
+            return standardised(image, *moments.result(), raw)
+        return (image - image.mean()) / image.std(correction=0).clamp_min(1e-3)
 
     def outputs(
         self, forward: Forward, inputs: Float[Tensor, "batch channels *spatial"]
@@ -415,13 +437,13 @@ class Objects(Segment):
         """The Dice of a thin border by itself would be highest for one drawn too wide."""
         return torch.stack((logits[:, 0], logits[:, 1:].logsumexp(1)), dim=1)
 
-    def _prediction(
-        self, labels: np.ndarray, opened: Photo | Volume, inside: np.ndarray | None
+    def prediction(
+        self, labels: np.ndarray, opened: Opened, inside: np.ndarray | None
     ) -> Segmentation:
         assert inside is not None
         objects = objects_of(labels, inside, self.options.least)
         shown, colours = (objects > 0).astype(np.int64), tuple(default_colours(2))
-        return self.answers(shown, self.judged, (0, 1), colours, opened, objects=objects)
+        return self._kind(opened)(shown, self.judged, (0, 1), colours, opened, objects=objects)
 
     def numbers(
         self, labels: Integer[np.ndarray, "*spatial"], name: str
@@ -440,37 +462,3 @@ def _no_head(model: Any) -> UsageError:
         allowed="a model that was created, or trained, with task='segment'",
         fix="train one: vitrail train DATA --task segment --weights FILE",
     )
-
-
-def _check_void(values: tuple[int, ...]) -> None:
-    """Refuse to ignore 255 of masks that are drawn in greys, where it is white and a class."""
-    if values != tuple(range(len(values))):
-        shown = ",".join(map(str, values[:20]))
-        raise UsageError(
-            given=f"label maps with the labels {shown} and {_VOID}, which by default is ignored",
-            allowed=f"labels 0, 1, 2, ... beside an ignored {_VOID}; or a word on what {_VOID} is",
-            fix=f"use --set ignore=none if {_VOID} is a class; if not, --set values={shown}",
-        )
-
-
-def _check_values(values: tuple[int, ...], ignore: int | None) -> None:
-    if len(values) > MAX_CLASSES:
-        raise UsageError(
-            given=f"label maps with {len(values):,} different labels",
-            allowed=f"at most {MAX_CLASSES} classes",
-            fix="use --set instances=true if the labels number objects",
-        )
-    if len(values) < 2:
-        raise UsageError(
-            given=f"label maps with no label but {', '.join(map(str, values)) or 'none'}"
-            + ("" if ignore is None else f" and {ignore}, which is ignored"),
-            allowed="two classes at least",
-            fix="use --set ignore=none" if ignore is not None else "label more than one class",
-        )
-
-
-def _first_palette(part: Subset[PairSource]) -> tuple[tuple[int, int, int], ...]:
-    try:
-        return part.source.labels(int(part.indices[0])).colours
-    except ImageError:  # reported where it is read to be learnt from
-        return ()

@@ -30,7 +30,9 @@ class SegmentOptions:
             inside and border, and objects are made of these.
         border: width of an object's border, in samples.
         least: objects of fewer samples are left out of a prediction.
-        normalise: each image by its own mean and deviation, or by those of the model's weights.
+        normalise: each image by its own mean and deviation ("image"), by those of the model's
+            weights ("fixed"), or by those of each channel of the training data ("data"). "auto" is
+            "image", and "data" where samples are neither of 8 bits nor volumes.
         dice: weight of the Dice loss beside the cross-entropy.
         class_weights: of each class in the cross-entropy.
         flip: axes that are flipped: sides (left and right: the last axis of an image, the first of
@@ -60,7 +62,7 @@ class SegmentOptions:
     instances: bool = False
     border: int = 2
     least: int = 10
-    normalise: Literal["image", "fixed"] = "image"
+    normalise: Literal["auto", "image", "fixed", "data"] = "auto"
     dice: float = 1.0
     class_weights: tuple[float, ...] = ()
     flip: Literal["sides", "none", "first", "last", "all"] = "sides"

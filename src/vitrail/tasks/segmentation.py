@@ -11,6 +11,7 @@ from jaxtyping import Bool, Integer, UInt8
 from PIL import Image
 
 from vitrail.data.images import MAX_LABEL, Photo
+from vitrail.data.rasters import Raster
 from vitrail.data.volumes import Volume
 from vitrail.errors import UsageError
 from vitrail.files import check_writable, write_text, write_whole
@@ -28,7 +29,7 @@ class Segmentation(Prediction):
         classes: their names.
         values: what stands for each in a saved mask, as in the label maps of the training.
         colours: of each class, as #rrggbb.
-        photo: what was segmented: a photo, or a volume.
+        photo: what was segmented: a photo, a volume, or a raster.
         background: whether class 0 is what remains, which is not drawn.
         objects: numbers of the objects, 0 being none, where such were found.
     """
@@ -42,7 +43,7 @@ class Segmentation(Prediction):
     classes: tuple[str, ...]
     values: tuple[int, ...]
     colours: tuple[str, ...]
-    photo: Photo | Volume
+    photo: Photo | Volume | Raster
     background: bool = True
     objects: Integer[np.ndarray, "*spatial"] | None = None
 
@@ -60,8 +61,10 @@ class Segmentation(Prediction):
 
     @classmethod
     def files(cls, name: str) -> dict[str, str]:
-        """The mask, and the photo with it."""
-        return {"mask": ".png", "overlay": "-overlay.jpg"}
+        """The mask, and the photo with it; the mask of a TIFF is one too, that of an array also."""
+        ending = Path(name).suffix.lower()
+        kinds = {".tif": ".tif", ".tiff": ".tif", ".npy": ".npy", ".npz": ".npy"}
+        return {"mask": kinds.get(ending, ".png"), "overlay": "-overlay.jpg"}
 
     @classmethod
     def rows(cls, answer: dict[str, Any]) -> list[dict[str, Any]]:

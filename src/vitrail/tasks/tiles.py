@@ -63,22 +63,38 @@ def bands(
 ) -> Iterator[Float[Tensor, "batch classes ..."]]:
     """Apply a model tile by tile, and give the blended outputs from the first row on.
 
-    Outputs of one row of tiles are in memory, and no more.
-
     Args:
         forward: a model whose output has the lengths of its input.
         x: the input, of any rank.
         tile: lengths of a tile at most, in samples.
         overlap: least share of a tile that its neighbour has too.
     Yields:
+        As ``bands_of``.
+    """
+    return bands_of(lambda part: forward(x[:, :, *part]), tuple(x.shape[2:]), tile, overlap)
+
+
+def bands_of(
+    run: Callable[[tuple[slice, ...]], Tensor], lengths: Size, tile: Size, overlap: float = 0.25
+) -> Iterator[Float[Tensor, "batch classes ..."]]:
+    """Blend what is computed tile by tile, from the first row on.
+
+    Outputs of one row of tiles are in memory, and no more.
+
+    Args:
+        run: returns the output of a tile, given its slice along each axis.
+        lengths: of the whole, in samples.
+        tile: lengths of a tile at most, in samples.
+        overlap: least share of a tile that its neighbour has too.
+    Yields:
         The next rows along the first axis, whole along the others; together they are all rows.
     """
-    first, *others = (cuts(n, t, overlap) for n, t in zip(x.shape[2:], tile, strict=True))
+    first, *others = (cuts(n, t, overlap) for n, t in zip(lengths, tile, strict=True))
     pending: Tensor | None = None  # what the tiles so far give to rows that the next ones share
-    ends = [*first.starts[1:], x.shape[2]]
+    ends = [*first.starts[1:], lengths[0]]
     for start, end, weights in zip(first.starts, ends, first.weights, strict=True):
         rows = slice(start, start + first.weights.shape[1])
-        band = _band(forward, x[:, :, rows], others)
+        band = _band(run, rows, others, lengths[1:])
         band *= _along(weights, 0, band)
         if pending is not None:
             band[:, :, : pending.shape[2]] += pending
@@ -98,18 +114,20 @@ def tiled(
     return torch.cat(list(bands(forward, x, tile, overlap)), 2)
 
 
-def _band(forward: Callable[[Tensor], Tensor], x: Tensor, axes: list[Cuts]) -> Tensor:
+def _band(
+    run: Callable[[tuple[slice, ...]], Tensor], rows: slice, axes: list[Cuts], lengths: Size
+) -> Tensor:
     """One row of tiles, blended along all axes but the first."""
     found: Tensor | None = None
     for numbers in itertools.product(*(range(len(axis.starts)) for axis in axes)):
         where: list[slice] = []
         for axis, n in zip(axes, numbers, strict=True):
             where.append(slice(axis.starts[n], axis.starts[n] + axis.weights.shape[1]))
-        out = forward(x[:, :, :, *where])
+        out = run((rows, *where))
         for number, (axis, n) in enumerate(zip(axes, numbers, strict=True), 1):
             out = out * _along(axis.weights[n], number, out)
         if found is None:
-            found = out.new_zeros(*out.shape[:3], *x.shape[3:])
+            found = out.new_zeros(*out.shape[:3], *lengths)
         found[:, :, :, *where] += out
     assert found is not None
     return found

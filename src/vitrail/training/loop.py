@@ -99,9 +99,8 @@ class Run:
 
     def _prepare(self, model: Any, train: Subset[Any], val: Subset[Any]) -> None:
         settings, task = self.settings, self.task
-        model.preprocessing = replace(
-            model.preprocessing, classes=task.classes, trained=True, size=self.size
-        )
+        facts = task.input_facts(model.preprocessing)
+        model.preprocessing = replace(facts, classes=task.classes, trained=True, size=self.size)
         if isinstance(model, TaskModel):
             options = asdict(task.options)
             model.task = TaskFacts(name=task.name, classes=model.num_classes, options=options)
