@@ -2,12 +2,31 @@
 
 from typing import Any
 
-from torch import nn
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from vitrail.errors import UsageError
 
-CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+
+class Conv3d(nn.Conv3d):
+    """A convolution of volumes whose gradients are right over two planes too.
+
+    On CPUs torch 2.15 takes the gradient of a padded 3 x 3 x 3 kernel over two planes, in bfloat16,
+    from memory that nothing has written: such a map is convolved in float32.
+    """
+
+    def forward(self, input: Float[Tensor, "*batch channels d h w"]) -> Tensor:
+        """Return the convolved map."""
+        on_cpu = input.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        if not (on_cpu and torch.is_grad_enabled()) or input.shape[-3] != 2:
+            return super().forward(input)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(input.float()).to(torch.get_autocast_dtype("cpu"))
+
+
+CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: Conv3d}
 TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 BATCH_NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
