@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/nuclei"))
-    parser.add_argument("--epochs", type=int, default=48)
+    parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true")
     chosen = parser.parse_args()
@@ -44,7 +44,14 @@ def main() -> None:
     train = replace(train, indices=np.repeat(train.indices, times))
     # Nuclei lie any way round, and are light on dark or dark on light.
     options = SegmentOptions(
-        instances=True, rotate=180, flip="all", scale=1.6, invert=0.25, contrast=1.5, gamma=1.5
+        instances=True,
+        rotate=180,
+        flip="all",
+        scale=1.6,
+        invert=0.25,
+        contrast=1.5,
+        gamma=1.5,
+        channels=True,
     )
     torch.manual_seed(chosen.seed)
     model = vitrail.create_model(
