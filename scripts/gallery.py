@@ -101,6 +101,26 @@ EXHIBITS = {
 }
 
 
+TASKS = (
+    (
+        "vitrail predict cells.png --weights bundled:nuclei -o masks/",
+        "nuclei.jpg",
+        "Image: Broad Institute, BBBC038, CC0",
+    ),
+    (
+        "vitrail predict smear.jpg --weights bundled:blood_cells -o boxes/",
+        "blood_cells.jpg",
+        "Photo: BCCD, MIT, Copyright (c) 2017 shenggan",
+    ),
+    (
+        "vitrail predict scan.nii.gz --weights bundled:hippocampus -o parts.nii.gz",
+        "hippocampus.png",
+        "Volume: Medical Segmentation Decathlon, Task04; this picture is CC-BY-SA-4.0",
+    ),
+)
+"""Pictures that scripts/task_pictures.py draws: the command, the file, whose data it shows."""
+
+
 def photo(name: str) -> Path:
     """Return the path of a photo; finding scikit-image does not import it."""
     spec = importlib.util.find_spec("skimage")
@@ -173,6 +193,13 @@ def index() -> str:
             exhibit.look,
             f"Photo: {exhibit.credit}.",
         ]
+    parts += [
+        "## Masks and boxes",
+        "What the weights for other tasks answer (`python scripts/task_pictures.py DATA`); figures "
+        "are in [the results](../results.md).",
+    ]
+    for command, file, credit in TASKS:
+        parts += [f"![{command}](../images/{file})", f"`{command}`. {credit}."]
     return "\n\n".join(parts) + "\n"
 
 

@@ -49,7 +49,9 @@ def zipped(path: Path, files: dict[str, bytes]) -> Path:
 
 
 def opened(tmp_path: Path, files: dict[str, bytes]) -> PairSource:
-    return open_pairs([folder(tmp_path / "data", files)])
+    source = open_pairs([folder(tmp_path / "data", files)])
+    assert isinstance(source, PairSource)
+    return source
 
 
 # ---- what is read ----------------------------------------------------------------------------

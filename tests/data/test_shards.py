@@ -15,7 +15,7 @@ from tests.tasks.pairs import encoded, pair
 from vitrail.data import tars
 from vitrail.data.dataset import Skipped, Subset, load_into_memory
 from vitrail.data.images import ImageError
-from vitrail.data.pairs import open_pairs
+from vitrail.data.pairs import PairSource, open_pairs
 from vitrail.data.shards import ShardImages, write_shards
 from vitrail.data.sources import open_source
 from vitrail.data.tars import TarStore
@@ -88,6 +88,7 @@ def test_label_maps(tmp_path) -> None:
     (tmp_path / "shard-000000.csv").write_text("id,kind\na,even\nb,odd")
     source = open_pairs([str(path)])
     assert source.kinds == ("even", "odd")
+    assert isinstance(source, PairSource)
     assert source.shards is not None
     assert np.array_equal(source.pair(1).labels, labels)
     assert np.array_equal(np.moveaxis(source.pair(1).image, 0, -1), image)
