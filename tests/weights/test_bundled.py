@@ -52,3 +52,17 @@ def test_the_card_s_accuracy_is_reproduced(size: int, data_dir: Path, command: C
     assert scores["images"] == 10_000
     # Another processor rounds differently: a few images of ten thousand may change sides.
     assert abs(100 * scores["top1"] - float(row[1])) <= 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "score"), [("nuclei", "dice"), ("hippocampus", "dice"), ("blood_cells", "map50")]
+)
+def test_the_figure_of_each_is_reproduced(
+    name: str, score: str, data_dir: Path, command: Command
+) -> None:
+    weights = f"bundled:{name}"
+    (figure,) = (row.figure for row in shipped() if row.weights == weights)
+    val = data_dir / name / "val.zip"
+    ran = command("evaluate", str(val), "--weights", weights, "--json")
+    assert ran.returncode == 0, ran.stderr
+    assert abs(json.loads(ran.stdout)[score] - float(re.findall(r"\d\.\d+", figure)[0])) <= 0.002
