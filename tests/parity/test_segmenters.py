@@ -140,7 +140,7 @@ def test_our_own_file_predicts_and_starts_others(peer, ours, tmp_path) -> None:
     config = ours.config
     name = "mit_b0" if isinstance(ours.backbone, MiT) else "swin_tiny"
     fields = {key: getattr(config, key) for key in ("depths", "num_heads")}
-    fields |= {"dims": config.dims} if name == "mit_b0" else {"dim": 24, "window": 4}
+    fields |= {"dims": config.dims} if name == "mit_b0" else {"dim": 24, "window": (4, 4)}
     theirs = to_format(ours, "transformers")
     same = vitrail.create_model(name, task="segment", weights=theirs, **fields)
     check(same.double(), peer, image(64, 96))

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from vitrail.errors import UsageError, shown
 from vitrail.heads.base import Head, HeadConfig, HeadShape
-from vitrail.heads.detection import (
-    Detector,
+from vitrail.heads.detection import Detector
+from vitrail.heads.detector_configs import (
     DetectorConfig,
     FasterRCNNConfig,
     FCOSConfig,

@@ -20,7 +20,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP
 from torchvision.ops.poolers import initLevelMapper
 
 from vitrail.heads.base import HeadShape
-from vitrail.heads.detection import (
+from vitrail.heads.detector_configs import (
     DetectorConfig,
     FasterRCNNConfig,
     FCOSConfig,
