@@ -13,7 +13,7 @@ import pytest
 import vitrail
 from tests.conftest import ROOT
 
-SAMPLES = 4
+SAMPLES = 8  # as many as the largest batch
 
 
 def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
