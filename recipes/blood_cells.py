@@ -39,7 +39,7 @@ def main() -> None:
     files = (chosen.data / name for name in ("train.zip", "val.zip"))
     train, val = (split_boxes(open_boxes([file]), 0.0, 0)[0] for file in files)
     # Cells lie any way round.
-    options = DetectOptions(flip="all", scale=1.4)
+    options = DetectOptions(flip="all", scale=1.4, score=0.5)
     torch.manual_seed(chosen.seed)
     model = vitrail.create_model(
         "swin_nano",

@@ -313,3 +313,14 @@ def test_weights_without_a_classifier(tmp_path, capsys) -> None:
     error = capsys.readouterr().err
     assert "without a classifier" in error
     assert "--freeze backbone" in error
+
+
+@pytest.mark.parametrize("verb", ["predict", "explore", "export"])
+def test_weights_of_another_task_make_no_classifier(verb, tmp_path, capsys) -> None:
+    Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
+    model = ["swin_nano"] if verb == "export" else [str(tmp_path / "a.png"), "--model", "swin_nano"]
+    words = [verb, *model, "--weights", "bundled:nuclei", "-o", str(tmp_path / "a.onnx")]
+    assert main.run(words if verb == "export" else words[:-2]) == 2
+    error = capsys.readouterr().err
+    assert "bundled:nuclei, of a model for task segment, for swin_nano" in error
+    assert "name bundled:nuclei alone" in error

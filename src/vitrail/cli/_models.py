@@ -70,7 +70,7 @@ def load_model(
 
     from vitrail import create_model, load
     from vitrail.models import canonical_name
-    from vitrail.weights import Misfit, is_name, load_backbone, usual
+    from vitrail.weights import Misfit, is_name, load_backbone, open_head, usual
 
     opened = load if any_task else load_backbone
     if name is not None and is_checkpoint(name):
@@ -101,10 +101,16 @@ def load_model(
             "the model that they are of",
             f"add --model swin_tiny, say: --model swin_tiny --weights {weights}",
         )
+    if name is not None and not is_name(weights) and (of := open_head(weights)) is not None:
+        raise UsageError(  # it would be a classifier of random numbers
+            f"--weights {weights}, of a model for task {of.task.name}, for {name} as a classifier",
+            "weights of a classifier, or a model of another task as its file has it",
+            f"name {weights} alone, without {name}",
+        )
+    if name is not None:
+        return _created(name, weights, **config_fields), weights
     try:
-        if name is None:
-            return opened(weights, **config_fields), weights
-        return create_model(name, weights=weights, **config_fields), weights
+        return opened(weights, **config_fields), weights
     except Misfit as error:
         raise UsageError(error.given, error.allowed, _fix(error, name, weights)) from error
 
@@ -134,7 +140,20 @@ def model_to_train(name: str | None, weights: str | None, **config_fields: Any) 
         for what in ("num_classes", "out_indices", "feature_norms"):  # as the head wanted them
             del own[what]
         return create_model(found.name, weights=source, **{**own, **config_fields})
+    if name is not None and weights not in (None, "none"):
+        return _created(name, weights, **config_fields)
     return load_model(name, weights, **config_fields)[0]
+
+
+def _created(name: str, weights: str, **config_fields: Any) -> "Backbone":
+    """Return a model of the catalog with weights, or say how to mend a misfit."""
+    from vitrail import create_model
+    from vitrail.weights import Misfit
+
+    try:
+        return create_model(name, weights=weights, **config_fields)
+    except Misfit as error:
+        raise UsageError(error.given, error.allowed, _fix(error, name, weights)) from error
 
 
 def task_model_to_train(
@@ -206,12 +225,13 @@ def _fix(error: "Misfit", name: str | None, weights: str) -> str:
 
 
 def is_checkpoint(model: str) -> bool:
-    """Return whether a model argument is a file, a folder or a hub repository, and no name."""
+    """Return whether a model argument is a source of weights, and no name of a model."""
     from vitrail.models import CATALOG
     from vitrail.models.aliases import alias_of
+    from vitrail.weights.shipped import is_shipped
 
     named = model in CATALOG or alias_of(model) is not None
-    return not named and ("/" in model or Path(model).exists())
+    return not named and (is_shipped(model) or "/" in model or Path(model).exists())
 
 
 def checked_models(models: list[str] | None) -> list[str]:
