@@ -128,19 +128,20 @@ def model_to_train(name: str | None, weights: str | None, **config_fields: Any) 
         UsageError: as ``load_model``.
     """
     from vitrail import create_model
-    from vitrail.weights import open_head
+    from vitrail.weights import is_name, open_head
 
     if weights in (None, "none") and (name is None or not is_checkpoint(name)):
         return create_model(name or DEFAULT_MODEL, **config_fields)
     source = name if name is not None and is_checkpoint(name) else weights
-    if name in (None, source) and source is not None and open_head(source) is not None:
+    whole = source if name in (None, source) and not is_name(source) else None
+    if whole is not None and open_head(whole) is not None:
         found, _ = load_model(name, weights, any_task=True)
         inner = found.backbone.config
         own = {field.name: getattr(inner, field.name) for field in fields(inner)}
         for what in ("num_classes", "out_indices", "feature_norms"):  # as the head wanted them
             del own[what]
-        return create_model(found.name, weights=source, **{**own, **config_fields})
-    if name is not None and weights not in (None, "none"):
+        return create_model(found.name, weights=whole, **{**own, **config_fields})
+    if name not in (None, source) and weights not in (None, "none"):
         return _created(name, weights, **config_fields)
     return load_model(name, weights, **config_fields)[0]
 
