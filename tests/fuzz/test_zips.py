@@ -95,7 +95,8 @@ def test_tars_and_other_files(tmp_path: Path) -> None:
                 archive.addfile(tarfile.TarInfo(name.encode("utf-8", "replace").decode()))
         path = tmp_path / f"data{rng.choice(('.tar', '.tar.gz', '.zip', ''))}"
         path.write_bytes(frame.mutated(rng, stream.getvalue()))
-        with frame.nothing_executed():
+        # The index of a tar is written beside it, by way of a temporary file.
+        with frame.nothing_executed("os.remove"):
             open_source(path)
 
     outcomes = frame.fuzz("tars", case, at_least=10)
