@@ -93,7 +93,7 @@ def prepare(
         input = normalised(pixels, preprocessing.mean, preprocessing.std)
     else:
         input = task.normalised(pixels.float() / 255, preprocessing)
-        if task.options.normalise not in ("fixed", "data"):
+        if task.options.normalise == "image":
             said = "its own mean subtracted, divided by its own deviation"
     return Prepared(
         input=input[None],

@@ -172,6 +172,8 @@ class Segment(Task):
         options = options_from(cls, facts.options)
         if not options.values and not options.instances:
             options = replace(options, values=tuple(range(facts.classes)))
+        if options.normalise == "auto":  # of a model that has seen no data
+            options = replace(options, normalise="image")
         numbered = tuple(f"class {n}" for n in range(facts.classes))
         names = model.preprocessing.classes or numbered
         form = (model.config.axes, model.config.in_channels)
