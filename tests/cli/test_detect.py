@@ -12,7 +12,6 @@ from PIL import Image
 
 from tests.crew import together
 from tests.tasks.boxes import CLASSES, write_boxes
-from tests.tasks.pairs import pair
 from vitrail import create_model, load, predict
 from vitrail.cli import main
 from vitrail.data.boxes import open_boxes
@@ -53,16 +52,6 @@ def weights(data, start, tmp_path_factory, request) -> Path:
     words = ["--model", str(start[request.param]), "--val", str(data), "--set", "score=0.0"]
     assert main.run(["train", str(data), *QUICK, *words, "-o", str(out)]) == 0
     return out / "best.safetensors"
-
-
-@pytest.fixture
-def photos(tmp_path) -> list[str]:
-    found = []
-    for number in range(2):
-        path = tmp_path / f"photo{number}.png"
-        Image.fromarray(pair(number, (33, 47))[0]).save(path)
-        found.append(str(path))
-    return found
 
 
 def test_a_file_says_what_it_detects(weights) -> None:

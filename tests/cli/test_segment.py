@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from tests.crew import together
-from tests.tasks.pairs import pair, write_pairs
+from tests.tasks.pairs import write_pairs
 from vitrail import create_model, load, predict
 from vitrail.cli import main
 from vitrail.cli._models import model_to_train
@@ -59,16 +59,6 @@ def objects(data, start, tmp_path_factory) -> Path:
         main.run(["train", str(data), *QUICK, "--model", str(start), "-o", str(out), *words]) == 0
     )
     return out / "best.safetensors"
-
-
-@pytest.fixture
-def photos(tmp_path) -> list[str]:
-    found = []
-    for number in range(2):
-        path = tmp_path / f"photo{number}.png"
-        Image.fromarray(pair(number, (33, 47))[0]).save(path)
-        found.append(str(path))
-    return found
 
 
 def test_a_file_says_what_it_segments(weights) -> None:
